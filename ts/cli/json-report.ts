@@ -1,0 +1,47 @@
+/**
+ * The report for programs. Its shape is documented in `docs/command-line.md`; additions may come, nothing is renamed.
+ *
+ * @module
+ */
+import type { RunResult } from './run.ts';
+import type { LayerStatistics } from './statistics.ts';
+
+/** One JSON document, on one line. */
+export function formatJsonReport(result: RunResult): string {
+  const { layout, routing } = result;
+  const numTokens = layout.numTokens * layout.numLayers;
+  const report = {
+    file: result.name,
+    dtype: routing.dtype,
+    numLayersInFile: routing.numLayersInFile,
+    numTokens: layout.numTokens,
+    numTopk: layout.numTopk,
+    numExperts: layout.numExperts,
+    numRanks: layout.numRanks,
+    numRanksPerNode: layout.numRanksPerNode,
+    numRdmaRanks: layout.numRdmaRanks,
+    placement: result.placementName === null ? 'contiguous' : 'table',
+    invalidExperts: result.invalidExperts,
+    device: { name: layout.device, reason: result.deviceReason },
+    timing: {
+      seconds: layout.timing.seconds,
+      tokensPerSecond: layout.timing.seconds === 0 ? null : numTokens / layout.timing.seconds,
+      numPasses: layout.timing.numPasses,
+      warm: layout.timing.warm,
+    },
+    total: plain(result.statistics),
+    layers: result.perLayer.map((layer, index) => ({ layer: routing.layers?.[index] ?? null, ...plain(layer) })),
+  };
+  return `${JSON.stringify(report)}\n`;
+}
+
+/** Typed arrays would be written as objects. */
+function plain(statistics: LayerStatistics): object {
+  const { numTokensPerRank, numTokensPerRdmaRank, numTokensPerExpert, ...numbers } = statistics;
+  return {
+    numTokensPerRank: Array.from(numTokensPerRank),
+    numTokensPerRdmaRank: numTokensPerRdmaRank === null ? null : Array.from(numTokensPerRdmaRank),
+    numTokensPerExpert: Array.from(numTokensPerExpert),
+    ...numbers,
+  };
+}

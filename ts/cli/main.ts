@@ -1,0 +1,112 @@
+#!/usr/bin/env node
+/**
+ * The command `dispatch-layout`: its flags, and what each command is. Everything else is in the modules named below.
+ *
+ * @module
+ */
+import { Command, Option } from 'commander';
+import { type DoctorFlags, doctor } from './doctor.ts';
+import { reportFailure } from './fail.ts';
+import { decimalNumber, layerChoice, limits, wholeNumber } from './flags.ts';
+import { type GenerateFlags, generate, idTypes } from './generate.ts';
+import { exitQuietlyOnClosedPipe } from './print.ts';
+import { type RunFlags, run } from './run.ts';
+import { version } from './version.ts';
+
+const examples = `
+Examples:
+  dispatch-layout routing.npy --num-experts 64 --num-ranks 8
+  dispatch-layout trace.npz --array ids --layer 3 --num-experts 256 --num-ranks 64
+  dispatch-layout routing.npy --num-experts 64 --num-ranks 8 --out layout.npz
+  echo '[[0, 5], [3, -1]]' | dispatch-layout - --num-experts 8 --num-ranks 4
+  dispatch-layout generate - |
+    dispatch-layout - --num-experts 256 --num-ranks 32 --json
+
+FILE is .npy (any integer type), .npz or nested JSON arrays: [tokens, topk], or
+[layers, tokens, topk], of which all layers are computed unless --layer says
+which. A bad file or flag gets one line on standard error and exit code 2.
+`;
+
+const generateExamples = `
+Examples:
+  dispatch-layout generate routing.npy
+  dispatch-layout generate routing.npy --num-groups 8 --empty-share 0.05 --seed 7
+  dispatch-layout generate trace.npy --layers 58 --skew 0.8 --dtype int16
+
+The same flags give the same file on every machine.
+`;
+
+function deviceOption(): Option {
+  return new Option('--device <device>', 'what computes').choices(['auto', 'cuda', 'wasm', 'js']).default('auto');
+}
+
+function createProgram(): Command {
+  const program = new Command('dispatch-layout');
+  program
+    .description("The dispatch layout of Mixture-of-Experts routing: DeepEP's get_dispatch_layout.")
+    .version(version, '--version', 'print the version')
+    .helpOption('-h, --help', 'print this help')
+    // Flags of the main command end where a subcommand begins; both have --num-experts.
+    .enablePositionalOptions()
+    .argument('[file]', "routing: .npy, .npz or JSON; '-' is standard input")
+    .option('--num-experts <count>', 'experts over all ranks (required)', wholeNumber(1, limits.experts))
+    .option('--num-ranks <count>', 'ranks that share the experts (required)', wholeNumber(1, limits.ranks))
+    .option('--ranks-per-node <count>', 'ranks of one node, one RDMA rank (default: 8)', wholeNumber(1, limits.ranks))
+    .option('--layer <index>', "the layer to compute, from 0, or 'all' (default: all)", layerChoice)
+    .option('--tokens-first', 'a file of three dimensions is [tokens, layers, topk]')
+    .option('--array <name>', 'which array of an .npz')
+    .option('--placement <file>', 'the rank of each expert: .npy or JSON (default: equal blocks)')
+    .addOption(deviceOption())
+    .addOption(
+      new Option('--invalid-experts <mode>', 'ids that are neither -1 nor an expert: an error, or skipped')
+        .choices(['throw', 'ignore'])
+        .default('throw'),
+    )
+    .option('--out <file>', "write the layout to an .npz, under DeepEP's names")
+    .option('--json', 'print one JSON document instead of the report')
+    .addHelpText('after', examples)
+    .action((file: string | undefined, flags: RunFlags) => run(file, flags));
+
+  program
+    .command('generate')
+    .description("make routing like that of DeepEP's own tests")
+    .helpOption('-h, --help', 'print this help')
+    .argument('<file>', ".npy to write; '-' is standard output")
+    .option('--num-tokens <count>', 'tokens in each layer', wholeNumber(0, 2 ** 31 - 1), 4096)
+    .option('--num-topk <count>', 'experts that each token selects', wholeNumber(0, limits.experts), 8)
+    .option('--num-experts <count>', 'experts to select from', wholeNumber(1, limits.experts), 256)
+    .option('--num-groups <count>', 'groups (nodes) of experts', wholeNumber(1, limits.experts), 1)
+    .option(
+      '--topk-groups <count>',
+      'groups that a token may select from (default: up to 4)',
+      wholeNumber(1, limits.experts),
+    )
+    .option('--skew <exponent>', "how unequal popularity is: Zipf's exponent", decimalNumber(0, 10), 0)
+    .option('--empty-share <share>', 'share of slots that are -1', decimalNumber(0, 1), 0)
+    .option('--seed <number>', 'seed of the random numbers', wholeNumber(0, Number.MAX_SAFE_INTEGER), 0)
+    .option('--layers <count>', 'write [layers, tokens, topk]', wholeNumber(1, limits.layers))
+    .addOption(new Option('--dtype <type>', 'element type').choices(Object.keys(idTypes)).default('int64'))
+    .addHelpText('after', generateExamples)
+    .action((file: string, flags: GenerateFlags) => generate(file, flags));
+
+  program
+    .command('doctor')
+    .description('every device: available or not, chosen or not, and why')
+    .helpOption('-h, --help', 'print this help')
+    .addOption(deviceOption())
+    .option('--json', 'print one JSON document')
+    .action((flags: DoctorFlags) => doctor(flags));
+
+  // Failures are ours to print: on one line, with exit code 2.
+  for (const command of [program, ...program.commands]) {
+    command.exitOverride().configureOutput({ outputError() {} });
+  }
+  return program;
+}
+
+exitQuietlyOnClosedPipe();
+try {
+  await createProgram().parseAsync();
+} catch (error) {
+  process.exitCode = reportFailure(error);
+}

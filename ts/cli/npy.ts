@@ -1,0 +1,156 @@
+/**
+ * Numpy's `.npy` format: a strict reader of integer arrays, and the writer.
+ *
+ * The reader is our own since npyjs, which writes, reads too trustingly for files of strangers: it drops the byte order, takes any
+ * shape, and checks neither the header nor the length of the data. Format: numpy's `numpy.lib.format`, versions 1 to 3.
+ *
+ * @module
+ */
+import { endianness } from 'node:os';
+import { type DType, dump } from 'npyjs';
+import type { IdType, IntegerArray } from '../index.ts';
+import { fail } from './fail.ts';
+import { denseStrides, type IntegerNdarray } from './integer-ndarray.ts';
+
+/** The first six bytes of every `.npy` file: 0x93 and `NUMPY`, here as Latin-1. */
+export const npyMagic = '\x93NUMPY';
+
+/** Numpy itself refuses headers over 10,000 bytes unless told otherwise. */
+const maxHeaderBytes = 65_536;
+
+const integerTypes: ReadonlyMap<string, { dtype: IdType; view: IntegerView }> = new Map([
+  ['i1', { dtype: 'int8', view: Int8Array }],
+  ['u1', { dtype: 'uint8', view: Uint8Array }],
+  ['i2', { dtype: 'int16', view: Int16Array }],
+  ['u2', { dtype: 'uint16', view: Uint16Array }],
+  ['i4', { dtype: 'int32', view: Int32Array }],
+  ['u4', { dtype: 'uint32', view: Uint32Array }],
+  ['i8', { dtype: 'int64', view: BigInt64Array }],
+  ['u8', { dtype: 'uint64', view: BigUint64Array }],
+]);
+
+interface IntegerView {
+  readonly BYTES_PER_ELEMENT: number;
+  new (buffer: ArrayBuffer, byteOffset: number, length: number): IntegerArray;
+}
+
+interface Header {
+  readonly descr: string;
+  readonly fortranOrder: boolean;
+  readonly shape: readonly number[];
+}
+
+/**
+ * Reads an `.npy` file. `bytes` become the property of the result: data in the other byte order are swapped in place.
+ *
+ * @param name what to call the file in errors.
+ */
+export function parseNpy(bytes: Uint8Array<ArrayBuffer>, name: string): IntegerNdarray {
+  const { text, dataOffset } = findHeader(bytes, name);
+  const header = parseHeader(text, name);
+  const { dtype, view, swapped } = integerType(header.descr, name);
+
+  const dataBytes = bytes.length - dataOffset;
+  const count = header.shape.reduce((product, length) => product * length, 1);
+  const neededBytes = count * view.BYTES_PER_ELEMENT;
+  const promise = `the header promises ${dtype} [${header.shape.join(', ')}], ${neededBytes} bytes`;
+  if (dataBytes < neededBytes) fail(`${name} is truncated: ${promise}, and ${dataBytes} follow`);
+  if (dataBytes > neededBytes) fail(`${name} has ${dataBytes - neededBytes} bytes too many: ${promise}`);
+
+  const data = bytes.subarray(dataOffset);
+  if (swapped) swapBytes(data, view.BYTES_PER_ELEMENT);
+  // A typed array must start at a multiple of its element size; numpy pads its headers so, other writers need not.
+  const aligned = data.byteOffset % view.BYTES_PER_ELEMENT === 0 ? data : data.slice();
+  return {
+    data: new view(aligned.buffer, aligned.byteOffset, count),
+    shape: header.shape,
+    strides: denseStrides(header.shape, header.fortranOrder),
+    dtype,
+  };
+}
+
+/** Writes an `.npy` file of version 1 in C order. Numpy's bool is `b1`: one byte, 0 or 1. */
+export function formatNpy(data: IntegerArray, shape: readonly number[], dtype?: DType): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(dump(data, [...shape], dtype === undefined ? undefined : { dtype }));
+}
+
+/** Magic, version (two bytes), length of the header (two bytes, four from version 2), header. */
+function findHeader(bytes: Uint8Array<ArrayBuffer>, name: string): { text: string; dataOffset: number } {
+  const magic = String.fromCharCode(...bytes.subarray(0, npyMagic.length));
+  if (magic !== npyMagic) fail(`${name} begins like an .npy file, but its magic bytes are damaged`);
+  const major = bytes[6];
+  if (major !== undefined && (major < 1 || major > 3)) {
+    fail(`${name} has version ${major} of the .npy format; 1 to 3 are known`);
+  }
+  const headerOffset = major === 1 ? 10 : 12;
+  if (bytes.length < headerOffset) fail(`${name} is truncated: the file ends inside the .npy header`);
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const headerBytes = major === 1 ? view.getUint16(8, true) : view.getUint32(8, true);
+  if (headerBytes > maxHeaderBytes) {
+    fail(`${name} claims an .npy header of ${headerBytes} bytes; over ${maxHeaderBytes} none is read`);
+  }
+  const dataOffset = headerOffset + headerBytes;
+  if (bytes.length < dataOffset) fail(`${name} is truncated: the file ends inside the .npy header`);
+  return { text: Buffer.from(bytes.subarray(headerOffset, dataOffset)).toString('latin1'), dataOffset };
+}
+
+/** The header is a Python dict of exactly three keys, in any order, then spaces and a newline. */
+function parseHeader(text: string, name: string): Header {
+  const damaged = (what: string): never => fail(`${name} has a damaged .npy header: ${what}`);
+  const body = /^\s*\{(.*)\}\s*$/s.exec(text)?.[1] ?? damaged('it is not a Python dict');
+  const fields = new Map<string, string>();
+  const field = /\s*(['"])(\w+)\1\s*:\s*('[^']*'|"[^"]*"|\[[^\]]*\]|\([^()]*\)|\w+)\s*(?:,\s*|$)/y;
+  while (field.lastIndex < body.length) {
+    const match = field.exec(body) ?? damaged('it is not a dict of descr, fortran_order and shape');
+    if (fields.has(match[2])) damaged(`it has '${match[2]}' twice`);
+    fields.set(match[2], match[3]);
+  }
+  const take = (key: string): string => fields.get(key) ?? damaged(`'${key}' is missing`);
+  const descr = take('descr');
+  const order = take('fortran_order');
+  const shapeText = take('shape');
+  if (fields.size !== 3) damaged('it has unknown keys');
+
+  if (descr.startsWith('[')) {
+    fail(`${name} holds a structured array, not integers; save the one field that holds the expert ids`);
+  }
+  if (!/^['"]/.test(descr)) damaged(`'descr' is ${descr}`);
+  if (order !== 'True' && order !== 'False') damaged(`'fortran_order' is ${order}`);
+  // Python 2 wrote long integers with an L.
+  const shape = /^\(\s*((?:\d+L?\s*,\s*)*)(\d+L?\s*)?\)$/.test(shapeText)
+    ? (shapeText.match(/\d+/g) ?? []).map(Number)
+    : damaged(`'shape' is ${shapeText}`);
+  const tooLong = shape.find((length) => !Number.isSafeInteger(length));
+  if (tooLong !== undefined) damaged(`a length of 'shape' is ${tooLong}`);
+  return { descr: descr.slice(1, -1), fortranOrder: order === 'True', shape };
+}
+
+function integerType(descr: string, name: string): { dtype: IdType; view: IntegerView; swapped: boolean } {
+  const [, order, code] = /^([<>=|]?)(.*)$/s.exec(descr) ?? [];
+  const type = integerTypes.get(code);
+  if (type === undefined) fail(`${name} holds ${describeType(code)}; ${typeRemedy(code)}`);
+  const fileOrder = order === '>' ? 'BE' : order === '<' ? 'LE' : endianness();
+  return { ...type, swapped: type.view.BYTES_PER_ELEMENT > 1 && fileOrder !== endianness() };
+}
+
+function describeType(code: string): string {
+  if (/^f\d/.test(code)) return `floating-point numbers (float${8 * Number(code.slice(1))}), not expert ids`;
+  if (/^c\d/.test(code)) return 'complex numbers, not expert ids';
+  if (/^b1|^\?/.test(code)) return 'booleans, not expert ids';
+  if (/^O/.test(code)) return 'pickled Python objects, which are never read';
+  if (/^[US]/.test(code)) return 'text, not expert ids';
+  return `elements of type '${code}', not expert ids`;
+}
+
+function typeRemedy(code: string): string {
+  if (/^f\d/.test(code))
+    return 'save the ids that top-k returns, not the scores, or convert them with .astype(numpy.int64)';
+  return 'save them with an integer dtype, such as numpy.int64';
+}
+
+function swapBytes(data: Uint8Array<ArrayBuffer>, bytesPerElement: number): void {
+  const buffer = Buffer.from(data.buffer, data.byteOffset, data.byteLength);
+  if (bytesPerElement === 2) buffer.swap16();
+  else if (bytesPerElement === 4) buffer.swap32();
+  else buffer.swap64();
+}

@@ -1,0 +1,82 @@
+/**
+ * Routing as a file holds it: one `[tokens, topk]` matrix, or one for each layer.
+ *
+ * @module
+ */
+import type { IdType, IntegerArray } from '../index.ts';
+import { fail } from './fail.ts';
+import { limits } from './flags.ts';
+import type { IntegerNdarray } from './integer-ndarray.ts';
+
+/** The `[numTokens, numTopk]` view of one layer, in the form that the library takes. */
+export interface TopkIdxView {
+  readonly data: IntegerArray;
+  readonly shape: readonly [number, number];
+  readonly strides: readonly [number, number];
+  readonly offset: number;
+}
+
+/** The layers to compute, of one file. */
+export interface Routing {
+  readonly numTokens: number;
+  readonly numTopk: number;
+  readonly dtype: IdType;
+  /** The layers of the file, or `null` where it is a single matrix. */
+  readonly numLayersInFile: number | null;
+  /** The layers chosen: their indices in the file, or `null` for a single matrix. */
+  readonly layers: readonly number[] | null;
+  /** Whether the file is `[tokens, layers, topk]`. */
+  readonly tokensFirst: boolean;
+  /** One view for each chosen layer. */
+  readonly views: readonly TopkIdxView[];
+}
+
+/**
+ * @param layer the layer to take, of a 3-D array; all of them if left out.
+ * @param tokensFirst whether a 3-D array is `[tokens, layers, topk]`.
+ * @param name what to call the file in errors.
+ */
+export function asRouting(
+  array: IntegerNdarray,
+  layer: number | 'all' | undefined,
+  tokensFirst: boolean,
+  name: string,
+): Routing {
+  const { data, dtype } = array;
+  // An empty JSON list: no tokens.
+  const shape = array.shape.length === 1 && array.shape[0] === 0 ? [0, 0] : array.shape;
+  const shown = `[${shape.join(', ')}]`;
+  if (shape.length === 2) {
+    const flag = layer !== undefined ? '--layer' : tokensFirst ? '--tokens-first' : null;
+    if (flag !== null) fail(`${flag} is for routing of several layers; ${name} is ${shown}, one [tokens, topk]`);
+    const [numTokens, numTopk] = shape;
+    const strides: [number, number] = [array.strides[0] ?? 0, array.strides[1] ?? 1];
+    const view: TopkIdxView = { data, shape: [numTokens, numTopk], strides, offset: 0 };
+    return { numTokens, numTopk, dtype, numLayersInFile: null, layers: null, tokensFirst, views: [view] };
+  }
+  if (shape.length !== 3) fail(`${name} is ${shown}; give [tokens, topk], or [layers, tokens, topk]`);
+
+  const [layerDimension, tokenDimension] = tokensFirst ? [1, 0] : [0, 1];
+  const numLayers = shape[layerDimension];
+  const numTokens = shape[tokenDimension];
+  const numTopk = shape[2];
+  if (numLayers > limits.layers) {
+    const remedy = tokensFirst ? '' : '; if the file is [tokens, layers, topk], pass --tokens-first';
+    fail(`${name} is ${shown}: ${numLayers} layers, and ${limits.layers} is the limit${remedy}`);
+  }
+  if (typeof layer === 'number' && layer >= numLayers) {
+    fail(`--layer ${layer} is not in ${name}, which has ${countedLayers(numLayers)}`);
+  }
+  if (numLayers === 0) fail(`${name} is ${shown}: no layers to read`);
+  const layers = typeof layer === 'number' ? [layer] : Array.from({ length: numLayers }, (_, index) => index);
+  const views = layers.map((index): TopkIdxView => {
+    const strides: [number, number] = [array.strides[tokenDimension], array.strides[2]];
+    const offset = data.length === 0 ? 0 : index * array.strides[layerDimension];
+    return { data, shape: [numTokens, numTopk], strides, offset };
+  });
+  return { numTokens, numTopk, dtype, numLayersInFile: numLayers, layers, tokensFirst, views };
+}
+
+function countedLayers(numLayers: number): string {
+  return numLayers === 1 ? 'one layer, 0' : numLayers === 0 ? 'no layers' : `layers 0 to ${numLayers - 1}`;
+}

@@ -1,0 +1,119 @@
+/**
+ * The main command: reads routing, computes its layout, reports it.
+ *
+ * @module
+ */
+import { realpathSync } from 'node:fs';
+import { describeDevices, type ExpertGroupOptions } from '../index.ts';
+import { computeRoutingLayout, type RoutingLayout } from './compute.ts';
+import { fail } from './fail.ts';
+import { formatJsonReport } from './json-report.ts';
+import { writeLayoutFile } from './layout-file.ts';
+import { print } from './print.ts';
+import { readArray } from './read-array.ts';
+import { displayName } from './read-bytes.ts';
+import { formatReport } from './report.ts';
+import { asRouting, type Routing } from './routing.ts';
+import { type LayerStatistics, perLayer, total } from './statistics.ts';
+
+/** The flags of the main command, parsed. */
+export interface RunFlags {
+  readonly numExperts?: number;
+  readonly numRanks?: number;
+  readonly ranksPerNode?: number;
+  readonly layer?: number | 'all';
+  readonly tokensFirst?: true;
+  readonly array?: string;
+  readonly placement?: string;
+  readonly device: 'auto' | 'cuda' | 'wasm' | 'js';
+  readonly invalidExperts: 'throw' | 'ignore';
+  readonly out?: string;
+  readonly json?: true;
+}
+
+/** Everything that a report tells. */
+export interface RunResult {
+  /** The file, as people call it. */
+  readonly name: string;
+  readonly routing: Routing;
+  readonly layout: RoutingLayout;
+  readonly invalidExperts: 'throw' | 'ignore';
+  /** Where the placement came from; `null` for contiguous blocks. */
+  readonly placementName: string | null;
+  readonly deviceReason: string;
+  /** All chosen layers together. */
+  readonly statistics: LayerStatistics;
+  readonly perLayer: readonly LayerStatistics[];
+}
+
+/** @param path the routing file, or `-` for standard input. */
+export async function run(path: string | undefined, flags: RunFlags): Promise<void> {
+  const { numExperts, numRanks, out } = flags;
+  if (path === undefined) fail('no FILE given; see dispatch-layout --help');
+  if (numExperts === undefined) fail('--num-experts E is missing: the number of experts over all ranks');
+  if (numRanks === undefined) fail('--num-ranks R is missing: the number of ranks that share the experts');
+  if (out !== undefined) checkOut(out, path, flags.placement);
+
+  const name = displayName(path);
+  const array = await readArray(path, flags.array);
+  const routing = asRouting(array, flags.layer, flags.tokensFirst ?? false, name);
+  const placement = flags.placement === undefined ? null : await readPlacement(flags.placement, path);
+  const groupOptions: ExpertGroupOptions = {
+    numRanks,
+    device: flags.device,
+    ...(flags.ranksPerNode === undefined ? {} : { numRanksPerNode: flags.ranksPerNode }),
+    ...(placement === null ? {} : { placement }),
+  };
+  const layout = computeRoutingLayout(routing, numExperts, groupOptions, flags.invalidExperts, out !== undefined, name);
+  if (out !== undefined) writeLayoutFile(out, layout, routing.layers !== null && typeof flags.layer !== 'number');
+
+  const chosen = describeDevices(flags.device).find((device) => device.chosen);
+  const result: RunResult = {
+    name,
+    routing,
+    layout,
+    invalidExperts: flags.invalidExperts,
+    placementName: flags.placement === undefined ? null : `placed by ${displayName(flags.placement)}`,
+    deviceReason: chosen?.reason ?? '',
+    statistics: total(layout),
+    perLayer: perLayer(layout),
+  };
+  const written = out === undefined ? '' : `\nwrote ${out}\n`;
+  const colour = process.stdout.isTTY && (process.env.NO_COLOR ?? '') === '';
+  await print(flags.json ? formatJsonReport(result) : `${formatReport(result, colour)}${written}`);
+}
+
+/** A slip here would cost the user the input. */
+function checkOut(out: string, path: string, placement: string | undefined): void {
+  if (out === '-') fail('--out takes the name of a file; the report goes to standard output');
+  for (const input of [path, placement]) {
+    if (input !== undefined && input !== '-' && isSameFile(out, input)) {
+      fail(`--out ${out} would overwrite the input; choose another name`);
+    }
+  }
+}
+
+function isSameFile(left: string, right: string): boolean {
+  const resolve = (path: string): string | null => {
+    try {
+      return realpathSync(path);
+    } catch {
+      // Not there, or not to be read: the reading or writing itself says so, with the reason.
+      return null;
+    }
+  };
+  const resolved = resolve(left);
+  return resolved !== null && resolved === resolve(right);
+}
+
+/** The library checks the ranks themselves. */
+async function readPlacement(placementPath: string, path: string): Promise<number[]> {
+  if (placementPath === '-' && path === '-') fail('FILE and --placement cannot both be standard input');
+  const { data, shape } = await readArray(placementPath);
+  if (shape.length !== 1) {
+    fail(
+      `${displayName(placementPath)} is [${shape.join(', ')}]; a placement is [numExperts]: the rank of each expert`,
+    );
+  }
+  return Array.from(data, Number);
+}
