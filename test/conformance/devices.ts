@@ -1,0 +1,84 @@
+/**
+ * The one table of devices that the conformance suite runs on. A new device, or the same device in another build, joins
+ * by a line. `DISPATCH_LAYOUT_TEST_DEVICES=wasm,js` narrows the table; a device that was asked for by name and cannot
+ * be used fails, instead of being skipped.
+ *
+ * @module
+ */
+import {
+  type DeviceName,
+  type DispatchLayout,
+  describeDevices,
+  ExpertGroup,
+  type ExpertGroupOptions,
+  type LayoutOptions,
+  type TopkIdxInput,
+} from 'dispatch-layout';
+import { setting } from './loader.ts';
+
+/** What the suite needs of a group. */
+export interface TestGroup {
+  getDispatchLayout(topkIdx: TopkIdxInput, numExperts: number, options?: LayoutOptions): DispatchLayout;
+}
+
+export type GroupOptions = Omit<ExpertGroupOptions, 'device'>;
+
+interface TableEntry {
+  /** The device's name in the layouts it returns. */
+  readonly device: DeviceName;
+  /** Whether a machine without it passes. */
+  readonly optional: boolean;
+  createGroup(options: GroupOptions): TestGroup;
+}
+
+/** A line of the table for a device of the library itself. */
+function libraryDevice(device: DeviceName, optional: boolean): TableEntry {
+  return { device, optional, createGroup: (options) => new ExpertGroup({ ...options, device }) };
+}
+
+const table: Record<string, TableEntry> = {
+  wasm: libraryDevice('wasm', false),
+  js: libraryDevice('js', false),
+  cuda: libraryDevice('cuda', true),
+};
+
+/** A device under test. */
+export interface TestDevice extends TableEntry {
+  /** The device's name in the table. */
+  readonly name: string;
+  /** Why it cannot be used here, or null. */
+  readonly unavailable: string | null;
+  /** One layout of a group of its own. */
+  getDispatchLayout(
+    topkIdx: TopkIdxInput,
+    numExperts: number,
+    groupOptions: GroupOptions,
+    layoutOptions?: LayoutOptions,
+  ): DispatchLayout;
+}
+
+function whyUnavailable(device: DeviceName): string | null {
+  const description = describeDevices().find((candidate) => candidate.device === device);
+  if (description === undefined) return 'describeDevices() does not know it';
+  return description.available ? null : description.reason;
+}
+
+/** The devices to test: those named in `DISPATCH_LAYOUT_TEST_DEVICES`, none of which is optional then, else all. */
+export function testDevices(): TestDevice[] {
+  const names = setting('DISPATCH_LAYOUT_TEST_DEVICES')?.split(',');
+  return (names ?? Object.keys(table)).map((text) => {
+    const name = text.trim();
+    const entry = Object.hasOwn(table, name) ? table[name] : undefined;
+    if (entry === undefined) {
+      throw new Error(`DISPATCH_LAYOUT_TEST_DEVICES names '${name}'; the table has ${Object.keys(table).join(', ')}`);
+    }
+    return {
+      ...entry,
+      name,
+      optional: entry.optional && names === undefined,
+      unavailable: whyUnavailable(entry.device),
+      getDispatchLayout: (topkIdx, numExperts, groupOptions, layoutOptions) =>
+        entry.createGroup(groupOptions).getDispatchLayout(topkIdx, numExperts, layoutOptions),
+    };
+  });
+}

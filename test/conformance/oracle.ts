@@ -1,0 +1,110 @@
+/**
+ * The independent oracle of the conformance suite: the dispatch layout computed as its definition reads, with BigInt ids
+ * and sets, for clarity and not for speed. It shares no code with the library.
+ *
+ * @module
+ */
+import type { TopkStorage } from '../support/topk-storage.ts';
+
+/** A request, its ids as exact integers. */
+export interface Question {
+  /** The ids of every token, `numTopk` each. */
+  readonly rows: readonly (readonly bigint[])[];
+  readonly numExperts: number;
+  readonly numRanks: number;
+  readonly numRanksPerNode?: number | undefined;
+  readonly placement?: ArrayLike<number> | undefined;
+  readonly invalidExperts?: 'throw' | 'ignore' | undefined;
+}
+
+/** The right outputs. */
+export interface ExpectedLayout {
+  readonly numTokensPerRank: readonly number[];
+  readonly numTokensPerRdmaRank: readonly number[] | null;
+  readonly numTokensPerExpert: readonly number[];
+  /** `[numTokens, numRanks]`, row-major, 0 or 1. */
+  readonly isTokenInRank: Uint8Array;
+}
+
+/** The right error. */
+export interface ExpectedError {
+  readonly code: 'INVALID_EXPERT' | 'UNEVEN_EXPERTS' | 'NUM_RANKS_PER_NODE';
+  /** Where the first offending id is, in row-major order, and what it is. */
+  readonly offender?: { readonly token: number; readonly slot: number; readonly value: bigint };
+}
+
+export type Answer = { readonly layout: ExpectedLayout } | { readonly error: ExpectedError };
+
+/** The logical rows of a strided view: element (token, slot) lies at `offset + token * strides[0] + slot * strides[1]`. */
+export function rowsOf(topkIdx: TopkStorage): bigint[][] {
+  const [numTokens, numTopk] = topkIdx.shape;
+  const [tokenStride, slotStride] = topkIdx.strides ?? (topkIdx.fortranOrder ? [1, numTokens] : [numTopk, 1]);
+  const rows: bigint[][] = [];
+  for (let token = 0; token < numTokens; token += 1) {
+    const row: bigint[] = [];
+    for (let slot = 0; slot < numTopk; slot += 1) {
+      row.push(BigInt(topkIdx.data[(topkIdx.offset ?? 0) + token * tokenStride + slot * slotStride]));
+    }
+    rows.push(row);
+  }
+  return rows;
+}
+
+/** Which rank holds an expert; `null` for the tail experts of an uneven distribution, which no rank holds. */
+function rankOfExpert(expert: number, { numExperts, numRanks, placement }: Question): number | null {
+  if (placement !== undefined) return placement[expert];
+  const numExpertsPerRank = Math.floor(numExperts / numRanks);
+  for (let rank = 0; rank < numRanks; rank += 1) {
+    if (expert >= rank * numExpertsPerRank && expert < (rank + 1) * numExpertsPerRank) return rank;
+  }
+  return null;
+}
+
+/** The right answer to a request whose scalars are positive integers and whose placement, if any, is a table of ranks. */
+export function answer(question: Question): Answer {
+  const { rows, numExperts, numRanks } = question;
+  const numRanksPerNode = question.numRanksPerNode ?? 8;
+  const strict = question.invalidExperts !== 'ignore';
+
+  const severalNodes = numRanks > numRanksPerNode;
+  if (severalNodes && numRanks % numRanksPerNode !== 0) return { error: { code: 'NUM_RANKS_PER_NODE' } };
+  if (strict && question.placement === undefined && numExperts % numRanks !== 0) {
+    return { error: { code: 'UNEVEN_EXPERTS' } };
+  }
+
+  const rankOf = Array.from({ length: numExperts }, (_, expert) => rankOfExpert(expert, question));
+  const numTokensPerRank = new Array<number>(numRanks).fill(0);
+  const numTokensPerRdmaRank = new Array<number>(severalNodes ? numRanks / numRanksPerNode : 0).fill(0);
+  const numTokensPerExpert = new Array<number>(numExperts).fill(0);
+  const isTokenInRank = new Uint8Array(rows.length * numRanks);
+
+  for (const [token, row] of rows.entries()) {
+    const ranks = new Set<number>();
+    for (const [slot, id] of row.entries()) {
+      if (id >= 0n && id < BigInt(numExperts)) {
+        const expert = Number(id);
+        numTokensPerExpert[expert] += 1;
+        const rank = rankOf[expert];
+        if (rank !== null) ranks.add(rank);
+      } else if (id !== -1n && strict) {
+        return { error: { code: 'INVALID_EXPERT', offender: { token, slot, value: id } } };
+      }
+    }
+    for (const rank of ranks) {
+      numTokensPerRank[rank] += 1;
+      isTokenInRank[token * numRanks + rank] = 1;
+    }
+    if (severalNodes) {
+      const nodes = new Set([...ranks].map((rank) => Math.floor(rank / numRanksPerNode)));
+      for (const node of nodes) numTokensPerRdmaRank[node] += 1;
+    }
+  }
+  return {
+    layout: {
+      numTokensPerRank,
+      numTokensPerRdmaRank: severalNodes ? numTokensPerRdmaRank : null,
+      numTokensPerExpert,
+      isTokenInRank,
+    },
+  };
+}

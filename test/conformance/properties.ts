@@ -1,0 +1,317 @@
+/**
+ * Properties with fast-check: on random requests of every kind a device does what the oracle says. A failure prints the
+ * request, and the seed and path to repeat it. `DISPATCH_LAYOUT_TEST_RUNS` multiplies the number of runs.
+ *
+ * @module
+ */
+import { assert } from 'chai';
+import type { LayoutArrays } from 'dispatch-layout';
+import fc from 'fast-check';
+import { expectAnswer, expectArrays } from '../support/expect.ts';
+import { Random } from '../support/random.ts';
+import { type IdType, idArray, idRange, idTypeNames, type TopkStorage } from '../support/topk-storage.ts';
+import type { TestDevice } from './devices.ts';
+import { setting } from './loader.ts';
+import { type Answer, answer, rowsOf } from './oracle.ts';
+
+const runs = (count: number) => ({ numRuns: Math.ceil(count * Number(setting('DISPATCH_LAYOUT_TEST_RUNS') ?? 1)) });
+
+/** Ids that trip truncation, sign extension, saturation and table bounds; those that do not fit the type are left out. */
+function hostileIds(type: IdType, numExperts: number): bigint[] {
+  const experts = BigInt(numExperts);
+  const [smallest, largest] = idRange[type];
+  return [
+    experts,
+    experts + 1n,
+    -2n,
+    -3n,
+    127n,
+    128n,
+    -128n,
+    254n,
+    255n,
+    256n,
+    32767n,
+    32768n,
+    -32768n,
+    65534n,
+    65535n,
+    65536n,
+    4085n,
+    4086n,
+    4087n,
+    4095n,
+    4096n,
+    4097n,
+    2n ** 31n - 1n,
+    2n ** 31n,
+    -(2n ** 31n),
+    -(2n ** 31n) - 1n,
+    2n ** 32n - 2n,
+    2n ** 32n - 1n,
+    2n ** 32n,
+    2n ** 32n + 5n,
+    -(2n ** 32n),
+    -(2n ** 32n) + 1n,
+    -(2n ** 32n) - 1n,
+    2n ** 16n + 3n,
+    2n ** 48n + 5n,
+    2n ** 63n - 1n,
+    2n ** 63n,
+    -(2n ** 63n),
+    2n ** 64n - 1n,
+    2n ** 64n - 2n,
+    2n ** 32n + experts - 1n,
+    2n ** 40n - 1n,
+  ].filter((id) => id >= smallest && id <= largest && id !== -1n && (id < 0n || id >= experts));
+}
+
+/** Stride patterns, as functions of the shape. */
+const stridePatterns = {
+  none: () => null,
+  contiguous: (_numTokens: number, numTopk: number) => [numTopk, 1],
+  padded: (_numTokens: number, numTopk: number) => [numTopk + 3, 1],
+  fortran: (numTokens: number) => [1, numTokens],
+  'fortran padded': (numTokens: number) => [1, numTokens + 2],
+  'rows backwards': (_numTokens: number, numTopk: number) => [-numTopk, 1],
+  'slots backwards': (_numTokens: number, numTopk: number) => [numTopk, -1],
+  'all backwards': (_numTokens: number, numTopk: number) => [-numTopk - 1, -1],
+  'fortran backwards': (numTokens: number) => [-1, -numTokens],
+  'every second': (_numTokens: number, numTopk: number) => [2 * numTopk, 2],
+  'one row': () => [0, 1],
+  'one column': () => [1, 0],
+  'one element': () => [0, 0],
+  overlapping: () => [1, 1],
+  crossing: () => [2, -3],
+} satisfies Record<string, (numTokens: number, numTopk: number) => readonly number[] | null>;
+
+/** How the ids of a request are drawn: shares of -1 and of hostile ids. */
+interface IdShares {
+  readonly empty: number;
+  readonly hostile: number;
+}
+
+interface Case {
+  readonly seed: number;
+  readonly numTokens: number;
+  readonly numTopk: number;
+  readonly type: IdType;
+  readonly pattern: keyof typeof stridePatterns;
+  readonly leading: number;
+  readonly trailing: number;
+  readonly numRanks: number;
+  readonly nodes: number | 'one';
+  readonly experts: { readonly perRank: number } | { readonly uneven: number } | { readonly placed: number };
+  readonly shares: IdShares;
+  readonly invalidExperts: 'throw' | 'ignore';
+}
+
+const caseArbitrary: fc.Arbitrary<Case> = fc.record({
+  seed: fc.noShrink(fc.nat(2 ** 31 - 1)),
+  numTokens: fc.oneof(fc.integer({ min: 0, max: 20 }), fc.integer({ min: 0, max: 400 })),
+  numTopk: fc.oneof(fc.integer({ min: 0, max: 10 }), fc.integer({ min: 0, max: 70 })),
+  type: fc.constantFrom(...idTypeNames, 'int64' as const, 'int64' as const, 'int32' as const),
+  pattern: fc.constantFrom(
+    ...(Object.keys(stridePatterns) as (keyof typeof stridePatterns)[]),
+    'none' as const,
+    'none' as const,
+  ),
+  leading: fc.integer({ min: 0, max: 5 }),
+  trailing: fc.integer({ min: 0, max: 3 }),
+  numRanks: fc.oneof(
+    fc.integer({ min: 1, max: 20 }),
+    fc.integer({ min: 1, max: 140 }),
+    fc.constantFrom(8, 16, 32, 64, 72, 256, 512, 520),
+  ),
+  nodes: fc.constantFrom<number | 'one'>('one', 1, 2, 3, 4, 8),
+  experts: fc.oneof(
+    fc.record({ perRank: fc.integer({ min: 1, max: 9 }) }),
+    fc.record({ uneven: fc.oneof(fc.integer({ min: 1, max: 600 }), fc.integer({ min: 4070, max: 4110 })) }),
+    fc.record({
+      placed: fc.oneof(
+        fc.integer({ min: 1, max: 600 }),
+        fc.integer({ min: 4070, max: 4110 }),
+        fc.constantFrom(9000, 66000),
+      ),
+    }),
+  ),
+  shares: fc.constantFrom<IdShares>(
+    { empty: 0, hostile: 0 },
+    { empty: 0.2, hostile: 0 },
+    { empty: 0.6, hostile: 0 },
+    { empty: 1, hostile: 0 },
+    { empty: 0.1, hostile: 0.002 },
+    { empty: 0, hostile: 0.05 },
+    { empty: 0.2, hostile: 0.5 },
+  ),
+  invalidExperts: fc.constantFrom('throw', 'ignore'),
+});
+
+/** A case, worked out. */
+interface Request {
+  readonly topkIdx: TopkStorage;
+  readonly numExperts: number;
+  readonly group: { readonly numRanks: number; readonly numRanksPerNode: number; readonly placement?: Int32Array };
+  readonly invalidExperts: 'throw' | 'ignore';
+  readonly expected: Answer;
+}
+
+function requestOf(parameters: Case): Request {
+  const { seed, numTokens, numTopk, type, pattern, leading, trailing, numRanks, nodes, experts, shares } = parameters;
+  const random = new Random(seed);
+  const numExperts =
+    'perRank' in experts ? experts.perRank * numRanks : 'placed' in experts ? experts.placed : experts.uneven;
+
+  // The data just cover the view, with some elements more before and behind it.
+  const strides = stridePatterns[pattern](numTokens, numTopk);
+  const [tokenReach, slotReach] =
+    strides === null || numTokens * numTopk === 0 ? [0, 0] : [(numTokens - 1) * strides[0], (numTopk - 1) * strides[1]];
+  const lowest = Math.min(tokenReach, 0) + Math.min(slotReach, 0);
+  const highest = Math.max(tokenReach, 0) + Math.max(slotReach, 0);
+  const length = strides === null ? numTokens * numTopk : leading + highest - lowest + 1 + trailing;
+
+  const [smallest, largest] = idRange[type];
+  const bound = Math.min(numExperts, Number(largest) + 1);
+  const hostile = hostileIds(type, numExperts);
+  const popular = random.below(bound);
+  const ids = Array.from({ length }, () => {
+    if (hostile.length > 0 && random.chance(shares.hostile)) return random.pick(hostile);
+    if (smallest < 0n && random.chance(shares.empty)) return -1;
+    return random.chance(0.2) ? popular : random.below(bound);
+  });
+  const topkIdx: TopkStorage = {
+    data: idArray(type, ids),
+    shape: [numTokens, numTopk],
+    ...(strides && { strides: [strides[0], strides[1]] as const, offset: leading - lowest }),
+  };
+
+  const group = {
+    numRanks,
+    numRanksPerNode: nodes === 'one' || numRanks % nodes !== 0 ? numRanks + (seed % 3) : nodes,
+    ...('placed' in experts && { placement: Int32Array.from({ length: numExperts }, () => random.below(numRanks)) }),
+  };
+  const { invalidExperts } = parameters;
+  const expected = answer({ ...group, rows: rowsOf(topkIdx), numExperts, invalidExperts });
+  return { topkIdx, numExperts, group, invalidExperts, expected };
+}
+
+/** A small request whose every id is shrunk by fast-check. */
+const smallArbitrary = fc
+  .record({
+    type: fc.constantFrom<IdType>('int64', 'int32', 'int16', 'int8'),
+    numRanks: fc.integer({ min: 1, max: 10 }),
+    perRank: fc.integer({ min: 1, max: 4 }),
+    numTopk: fc.integer({ min: 0, max: 5 }),
+    strict: fc.boolean(),
+  })
+  .chain((fixed) => {
+    const valid = fc.integer({ min: -1, max: Math.min(fixed.numRanks * fixed.perRank, 128) - 1 }).map(BigInt);
+    const [min, max] = idRange[fixed.type];
+    const id = fc.oneof({ weight: 60, arbitrary: valid }, { weight: 1, arbitrary: fc.bigInt({ min, max }) });
+    const row = fc.array(id, { minLength: fixed.numTopk, maxLength: fixed.numTopk });
+    return fc.record({ fixed: fc.constant(fixed), rows: fc.array(row, { maxLength: 40 }) });
+  });
+
+/** Declares the properties on one device. */
+export function properties(device: TestDevice): void {
+  describe('properties', () => {
+    it('small requests', () => {
+      const property = fc.property(smallArbitrary, ({ fixed, rows }) => {
+        const { type, numRanks, perRank, numTopk, strict } = fixed;
+        const invalidExperts = strict ? 'throw' : 'ignore';
+        const numExperts = numRanks * perRank;
+        const group = { numRanks, numRanksPerNode: numRanks };
+        const topkIdx = { data: idArray(type, rows.flat()), shape: [rows.length, numTopk] as const };
+        expectAnswer(
+          () => device.getDispatchLayout(topkIdx, numExperts, group, { invalidExperts }),
+          answer({ ...group, rows, numExperts, invalidExperts }),
+        );
+        // The same ids as nested arrays, of bigints or of numbers where these are exact.
+        const exact = rows.flat().every((id) => Number.isSafeInteger(Number(id)));
+        const nested = exact ? rows.map((row) => row.map(Number)) : rows;
+        expectAnswer(
+          () => device.getDispatchLayout(nested, numExperts, group, { invalidExperts }),
+          answer({ ...group, rows, numExperts, invalidExperts }),
+        );
+      });
+      fc.assert(property, runs(300));
+    });
+
+    it('requests of every kind, into fresh arrays', () => {
+      const property = fc.property(caseArbitrary, (parameters) => {
+        const { topkIdx, numExperts, group, invalidExperts, expected } = requestOf(parameters);
+        expectAnswer(() => device.getDispatchLayout(topkIdx, numExperts, group, { invalidExperts }), expected);
+      });
+      fc.assert(property, runs(1500));
+    });
+
+    it('requests of every kind, into arrays of the caller, which an error leaves untouched', () => {
+      const slack = fc.constantFrom(0, 0, 1, 64);
+      const property = fc.property(caseArbitrary, slack, fc.boolean(), (parameters, extra, shared) => {
+        const { topkIdx, numExperts, group, invalidExperts, expected } = requestOf(parameters);
+        const { numRanks, numRanksPerNode } = group;
+        const maskLength = topkIdx.shape[0] * numRanks;
+        const buffer = (bytes: number) => (shared ? new SharedArrayBuffer(bytes) : new ArrayBuffer(bytes));
+        const int32 = (length: number) => new Int32Array(buffer(length * 4)).fill(-99);
+        const out: LayoutArrays = {
+          numTokensPerRank: int32(numRanks),
+          numTokensPerRdmaRank: numRanks > numRanksPerNode ? int32(numRanks / numRanksPerNode) : null,
+          numTokensPerExpert: int32(numExperts),
+          isTokenInRank: new Uint8Array(buffer(maskLength + extra)).fill(0xee),
+        };
+        const run = () => device.getDispatchLayout(topkIdx, numExperts, group, { invalidExperts, out });
+        expectAnswer(run, expected);
+        if ('layout' in expected) {
+          expectArrays({ ...out, isTokenInRank: out.isTokenInRank.subarray(0, maskLength) }, expected.layout);
+          assert.isTrue(
+            out.isTokenInRank.subarray(maskLength).every((byte) => byte === 0xee),
+            'behind the mask',
+          );
+        } else {
+          assert.isTrue(
+            out.numTokensPerRank.every((count) => count === -99),
+            'numTokensPerRank untouched',
+          );
+          assert.isTrue(out.numTokensPerRdmaRank?.every((count) => count === -99) ?? true, 'rdma untouched');
+          assert.isTrue(
+            out.numTokensPerExpert.every((count) => count === -99),
+            'numTokensPerExpert untouched',
+          );
+          assert.isTrue(
+            out.isTokenInRank.every((byte) => byte === 0xee),
+            'isTokenInRank untouched',
+          );
+        }
+      });
+      fc.assert(property, runs(800));
+    });
+
+    it('a sequence of requests on one group', () => {
+      const step = fc.record({ parameters: caseArbitrary, perRank: fc.integer({ min: 1, max: 5 }) });
+      const property = fc.property(
+        fc.constantFrom(3, 8, 16, 64, 80, 130),
+        fc.array(step, { maxLength: 6 }),
+        (numRanks, steps) => {
+          const group = device.createGroup({ numRanks, numRanksPerNode: numRanks });
+          for (const { parameters, perRank } of steps) {
+            const { topkIdx, numExperts, invalidExperts } = requestOf({
+              ...parameters,
+              numRanks,
+              nodes: 'one',
+              experts: { perRank },
+            });
+            const expected = answer({
+              rows: rowsOf(topkIdx),
+              numExperts,
+              numRanks,
+              numRanksPerNode: numRanks,
+              invalidExperts,
+            });
+            expectAnswer(() => group.getDispatchLayout(topkIdx, numExperts, { invalidExperts }), expected);
+          }
+        },
+      );
+      fc.assert(property, runs(150));
+    });
+  });
+}

@@ -1,0 +1,239 @@
+/**
+ * What must not leak from one call to the next: several groups side by side, a group whose requests change shape, and
+ * groups after an error.
+ *
+ * @module
+ */
+import { assert } from 'chai';
+import type { DispatchLayout, LayoutArrays } from 'dispatch-layout';
+import { expectAnswer, expectArrays, expectError } from '../support/expect.ts';
+import { Random } from '../support/random.ts';
+import { type IdType, idArray, storageOf, type TopkStorage } from '../support/topk-storage.ts';
+import type { GroupOptions, TestDevice } from './devices.ts';
+import { type Answer, answer, rowsOf } from './oracle.ts';
+
+interface Request {
+  readonly topkIdx: TopkStorage;
+  readonly numExperts: number;
+}
+
+function randomRequest(random: Random, numExperts: number): Request {
+  const [numTokens, numTopk] = [random.pick([0, 1, 3, 60, 128, 200, 700]), random.pick([0, 1, 2, 8, 9])];
+  const type = random.pick<IdType>(['int64', 'int32', numExperts < 32768 ? 'int16' : 'uint16']);
+  const smallest = type === 'uint16' ? 0 : -1;
+  const ids = Array.from({ length: numTokens * numTopk }, () => random.between(smallest, numExperts - 1));
+  return { topkIdx: { data: idArray(type, ids), shape: [numTokens, numTopk] }, numExperts };
+}
+
+function answerFor(group: GroupOptions, { topkIdx, numExperts }: Request): Answer {
+  return answer({ ...group, rows: rowsOf(topkIdx), numExperts });
+}
+
+/** Declares the reuse of groups and arrays on one device. */
+export function reuse(device: TestDevice): void {
+  describe('reuse', () => {
+    it('many groups side by side, calls interleaved', () => {
+      const random = new Random(1);
+      const groups = [
+        { numRanks: 8 },
+        { numRanks: 16 },
+        { numRanks: 16, numRanksPerNode: 4 },
+        { numRanks: 8, placement: Array.from({ length: 64 }, () => random.below(8)) },
+        { numRanks: 8, placement: Array.from({ length: 64 }, () => random.below(8)) },
+        { numRanks: 2 },
+        { numRanks: 64 },
+        { numRanks: 128 },
+        { numRanks: 640 },
+      ].map((options) => ({ options, group: device.createGroup(options) }));
+      for (let call = 0; call < 150; call += 1) {
+        const { options, group } = random.pick(groups);
+        const numExperts = options.placement?.length ?? options.numRanks * random.between(1, 3);
+        const request = randomRequest(random, numExperts);
+        expectAnswer(() => group.getDispatchLayout(request.topkIdx, numExperts), answerFor(options, request));
+      }
+    });
+
+    it('one group with changing numbers of experts', () => {
+      const random = new Random(2);
+      const options = { numRanks: 8 };
+      const group = device.createGroup(options);
+      for (let call = 0; call < 100; call += 1) {
+        const request = randomRequest(random, random.pick([8, 16, 256, 248, 8000, 40000]));
+        expectAnswer(() => group.getDispatchLayout(request.topkIdx, request.numExperts), answerFor(options, request));
+      }
+    });
+
+    it('a group of many ranks: rows of one call do not show in the next', () => {
+      const options = { numRanks: 200 };
+      const group = device.createGroup(options);
+      const random = new Random(3);
+      for (const numTokens of [300, 10, 299, 1, 300]) {
+        const ids = Array.from({ length: numTokens * 8 }, () => random.between(-1, 199));
+        const request = { topkIdx: { data: idArray('int64', ids), shape: [numTokens, 8] as const }, numExperts: 200 };
+        expectAnswer(() => group.getDispatchLayout(request.topkIdx, 200), answerFor(options, request));
+      }
+    });
+
+    it('small requests after a large one, and a large one after small ones', () => {
+      const random = new Random(4);
+      const options = { numRanks: 72, numRanksPerNode: 72 };
+      const group = device.createGroup(options);
+      for (const numTokens of [1, 30000, 2, 1, 50000, 5]) {
+        const ids = Array.from({ length: numTokens * 4 }, () => random.between(-1, 143));
+        const request = { topkIdx: { data: idArray('int32', ids), shape: [numTokens, 4] as const }, numExperts: 144 };
+        expectAnswer(() => group.getDispatchLayout(request.topkIdx, 144), answerFor(options, request));
+      }
+    });
+
+    for (const [numRanks, numExperts, numTopk] of [
+      [8, 64, 8],
+      [64, 256, 8],
+      [128, 256, 8],
+      [8, 8192, 4],
+      [8, 64, 100],
+      [600, 600, 3],
+    ]) {
+      it(`right results after an error: R=${numRanks} E=${numExperts} K=${numTopk}`, () => {
+        const random = new Random(5);
+        const options = { numRanks };
+        const group = device.createGroup(options);
+        for (const numTokens of [1, 100, 700, 3000]) {
+          const ids = Array.from({ length: numTokens * numTopk }, () => random.between(-1, numExperts - 1));
+          const good = { topkIdx: { data: idArray('int64', ids), shape: [numTokens, numTopk] as const }, numExperts };
+          const bad = good.topkIdx.data.slice() as BigInt64Array;
+          const index = random.between(Math.floor(bad.length / 2), bad.length - 1);
+          bad[index] = BigInt(numExperts);
+          expectError(() => group.getDispatchLayout({ data: bad, shape: good.topkIdx.shape }, numExperts), {
+            code: 'INVALID_EXPERT',
+            token: Math.floor(index / numTopk),
+            slot: index % numTopk,
+            value: BigInt(numExperts),
+          });
+          expectAnswer(() => group.getDispatchLayout(good.topkIdx, numExperts), answerFor(options, good));
+        }
+      });
+    }
+
+    it('results of earlier calls stay as they were', () => {
+      const random = new Random(6);
+      const options = { numRanks: 16 };
+      const group = device.createGroup(options);
+      const calls = Array.from({ length: 20 }, () => {
+        const request = randomRequest(random, 64);
+        return { request, layout: group.getDispatchLayout(request.topkIdx, 64) };
+      });
+      for (const { request, layout } of calls) expectAnswer(() => layout, answerFor(options, request));
+    });
+
+    for (const numRanks of [3, 8, 16, 24, 64, 96, 600]) {
+      it(`an earlier result as out gives what fresh arrays give: ${numRanks} ranks`, () => {
+        const random = new Random(numRanks);
+        const options = { numRanks, numRanksPerNode: numRanks === 3 ? 1 : 8 };
+        const group = device.createGroup(options);
+        const numExperts = numRanks * 2;
+        let out: DispatchLayout | undefined;
+        for (let call = 0; call < 10; call += 1) {
+          const ids = Array.from({ length: 150 * 4 }, () => random.between(-1, numExperts - 1));
+          const request = { topkIdx: { data: idArray('int32', ids), shape: [150, 4] as const }, numExperts };
+          const layout: DispatchLayout = group.getDispatchLayout(request.topkIdx, numExperts, out && { out });
+          expectAnswer(() => layout, answerFor(options, request));
+          if (out !== undefined) {
+            assert.strictEqual(layout.numTokensPerRank, out.numTokensPerRank);
+            assert.strictEqual(layout.numTokensPerExpert, out.numTokensPerExpert);
+            assert.strictEqual(layout.numTokensPerRdmaRank, out.numTokensPerRdmaRank);
+            assert.strictEqual(layout.isTokenInRank.buffer, out.isTokenInRank.buffer);
+          }
+          out = layout;
+        }
+      });
+    }
+
+    it('out at any place in a buffer, and nothing is written beside it', () => {
+      const random = new Random(7);
+      for (const numRanks of [1, 2, 3, 8, 16, 20, 64, 65, 100, 520]) {
+        for (const numTokens of [1, 7, 128, 131]) {
+          const options = { numRanks, numRanksPerNode: 1 };
+          const numExperts = numRanks * 2;
+          const ids = Array.from({ length: numTokens * 3 }, () => random.between(-1, numExperts - 1));
+          const request = { topkIdx: { data: idArray('int64', ids), shape: [numTokens, 3] as const }, numExperts };
+          const arena = new ArrayBuffer(2 ** 18);
+          new Uint8Array(arena).fill(0xa5);
+          let end = 4 * random.below(4);
+          const used = new Uint8Array(arena.byteLength);
+          const int32 = (length: number) => {
+            const array = new Int32Array(arena, end, length);
+            used.fill(1, end, end + length * 4);
+            end += length * 4 + 4 * random.below(3);
+            return array;
+          };
+          const numTokensPerRank = int32(numRanks);
+          const numTokensPerRdmaRank = numRanks === 1 ? null : int32(numRanks);
+          const numTokensPerExpert = int32(numExperts);
+          end += random.below(20);
+          const isTokenInRank = new Uint8Array(arena, end, numTokens * numRanks);
+          used.fill(1, end, end + numTokens * numRanks);
+          const out: LayoutArrays = { numTokensPerRank, numTokensPerRdmaRank, numTokensPerExpert, isTokenInRank };
+          expectAnswer(
+            () => device.getDispatchLayout(request.topkIdx, numExperts, options, { out }),
+            answerFor(options, request),
+          );
+          const expected = answerFor(options, request);
+          if ('layout' in expected) expectArrays(out, expected.layout);
+          const bytes = new Uint8Array(arena);
+          for (let index = 0; index < bytes.length; index += 1) {
+            if (used[index] === 0 && bytes[index] !== 0xa5) assert.fail(`byte ${index} beside out was written`);
+          }
+        }
+      }
+    });
+
+    it('out is untouched by an error far behind in a large input', () => {
+      const ids = new BigInt64Array(70001 * 2).fill(1n);
+      ids[70001 * 2 - 1] = 99n;
+      for (const numRanks of [8, 64, 80]) {
+        const out = {
+          numTokensPerRank: new Int32Array(numRanks).fill(-5),
+          numTokensPerRdmaRank: new Int32Array(numRanks).fill(-5),
+          numTokensPerExpert: new Int32Array(numRanks).fill(-5),
+          isTokenInRank: new Uint8Array(70001 * numRanks).fill(250),
+        };
+        expectError(
+          () =>
+            device.getDispatchLayout(
+              { data: ids, shape: [70001, 2] },
+              numRanks,
+              { numRanks, numRanksPerNode: 1 },
+              { out },
+            ),
+          numRanks === 80 ? { code: 'INVALID_EXPERT' } : { code: 'INVALID_EXPERT', token: 70000, slot: 1, value: 99n },
+        );
+        assert.isTrue(out.numTokensPerRank.every((value) => value === -5));
+        assert.isTrue(out.numTokensPerRdmaRank.every((value) => value === -5));
+        assert.isTrue(out.numTokensPerExpert.every((value) => value === -5));
+        assert.isTrue(out.isTokenInRank.every((value) => value === 250));
+      }
+    });
+
+    it('a placement is taken as it was when the group was made', () => {
+      const placement = [0, 1, 1, 0];
+      const group = device.createGroup({ numRanks: 2, placement });
+      const topkIdx = storageOf('int32', [
+        [0, 3],
+        [1, 2],
+      ]);
+      expectArrays(group.getDispatchLayout(topkIdx, 4), {
+        numTokensPerRank: [1, 1],
+        numTokensPerRdmaRank: null,
+        numTokensPerExpert: [1, 1, 1, 1],
+        isTokenInRank: Uint8Array.of(1, 0, 0, 1),
+      });
+      placement.fill(1);
+      expectArrays(group.getDispatchLayout(topkIdx, 4), {
+        numTokensPerRank: [1, 1],
+        numTokensPerRdmaRank: null,
+        numTokensPerExpert: [1, 1, 1, 1],
+        isTokenInRank: Uint8Array.of(1, 0, 0, 1),
+      });
+    });
+  });
+}

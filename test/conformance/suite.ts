@@ -1,0 +1,36 @@
+/**
+ * The conformance suite: everything that every device must do, in one call. It needs `describe` and `it` with
+ * `it.skip` as globals, as mocha, Bun and others have them, and nothing of Node but `loader.ts`.
+ *
+ * @module
+ */
+import { corners } from './corners.ts';
+import { testDevices } from './devices.ts';
+import { properties } from './properties.ts';
+import { reuse } from './reuse.ts';
+import { sizes } from './sizes.ts';
+import { traces } from './traces.ts';
+import { vectors, vectorsFile } from './vectors.ts';
+
+/** Declares the whole suite on every device under test. */
+export function conformance(): void {
+  vectorsFile();
+  for (const device of testDevices()) {
+    describe(`on ${device.name}`, () => {
+      if (device.unavailable === null) {
+        corners(device);
+        vectors(device);
+        sizes(device);
+        reuse(device);
+        properties(device);
+        traces(device);
+      } else if (device.optional) {
+        it.skip(`not available here, because ${device.unavailable}`);
+      } else {
+        it('is available', () => {
+          throw new Error(`${device.name} cannot be used, because ${device.unavailable}`);
+        });
+      }
+    });
+  }
+}

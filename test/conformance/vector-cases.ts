@@ -1,0 +1,228 @@
+/**
+ * The language-neutral test vectors: their format, and the requests they consist of. The answers are the oracle's.
+ * `make-vectors.ts` writes them to `vectors.json`; the suite checks that the file is what this module gives.
+ *
+ * @module
+ */
+import { Random } from '../support/random.ts';
+import { type IdType, idArray, idRange, idTypeNames, type TopkStorage } from '../support/topk-storage.ts';
+import { answer, rowsOf } from './oracle.ts';
+
+/** An integer as JSON holds it exactly: a decimal string beyond 2^53. */
+export type JsonInteger = number | string;
+
+export interface Vector {
+  readonly name: string;
+  readonly dtype: IdType;
+  /** The elements in memory order. */
+  readonly data: readonly JsonInteger[];
+  readonly shape: readonly number[];
+  /** In elements; both absent for contiguous rows. */
+  readonly strides?: readonly number[];
+  readonly offset?: number;
+  readonly numExperts: number;
+  readonly numRanks: number;
+  readonly numRanksPerNode: number;
+  readonly placement?: readonly number[];
+  readonly invalidExperts: 'throw' | 'ignore';
+  /** Exactly one of the following two is there. */
+  readonly expected?: {
+    readonly numTokensPerRank: readonly number[];
+    readonly numTokensPerRdmaRank: readonly number[] | null;
+    readonly numTokensPerExpert: readonly number[];
+    /** One string of `0` and `1` per token, rank 0 first. */
+    readonly isTokenInRank: readonly string[];
+  };
+  readonly expectedError?: {
+    readonly code: string;
+    readonly token?: number;
+    readonly slot?: number;
+    readonly value?: JsonInteger;
+  };
+}
+
+export interface VectorFile {
+  readonly format: 1;
+  readonly vectors: readonly Vector[];
+}
+
+/** What a vector asks, before the oracle has answered it. */
+interface VectorRequest {
+  readonly name: string;
+  readonly dtype: IdType;
+  readonly data: readonly (number | bigint)[];
+  readonly shape: readonly [number, number];
+  readonly strides?: readonly [number, number];
+  readonly offset?: number;
+  readonly numExperts: number;
+  readonly numRanks: number;
+  readonly numRanksPerNode?: number;
+  readonly placement?: readonly number[];
+  readonly invalidExperts?: 'throw' | 'ignore';
+}
+
+function toJson(value: number | bigint): JsonInteger {
+  return Number.isSafeInteger(Number(value)) ? Number(value) : String(value);
+}
+
+/** A typed array's worth of ids, from their JSON form. */
+export function storageOfVector(vector: Pick<Vector, 'dtype' | 'data' | 'shape' | 'strides' | 'offset'>): TopkStorage {
+  const [numTokens, numTopk] = vector.shape;
+  return {
+    data: idArray(vector.dtype, vector.data.map(BigInt)),
+    shape: [numTokens, numTopk],
+    ...(vector.strides && { strides: [vector.strides[0], vector.strides[1]] as const }),
+    ...(vector.offset !== undefined && { offset: vector.offset }),
+  };
+}
+
+function answered(request: VectorRequest): Vector {
+  const { name, dtype, shape, strides, offset, numExperts, numRanks, placement } = request;
+  const question = {
+    numExperts,
+    numRanks,
+    numRanksPerNode: request.numRanksPerNode ?? 8,
+    ...(placement && { placement }),
+    invalidExperts: request.invalidExperts ?? 'throw',
+  };
+  const vector = {
+    name,
+    dtype,
+    data: request.data.map(toJson),
+    shape,
+    ...(strides && { strides }),
+    ...(offset !== undefined && { offset }),
+    ...question,
+  };
+  const result = answer({ ...question, rows: rowsOf(storageOfVector(vector)) });
+  if ('error' in result) {
+    const { code, offender } = result.error;
+    return { ...vector, expectedError: { code, ...(offender && { ...offender, value: toJson(offender.value) }) } };
+  }
+  const { isTokenInRank, ...counts } = result.layout;
+  const mask = Array.from({ length: shape[0] }, (_, token) =>
+    isTokenInRank.subarray(token * numRanks, (token + 1) * numRanks).join(''),
+  );
+  return { ...vector, expected: { ...counts, isTokenInRank: mask } };
+}
+
+/** The request in strict mode and with invalid ids ignored. */
+function inBothModes(request: VectorRequest): VectorRequest[] {
+  return (['throw', 'ignore'] as const).map((invalidExperts) => ({
+    ...request,
+    name: `${request.name} (${invalidExperts})`,
+    invalidExperts,
+  }));
+}
+
+const twoNodes = { numExperts: 8, numRanks: 4, numRanksPerNode: 2 };
+
+/** Cases under the names of the rows of the contract's table. */
+function cornerRequests(): VectorRequest[] {
+  const small = { dtype: 'int64', shape: [3, 2], ...twoNodes } as const;
+  const hostile = [
+    2n ** 32n + 5n,
+    2n ** 32n - 1n,
+    -(2n ** 32n),
+    -(2n ** 32n) + 5n,
+    2n ** 63n - 1n,
+    -(2n ** 63n),
+    2n ** 31n,
+    -2n,
+    8n,
+    2n ** 53n + 1n,
+  ];
+  return [
+    { ...small, name: 'ordinary', data: [0, 1, 2, 7, 5, 4] },
+    { ...small, name: 'the same expert twice in a row', data: [5, 5, 0, 1, 3, 3] },
+    ...inBothModes({ ...small, name: '-1', data: [-1, 3, -1, -1, 6, -1] }),
+    ...hostile.flatMap((id) =>
+      inBothModes({ ...small, name: `other negative, or >= numExperts: ${id}`, data: [0, 1, 2, id, id, 4] }),
+    ),
+    ...inBothModes({ ...small, name: 'uint64 2^64 - 1', dtype: 'uint64', data: [0, 1, 2n ** 64n - 1n, 3, 4, 5] }),
+    ...inBothModes({ ...small, name: 'uint32 2^32 - 1', dtype: 'uint32', data: [0, 1, 2, 3, 2 ** 32 - 1, 5] }),
+    ...inBothModes({ ...small, name: 'uint8 255', dtype: 'uint8', data: [0, 255, 2, 3, 4, 5] }),
+    ...inBothModes({ ...small, name: 'numExperts % numRanks != 0', numExperts: 10, data: [0, 9, 8, 9, 7, 2] }),
+    {
+      ...small,
+      name: 'numExperts % numRanks != 0, with a placement',
+      numExperts: 10,
+      placement: [3, 3, 3, 3, 3, 1, 1, 1, 0, 1],
+      data: [0, 9, 8, 9, 7, 2],
+    },
+    ...inBothModes({ ...small, name: 'numExperts < numRanks', numExperts: 3, data: [0, 2, 1, 1, -1, 0] }),
+    {
+      ...small,
+      name: 'numExperts < numRanks, with a placement',
+      numExperts: 3,
+      placement: [3, 0, 2],
+      data: [0, 2, 1, 1, -1, 0],
+    },
+    {
+      ...small,
+      name: 'numRanks over one node: not divisible',
+      numExperts: 12,
+      numRanks: 12,
+      numRanksPerNode: 8,
+      data: [0, 1, 2, 3, 4, 5],
+    },
+    {
+      ...small,
+      name: 'numRanks over one node: 12 of 4',
+      numExperts: 12,
+      numRanks: 12,
+      numRanksPerNode: 4,
+      data: [0, 1, 2, 11, 4, 5],
+    },
+    { ...small, name: 'numRanks <= numRanksPerNode', numRanksPerNode: 8, data: [0, 1, 2, 7, 5, 4] },
+    { ...small, name: 'numTokens = 0', shape: [0, 2], data: [] },
+    { ...small, name: 'numTopk = 0', shape: [3, 0], data: [] },
+    { ...small, name: 'numTokens = 0 and numTopk = 0', shape: [0, 0], data: [] },
+    ...idTypeNames.map((dtype) => ({ ...small, name: `id type ${dtype}`, dtype, data: [0, 1, 2, 7, 5, 4] })),
+    { ...small, name: 'row stride', data: [0, 1, 99, 2, 7, 99, 5, 4], strides: [3, 1] },
+    { ...small, name: 'rows backwards', data: [5, 4, 2, 7, 0, 1], strides: [-2, 1], offset: 4 },
+    { ...small, name: 'Fortran order', data: [0, 2, 5, 1, 7, 4], strides: [1, 3] },
+    { ...small, name: 'row stride zero', data: [99, 3, 6], strides: [0, 1], offset: 1 },
+    { ...small, name: 'the first offender in rows, not in memory', data: [0, 2, 70, 1, 80, 4], strides: [1, 3] },
+  ];
+}
+
+/** Pseudo-random cases over all types, shapes and options. */
+function randomRequests(): VectorRequest[] {
+  const random = new Random(2024);
+  return Array.from({ length: 60 }, (_, index) => {
+    const dtype = random.pick(idTypeNames);
+    const numRanks = random.pick([1, 2, 4, 7, 8, 9, 16, 24, 33, 64, 72]);
+    const divisors = [1, 2, 3, 4, 8, 72].filter((divisor) => numRanks <= divisor || numRanks % divisor === 0);
+    const placed = random.chance(0.3);
+    const numExperts = placed ? random.between(1, 90) : numRanks * random.between(1, 3);
+    const [numTokens, numTopk] = [random.between(1, 12), random.between(1, 9)];
+    const padding = random.pick([0, 0, 1, 3]);
+    const [smallest, largest] = idRange[dtype];
+    const hostile = [-2n, BigInt(numExperts), 127n, 255n, 65535n, 2n ** 32n + 1n, largest, smallest].filter(
+      (id) => id >= smallest && id <= largest,
+    );
+    const hostileShare = random.pick([0, 0, 0.05]);
+    const data = Array.from({ length: numTokens * (numTopk + padding) }, () => {
+      if (random.chance(hostileShare)) return random.pick(hostile);
+      return smallest < 0n && random.chance(0.15) ? -1 : random.below(Math.min(numExperts, Number(largest)));
+    });
+    return {
+      name: `random ${index}`,
+      dtype,
+      data,
+      shape: [numTokens, numTopk],
+      ...(padding > 0 && { strides: [numTopk + padding, 1] as const }),
+      numExperts,
+      numRanks,
+      numRanksPerNode: random.pick(divisors),
+      ...(placed && { placement: Array.from({ length: numExperts }, () => random.below(numRanks)) }),
+      invalidExperts: random.pick(['throw', 'ignore'] as const),
+    };
+  });
+}
+
+/** The whole file. */
+export function makeVectors(): VectorFile {
+  return { format: 1, vectors: [...cornerRequests(), ...randomRequests()].map(answered) };
+}
