@@ -1,0 +1,73 @@
+#!/usr/bin/env bash
+# The whole of the project: ./build.sh [build | test | demo | bench | lint | clean]
+set -euo pipefail
+cd "$(dirname "$0")"
+
+say() { printf '\033[1m%s\033[0m\n' "$*" >&2; }
+fail() { printf 'build.sh: %s\n' "$*" >&2; exit 1; }
+
+# newer TARGET SOURCE...: whether TARGET exists and nothing under the sources is newer
+newer() {
+  local target=$1
+  shift
+  [ -e "$target" ] && [ -z "$(find "$@" -newer "$target" -print -quit)" ]
+}
+
+install_packages() {
+  command -v node >/dev/null || fail 'Node.js 20.19 or later is needed: https://nodejs.org'
+  newer node_modules/.package-lock.json package.json package-lock.json && return
+  say 'Installing npm packages'
+  npm ci --no-audit --no-fund
+}
+
+# apt_install PACKAGE...: as root or by sudo
+apt_install() {
+  if command -v apt-get >/dev/null; then
+    if [ "$(id -u)" = 0 ]; then
+      apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >&2
+      return
+    elif sudo -n true 2>/dev/null; then
+      sudo apt-get update -qq && sudo DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >&2
+      return
+    fi
+  fi
+  fail "please install $* (Debian, Ubuntu: sudo apt-get install $*) and run this again"
+}
+
+build_kernel() {
+  newer dist/kernel.wasm wasm && newer ts/generated/kernel.ts dist/kernel.wasm && return
+  if ! command -v emcc >/dev/null; then
+    say 'Installing Emscripten'
+    apt_install emscripten
+  fi
+  say 'Building the WASM kernel'
+  mkdir -p dist ts/generated
+  wasm/build.sh "$PWD/dist/kernel.wasm"
+  {
+    echo "// Made by build.sh from wasm/."
+    echo "export const kernelBase64 = '$(base64 -w0 dist/kernel.wasm)';"
+  } >ts/generated/kernel.ts
+}
+
+build_library() {
+  newer dist/index.js ts tsconfig.json package.json && newer dist/cli.js dist/index.js && return
+  say 'Building the library and the command line'
+  node_modules/.bin/tsc -p tsconfig.json
+  touch dist/index.js
+  node_modules/.bin/esbuild ts/cli/main.ts --bundle --platform=node --target=node20.19 --format=esm \
+    --legal-comments=eof --external:../index.ts --outfile=dist/cli.js --log-level=warning
+  sed -i 's#"../index.ts"#"./index.js"#' dist/cli.js
+  chmod +x dist/cli.js
+}
+
+build() {
+  install_packages
+  build_kernel
+  build_library
+}
+
+case "${1:-build}" in
+  build) build ;;
+  clean) rm -rf dist build coverage ts/generated ;;
+  *) fail "unknown command '$1'; one of: build, test, demo, bench, lint, clean" ;;
+esac

@@ -1,0 +1,72 @@
+/**
+ * Copies a range of tokens of `topkIdx` into a dense array, whatever its strides.
+ *
+ * @module
+ */
+import type { IntegerArray, TopkIdx } from './topk-idx.ts';
+
+/** Bytes of an id. */
+export function idBytesOf(topkIdx: TopkIdx): number {
+  return topkIdx.data.BYTES_PER_ELEMENT;
+}
+
+/** Copies tokens `[firstToken, firstToken + numTokens)` to the start of `target`, which has the type of the data. */
+export function copyIds(topkIdx: TopkIdx, firstToken: number, numTokens: number, target: IntegerArray): void {
+  const { data, numTopk, tokenStride, slotStride } = topkIdx;
+  const offset = topkIdx.offset + firstToken * tokenStride;
+  const isDense = (slotStride === 1 || numTopk === 1) && (tokenStride === numTopk || numTokens === 1);
+  if (isDense) {
+    const length = numTokens * numTopk;
+    const isWhole = offset === 0 && data.length === length;
+    // Typed arrays of one type: the pair is narrower than TypeScript can know
+    (target as BigInt64Array).set((isWhole ? data : sameView(target, data, offset, length)) as BigInt64Array);
+  } else if (data.BYTES_PER_ELEMENT === 8) {
+    // As pairs of 32-bit words: reading 64-bit elements would make a BigInt of each
+    gatherPairs(words(data), offset, numTokens, numTopk, tokenStride, slotStride, words(target));
+  } else {
+    gather(data as Int32Array, offset, numTokens, numTopk, tokenStride, slotStride, target as Int32Array);
+  }
+}
+
+function sameView(target: IntegerArray, data: IntegerArray, offset: number, length: number): IntegerArray {
+  const View = target.constructor as new (buffer: ArrayBufferLike, byteOffset: number, length: number) => IntegerArray;
+  return new View(data.buffer, data.byteOffset + offset * data.BYTES_PER_ELEMENT, length);
+}
+
+function words(array: IntegerArray): Int32Array {
+  return new Int32Array(array.buffer, array.byteOffset, array.byteLength / 4);
+}
+
+function gather(
+  data: Int32Array,
+  offset: number,
+  numTokens: number,
+  numTopk: number,
+  tokenStride: number,
+  slotStride: number,
+  target: Int32Array,
+): void {
+  for (let token = 0, to = 0; token < numTokens; token++) {
+    const row = offset + token * tokenStride;
+    for (let slot = 0; slot < numTopk; slot++) target[to++] = data[row + slot * slotStride];
+  }
+}
+
+function gatherPairs(
+  data: Int32Array,
+  offset: number,
+  numTokens: number,
+  numTopk: number,
+  tokenStride: number,
+  slotStride: number,
+  target: Int32Array,
+): void {
+  for (let token = 0, to = 0; token < numTokens; token++) {
+    const row = offset + token * tokenStride;
+    for (let slot = 0; slot < numTopk; slot++) {
+      const from = 2 * (row + slot * slotStride);
+      target[to++] = data[from];
+      target[to++] = data[from + 1];
+    }
+  }
+}

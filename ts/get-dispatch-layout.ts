@@ -1,0 +1,64 @@
+/**
+ * The one function of this library.
+ *
+ * @module
+ */
+import { ExpertGroup, type ExpertGroupOptions, type LayoutOptions } from './expert-group.ts';
+import type { DispatchLayout } from './layout.ts';
+import type { TopkIdxInput } from './topk-idx.ts';
+
+/** Options of {@link getDispatchLayout}: those of the group and those of the call. */
+export interface DispatchLayoutOptions extends ExpertGroupOptions, LayoutOptions {}
+
+/**
+ * The dispatch layout of one rank: how many tokens go to each rank, each RDMA rank (node) and each expert, and which
+ * token goes to which rank. Semantics: DeepEP's `Buffer.get_dispatch_layout`. To call it often, for several groups in
+ * turn, keep an {@link ExpertGroup} for each; this function keeps the last one.
+ *
+ * ```ts
+ * import { getDispatchLayout } from 'dispatch-layout';
+ *
+ * const layout = getDispatchLayout([[0, 5], [6, -1], [1, 0]], 8, { numRanks: 4 });
+ * layout.numTokensPerRank;   // Int32Array [2, 0, 1, 1]
+ * layout.numTokensPerExpert; // Int32Array [2, 1, 0, 0, 0, 1, 1, 0]
+ * ```
+ *
+ * @param topkIdx `[numTokens, numTopk]` integers: the expert of each slot of each token, -1 for none.
+ * @param numExperts experts over all ranks.
+ * @throws the errors of {@link ExpertGroup} and its `getDispatchLayout`.
+ */
+export function getDispatchLayout(
+  topkIdx: TopkIdxInput,
+  numExperts: number,
+  options: DispatchLayoutOptions,
+): DispatchLayout {
+  return groupOf(options).getDispatchLayout(topkIdx, numExperts, options);
+}
+
+let last: { readonly group: ExpertGroup; readonly options: ExpertGroupOptions } | undefined;
+
+function groupOf(options: DispatchLayoutOptions): ExpertGroup {
+  const { numRanks, numRanksPerNode, placement, device } = Object(options) as DispatchLayoutOptions;
+  if (
+    last !== undefined &&
+    last.options.numRanks === numRanks &&
+    last.options.numRanksPerNode === numRanksPerNode &&
+    last.options.device === device &&
+    haveSameElements(last.options.placement, placement)
+  ) {
+    return last.group;
+  }
+  const group = new ExpertGroup({ numRanks, numRanksPerNode, placement, device });
+  const copyOfPlacement = placement === undefined ? undefined : Int32Array.from(placement);
+  last = { group, options: { numRanks, numRanksPerNode, placement: copyOfPlacement, device } };
+  return group;
+}
+
+function haveSameElements(a: ArrayLike<number> | undefined, b: ArrayLike<number> | undefined): boolean {
+  if (a === b) return true;
+  if (a === undefined || b === undefined || a.length !== b.length) return false;
+  for (let i = 0; i < a.length; i++) {
+    if (a[i] !== b[i]) return false;
+  }
+  return true;
+}

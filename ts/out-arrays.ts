@@ -1,0 +1,121 @@
+/**
+ * The arrays that a layout is written to: the caller's, checked, or new ones.
+ *
+ * @module
+ */
+import { DispatchLayoutError } from './errors.ts';
+import type { LayoutArrays, LayoutShape } from './layout.ts';
+import { describe, isDetached, type TopkIdx, typedArrayName } from './topk-idx.ts';
+
+/**
+ * Allocates arrays for a layout of this shape.
+ *
+ * @throws DispatchLayoutError `OUT_OF_MEMORY`
+ */
+export function allocateOut(shape: LayoutShape): LayoutArrays {
+  const { numTokens, numExperts, numRanks, numRdmaRanks } = shape;
+  try {
+    return {
+      numTokensPerRank: new Int32Array(numRanks),
+      numTokensPerRdmaRank: numRdmaRanks === 1 ? null : new Int32Array(numRdmaRanks),
+      numTokensPerExpert: new Int32Array(numExperts),
+      isTokenInRank: new Uint8Array(numTokens * numRanks),
+    };
+  } catch (cause) {
+    throw new DispatchLayoutError(
+      'OUT_OF_MEMORY',
+      `isTokenInRank of ${numTokens} tokens x ${numRanks} ranks does not fit in memory`,
+      { value: numTokens * numRanks, remedy: 'Split the tokens and add up the counts.', cause },
+    );
+  }
+}
+
+/**
+ * Checks the caller's arrays against the shape, and reads each of them once. `isTokenInRank` may be longer than needed,
+ * so that one array serves changing numbers of tokens.
+ *
+ * @throws DispatchLayoutError `OUT`, `DETACHED_BUFFER`
+ */
+export function checkOut(out: LayoutArrays, shape: LayoutShape, topkIdx: TopkIdx): LayoutArrays {
+  if (typeof out !== 'object' || out === null) {
+    throw new DispatchLayoutError('OUT', `out is ${describe(out)}`, {
+      value: out,
+      remedy: 'Pass an earlier result, or an object with the four result arrays.',
+    });
+  }
+  const { numTokensPerRank, numTokensPerRdmaRank, numTokensPerExpert, isTokenInRank } = out;
+  checkArray('numTokensPerRank', numTokensPerRank, 'Int32Array', shape.numRanks);
+  checkArray('numTokensPerExpert', numTokensPerExpert, 'Int32Array', shape.numExperts);
+  checkArray('isTokenInRank', isTokenInRank, 'Uint8Array', shape.numTokens * shape.numRanks);
+  if (shape.numRdmaRanks > 1) {
+    checkArray('numTokensPerRdmaRank', numTokensPerRdmaRank, 'Int32Array', shape.numRdmaRanks);
+  } else if (numTokensPerRdmaRank !== null && numTokensPerRdmaRank !== undefined) {
+    throw new DispatchLayoutError('OUT', `out.numTokensPerRdmaRank is ${describe(numTokensPerRdmaRank)}`, {
+      value: numTokensPerRdmaRank,
+      remedy: 'It must be null within one node.',
+    });
+  }
+  const arrays = {
+    numTokensPerRank,
+    numTokensPerRdmaRank: shape.numRdmaRanks === 1 ? null : numTokensPerRdmaRank,
+    numTokensPerExpert,
+    isTokenInRank: firstElements(isTokenInRank, shape.numTokens * shape.numRanks),
+  };
+  checkDisjoint(arrays, topkIdx);
+  return arrays;
+}
+
+function firstElements(array: Uint8Array, length: number): Uint8Array {
+  return array.length === length ? array : array.subarray(0, length);
+}
+
+function checkArray(name: string, array: unknown, type: 'Int32Array' | 'Uint8Array', length: number): void {
+  if (typedArrayName(array) !== type) {
+    throw new DispatchLayoutError('OUT', `out.${name} is ${describe(array)}`, {
+      value: array,
+      remedy: `It must be a ${type} of length ${length}.`,
+    });
+  }
+  const view = array as Int32Array | Uint8Array;
+  if (isDetached(view)) {
+    throw new DispatchLayoutError('DETACHED_BUFFER', `the buffer under out.${name} was detached`, {
+      value: array,
+      remedy: 'It was transferred, to a worker for instance: allocate a new one.',
+    });
+  }
+  if (type === 'Uint8Array' ? view.length < length : view.length !== length) {
+    throw new DispatchLayoutError('OUT', `out.${name} has ${view.length} elements`, {
+      value: view.length,
+      remedy: `It needs ${type === 'Uint8Array' ? 'at least ' : ''}${length}.`,
+    });
+  }
+}
+
+/** Results written over the input, or over each other, would be silently wrong. */
+function checkDisjoint(out: LayoutArrays, topkIdx: TopkIdx): void {
+  const { numTokensPerRank, numTokensPerRdmaRank, numTokensPerExpert, isTokenInRank } = out;
+  const buffers = [topkIdx.data.buffer, numTokensPerRank.buffer, numTokensPerExpert.buffer, isTokenInRank.buffer];
+  if (numTokensPerRdmaRank !== null) buffers.push(numTokensPerRdmaRank.buffer);
+  let isShared = false;
+  for (let i = 1; i < buffers.length; i++) {
+    for (let j = 0; j < i; j++) isShared ||= buffers[i] === buffers[j];
+  }
+  if (!isShared) return;
+
+  const others: [string, ArrayBufferView][] = [['topkIdx', topkIdx.data]];
+  for (const [name, array] of Object.entries(out) as [string, ArrayBufferView | null][]) {
+    if (array === null) continue;
+    for (const [otherName, other] of others) {
+      if (array.buffer !== other.buffer || !overlap(array, other)) continue;
+      throw new DispatchLayoutError('OUT', `out.${name} shares memory with ${otherName}`, {
+        value: array,
+        remedy: 'Give every result array memory of its own.',
+      });
+    }
+    others.push([`out.${name}`, array]);
+  }
+}
+
+function overlap(a: ArrayBufferView, b: ArrayBufferView): boolean {
+  return a.byteOffset < b.byteOffset + b.byteLength && b.byteOffset < a.byteOffset + a.byteLength;
+}

@@ -1,0 +1,301 @@
+/**
+ * `topkIdx`, in every form that callers have it in, read into one: integers with strides.
+ *
+ * @module
+ */
+import { DispatchLayoutError } from './errors.ts';
+
+/** The integer typed arrays that can hold expert ids. */
+export type IntegerArray =
+  | BigInt64Array
+  | BigUint64Array
+  | Int32Array
+  | Uint32Array
+  | Int16Array
+  | Uint16Array
+  | Int8Array
+  | Uint8Array;
+
+/** The element type of {@link IntegerArray}, as ONNX and numpy name it. */
+export type IdType = 'int64' | 'uint64' | 'int32' | 'uint32' | 'int16' | 'uint16' | 'int8' | 'uint8';
+
+/** An ONNX Runtime tensor, such as the int64 output of a TopK: row-major, `dims` is `[numTokens, numTopk]`. */
+export interface TopkTensor {
+  readonly data: IntegerArray;
+  readonly dims: readonly number[];
+  /** The element type; where given, it must be that of `data`. */
+  readonly type?: string;
+}
+
+/** An array with a shape, as npy readers, `ndarray` and stdlib have them. Strides and offset count elements. */
+export interface TopkNdarray {
+  readonly data: IntegerArray;
+  /** `[numTokens, numTopk]`. */
+  readonly shape: readonly number[];
+  /** Elements from one token to the next, and from one slot to the next; any integers. Default: row-major. */
+  readonly strides?: readonly number[];
+  /** The same under the name that `ndarray` uses. */
+  readonly stride?: readonly number[];
+  /** Where the first element lies in `data`. Default 0. */
+  readonly offset?: number;
+  /** Column-major, where no strides are given. Default false. */
+  readonly fortranOrder?: boolean;
+}
+
+/**
+ * The experts that each token selected, `[numTokens, numTopk]`; -1 where a slot holds no selection. Arrays of another
+ * realm and over a SharedArrayBuffer are as good as any; typed arrays are read where they are.
+ */
+export type TopkIdxInput = TopkTensor | TopkNdarray | readonly (readonly (number | bigint)[])[];
+
+/** `topkIdx`, checked: `data[offset + token * tokenStride + slot * slotStride]` exists for every token and slot. */
+export interface TopkIdx {
+  readonly data: IntegerArray;
+  readonly idType: IdType;
+  readonly numTokens: number;
+  readonly numTopk: number;
+  readonly offset: number;
+  readonly tokenStride: number;
+  readonly slotStride: number;
+  /** What the caller wrote there; nested arrays keep values here that `data` cannot hold. */
+  valueAt(token: number, slot: number): number | bigint;
+}
+
+const idTypes: Readonly<Record<string, IdType>> = {
+  BigInt64Array: 'int64',
+  BigUint64Array: 'uint64',
+  Int32Array: 'int32',
+  Uint32Array: 'uint32',
+  Int16Array: 'int16',
+  Uint16Array: 'uint16',
+  Int8Array: 'int8',
+  Uint8Array: 'uint8',
+};
+
+/** More selections than this could overflow an int32 count. */
+const maxSelections = 2 ** 31 - 1;
+
+/** Stands in an Int32Array for an integer that does not fit: never an expert, never -1. */
+const doesNotFit = -(2 ** 31);
+
+const typedArrayTag = Object.getOwnPropertyDescriptor(
+  Object.getPrototypeOf(Uint8Array.prototype),
+  Symbol.toStringTag,
+)?.get;
+
+/** The class name of a typed array of any realm; `undefined` for everything else. It cannot be forged. */
+export function typedArrayName(value: unknown): string | undefined {
+  return typedArrayTag?.call(value) as string | undefined;
+}
+
+/** Whether the memory of a typed array was transferred away. Its length is 0 then, whatever it was. */
+export function isDetached(array: ArrayBufferView): boolean {
+  if (array.byteLength > 0) return false;
+  try {
+    new Uint8Array(array.buffer);
+    return false;
+  } catch {
+    return true;
+  }
+}
+
+/**
+ * Reads `topkIdx` in any accepted form. Every property of the caller's object is read once.
+ *
+ * @throws DispatchLayoutError `TOPK_TYPE`, `TOPK_SHAPE`, `DETACHED_BUFFER`, `TOO_LARGE`
+ */
+export function readTopkIdx(input: TopkIdxInput): TopkIdx {
+  if (Array.isArray(input)) return readNested(input as readonly unknown[]);
+  if (typeof input !== 'object' || input === null) throw unknownForm(input);
+  const { data, dims, type, shape, strides, stride, offset, fortranOrder } = input as Partial<TopkTensor & TopkNdarray>;
+  const lengths: unknown = dims ?? shape;
+  if (data === undefined || lengths === undefined) throw unknownForm(input);
+
+  const idType = idTypeOf(data);
+  if (dims !== undefined && type !== undefined && type !== idType) {
+    throw new DispatchLayoutError('TOPK_TYPE', `topkIdx is a tensor of type '${type}' over ${idType} data`, {
+      value: type,
+      remedy: "Cast the router's TopK output to int64 or int32.",
+    });
+  }
+  const [numTokens, numTopk] = checkShape(lengths);
+  const [tokenStride, slotStride] =
+    checkPair(strides ?? stride, 'strides') ?? (fortranOrder ? [1, numTokens] : [numTopk, 1]);
+  const isWhole = strides === undefined && stride === undefined && offset === undefined;
+  checkExtent(data, numTokens, numTopk, checkOffset(offset), tokenStride, slotStride, isWhole);
+  return stridedTopkIdx(data, idType, numTokens, numTopk, offset ?? 0, tokenStride, slotStride);
+}
+
+function stridedTopkIdx(
+  data: IntegerArray,
+  idType: IdType,
+  numTokens: number,
+  numTopk: number,
+  offset: number,
+  tokenStride: number,
+  slotStride: number,
+): TopkIdx {
+  return {
+    data,
+    idType,
+    numTokens,
+    numTopk,
+    offset,
+    tokenStride,
+    slotStride,
+    valueAt: (token, slot) => data[offset + token * tokenStride + slot * slotStride] as number | bigint,
+  };
+}
+
+function readNested(rows: readonly unknown[]): TopkIdx {
+  const first = rows[0];
+  const numTopk = Array.isArray(first) ? first.length : 0;
+  checkSelections(rows.length, numTopk);
+  const data = new Int32Array(rows.length * numTopk);
+  const tooLarge = new Map<number, number | bigint>();
+  for (let token = 0; token < rows.length; token++) {
+    const row: unknown = rows[token];
+    if (!Array.isArray(row) || row.length !== numTopk) {
+      throw new DispatchLayoutError(
+        'TOPK_SHAPE',
+        Array.isArray(row)
+          ? `topkIdx[${token}] has ${row.length} elements, topkIdx[0] has ${numTopk}`
+          : `topkIdx[${token}] is ${describe(row)}, not an array`,
+        { value: row, remedy: 'Give every token the same number of slots; fill empty ones with -1.' },
+      );
+    }
+    for (let slot = 0; slot < numTopk; slot++) {
+      const id: unknown = row[slot];
+      if (typeof id !== 'bigint' && !Number.isInteger(id)) {
+        throw new DispatchLayoutError('TOPK_TYPE', `topkIdx[${token}][${slot}] is ${describe(id)}, not an integer`, {
+          value: id,
+          remedy: 'Expert ids are integers; -1 stands for an empty slot.',
+        });
+      }
+      const index = token * numTopk + slot;
+      const value = Number(id);
+      if (value === (value | 0)) {
+        data[index] = value;
+      } else {
+        data[index] = doesNotFit;
+        tooLarge.set(index, id as number | bigint);
+      }
+    }
+  }
+  const plain = stridedTopkIdx(data, 'int32', rows.length, numTopk, 0, numTopk, 1);
+  if (tooLarge.size === 0) return plain;
+  return {
+    ...plain,
+    valueAt: (token, slot) => tooLarge.get(token * numTopk + slot) ?? plain.valueAt(token, slot),
+  };
+}
+
+function idTypeOf(data: unknown): IdType {
+  const name = typedArrayName(data);
+  const idType = name === undefined ? undefined : idTypes[name];
+  if (idType === undefined) {
+    throw new DispatchLayoutError('TOPK_TYPE', `the data of topkIdx are ${describe(data)}, not integers in a typed array`, {
+      value: data,
+      remedy: `Convert them to one of ${Object.keys(idTypes).join(', ')}.`,
+    });
+  }
+  return idType;
+}
+
+function checkShape(lengths: unknown): readonly [number, number] {
+  const pair = checkPair(lengths, 'the shape');
+  if (pair === undefined || pair[0] < 0 || pair[1] < 0) {
+    throw new DispatchLayoutError('TOPK_SHAPE', `the shape of topkIdx is ${describe(lengths)}`, {
+      value: lengths,
+      remedy: 'It must be [numTokens, numTopk], both 0 or more; flatten leading dimensions into numTokens.',
+    });
+  }
+  checkSelections(pair[0], pair[1]);
+  return pair;
+}
+
+function checkSelections(numTokens: number, numTopk: number): void {
+  if (numTokens * numTopk > maxSelections) {
+    throw new DispatchLayoutError('TOO_LARGE', `topkIdx has ${numTokens} x ${numTopk} selections`, {
+      value: numTokens * numTopk,
+      remedy: `int32 counts hold at most ${maxSelections}: split the tokens and add up the counts.`,
+    });
+  }
+}
+
+function checkPair(values: unknown, what: string): readonly [number, number] | undefined {
+  if (values === undefined) return undefined;
+  const { length, 0: first, 1: second } = Object(values) as Partial<ArrayLike<unknown>>;
+  if (length !== 2 || !Number.isSafeInteger(first) || !Number.isSafeInteger(second)) {
+    throw new DispatchLayoutError('TOPK_SHAPE', `${what} of topkIdx is ${describe(values)}, not two integers`, {
+      value: values,
+      remedy: 'topkIdx is [numTokens, numTopk]; flatten leading dimensions into numTokens.',
+    });
+  }
+  return [first as number, second as number];
+}
+
+function checkOffset(offset: unknown): number {
+  if (offset === undefined) return 0;
+  if (!Number.isSafeInteger(offset)) {
+    throw new DispatchLayoutError('TOPK_SHAPE', `the offset of topkIdx is ${describe(offset)}`, {
+      value: offset,
+      remedy: 'It counts elements from the start of data.',
+    });
+  }
+  return offset as number;
+}
+
+function checkExtent(
+  data: IntegerArray,
+  numTokens: number,
+  numTopk: number,
+  offset: number,
+  tokenStride: number,
+  slotStride: number,
+  isWhole: boolean,
+): void {
+  const numSelections = numTokens * numTopk;
+  if (isDetached(data)) {
+    throw new DispatchLayoutError('DETACHED_BUFFER', 'the buffer under topkIdx was detached', {
+      value: data,
+      remedy: 'It was transferred, to a worker for instance: call with an array that this thread still owns.',
+    });
+  }
+  if (isWhole ? data.length === numSelections : numSelections === 0) return;
+  const tokenReach = (numTokens - 1) * tokenStride;
+  const slotReach = (numTopk - 1) * slotStride;
+  const first = offset + Math.min(tokenReach, 0) + Math.min(slotReach, 0);
+  const last = offset + Math.max(tokenReach, 0) + Math.max(slotReach, 0);
+  if (isWhole || first < 0 || last >= data.length) {
+    const needs = isWhole ? `${numSelections} elements` : `elements ${first} to ${last}`;
+    throw new DispatchLayoutError(
+      'TOPK_SHAPE',
+      `topkIdx of shape [${numTokens}, ${numTopk}] needs ${needs}, its data have ${data.length}`,
+      { value: data.length, remedy: 'Correct the shape, or give strides and offset (in elements) of a larger array.' },
+    );
+  }
+}
+
+function unknownForm(input: unknown): DispatchLayoutError {
+  return new DispatchLayoutError('TOPK_TYPE', `topkIdx is ${describe(input)}`, {
+    value: input,
+    remedy: 'Pass {data, shape: [numTokens, numTopk]}, an ONNX Runtime tensor, or nested arrays of numbers.',
+  });
+}
+
+/** A short text for an error message: the value itself where it is short, else what kind of thing it is. */
+export function describe(value: unknown): string {
+  if (typeof value === 'string') return `'${value.length > 40 ? `${value.slice(0, 40)}…` : value}'`;
+  const name = typedArrayName(value);
+  if (name !== undefined) return `a ${name}`;
+  if (Array.isArray(value)) {
+    if (value.length > 8) return `an array of length ${value.length}`;
+    return `[${value.map((element) => (Array.isArray(element) ? '[…]' : describe(element))).join(', ')}]`;
+  }
+  if (typeof value === 'object' && value !== null) {
+    const properties = Object.keys(value).slice(0, 8);
+    return properties.length === 0 ? 'an object' : `an object with ${properties.join(', ')}`;
+  }
+  return typeof value === 'function' ? 'a function' : typeof value === 'bigint' ? `${value}n` : String(value);
+}

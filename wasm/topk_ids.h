@@ -1,0 +1,123 @@
+// From ids of any integer type to positions in the expert table, 8 or 4 at a time.
+//
+// Loading saturates: an id that does not fit the lane becomes one that no table has (the largest of the
+// lane), never one that it has, and never -1. So that one unsigned comparison tells experts from everything
+// else, and -1 is -1.
+#pragma once
+
+#include <wasm_simd128.h>
+
+#include "dispatch_layout.h"
+
+template <IdType kType>
+constexpr uint32_t kIdBytes = kType == IdType::kInt64 || kType == IdType::kUint64   ? 8
+                              : kType == IdType::kInt32 || kType == IdType::kUint32 ? 4
+                              : kType == IdType::kInt16 || kType == IdType::kUint16 ? 2
+                                                                                    : 1;
+
+// 8 ids as int16 lanes.
+//
+// int64: the first narrowing saturates both halves of every id to int16, the second the pair (low, high) read
+// as one int32 to int16. In [0, 32767]: high 0, low itself, exact. Low half above: 32767. Negative low half
+// (2^31 and more): a pair of 0x0000'8000 to 0x0000'ffff, so 32767. High half h >= 1: at least 65536, so
+// 32767. High half <= -2: at most -65537, so -32768. High half -1: -1 only from low half -1, which is the id
+// -1; else low half l gives -65536 + (l as uint16), which is -1 only for l = -1, and below 0 always, so
+// negative and never -1 by mistake.
+template <IdType kType>
+inline v128_t load_8_ids(const uint8_t* ids) {
+  auto load = [ids](int i) { return wasm_v128_load(ids + 16 * i); };
+  auto load_unsigned = [&](int i) { return wasm_u32x4_min(load(i), wasm_i32x4_const_splat(INT32_MAX)); };
+  if constexpr (kType == IdType::kInt64) {
+    return wasm_i16x8_narrow_i32x4(wasm_i16x8_narrow_i32x4(load(0), load(1)),
+                                   wasm_i16x8_narrow_i32x4(load(2), load(3)));
+  } else if constexpr (kType == IdType::kUint64) {
+    return wasm_i16x8_narrow_i32x4(wasm_i16x8_narrow_i32x4(load_unsigned(0), load_unsigned(1)),
+                                   wasm_i16x8_narrow_i32x4(load_unsigned(2), load_unsigned(3)));
+  } else if constexpr (kType == IdType::kInt32) {
+    return wasm_i16x8_narrow_i32x4(load(0), load(1));
+  } else if constexpr (kType == IdType::kUint32) {
+    return wasm_i16x8_narrow_i32x4(load_unsigned(0), load_unsigned(1));
+  } else if constexpr (kType == IdType::kInt16) {
+    return load(0);
+  } else if constexpr (kType == IdType::kUint16) {
+    return wasm_u16x8_min(load(0), wasm_i16x8_const_splat(INT16_MAX));
+  } else if constexpr (kType == IdType::kInt8) {
+    return wasm_i16x8_load8x8(ids);
+  } else {
+    return wasm_u16x8_load8x8(ids);
+  }
+}
+
+// 4 ids as int32 lanes; one that does not fit becomes INT32_MAX.
+template <IdType kType>
+inline v128_t load_4_ids(const uint8_t* ids) {
+  const v128_t largest = wasm_i32x4_const_splat(INT32_MAX);
+  if constexpr (kType == IdType::kInt64 || kType == IdType::kUint64) {
+    const v128_t a = wasm_v128_load(ids), b = wasm_v128_load(ids + 16);
+    const v128_t low = wasm_i32x4_shuffle(a, b, 0, 2, 4, 6);
+    const v128_t high = wasm_i32x4_shuffle(a, b, 1, 3, 5, 7);
+    const v128_t sign = wasm_i32x4_shr(low, 31);
+    const v128_t fits = kType == IdType::kInt64
+                            ? wasm_i32x4_eq(high, sign)
+                            : wasm_i32x4_eq(wasm_v128_or(high, sign), wasm_i32x4_const_splat(0));
+    return wasm_v128_bitselect(low, largest, fits);
+  } else if constexpr (kType == IdType::kInt32) {
+    return wasm_v128_load(ids);
+  } else if constexpr (kType == IdType::kUint32) {
+    return wasm_u32x4_min(wasm_v128_load(ids), largest);
+  } else if constexpr (kType == IdType::kInt16) {
+    return wasm_i32x4_load16x4(ids);
+  } else if constexpr (kType == IdType::kUint16) {
+    return wasm_u32x4_load16x4(ids);
+  } else {
+    const v128_t bytes = wasm_v128_load32_zero(ids);
+    return kType == IdType::kInt8 ? wasm_i32x4_extend_low_i16x8(wasm_i16x8_extend_low_i8x16(bytes))
+                                  : wasm_u32x4_extend_low_u16x8(wasm_u16x8_extend_low_u8x16(bytes));
+  }
+}
+
+// Writes the byte offset of each id's entry (an empty one for -1 and for what is no expert), 8 ids at a time,
+// and returns whether all of them were -1 or experts. Reads and writes up to 7 ids further than num_ids.
+template <IdType kType>
+__attribute__((noinline)) bool to_table_offsets(const uint8_t* ids, uint32_t num_ids, uint32_t num_experts,
+                                                uint16_t* offsets) {
+  const v128_t last_expert = wasm_i16x8_splat(static_cast<int16_t>(num_experts - 1));
+  const v128_t empty = wasm_i16x8_add(wasm_i16x8_splat(static_cast<int16_t>(num_experts)),
+                                      wasm_i16x8_const(0, 1, 2, 3, 4, 5, 6, 7));
+  v128_t largest = wasm_i16x8_const_splat(0);
+  for (uint32_t i = 0; i < num_ids; i += 8, ids += 8 * kIdBytes<kType>) {
+    const v128_t id = load_8_ids<kType>(ids);
+    largest = wasm_u16x8_max(largest, wasm_i16x8_add(id, wasm_i16x8_const_splat(1)));
+    const v128_t entry = wasm_v128_bitselect(empty, id, wasm_u16x8_gt(id, last_expert));
+    wasm_v128_store(offsets + i, wasm_i16x8_shl(entry, 4));
+  }
+  return !wasm_v128_any_true(wasm_u16x8_gt(largest, wasm_i16x8_splat(static_cast<int16_t>(num_experts))));
+}
+
+// The same with 32-bit addresses: `table` is where the entries begin.
+template <IdType kType>
+__attribute__((noinline)) bool to_table_addresses(const uint8_t* ids, uint32_t num_ids, uint32_t num_experts,
+                                                  uint32_t table, uint32_t* addresses) {
+  const v128_t last_expert = wasm_i32x4_splat(static_cast<int32_t>(num_experts - 1));
+  const v128_t empty =
+      wasm_i32x4_add(wasm_i32x4_splat(static_cast<int32_t>(num_experts)), wasm_i32x4_const(0, 1, 2, 3));
+  const v128_t base = wasm_i32x4_splat(static_cast<int32_t>(table));
+  v128_t largest = wasm_i32x4_const_splat(0);
+  for (uint32_t i = 0; i < num_ids; i += 4, ids += 4 * kIdBytes<kType>) {
+    const v128_t id = load_4_ids<kType>(ids);
+    largest = wasm_u32x4_max(largest, wasm_i32x4_add(id, wasm_i32x4_const_splat(1)));
+    const v128_t entry = wasm_v128_bitselect(empty, id, wasm_u32x4_gt(id, last_expert));
+    wasm_v128_store(addresses + i, wasm_i32x4_add(base, wasm_i32x4_shl(entry, 4)));
+  }
+  return !wasm_v128_any_true(wasm_u32x4_gt(largest, wasm_i32x4_splat(static_cast<int32_t>(num_experts))));
+}
+
+// The position of the first id that is neither -1 nor an expert, or num_ids.
+template <IdType kType>
+uint32_t scan_for_invalid(const uint8_t* ids, uint32_t num_ids, uint32_t num_experts) {
+  for (uint32_t i = 0; i < num_ids; i++, ids += kIdBytes<kType>) {
+    const uint32_t id = static_cast<uint32_t>(wasm_i32x4_extract_lane(load_4_ids<kType>(ids), 0));
+    if (id + 1 > num_experts) return i;
+  }
+  return num_ids;
+}
