@@ -1,0 +1,78 @@
+// Computes layouts with the kernel on the CPU, as a test device for other languages.
+//
+// Reads requests from stdin until it ends and answers each on stdout. All numbers are little-endian.
+//   request   16 x int64: magic 0x444c5231, id type (the value of TopkIdxType: int8 0, uint8 1, int16 2, uint16 3,
+//             int32 4, uint32 5, int64 6, uint64 7), num_tokens, num_topk, token_stride, num_experts, num_ranks,
+//             num_ranks_per_node, has_rdma (0 or 1), has_table (0 or 1), is_strict (0 or 1), seed (order of fibers
+//             and garbage in memory), device (0 an H100, 1 without clusters, 2 small, 3 no shared memory at all),
+//             num_ids (how many ids follow), first_id (the index of token 0's first id among them), 0
+//             num_ids ids; then, if has_table, num_experts x int32: the rank of each expert
+//   answer    int64 cudaError_t; if it is 0:
+//             uint64 first_invalid_position (~0 if there is none, or not strict)
+//             num_ranks x int32, then if has_rdma (num_ranks / num_ranks_per_node) x int32, then num_experts x int32
+//             num_tokens * num_ranks bytes: is_token_in_rank
+#include "kernel_on_cpu.h"
+
+using namespace dispatch_layout;
+
+namespace {
+
+template <typename T>
+std::vector<T> read(size_t count) {
+  std::vector<T> values(count);
+  if (std::fread(values.data(), sizeof(T), count, stdin) != count) cuda_shim::fail("request cut short");
+  return values;
+}
+
+template <typename T>
+void write(const std::vector<T>& values) {
+  std::fwrite(values.data(), sizeof(T), values.size(), stdout);
+}
+
+const cuda_shim::Device kDevices[] = {
+    {}, {40, 64 * 1024, 64 * 1024, 0}, {2, 24 * 1024, 48 * 1024, 0}, {3, 0, 0, 0}};
+
+}  // namespace
+
+int main() {
+  int64_t header[16];
+  while (std::fread(header, sizeof(header), 1, stdin) == 1) {
+    const auto [magic, type, num_tokens, num_topk, token_stride, num_experts, num_ranks, num_ranks_per_node,
+                has_rdma, has_table, is_strict, seed, device, num_ids, first_id, reserved] = header;
+    if (magic != 0x444c5231 || type < 0 || type > 7 || device < 0 || device > 3 || reserved != 0)
+      cuda_shim::fail("malformed request");
+    cuda_shim::device = kDevices[device];
+    cuda_shim::seed = static_cast<unsigned>(seed);
+    const int id_bytes = get_id_bytes(static_cast<TopkIdxType>(type));
+    const std::vector<char> ids = read<char>(num_ids * id_bytes);
+    const std::vector<int32_t> table = read<int32_t>(has_table ? num_experts : 0);
+
+    // Garbage in the outputs, so that what is not written shows
+    const bool has_nodes = has_rdma != 0 && num_ranks_per_node > 0;
+    std::vector<int32_t> per_rank(num_ranks, 0x7ead), per_expert(num_experts, 0x7ead);
+    std::vector<int32_t> per_node(has_nodes ? num_ranks / num_ranks_per_node : 0, 0x7ead);
+    std::vector<uint8_t> mask(num_tokens * num_ranks, 0xee);
+    std::vector<uint64_t> workspace(dispatch_layout_workspace_bytes(num_experts, num_ranks) / 8 + 1);
+    std::vector<uint64_t> first_invalid_position{~uint64_t{0}};
+    DispatchLayoutArguments a;
+    a.topk_idx = ids.data() + first_id * id_bytes;
+    a.topk_idx_type = static_cast<TopkIdxType>(type);
+    a.num_tokens = num_tokens, a.num_topk = static_cast<int>(num_topk), a.token_stride = token_stride;
+    a.num_experts = static_cast<int>(num_experts), a.num_ranks = static_cast<int>(num_ranks);
+    a.num_ranks_per_node = static_cast<int>(num_ranks_per_node);
+    a.rank_of_expert = has_table ? table.data() : nullptr;
+    a.num_tokens_per_rank = per_rank.data(), a.num_tokens_per_expert = per_expert.data();
+    a.num_tokens_per_rdma_rank = has_nodes ? per_node.data() : nullptr;
+    a.is_token_in_rank = mask.data();
+    a.first_invalid_position = is_strict ? first_invalid_position.data() : nullptr;
+    a.workspace = workspace.data();
+    const int64_t error = launch_dispatch_layout(a, nullptr);
+    write(std::vector<int64_t>{error});
+    if (error == cudaSuccess) {
+      write(first_invalid_position), write(per_rank), write(per_node), write(per_expert), write(mask);
+      for (uint64_t word : workspace)
+        if (word != 0) cuda_shim::fail("workspace not restored");
+    }
+    std::fflush(stdout);
+  }
+}

@@ -1,0 +1,202 @@
+// Compares the kernel with a naive reference on random layouts: layout_test [seed] [cases]
+// g++ and the shim run it on the CPU; nvcc builds the same file for a GPU.
+#include <cinttypes>
+#include <cstdio>
+#include <cstdlib>
+#include <random>
+#include <type_traits>
+
+#ifdef __CUDACC__
+#include "../../cuda/kernel/dispatch_layout.cuh"
+#else
+#include "kernel_on_cpu.h"
+#endif
+#include "reference_layout.h"
+
+using namespace dispatch_layout;
+
+namespace {
+
+std::mt19937_64 random_bits;
+
+int64_t pick(std::initializer_list<int64_t> choices) {
+  return choices.begin()[random_bits() % choices.size()];
+}
+int64_t uniform(int64_t low, int64_t high) {
+  return low + static_cast<int64_t>(random_bits() % (static_cast<uint64_t>(high) - low + 1));
+}
+
+void require(cudaError_t error) {
+  if (error == cudaSuccess) return;
+  std::printf("FAILED CUDA error %d\n", static_cast<int>(error));
+  std::exit(1);
+}
+
+// Device memory of exactly the size asked for, so that a sanitizer sees every step outside, and full of garbage,
+// so that what is not written shows
+template <typename T>
+struct DeviceArray {
+  T* data = nullptr;
+  size_t size;
+
+  explicit DeviceArray(size_t size, int fill = 0xee) : size(size) {
+    require(cudaMalloc(&data, std::max<size_t>(size, 1) * sizeof(T)));
+    require(cudaMemset(data, fill, size * sizeof(T)));
+  }
+  DeviceArray(const DeviceArray&) = delete;
+  ~DeviceArray() { cudaFree(data); }
+  void copy_from(const std::vector<T>& host, size_t offset = 0) {
+    require(cudaMemcpy(data + offset, host.data(), host.size() * sizeof(T), cudaMemcpyHostToDevice));
+  }
+  std::vector<T> to_host() const {
+    std::vector<T> host(size);
+    require(cudaMemcpy(host.data(), data, size * sizeof(T), cudaMemcpyDeviceToHost));
+    return host;
+  }
+};
+
+// Devices whose limits lead the launcher to every kernel: with clusters; without; a small one, so that the grid
+// strides and several tiles share a warp; and one whose shared memory holds nothing
+const DeviceLimits kLimits[] = {{132, 227 * 1024, 228 * 1024, true},
+                                {40, 64 * 1024, 64 * 1024, false},
+                                {2, 24 * 1024, 48 * 1024, false},
+                                {3, 0, 0, false}};
+
+const char* check(const LayoutProblem& q, const Layout& expected, const DeviceLimits& limits, int offset) {
+  DeviceArray<char> ids(q.ids.size() + offset);
+  ids.copy_from(q.ids, offset);
+  DeviceArray<int32_t> table(q.rank_of_expert.size());
+  table.copy_from(q.rank_of_expert);
+  DeviceArray<int32_t> per_rank(q.num_ranks), per_expert(q.num_experts);
+  DeviceArray<int32_t> per_node(expected.num_tokens_per_rdma_rank.size());
+  DeviceArray<uint8_t> mask(expected.is_token_in_rank.size() + offset);
+  DeviceArray<uint64_t> invalid(1);
+  DeviceArray<char> workspace(dispatch_layout_workspace_bytes(q.num_experts, q.num_ranks), 0);
+
+  DispatchLayoutArguments a;
+  a.topk_idx = ids.data + offset + q.first_id * get_id_bytes(q.type);
+  a.topk_idx_type = q.type;
+  a.num_tokens = q.num_tokens, a.num_topk = q.num_topk, a.token_stride = q.token_stride;
+  a.num_experts = q.num_experts, a.num_ranks = q.num_ranks, a.num_ranks_per_node = q.num_ranks_per_node;
+  a.rank_of_expert = q.rank_of_expert.empty() ? nullptr : table.data;
+  a.num_tokens_per_rank = per_rank.data, a.num_tokens_per_expert = per_expert.data;
+  a.num_tokens_per_rdma_rank = q.has_nodes ? per_node.data : nullptr;
+  a.is_token_in_rank = mask.data + offset;
+  a.first_invalid_position = q.is_strict ? invalid.data : nullptr;
+  a.workspace = workspace.data;
+  LayoutParameters parameters{};
+  require(make_parameters(a, &parameters));
+  require(launch_dispatch_layout(a, plan_launch(parameters, limits), nullptr));
+  require(cudaDeviceSynchronize());
+
+  std::vector<uint8_t> expected_mask(offset, 0xee);
+  expected_mask.insert(expected_mask.end(), expected.is_token_in_rank.begin(),
+                       expected.is_token_in_rank.end());
+  if (per_rank.to_host() != expected.num_tokens_per_rank) return "num_tokens_per_rank";
+  if (per_expert.to_host() != expected.num_tokens_per_expert) return "num_tokens_per_expert";
+  if (per_node.to_host() != expected.num_tokens_per_rdma_rank) return "num_tokens_per_rdma_rank";
+  if (mask.to_host() != expected_mask) return "is_token_in_rank";
+  if (q.is_strict && invalid.to_host()[0] != expected.first_invalid_position) return "first_invalid_position";
+  for (char byte : workspace.to_host())
+    if (byte != 0) return "workspace not restored";
+  return nullptr;
+}
+
+LayoutProblem make_problem(size_t limits_idx) {
+  LayoutProblem q;
+  q.type = static_cast<TopkIdxType>(uniform(0, 7));
+  q.num_tokens = pick({0, 1, 2, 31, 32, 33, 64, 127, 128, 500, 513, 1000, 2049, uniform(0, 300)});
+  if (limits_idx != 3 && uniform(0, 9) == 0) q.num_tokens = uniform(3000, 9000);
+  q.num_topk = static_cast<int>(pick({0, 1, 2, 3, 4, 6, 7, 8, 8, 8, 9, 10, 16, 17, uniform(0, 40)}));
+  q.num_ranks =
+      static_cast<int>(pick({1, 2, 3, 4, 8, 8, 16, 20, 31, 32, 33, 40, 63, 64, 64, 65, 96, 128, 320, 512}));
+  q.num_experts = static_cast<int>(
+      pick({1, 7, 8, 60, 64, 127, 128, 255, 256, 256, 257, 288, 512, 1024, 8192, uniform(1, 3000)}));
+  if (uniform(0, 3) > 0) q.num_experts = std::max(q.num_experts / q.num_ranks, 1) * q.num_ranks;
+  std::vector<int> divisors;
+  for (int i = 1; i <= q.num_ranks; ++i)
+    if (q.num_ranks % i == 0) divisors.push_back(i);
+  q.num_ranks_per_node = divisors[random_bits() % divisors.size()];
+  if (q.num_ranks % 8 == 0 && uniform(0, 1) == 0) q.num_ranks_per_node = 8;
+  q.has_nodes = uniform(0, 2) > 0;
+  q.is_strict = uniform(0, 1) == 0;
+  if (uniform(0, 2) == 0)
+    for (int i = 0; i < q.num_experts; ++i) q.rank_of_expert.push_back(uniform(-1, q.num_ranks - 1));
+  q.token_stride = q.num_topk + pick({0, 0, 0, 1, 2, 8, 100});
+  if (uniform(0, 9) == 0) q.token_stride = -q.token_stride;
+  const int64_t num_ids = std::max<int64_t>(q.num_tokens - 1, 0) * std::abs(q.token_stride) + q.num_topk;
+  if (q.token_stride < 0) q.first_id = std::max<int64_t>(q.num_tokens - 1, 0) * -q.token_stride;
+
+  const int id_bytes = get_id_bytes(q.type);
+  const int kind = static_cast<int>(uniform(0, 5)), invalid_rate = static_cast<int>(pick({0, 0, 1, 50}));
+  q.ids.resize(num_ids * id_bytes);
+  for (int64_t i = 0; i < num_ids; ++i) {
+    int64_t id = uniform(0, q.num_experts - 1);
+    if (kind == 1 && uniform(0, 1) == 0) id = -1;
+    if (kind == 2) id = std::min<int64_t>(id, 2);
+    if (kind == 3) id = q.num_experts - 1;
+    // Hostile: what a truncation, a signed comparison or an off-by-one would let through
+    if (kind >= 4 && uniform(0, 999) < invalid_rate)
+      id = pick({q.num_experts, -2, INT64_MIN, INT64_MAX, (int64_t{1} << 32) + 5, 0xffffffff, 0xffff, 0xff,
+                 0x80, 0x7f, -(int64_t{1} << 32), int64_t{1} << 31, -(int64_t{1} << 31), -1,
+                 uniform(INT64_MIN / 2, INT64_MAX / 2)});
+    std::memcpy(&q.ids[i * id_bytes], &id, id_bytes);
+  }
+  return q;
+}
+
+const char* check_rejections() {
+  DeviceArray<int32_t> counts(2);
+  DeviceArray<uint64_t> workspace(8, 0);
+  DispatchLayoutArguments good;
+  good.num_experts = 2, good.num_ranks = 2, good.num_ranks_per_node = 1, good.workspace = workspace.data;
+  good.num_tokens_per_rank = good.num_tokens_per_expert = good.num_tokens_per_rdma_rank = counts.data;
+  const auto is_rejected = [&](auto change) {
+    DispatchLayoutArguments bad = good;
+    change(bad);
+    return launch_dispatch_layout(bad, nullptr) == cudaErrorInvalidValue;
+  };
+  require(launch_dispatch_layout(good, nullptr));
+  if (!is_rejected([](auto& a) { a.num_tokens = -1; })) return "num_tokens";
+  if (!is_rejected([](auto& a) { a.num_topk = -1; })) return "num_topk";
+  if (!is_rejected([](auto& a) { a.num_experts = 0; })) return "num_experts";
+  if (!is_rejected([](auto& a) { a.num_ranks = 0; })) return "num_ranks";
+  if (!is_rejected([](auto& a) { a.num_ranks_per_node = 3; })) return "num_ranks_per_node";
+  if (!is_rejected([](auto& a) { a.num_tokens = a.num_topk = 1; })) return "topk_idx";
+  if (!is_rejected([](auto& a) { a.workspace = nullptr; })) return "workspace";
+  if (!is_rejected([](auto& a) { a.num_tokens_per_expert = nullptr; })) return "num_tokens_per_expert";
+  return nullptr;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const unsigned seed = argc > 1 ? std::atoi(argv[1]) : 1, num_cases = argc > 2 ? std::atoi(argv[2]) : 400;
+  DeviceLimits device_limits = kLimits[0];
+#ifdef __CUDACC__
+  require(get_device_limits(&device_limits));
+#endif
+  if (const char* failure = check_rejections()) return std::printf("FAILED rejection: %s\n", failure), 1;
+  for (unsigned i = 0; i < num_cases; ++i) {
+    random_bits.seed(seed * 1000003ull + i);
+    const size_t limits_idx = i % std::size(kLimits);
+    DeviceLimits limits = kLimits[limits_idx];
+    limits.shared_bytes_per_block =
+        std::min(limits.shared_bytes_per_block, device_limits.shared_bytes_per_block);
+    limits.has_clusters &= device_limits.has_clusters;
+#ifndef __CUDACC__
+    cuda_shim::seed = seed + i;
+#endif
+    const LayoutProblem q = make_problem(limits_idx);
+    const int offset = uniform(0, 4) == 0 ? get_id_bytes(q.type) : 0;
+    if (const char* failure = check(q, get_reference_layout(q), limits, offset)) {
+      std::printf("FAILED %s: seed %u case %u type %d T %" PRId64 " K %d stride %" PRId64
+                  " E %d R %d per node %d nodes %d table %d strict %d offset %d\n",
+                  failure, seed, i, static_cast<int>(q.type), q.num_tokens, q.num_topk, q.token_stride,
+                  q.num_experts, q.num_ranks, q.num_ranks_per_node, q.has_nodes, !q.rank_of_expert.empty(),
+                  q.is_strict, offset);
+      return 1;
+    }
+  }
+  std::printf("%u layouts equal the reference (seed %u)\n", num_cases, seed);
+}

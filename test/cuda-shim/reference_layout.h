@@ -1,0 +1,91 @@
+// The layout, computed as its definition reads. For tests on the CPU and on a GPU.
+#pragma once
+
+#include <algorithm>
+#include <cstring>
+#include <set>
+#include <vector>
+
+#include "../../cuda/kernel/dispatch_layout.h"
+
+namespace dispatch_layout {
+
+struct LayoutProblem {
+  TopkIdxType type = TopkIdxType::kInt64;
+  int64_t num_tokens = 0;
+  int num_topk = 0;
+  int64_t token_stride = 0, first_id = 0;  // In elements
+  int num_experts = 1, num_ranks = 1, num_ranks_per_node = 1;
+  bool has_nodes = false, is_strict = true;
+  std::vector<int32_t> rank_of_expert;
+  std::vector<char> ids;
+};
+
+struct Layout {
+  std::vector<int32_t> num_tokens_per_rank, num_tokens_per_rdma_rank, num_tokens_per_expert;
+  std::vector<uint8_t> is_token_in_rank;
+  uint64_t first_invalid_position = ~uint64_t{0};
+};
+
+// The id as a number, which needs 65 bits
+inline __int128 read_id(const LayoutProblem& q, int64_t index) {
+  const auto read = [&](auto id) -> __int128 {
+    std::memcpy(&id, q.ids.data() + index * sizeof(id), sizeof(id));
+    return id;
+  };
+  switch (q.type) {
+    case TopkIdxType::kInt8:
+      return read(int8_t{});
+    case TopkIdxType::kUint8:
+      return read(uint8_t{});
+    case TopkIdxType::kInt16:
+      return read(int16_t{});
+    case TopkIdxType::kUint16:
+      return read(uint16_t{});
+    case TopkIdxType::kInt32:
+      return read(int32_t{});
+    case TopkIdxType::kUint32:
+      return read(uint32_t{});
+    case TopkIdxType::kInt64:
+      return read(int64_t{});
+    default:
+      return read(uint64_t{});
+  }
+}
+
+inline Layout get_reference_layout(const LayoutProblem& q) {
+  Layout layout;
+  layout.num_tokens_per_rank.resize(q.num_ranks);
+  layout.num_tokens_per_rdma_rank.resize(q.has_nodes ? q.num_ranks / q.num_ranks_per_node : 0);
+  layout.num_tokens_per_expert.resize(q.num_experts);
+  layout.is_token_in_rank.resize(q.num_tokens * q.num_ranks);
+  const int num_experts_per_rank = q.num_experts / q.num_ranks;
+  for (int64_t token_idx = 0; token_idx < q.num_tokens; ++token_idx) {
+    std::set<int> ranks, nodes;
+    for (int slot = 0; slot < q.num_topk; ++slot) {
+      const __int128 id = read_id(q, q.first_id + token_idx * q.token_stride + slot);
+      if (id < 0 || id >= q.num_experts) {
+        const uint64_t position = token_idx * q.num_topk + slot;
+        if (id != -1) layout.first_invalid_position = std::min(layout.first_invalid_position, position);
+        continue;
+      }
+      const int expert_idx = static_cast<int>(id);
+      ++layout.num_tokens_per_expert[expert_idx];
+      const int rank_idx = !q.rank_of_expert.empty()  ? q.rank_of_expert[expert_idx]
+                           : num_experts_per_rank > 0 ? expert_idx / num_experts_per_rank
+                                                      : -1;
+      if (rank_idx < 0 || rank_idx >= q.num_ranks) continue;
+      ranks.insert(rank_idx);
+      nodes.insert(rank_idx / q.num_ranks_per_node);
+    }
+    for (int rank_idx : ranks) {
+      ++layout.num_tokens_per_rank[rank_idx];
+      layout.is_token_in_rank[token_idx * q.num_ranks + rank_idx] = 1;
+    }
+    if (q.has_nodes)
+      for (int node_idx : nodes) ++layout.num_tokens_per_rdma_rank[node_idx];
+  }
+  return layout;
+}
+
+}  // namespace dispatch_layout
