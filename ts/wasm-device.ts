@@ -9,7 +9,7 @@ import { InvalidExpertError } from './errors.ts';
 import type { LayoutArrays } from './layout.ts';
 import type { Partition } from './partition.ts';
 import type { TopkIdx } from './topk-idx.ts';
-import { noPosition, WasmKernel } from './wasm-kernel.ts';
+import { WasmKernel } from './wasm-kernel.ts';
 
 /** A request that needs more memory than this gets an instance of its own, which is collected with its group. */
 const maxSharedBytes = 16 * 1024 * 1024;
@@ -37,44 +37,58 @@ class PreparedWasm implements PreparedDevice {
   }
 
   computeLayout(topkIdx: TopkIdx, strict: boolean, out: LayoutArrays, keepOnError: boolean): void {
-    const { numTokens, numTopk, idType } = topkIdx;
-    const { numExperts, numRanks } = this.#partition;
+    const { numTokens, numTopk } = topkIdx;
     const kernel = this.#kernelFor(numTopk);
     kernel.use(this.#partition, numTopk);
-    const step = WasmKernel.tokensPerChunk(this.#partition, numTopk, idBytesOf(topkIdx));
-    const ids = kernel.ids(idType);
-
-    const fail = (token: number, position: number): never => {
-      token += Math.floor(position / numTopk);
-      const slot = position % numTopk;
-      throw new InvalidExpertError(topkIdx.valueAt(token, slot), token, slot, numExperts);
-    };
-
-    // One chunk is checked while it is counted. Of several, the first must not be written before the last is known to
-    // be valid; unless nobody will see them.
-    const checkFirst = strict && keepOnError && numTokens > step;
-    for (let token = 0; checkFirst && token < numTokens; token += step) {
-      const count = Math.min(step, numTokens - token);
-      copyIds(topkIdx, token, count, ids);
-      const position = kernel.findInvalid(idType, count, numTopk);
-      if (position !== noPosition) fail(token, position);
+    const numTokensLocated = WasmKernel.numTokensLocated(numTopk);
+    // Nothing may be written before all ids are known to be valid, so those that cannot be located at once are checked
+    // in a pass of their own; unless nobody will ever see the arrays
+    const checkFirst = strict && keepOnError && numTokens > numTokensLocated;
+    if (checkFirst) {
+      for (let token = 0; token < numTokens; token += numTokensLocated) {
+        this.#locate(kernel, topkIdx, token, Math.min(token + numTokensLocated, numTokens), true);
+      }
     }
 
     kernel.begin();
-    for (let token = 0; token < numTokens; token += step) {
-      const count = Math.min(step, numTokens - token);
-      copyIds(topkIdx, token, count, ids);
-      const position = kernel.addTokens(idType, count, numTopk, token, strict && !checkFirst);
-      if (position !== noPosition) {
-        kernel.finish();
-        fail(token, position);
-      }
-      copyRows(kernel.isTokenInRank, count * numRanks, out.isTokenInRank, token * numRanks);
+    for (let token = 0; token < numTokens; token += numTokensLocated) {
+      const end = Math.min(token + numTokensLocated, numTokens);
+      this.#locate(kernel, topkIdx, token, end, strict && !checkFirst);
+      this.#add(kernel, numTopk, token, end, out.isTokenInRank);
     }
     const counts = kernel.finish();
     out.numTokensPerRank.set(counts.numTokensPerRank);
     out.numTokensPerRdmaRank?.set(counts.numTokensPerRdmaRank);
     out.numTokensPerExpert.set(counts.numTokensPerExpert);
+  }
+
+  #locate(kernel: WasmKernel, topkIdx: TopkIdx, firstToken: number, end: number, strict: boolean): void {
+    const { idType, numTopk } = topkIdx;
+    const ids = kernel.ids(idType);
+    const step = WasmKernel.numTokensOfIds(numTopk, idBytesOf(topkIdx));
+    for (let token = firstToken; token < end; token += step) {
+      const count = Math.min(step, end - token);
+      copyIds(topkIdx, token, count, ids);
+      const isValid = kernel.locate(idType, count * numTopk, (token - firstToken) * numTopk);
+      if (strict && !isValid) {
+        kernel.finish();
+        const position = kernel.findInvalid(idType, count * numTopk);
+        const invalidToken = token + Math.floor(position / numTopk);
+        const slot = position % numTopk;
+        const value = topkIdx.valueAt(invalidToken, slot);
+        throw new InvalidExpertError(value, invalidToken, slot, this.#partition.numExperts);
+      }
+    }
+  }
+
+  #add(kernel: WasmKernel, numTopk: number, firstToken: number, end: number, isTokenInRank: Uint8Array): void {
+    const { numRanks } = this.#partition;
+    const step = WasmKernel.numTokensOfRows(numRanks);
+    for (let token = firstToken; token < end; token += step) {
+      const count = Math.min(step, end - token);
+      kernel.addTokens((token - firstToken) * numTopk, count, numTopk, token);
+      copyRows(kernel.isTokenInRank, count * numRanks, isTokenInRank, token * numRanks);
+    }
   }
 
   #kernelFor(numTopk: number): WasmKernel {

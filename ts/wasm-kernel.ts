@@ -10,9 +10,6 @@ import { kernelBase64 } from './generated/kernel.ts';
 import type { Partition } from './partition.ts';
 import type { IdType, IntegerArray } from './topk-idx.ts';
 
-/** `kNoPosition`, as JavaScript sees it. */
-export const noPosition = -1;
-
 /** `IdType` of the kernel, by name. */
 const idTypeCodes: Readonly<Record<IdType, number>> = {
   int64: 0,
@@ -36,14 +33,14 @@ const viewOf = {
   uint8: Uint8Array,
 } as const;
 
-/**
- * Ids and rows pass through windows of this many bytes: both, and the table, stay in a core's L2 cache. Measured: at
- * half the size calls cost more than the cache gains, at four times the copies slow down.
- */
-const windowBytes = 256 * 1024;
+/** Ids pass through a window of this many bytes, and rows through another: both stay in cache. */
+const idsWindowBytes = 64 * 1024;
+const rowsWindowBytes = 64 * 1024;
 
-/** Bounds of the kernel's own scratch and slack: `kNumIdsPerBlock`, `kNumEmptyEntries`, `kSlackBytes`. */
-const numIdsPerBlock = 8192;
+/** How many ids can be located before the first of them is counted: 1 MiB of table offsets. */
+const maxLocatedIds = 512 * 1024;
+
+/** The kernel's own bounds: `kNumEmptyEntries`, `kSlackBytes`. */
 const numEmptyEntries = 8;
 const slackBytes = 64;
 
@@ -53,16 +50,9 @@ interface Exports {
   plan(): number;
   build_table(): void;
   begin(): void;
-  add_tokens(
-    ids: number,
-    idType: number,
-    numTokens: number,
-    numTopk: number,
-    firstToken: number,
-    strict: number,
-    isTokenInRank: number,
-  ): number;
-  find_invalid(ids: number, idType: number, numTokens: number, numTopk: number): number;
+  locate(ids: number, idType: number, numIds: number, firstId: number): number;
+  find_invalid(ids: number, idType: number, numIds: number): number;
+  add_tokens(firstId: number, numTokens: number, numTopk: number, firstToken: number, isTokenInRank: number): void;
   finish(): void;
 }
 
@@ -74,7 +64,7 @@ interface Places {
   readonly numTokensPerRdmaRank: number;
   readonly numTokensPerExpert: number;
   readonly lastTokenOfNode: number;
-  readonly scratch: number;
+  readonly offsets: number;
   readonly ids: number;
   readonly isTokenInRank: number;
   readonly end: number;
@@ -113,7 +103,7 @@ export class WasmKernel {
     this.#memory = raw.memory as WebAssembly.Memory;
     this.#heapBase = (raw.__heap_base as WebAssembly.Global<'i32'>).value;
     this.#exports = Object.fromEntries(
-      ['plan', 'build_table', 'begin', 'add_tokens', 'find_invalid', 'finish'].map((name) => [name, original(raw[name])]),
+      ['plan', 'build_table', 'begin', 'locate', 'find_invalid', 'add_tokens', 'finish'].map((name) => [name, original(raw[name])]),
     ) as unknown as Exports;
     original(raw._initialize)();
   }
@@ -123,9 +113,19 @@ export class WasmKernel {
     return place(0, partition, numTopk).end;
   }
 
-  /** How many tokens fit the windows at a time; at least one. */
-  static tokensPerChunk(partition: Partition, numTopk: number, idBytes: number): number {
-    return Math.max(1, Math.floor(Math.min(windowBytes / (numTopk * idBytes), windowBytes / partition.numRanks)));
+  /** How many tokens the ids window holds; at least one. */
+  static numTokensOfIds(numTopk: number, idBytes: number): number {
+    return atLeastOne(idsWindowBytes / (numTopk * idBytes));
+  }
+
+  /** How many tokens the window of rows holds; at least one. */
+  static numTokensOfRows(numRanks: number): number {
+    return atLeastOne(rowsWindowBytes / numRanks);
+  }
+
+  /** How many tokens can be located before the first of them is added; at least one. */
+  static numTokensLocated(numTopk: number): number {
+    return atLeastOne(maxLocatedIds / numTopk);
   }
 
   /**
@@ -136,8 +136,7 @@ export class WasmKernel {
   use(partition: Partition, numTopk: number): void {
     if (this.#partition === partition && numTopk <= this.#numTopk) return;
     this.#partition = undefined;
-    const width = Math.max(numTopk, numIdsPerBlock);
-    const places = place(this.#heapBase, partition, width);
+    const places = place(this.#heapBase, partition, numTopk);
     this.#grow(places.end);
     const { buffer } = this.#memory;
     new Int32Array(buffer, places.rankOfExpert, partition.numExperts).set(partition.rankOfExpert);
@@ -152,13 +151,13 @@ export class WasmKernel {
       places.numTokensPerRdmaRank,
       places.numTokensPerExpert,
       places.lastTokenOfNode,
-      places.scratch,
+      places.offsets,
     ]);
     this.#exports.build_table();
     this.#places = places;
     this.#views = view(buffer, places, partition);
     this.#partition = partition;
-    this.#numTopk = width;
+    this.#numTopk = numTopk;
   }
 
   /** The window that ids are written to before a call. */
@@ -166,7 +165,7 @@ export class WasmKernel {
     return this.#views.ids[idType];
   }
 
-  /** The rows of the last chunk: the first `numTokens * numRanks` bytes of this window. */
+  /** The window of rows. */
   get isTokenInRank(): Uint8Array {
     return this.#views.isTokenInRank;
   }
@@ -176,19 +175,22 @@ export class WasmKernel {
     this.#exports.begin();
   }
 
-  /** Adds the tokens in the ids window. Returns the position of the first invalid id where `strict`, else `noPosition`. */
-  addTokens(idType: IdType, numTokens: number, numTopk: number, firstToken: number, strict: boolean): number {
-    const { ids, isTokenInRank } = this.#places;
-    const code = idTypeCodes[idType];
-    return this.#exports.add_tokens(ids, code, numTokens, numTopk, firstToken, strict ? 1 : 0, isTokenInRank);
+  /** Locates the ids in the window as number `firstId` on. Returns whether all of them are experts or -1. */
+  locate(idType: IdType, numIds: number, firstId: number): boolean {
+    return this.#exports.locate(this.#places.ids, idTypeCodes[idType], numIds, firstId) !== 0;
   }
 
-  /** The position of the first invalid id in the ids window, or `noPosition`. */
-  findInvalid(idType: IdType, numTokens: number, numTopk: number): number {
-    return this.#exports.find_invalid(this.#places.ids, idTypeCodes[idType], numTokens, numTopk);
+  /** The position of the first id in the window that is neither an expert nor -1, or `numIds`. */
+  findInvalid(idType: IdType, numIds: number): number {
+    return this.#exports.find_invalid(this.#places.ids, idTypeCodes[idType], numIds);
   }
 
-  /** Ends a layout, also one that met an invalid id: the counts are ready, the counters zero. */
+  /** Counts tokens whose ids were located as number `firstId` on, and writes their rows to the window. */
+  addTokens(firstId: number, numTokens: number, numTopk: number, firstToken: number): void {
+    this.#exports.add_tokens(firstId, numTokens, numTopk, firstToken, this.#places.isTokenInRank);
+  }
+
+  /** Ends a layout: the counts are ready, and the counters zero for the next one. */
   finish(): Pick<Views, 'numTokensPerRank' | 'numTokensPerRdmaRank' | 'numTokensPerExpert'> {
     this.#exports.finish();
     return this.#views;
@@ -224,9 +226,9 @@ function place(start: number, partition: Partition, numTopk: number): Places {
     numTokensPerRdmaRank: take(4 * (numRdmaRanks + 32)),
     numTokensPerExpert: take(4 * (numExperts + 3)),
     lastTokenOfNode: take(4 * (numRdmaRanks + 1)),
-    scratch: take(4 * (Math.max(numTopk, numIdsPerBlock) + 8)),
-    ids: take(Math.max(windowBytes, 8 * numTopk) + slackBytes),
-    isTokenInRank: take(Math.max(windowBytes, numRanks) + slackBytes),
+    offsets: take(4 * (Math.max(maxLocatedIds, numTopk) + 8)),
+    ids: take(Math.max(idsWindowBytes, 8 * numTopk) + slackBytes),
+    isTokenInRank: take(Math.max(rowsWindowBytes, numRanks) + slackBytes),
   };
   return { ...places, end };
 }
@@ -250,4 +252,8 @@ function view(buffer: ArrayBuffer, places: Places, partition: Partition): Views 
 /** The export itself, without the closure that the loader wraps it in. */
 function original(wrapped: unknown): (...values: number[]) => number {
   return (wrapped as { readonly original: (...values: number[]) => number }).original;
+}
+
+function atLeastOne(count: number): number {
+  return Math.max(1, Math.floor(Math.min(count, 2 ** 31 - 1)));
 }

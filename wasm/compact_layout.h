@@ -40,14 +40,14 @@ __attribute__((noinline)) inline void add_byte_counts(uint32_t* counts, v128_t b
   }
 }
 
-// Adds at most kMaxTokensPerBlock tokens. kNumChunks: 16-byte chunks of a row, 0 for the 8-byte rows of up to
+// Adds at most kMaxTokensPerBlock tokens. kNumRankChunks: 16-byte chunks of a row, 0 for the 8-byte rows of up to
 // 8 ranks. kNumTopk: 0 takes num_topk at run time. Returns the end of the rows, each stored with up to 15
 // bytes of zeros behind it, which the next row overwrites.
-template <int kNumChunks, bool kNodes, uint32_t kNumTopk>
+template <int kNumRankChunks, int kNumNodeChunks, uint32_t kNumTopk>
 __attribute__((noinline)) uint8_t* add_compact_block(const uint16_t* offsets, uint32_t num_tokens,
                                                      uint32_t num_topk_at_run_time, const Plan& plan,
                                                      uint8_t* row) {
-  constexpr int kNumSums = kNumChunks == 0 ? 1 : kNumChunks;
+  constexpr int kNumSums = kNumRankChunks == 0 ? 1 : kNumRankChunks;
   const uint32_t num_topk = kNumTopk == 0 ? num_topk_at_run_time : kNumTopk;
   const uint32_t num_ranks = plan.num_ranks;
   const v128_t one_token = wasm_i32x4_const(0, 0, 1, 0);
@@ -76,13 +76,13 @@ __attribute__((noinline)) uint8_t* add_compact_block(const uint16_t* offsets, ui
     }
 
     // Spread the mask over the row, count the ranks
-    if constexpr (kNumChunks == 0) {
+    if constexpr (kNumRankChunks == 0) {
       wasm_v128_store64_lane(row, mask, 0);
       sums[0] = wasm_i8x16_add(sums[0], mask);
     } else {
       const v128_t both = wasm_i64x2_shuffle(mask, wasm_u64x2_shr(mask, 1), 0, 2);
 #pragma unroll
-      for (int chunk = 0; chunk < kNumChunks; chunk++) {
+      for (int chunk = 0; chunk < kNumRankChunks; chunk++) {
         const v128_t bytes = wasm_v128_and(wasm_u64x2_shr(both, 2 * chunk), first_bits);
         wasm_v128_store(row + 16 * chunk, bytes);
         sums[chunk] = wasm_i8x16_add(sums[chunk], bytes);
@@ -90,62 +90,66 @@ __attribute__((noinline)) uint8_t* add_compact_block(const uint16_t* offsets, ui
     }
 
     // Count the nodes: a comparison that holds is -1
-    if constexpr (kNodes) {
+    if constexpr (kNumNodeChunks > 0) {
       const v128_t nodes = wasm_i32x4_shuffle(mask, mask, 3, 3, 3, 3);
-      for (int half = 0; half < 2; half++) {
-        const v128_t bits = bits_of_nodes[half];
-        node_sums[half] = wasm_i8x16_sub(node_sums[half], wasm_i8x16_eq(wasm_v128_and(nodes, bits), bits));
+      for (int chunk = 0; chunk < kNumNodeChunks; chunk++) {
+        const v128_t bits = bits_of_nodes[chunk];
+        node_sums[chunk] = wasm_i8x16_sub(node_sums[chunk], wasm_i8x16_eq(wasm_v128_and(nodes, bits), bits));
       }
     }
   }
 
-  if constexpr (kNumChunks == 0) {
+  if constexpr (kNumRankChunks == 0) {
     sums[0] = wasm_i64x2_replace_lane(sums[0], 1, 0);  // counters of entries, not of ranks
   }
   for (int chunk = 0; chunk < kNumSums; chunk++) {
     add_byte_counts(plan.num_tokens_per_rank + 16 * chunk, sums[chunk]);
   }
-  if constexpr (kNodes) {
-    for (int half = 0; half < 2; half++) {
-      add_byte_counts(plan.num_tokens_per_rdma_rank + 16 * half, node_sums[half]);
+  if constexpr (kNumNodeChunks > 0) {
+    for (int chunk = 0; chunk < kNumNodeChunks; chunk++) {
+      add_byte_counts(plan.num_tokens_per_rdma_rank + 16 * chunk, node_sums[chunk]);
     }
   }
   return row;
 }
 
-template <int kNumChunks, bool kNodes>
+template <int kNumRankChunks, int kNumNodeChunks>
 uint8_t* add_compact_block_of_topk(const uint16_t* offsets, uint32_t num_tokens, uint32_t num_topk,
                                    const Plan& plan, uint8_t* row) {
+  // More than 16 nodes are too rare for code of their own
+  if constexpr (kNumNodeChunks > 1) {
+    return add_compact_block<kNumRankChunks, kNumNodeChunks, 0>(offsets, num_tokens, num_topk, plan, row);
+  }
   switch (num_topk) {
     case 1:
-      return add_compact_block<kNumChunks, kNodes, 1>(offsets, num_tokens, num_topk, plan, row);
+      return add_compact_block<kNumRankChunks, kNumNodeChunks, 1>(offsets, num_tokens, num_topk, plan, row);
     case 2:
-      return add_compact_block<kNumChunks, kNodes, 2>(offsets, num_tokens, num_topk, plan, row);
+      return add_compact_block<kNumRankChunks, kNumNodeChunks, 2>(offsets, num_tokens, num_topk, plan, row);
     case 4:
-      return add_compact_block<kNumChunks, kNodes, 4>(offsets, num_tokens, num_topk, plan, row);
+      return add_compact_block<kNumRankChunks, kNumNodeChunks, 4>(offsets, num_tokens, num_topk, plan, row);
     case 6:
-      return add_compact_block<kNumChunks, kNodes, 6>(offsets, num_tokens, num_topk, plan, row);
+      return add_compact_block<kNumRankChunks, kNumNodeChunks, 6>(offsets, num_tokens, num_topk, plan, row);
     case 8:
-      return add_compact_block<kNumChunks, kNodes, 8>(offsets, num_tokens, num_topk, plan, row);
+      return add_compact_block<kNumRankChunks, kNumNodeChunks, 8>(offsets, num_tokens, num_topk, plan, row);
     default:
-      return add_compact_block<kNumChunks, kNodes, 0>(offsets, num_tokens, num_topk, plan, row);
+      return add_compact_block<kNumRankChunks, kNumNodeChunks, 0>(offsets, num_tokens, num_topk, plan, row);
   }
 }
 
-template <bool kNodes>
+template <int kNumNodeChunks>
 uint8_t* add_compact_block_of_ranks(const uint16_t* offsets, uint32_t num_tokens, uint32_t num_topk,
                                     const Plan& plan, uint8_t* row) {
   if (plan.num_ranks <= 8) {
-    return add_compact_block_of_topk<0, kNodes>(offsets, num_tokens, num_topk, plan, row);
+    return add_compact_block_of_topk<0, kNumNodeChunks>(offsets, num_tokens, num_topk, plan, row);
   }
   switch ((plan.num_ranks + 15) / 16) {
     case 1:
-      return add_compact_block_of_topk<1, kNodes>(offsets, num_tokens, num_topk, plan, row);
+      return add_compact_block_of_topk<1, kNumNodeChunks>(offsets, num_tokens, num_topk, plan, row);
     case 2:
-      return add_compact_block_of_topk<2, kNodes>(offsets, num_tokens, num_topk, plan, row);
+      return add_compact_block_of_topk<2, kNumNodeChunks>(offsets, num_tokens, num_topk, plan, row);
     case 3:
-      return add_compact_block_of_topk<3, kNodes>(offsets, num_tokens, num_topk, plan, row);
+      return add_compact_block_of_topk<3, kNumNodeChunks>(offsets, num_tokens, num_topk, plan, row);
     default:
-      return add_compact_block_of_topk<4, kNodes>(offsets, num_tokens, num_topk, plan, row);
+      return add_compact_block_of_topk<4, kNumNodeChunks>(offsets, num_tokens, num_topk, plan, row);
   }
 }

@@ -18,11 +18,6 @@ bool is_compact(const Plan& plan) {
 // With one rank per node the counts of nodes are those of ranks.
 bool counts_nodes(const Plan& plan) { return plan.num_rdma_ranks > 1 && plan.num_ranks_per_node > 1; }
 
-uint32_t num_tokens_per_block(uint32_t num_topk) {
-  const uint32_t fit = num_topk == 0 ? kMaxTokensPerBlock : kNumIdsPerBlock / num_topk;
-  return fit > kMaxTokensPerBlock ? kMaxTokensPerBlock : fit == 0 ? 1 : fit;
-}
-
 template <template <IdType> class Function, class... Arguments>
 auto for_id_type(IdType type, Arguments... arguments) {
   switch (type) {
@@ -47,11 +42,6 @@ auto for_id_type(IdType type, Arguments... arguments) {
 }
 
 template <IdType kType>
-struct Bytes {
-  static uint32_t call() { return kIdBytes<kType>; }
-};
-
-template <IdType kType>
 struct Scan {
   static uint32_t call(const uint8_t* ids, uint32_t num_ids, uint32_t num_experts) {
     return scan_for_invalid<kType>(ids, num_ids, num_experts);
@@ -60,26 +50,21 @@ struct Scan {
 
 template <IdType kType>
 struct Locate {
-  static bool call(const uint8_t* ids, uint32_t num_ids, const Plan* plan) {
-    if (is_compact(*plan)) {
-      return to_table_offsets<kType>(ids, num_ids, plan->num_experts, static_cast<uint16_t*>(plan->scratch));
+  static bool call(uint8_t* ids, uint32_t num_ids, const Plan* plan, uint32_t first_id) {
+    for (uint32_t i = 0; i < kSlackBytes; i += 16) {
+      wasm_v128_store(ids + num_ids * kIdBytes<kType> + i, wasm_i32x4_const_splat(0));
     }
-    return to_table_addresses<kType>(ids, num_ids, plan->num_experts,
-                                     static_cast<uint32_t>(reinterpret_cast<uintptr_t>(plan->wide_table)),
-                                     static_cast<uint32_t*>(plan->scratch));
+    if (is_compact(*plan))
+      return to_table_offsets<kType>(ids, num_ids, plan->num_experts, plan->offsets + first_id);
+    return to_table_addresses<kType>(ids, num_ids, plan->num_experts, plan->wide_table,
+                                     plan->addresses + first_id);
   }
 };
 
-uint8_t* add_block(const Plan& plan, uint32_t num_tokens, uint32_t num_topk, uint32_t first_token,
-                   uint8_t* row) {
-  if (is_compact(plan)) {
-    const auto* offsets = static_cast<const uint16_t*>(plan.scratch);
-    return counts_nodes(plan) ? add_compact_block_of_ranks<true>(offsets, num_tokens, num_topk, plan, row)
-                              : add_compact_block_of_ranks<false>(offsets, num_tokens, num_topk, plan, row);
-  }
-  const auto* addresses = static_cast<const uint32_t*>(plan.scratch);
-  const Nodes nodes = counts_nodes(plan) ? nodes_of(plan) : Nodes::kNone;
-  switch (nodes) {
+uint8_t* add_wide_tokens(const Plan& plan, uint32_t first_id, uint32_t num_tokens, uint32_t num_topk,
+                         uint32_t first_token, uint8_t* row) {
+  const uint32_t* addresses = plan.addresses + first_id;
+  switch (counts_nodes(plan) ? nodes_of(plan) : Nodes::kNone) {
     case Nodes::kNone:
       return add_wide_block<Nodes::kNone>(addresses, num_tokens, num_topk, plan, first_token, row);
     case Nodes::kMask:
@@ -89,30 +74,16 @@ uint8_t* add_block(const Plan& plan, uint32_t num_tokens, uint32_t num_topk, uin
   }
 }
 
-void zero_behind(uint8_t* ids) {
-  for (uint32_t i = 0; i < kSlackBytes; i += 16) wasm_v128_store(ids + i, wasm_i32x4_const_splat(0));
+uint8_t* add_compact_tokens(const Plan& plan, uint32_t first_id, uint32_t num_tokens, uint32_t num_topk,
+                            uint8_t* row) {
+  const uint16_t* offsets = plan.offsets + first_id;
+  if (!counts_nodes(plan)) return add_compact_block_of_ranks<0>(offsets, num_tokens, num_topk, plan, row);
+  return plan.num_rdma_ranks <= 16 ? add_compact_block_of_ranks<1>(offsets, num_tokens, num_topk, plan, row)
+                                   : add_compact_block_of_ranks<2>(offsets, num_tokens, num_topk, plan, row);
 }
 
 void fill(uint32_t* values, uint32_t count, uint32_t value) {
   for (uint32_t i = 0; i < count; i++) values[i] = value;
-}
-
-// Calls visit(ids, num_tokens, first_token) for each block of tokens until it returns false; then returns the
-// position of the first invalid id at or behind that block's start, counted from the first id of all.
-template <class Visit>
-uint32_t for_each_block(uint8_t* ids, IdType type, uint32_t num_tokens, uint32_t num_topk, Visit visit) {
-  const uint32_t id_bytes = for_id_type<Bytes>(type), step = num_tokens_per_block(num_topk);
-  const uint32_t num_ids = num_tokens * num_topk;
-  zero_behind(ids + num_ids * id_bytes);
-  for (uint32_t token = 0; token < num_tokens; token += step) {
-    const uint32_t left = num_tokens - token, first_id = token * num_topk;
-    uint8_t* const block = ids + first_id * id_bytes;
-    if (!visit(block, left < step ? left : step, token)) {
-      return first_id + for_id_type<Scan>(type, static_cast<const uint8_t*>(block), num_ids - first_id,
-                                          the_plan.num_experts);
-    }
-  }
-  return kNoPosition;
 }
 
 }  // namespace
@@ -135,28 +106,33 @@ EXPORT void begin() {
   fill(the_plan.num_tokens_per_rank, the_plan.num_ranks, 0);
   if (the_plan.num_rdma_ranks > 1) fill(the_plan.num_tokens_per_rdma_rank, the_plan.num_rdma_ranks, 0);
   if (!is_compact(the_plan) && nodes_of(the_plan) == Nodes::kTouch) {
-    fill(the_plan.last_token_of_node, the_plan.num_rdma_ranks, kNoPosition);
+    fill(the_plan.last_token_of_node, the_plan.num_rdma_ranks, kNoToken);
   }
 }
 
-// Returns kNoPosition, or in strict mode the position of the first invalid id, counted from the first id of
-// the chunk.
-EXPORT uint32_t add_tokens(uint8_t* ids, IdType type, uint32_t num_tokens, uint32_t num_topk,
-                           uint32_t first_token, bool strict, uint8_t* is_token_in_rank) {
-  const Plan& plan = the_plan;
-  return for_each_block(
-      ids, type, num_tokens, num_topk, [&](const uint8_t* block, uint32_t count, uint32_t token) {
-        const bool valid = for_id_type<Locate>(type, block, count * num_topk, &plan);
-        if (strict && !valid) return false;
-        is_token_in_rank = add_block(plan, count, num_topk, first_token + token, is_token_in_rank);
-        return true;
-      });
+// Ids to entries, written from position first_id of plan.offsets or plan.addresses on. Returns whether all of
+// them are experts or -1; what is not goes to an empty entry. Overwrites kSlackBytes behind the ids.
+EXPORT bool locate(uint8_t* ids, IdType type, uint32_t num_ids, uint32_t first_id) {
+  return for_id_type<Locate>(type, ids, num_ids, static_cast<const Plan*>(&the_plan), first_id);
 }
 
-EXPORT uint32_t find_invalid(uint8_t* ids, IdType type, uint32_t num_tokens, uint32_t num_topk) {
-  return for_each_block(ids, type, num_tokens, num_topk, [&](const uint8_t* block, uint32_t count, uint32_t) {
-    return for_id_type<Locate>(type, block, count * num_topk, static_cast<const Plan*>(&the_plan));
-  });
+// The position of the first id that is neither an expert nor -1, or num_ids.
+EXPORT uint32_t find_invalid(const uint8_t* ids, IdType type, uint32_t num_ids) {
+  return for_id_type<Scan>(type, ids, num_ids, the_plan.num_experts);
+}
+
+// Adds tokens whose entries were written from position first_id on; their rows go to is_token_in_rank.
+EXPORT void add_tokens(uint32_t first_id, uint32_t num_tokens, uint32_t num_topk, uint32_t first_token,
+                       uint8_t* is_token_in_rank) {
+  const Plan& plan = the_plan;
+  for (uint32_t token = 0; token < num_tokens;
+       token += kMaxTokensPerBlock, first_id += kMaxTokensPerBlock * num_topk) {
+    const uint32_t left = num_tokens - token, count = left < kMaxTokensPerBlock ? left : kMaxTokensPerBlock;
+    is_token_in_rank =
+        is_compact(plan)
+            ? add_compact_tokens(plan, first_id, count, num_topk, is_token_in_rank)
+            : add_wide_tokens(plan, first_id, count, num_topk, first_token + token, is_token_in_rank);
+  }
 }
 
 // Both tables have the counter of an entry in lane 2. In fours; behind the experts are empty entries, and

@@ -1,23 +1,20 @@
 // The contract of the WASM kernel: what JavaScript places in memory, and what the exports do with it.
 //
-// The module has no imports and no allocator. JavaScript owns the memory above `__heap_base`, decides where
-// the buffers below lie, writes their addresses into the one `Plan` (see `plan()`), and grows the memory
-// where needed.
+// The module has no imports and no allocator. JavaScript owns the memory above `__heap_base`, decides where the
+// buffers below lie, writes their addresses into the one `Plan` (see `plan()`), and grows the memory where needed.
 //
-//   plan()                 address of the Plan, all fields 32-bit, in the order below
-//   build_table()          rebuilds the expert table from rank_of_expert; whenever the partition changes
-//   begin()                zeroes the counts of ranks and RDMA ranks; once per layout
-//   add_tokens(...)        adds a chunk of tokens to the counts and writes their rows of is_token_in_rank
-//   find_invalid(...)      the position of the first id that is neither -1 nor an expert, without side
-//   effects finish()               writes num_tokens_per_expert and zeroes the table's counters; also after
-//   an invalid id
+//   plan()             address of the Plan, all fields 32-bit, in the order below
+//   build_table()      rebuilds the expert table from rank_of_expert; whenever the partition changes
+//   begin()            zeroes the counts of ranks and RDMA ranks; once per layout
+//   locate(...)        checks a window of ids, and writes where their table entries are
+//   find_invalid(...)  the position of the first id that is neither -1 nor an expert
+//   add_tokens(...)    adds located tokens to the counts, and writes their rows of is_token_in_rank
+//   finish()           writes num_tokens_per_expert and zeroes the table's counters; once per layout
 //
-// Two paths, chosen by build_table from the partition alone:
-//   compact  num_experts <= 4088 and num_ranks <= 64: one 16-byte entry per expert at a constant address,
-//   16-bit
+// Two paths, chosen from the partition alone:
+//   compact  num_experts <= 4088 and num_ranks <= 64: one 16-byte entry per expert at a constant address, 16-bit
 //            offsets, the row of a token as one 64-bit mask in a register. (compact_layout.h)
-//   wide     everything else, about 2 to 5 times slower per token: 32-bit addresses, rows written byte by
-//   byte.
+//   wide     everything else, about 3 to 6 times slower per token: 32-bit addresses, rows written byte by byte.
 //            (wide_layout.h)
 #pragma once
 
@@ -38,20 +35,21 @@ struct Plan {
   uint32_t* num_tokens_per_rdma_rank;  // [num_rdma_ranks rounded up to 16, plus 16]
   uint32_t* num_tokens_per_expert;     // [num_experts rounded up to 4]
   uint32_t* last_token_of_node;        // [num_rdma_ranks + 1], wide path with more than 64 nodes only
-  void* scratch;                       // 4 * (num_ids_per_block(num_topk) + 8) bytes
+  union {
+    uint16_t* offsets;    // compact path: [ids located at a time, plus 8]
+    uint32_t* addresses;  // wide path
+  };
 };
 
-// A block of ids, as table offsets, stays in the L1 cache beside the table: 16 KiB of 16-bit offsets.
-constexpr uint32_t kNumIdsPerBlock = 8192;
-// At most 255 tokens can be added up in 8-bit lanes without overflow; 128 leaves the cache to the rows.
+// At most 255 tokens can be added up in 8-bit lanes without overflow; 128 leaves the L1 cache to the table.
 constexpr uint32_t kMaxTokensPerBlock = 128;
 
-// Bytes that is_token_in_rank and the ids must have behind their end: rows are stored, and ids read, 16 bytes
-// at a time; a block of ids ends within 8 ids, which are zeroed before they are read.
+// Bytes that the windows of ids and rows must have behind their end: rows are stored, and ids read, 16 bytes at a time,
+// and 8 ids behind the end are zeroed before they are read.
 constexpr uint32_t kSlackBytes = 64;
 
-// An empty slot (-1) counts into one of several unused entries behind the experts, by its lane: into a single
-// one, every increment would wait for the store of the one before.
+// An empty slot (-1) counts into one of several unused entries behind the experts, by its lane: into a single one,
+// every increment would wait for the store of the one before.
 constexpr uint32_t kNumEmptyEntries = 8;
 
 constexpr uint32_t kCompactEntries = 4096;  // 16-bit byte offsets of 16-byte entries
@@ -59,4 +57,4 @@ constexpr uint32_t kMaxCompactExperts = kCompactEntries - kNumEmptyEntries;
 constexpr uint32_t kMaxCompactRanks = 64;
 
 constexpr int32_t kNoRank = -1;
-constexpr uint32_t kNoPosition = 0xffffffff;
+constexpr uint32_t kNoToken = 0xffffffff;

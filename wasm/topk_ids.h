@@ -76,40 +76,38 @@ inline v128_t load_4_ids(const uint8_t* ids) {
   }
 }
 
-// Writes the byte offset of each id's entry (an empty one for -1 and for what is no expert), 8 ids at a time,
-// and returns whether all of them were -1 or experts. Reads and writes up to 7 ids further than num_ids.
+// Writes the byte offset of each id's entry, 8 ids at a time, and returns whether all of them were -1 or experts. What is
+// no expert, -1 too, goes to one of the empty entries behind them: as an unsigned number it is at least num_experts, so
+// its minimum with num_experts + lane is at least num_experts too. Reads and writes up to 7 ids further than num_ids.
 template <IdType kType>
 __attribute__((noinline)) bool to_table_offsets(const uint8_t* ids, uint32_t num_ids, uint32_t num_experts,
                                                 uint16_t* offsets) {
-  const v128_t last_expert = wasm_i16x8_splat(static_cast<int16_t>(num_experts - 1));
-  const v128_t empty = wasm_i16x8_add(wasm_i16x8_splat(static_cast<int16_t>(num_experts)),
-                                      wasm_i16x8_const(0, 1, 2, 3, 4, 5, 6, 7));
+  const v128_t last = wasm_i16x8_splat(static_cast<int16_t>(num_experts));
+  const v128_t empty = wasm_i16x8_add(last, wasm_i16x8_const(0, 1, 2, 3, 4, 5, 6, 7));
   v128_t largest = wasm_i16x8_const_splat(0);
-  for (uint32_t i = 0; i < num_ids; i += 8, ids += 8 * kIdBytes<kType>) {
+  for (const uint16_t* end = offsets + num_ids; offsets < end; offsets += 8, ids += 8 * kIdBytes<kType>) {
     const v128_t id = load_8_ids<kType>(ids);
     largest = wasm_u16x8_max(largest, wasm_i16x8_add(id, wasm_i16x8_const_splat(1)));
-    const v128_t entry = wasm_v128_bitselect(empty, id, wasm_u16x8_gt(id, last_expert));
-    wasm_v128_store(offsets + i, wasm_i16x8_shl(entry, 4));
+    wasm_v128_store(offsets, wasm_i16x8_shl(wasm_u16x8_min(id, empty), 4));
   }
-  return !wasm_v128_any_true(wasm_u16x8_gt(largest, wasm_i16x8_splat(static_cast<int16_t>(num_experts))));
+  return !wasm_v128_any_true(wasm_u16x8_gt(largest, last));
 }
 
-// The same with 32-bit addresses: `table` is where the entries begin.
+// The same with 32-bit addresses, 4 ids at a time; `table` is where the entries begin.
 template <IdType kType>
 __attribute__((noinline)) bool to_table_addresses(const uint8_t* ids, uint32_t num_ids, uint32_t num_experts,
-                                                  uint32_t table, uint32_t* addresses) {
-  const v128_t last_expert = wasm_i32x4_splat(static_cast<int32_t>(num_experts - 1));
-  const v128_t empty =
-      wasm_i32x4_add(wasm_i32x4_splat(static_cast<int32_t>(num_experts)), wasm_i32x4_const(0, 1, 2, 3));
-  const v128_t base = wasm_i32x4_splat(static_cast<int32_t>(table));
+                                                  const Entry* table, uint32_t* addresses) {
+  const v128_t base = wasm_i32x4_splat(static_cast<int32_t>(reinterpret_cast<uintptr_t>(table)));
+  const v128_t last = wasm_i32x4_splat(static_cast<int32_t>(num_experts));
+  const v128_t empty = wasm_i32x4_add(last, wasm_i32x4_const(0, 1, 2, 3));
   v128_t largest = wasm_i32x4_const_splat(0);
-  for (uint32_t i = 0; i < num_ids; i += 4, ids += 4 * kIdBytes<kType>) {
+  for (const uint32_t* end = addresses + num_ids; addresses < end;
+       addresses += 4, ids += 4 * kIdBytes<kType>) {
     const v128_t id = load_4_ids<kType>(ids);
     largest = wasm_u32x4_max(largest, wasm_i32x4_add(id, wasm_i32x4_const_splat(1)));
-    const v128_t entry = wasm_v128_bitselect(empty, id, wasm_u32x4_gt(id, last_expert));
-    wasm_v128_store(addresses + i, wasm_i32x4_add(base, wasm_i32x4_shl(entry, 4)));
+    wasm_v128_store(addresses, wasm_i32x4_add(base, wasm_i32x4_shl(wasm_u32x4_min(id, empty), 4)));
   }
-  return !wasm_v128_any_true(wasm_u32x4_gt(largest, wasm_i32x4_splat(static_cast<int32_t>(num_experts))));
+  return !wasm_v128_any_true(wasm_u32x4_gt(largest, last));
 }
 
 // The position of the first id that is neither -1 nor an expert, or num_ids.
