@@ -16,7 +16,7 @@ import { version } from './version.ts';
 const examples = `
 Examples:
   dispatch-layout routing.npy --num-experts 64 --num-ranks 8
-  dispatch-layout trace.npz --array ids --layer 3 --num-experts 256 --num-ranks 64
+  dispatch-layout trace.npz --array ids --layer 3 --num-experts 64 --num-ranks 8
   dispatch-layout routing.npy --num-experts 64 --num-ranks 8 --out layout.npz
   echo '[[0, 5], [3, -1]]' | dispatch-layout - --num-experts 8 --num-ranks 4
   dispatch-layout generate - |
@@ -30,7 +30,7 @@ which. A bad file or flag gets one line on standard error and exit code 2.
 const generateExamples = `
 Examples:
   dispatch-layout generate routing.npy
-  dispatch-layout generate routing.npy --num-groups 8 --empty-share 0.05 --seed 7
+  dispatch-layout generate routing.npy --num-groups 8 --empty-share 0.1 --seed 7
   dispatch-layout generate trace.npy --layers 58 --skew 0.8 --dtype int16
 
 The same flags give the same file on every machine.

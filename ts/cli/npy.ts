@@ -53,9 +53,11 @@ export function parseNpy(bytes: Uint8Array<ArrayBuffer>, name: string): IntegerN
   const dataBytes = bytes.length - dataOffset;
   const count = header.shape.reduce((product, length) => product * length, 1);
   const neededBytes = count * view.BYTES_PER_ELEMENT;
-  const promise = `the header promises ${dtype} [${header.shape.join(', ')}], ${neededBytes} bytes`;
-  if (dataBytes < neededBytes) fail(`${name} is truncated: ${promise}, and ${dataBytes} follow`);
-  if (dataBytes > neededBytes) fail(`${name} has ${dataBytes - neededBytes} bytes too many: ${promise}`);
+  if (dataBytes !== neededBytes) {
+    const promise = `${dtype} [${header.shape.join(', ')}], ${neededBytes} bytes`;
+    const complaint = dataBytes < neededBytes ? 'truncated' : 'too long';
+    fail(`${name} is ${complaint}: the header promises ${promise}, and ${dataBytes} follow`);
+  }
 
   const data = bytes.subarray(dataOffset);
   if (swapped) swapBytes(data, view.BYTES_PER_ELEMENT);

@@ -52,12 +52,13 @@ export async function run(path: string | undefined, flags: RunFlags): Promise<vo
   if (path === undefined) fail('no FILE given; see dispatch-layout --help');
   if (numExperts === undefined) fail('--num-experts E is missing: the number of experts over all ranks');
   if (numRanks === undefined) fail('--num-ranks R is missing: the number of ranks that share the experts');
+  if (path === '-' && flags.placement === '-') fail('FILE and --placement cannot both be standard input');
   if (out !== undefined) checkOut(out, path, flags.placement);
 
   const name = displayName(path);
   const array = await readArray(path, flags.array);
   const routing = asRouting(array, flags.layer, flags.tokensFirst ?? false, name);
-  const placement = flags.placement === undefined ? null : await readPlacement(flags.placement, path);
+  const placement = flags.placement === undefined ? null : await readPlacement(flags.placement);
   const groupOptions: ExpertGroupOptions = {
     numRanks,
     device: flags.device,
@@ -107,8 +108,7 @@ function isSameFile(left: string, right: string): boolean {
 }
 
 /** The library checks the ranks themselves. */
-async function readPlacement(placementPath: string, path: string): Promise<number[]> {
-  if (placementPath === '-' && path === '-') fail('FILE and --placement cannot both be standard input');
+async function readPlacement(placementPath: string): Promise<number[]> {
   const { data, shape } = await readArray(placementPath);
   if (shape.length !== 1) {
     fail(

@@ -1,0 +1,110 @@
+/**
+ * Runs the built command as a user would, and says what a failure must look like.
+ *
+ * @module
+ */
+import { spawn, spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { assert } from 'chai';
+
+/** The command; an environment variable names another one, such as that of an installed package. */
+export const commandPath: string =
+  process.env.DISPATCH_LAYOUT_COMMAND ?? fileURLToPath(new URL('../../dist/cli.js', import.meta.url));
+
+export interface Finished {
+  readonly code: number | null;
+  readonly stdout: Buffer;
+  readonly stderr: string;
+}
+
+/** Without what the test runner passes to its own Node. */
+const environment: NodeJS.ProcessEnv = { ...process.env, NODE_OPTIONS: '' };
+
+/** Runs `dispatch-layout` with these arguments. A command that hangs is killed, and has no exit code then. */
+export function dispatchLayout(args: readonly string[], stdin: string | Uint8Array = ''): Promise<Finished> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, [commandPath, ...args], {
+      env: environment,
+      timeout: 20_000,
+      killSignal: 'SIGKILL',
+    });
+    const stdout: Buffer[] = [];
+    const stderr: Buffer[] = [];
+    child.stdout.on('data', (chunk: Buffer) => stdout.push(chunk));
+    child.stderr.on('data', (chunk: Buffer) => stderr.push(chunk));
+    child.on('error', reject);
+    child.on('close', (code) => {
+      resolve({ code, stdout: Buffer.concat(stdout), stderr: Buffer.concat(stderr).toString() });
+    });
+    // A command that fails early need not read its input.
+    child.stdin.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EPIPE') reject(error);
+    });
+    child.stdin.end(stdin);
+  });
+}
+
+/** Runs a command that must succeed quietly. Returns what it printed. */
+export async function succeed(args: readonly string[], stdin?: string | Uint8Array): Promise<string> {
+  const { code, stdout, stderr } = await dispatchLayout(args, stdin);
+  assert.strictEqual(stderr, '', args.join(' '));
+  assert.strictEqual(code, 0, args.join(' '));
+  return stdout.toString();
+}
+
+/** Checks that a command failed on what it was given: one line on standard error, exit code 2, nothing else. */
+export function expectRefusal(finished: Finished, message: RegExp, what: string): void {
+  assert.match(finished.stderr, message, what);
+  assert.match(finished.stderr, /^dispatch-layout: [^\n]+\n$/, `${what}: one line`);
+  assert.notMatch(finished.stderr, /\n {4}at |undefined|\[object|NaN/, what);
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: exactly those must not come through.
+  assert.notMatch(finished.stderr.trimEnd(), /[\x00-\x1f\x7f]/, `${what}: nothing steers the terminal`);
+  assert.strictEqual(finished.code, 2, what);
+  assert.strictEqual(finished.stdout.length, 0, `${what}: nothing on standard output`);
+}
+
+/** Runs many cases, two at a time: as many as the cores that one can count on. */
+export async function forEachInPairs<Case>(
+  cases: readonly Case[],
+  check: (each: Case) => Promise<void>,
+): Promise<void> {
+  const waiting = [...cases];
+  const work = async (): Promise<void> => {
+    for (let each = waiting.shift(); each !== undefined; each = waiting.shift()) await check(each);
+  };
+  await Promise.all([work(), work()]);
+}
+
+/** A folder that is removed after the tests of the enclosing suite. */
+export function temporaryFolder(): {
+  write(name: string, content: string | Uint8Array): string;
+  path(name: string): string;
+} {
+  const folder = mkdtempSync(join(tmpdir(), 'dispatch-layout-test-'));
+  after(() => rmSync(folder, { recursive: true, force: true }));
+  return {
+    path: (name) => join(folder, name),
+    write(name, content) {
+      writeFileSync(join(folder, name), content);
+      return join(folder, name);
+    },
+  };
+}
+
+/** Runs a Python script, which must succeed. Returns what it printed. */
+export function python(script: string, ...args: string[]): string {
+  const { status, stdout, stderr } = spawnSync('python3', ['-c', script, ...args], {
+    encoding: 'utf8',
+    env: environment,
+  });
+  assert.strictEqual(status, 0, stderr);
+  return stdout;
+}
+
+/** Whether this machine has `python3` with a module. */
+export function hasPython(module: string): boolean {
+  return spawnSync('python3', ['-c', `import ${module}`]).status === 0;
+}

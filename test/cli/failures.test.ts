@@ -1,0 +1,142 @@
+/** Every way to hold the command wrong: one line, exit code 2. */
+import { assert } from 'chai';
+import { zipSync } from 'fflate';
+import { commandPath, dispatchLayout, expectRefusal, forEachInPairs, succeed, temporaryFolder } from './command.ts';
+import { npyFile, npyOf, plainForm, writeNpy } from './npy-writer.ts';
+
+describe('command line: failures', function () {
+  this.timeout(60_000);
+  const folder = temporaryFolder();
+  const file = folder.write(
+    'rows.npy',
+    npyOf([
+      [0, 5],
+      [7, -1],
+    ]),
+  );
+  const layersFile = folder.write('layers.npy', npyOf([[[0, 5]], [[7, 99]]]));
+  const sizes = ['--num-experts', '8', '--num-ranks', '4'];
+
+  it('answers bad flags with one line', async () => {
+    const cases: (readonly [string[], RegExp])[] = [
+      [[], /no FILE given; see dispatch-layout --help/],
+      [[...sizes], /no FILE given/],
+      [[file, '--num-ranks', '4'], /--num-experts E is missing/],
+      [[file, '--num-experts', '8'], /--num-ranks R is missing/],
+      [[file, '--num-experts'], /'--num-experts <count>' argument missing/],
+      ...['8x', '1e3', '-5', '', ' 8', '0x10', '8.0', '0', '99999999999999999999', '1048577', 'many'].map(
+        (text): readonly [string[], RegExp] => [
+          [file, '--num-experts', text, '--num-ranks', '4'],
+          /--num-experts.*whole number from 1 to 1048576/,
+        ],
+      ),
+      [[file, '--num-experts', '8', '--num-ranks', '65537'], /--num-ranks.*whole number from 1 to 65536/],
+      [[file, ...sizes, '--ranks-per-node', '0'], /--ranks-per-node.*whole number/],
+      [[file, ...sizes, '--ranks-per-node', '3'], /--ranks-per-node that divides 4, or is at least 4/],
+      [[file, '--num-experts', '8', '--num-ranks', '3'], /8 experts do not divide evenly among 3 ranks.*--placement/],
+      [[file, '--num-experts', '2', '--num-ranks', '4'], /do not divide evenly/],
+      [[file, ...sizes, '--layer', '0'], /--layer is for routing of several layers; .* is \[2, 2\]/],
+      [[file, ...sizes, '--tokens-first'], /--tokens-first is for routing of several layers/],
+      [[layersFile, ...sizes, '--layer', '2'], /--layer 2 is not in .*, which has layers 0 to 1/],
+      [[layersFile, ...sizes, '--layer', '-1'], /--layer.*Give the index of a layer, from 0, or 'all'/],
+      [[layersFile, ...sizes, '--layer', 'first'], /--layer.*Give the index/],
+      [[file, ...sizes, '--device', 'gpu'], /--device.*Allowed choices are auto, cuda, wasm, js/],
+      [[file, ...sizes, '--invalid-experts', 'skip'], /--invalid-experts.*Allowed choices are throw, ignore/],
+      [[file, ...sizes, '--num-rank', '4'], /unknown option '--num-rank' \(Did you mean --num-ranks\?\)/],
+      [[file, ...sizes, '--json=1'], /unknown option/],
+      [[file, 'other.npy', ...sizes], /too many arguments/],
+      [['-', ...sizes, '--placement', '-'], /cannot both be standard input/],
+      [['doctor', 'more'], /too many arguments/],
+      [['doctor', '--device', 'x'], /Allowed choices/],
+    ];
+    await forEachInPairs(cases, async ([args, message]) => {
+      expectRefusal(await dispatchLayout(args), message, JSON.stringify(args));
+    });
+  });
+
+  it('answers bad files with one line', async () => {
+    const floats = npyFile("{'descr': '<f4', 'fortran_order': False, 'shape': (1, 2), }", new Uint8Array(8));
+    const evilName = zipSync({ 'a\x1b[2J\n.npy': npyOf([[1]]), 'b.npy': npyOf([[1]]) });
+    const cases: (readonly [string, string | Uint8Array | null, RegExp])[] = [
+      ['missing.npy', null, /cannot read .*missing.npy: no such file or directory/],
+      ['.', null, /cannot read .*: it is a directory/],
+      ['empty.npy', '', /is empty/],
+      ['text.npy', 'hello', /none of .npy, .npz and JSON/],
+      ['floats.npy', floats, /float32.*save the ids that top-k returns/],
+      ['short.npy', npyOf([[1, 2]]).subarray(0, -1), /truncated/],
+      ['flat.npy', writeNpy([1n, 2n], [2]), /is \[2\]; give \[tokens, topk\], or \[layers, tokens, topk\]/],
+      ['deep.npy', writeNpy([1n], [1, 1, 1, 1]), /is \[1, 1, 1, 1\]; give/],
+      ['scalar.npy', writeNpy([1n], []), /is \[\]; give/],
+      ['many.npy', writeNpy([], [20_000, 0, 2]), /20000 layers, and 10000 is the limit; .*--tokens-first/],
+      ['nolayers.npy', writeNpy([], [0, 5, 2]), /no layers to read/],
+      ['endless.npy', writeNpy([], [2 ** 40, 0]), /./],
+      ['two.npz', zipSync({ 'a.npy': npyOf([[1]]), 'b.npy': npyOf([[1]]) }), /holds 2 arrays \(a, b\)/],
+      ['evil.npz', evilName, /holds 2 arrays/],
+      ['bad.json', '[[1, 2\n\x1b[31m', /not valid JSON/],
+      ['id.json', '[[0, 1], [2, 99]]', /id.json, token 1, slot 1: 99 is not an expert in \[0, 8\); use -1/],
+      ['wide.json', '[[4294967301]]', /token 0, slot 0: 4294967301 is not an expert/],
+      ['negative.json', '[[-2]]', /token 0, slot 0: -2 is not an expert/],
+    ];
+    await forEachInPairs(cases, async ([name, content, message]) => {
+      const path = content === null ? folder.path(name) : folder.write(name, content);
+      expectRefusal(await dispatchLayout([path, ...sizes]), message, name);
+      if (content !== null && name !== 'empty.npy') {
+        const asInput = new RegExp(message.source.replace(name, 'standard input'));
+        expectRefusal(await dispatchLayout(['-', ...sizes], content), asInput, `${name} as standard input`);
+      }
+    });
+    expectRefusal(await dispatchLayout(['-', ...sizes]), /standard input is empty/, 'no input');
+  });
+
+  it('names the layer of a bad id', async () => {
+    for (const args of [[layersFile], [layersFile, '--layer', '1']]) {
+      expectRefusal(
+        await dispatchLayout([...args, ...sizes]),
+        /layers.npy, layer 1, token 0, slot 1: 99 is not an expert/,
+        args.join(' '),
+      );
+    }
+    await succeed([layersFile, ...sizes, '--layer', '0']);
+  });
+
+  it('answers bad placements with one line', async () => {
+    const cases: (readonly [string | Uint8Array, RegExp])[] = [
+      ['[0, 1, 2]', /--placement has 3 entries for 8 experts/],
+      ['[0, 1, 2, 3, 0, 1, 2, 4]', /placement\[7\] is 4, not a rank in \[0, 4\)/],
+      ['[0, 1, 2, 3, 0, 1, 2, -1]', /placement\[7\] is -1, not a rank/],
+      ['[[0, 1]]', /is \[1, 2\]; a placement is \[numExperts\]/],
+      ['[0.5]', /not an integer/],
+      [
+        writeNpy([2n ** 63n], [1], { ...plainForm, signed: false }),
+        /placement\[0\] is 9223372036854776000, not a rank/,
+      ],
+      ['', /is empty/],
+    ];
+    await forEachInPairs([...cases.entries()], async ([index, [content, message]]) => {
+      const placement = folder.write(`placement-${index}`, content);
+      expectRefusal(await dispatchLayout([file, ...sizes, '--placement', placement]), message, `placement ${index}`);
+    });
+    const missing = await dispatchLayout([file, ...sizes, '--placement', folder.path('none.json')]);
+    expectRefusal(missing, /cannot read .*none.json: no such file/, 'no placement');
+  });
+
+  it('answers a device that is not there with the reason', async () => {
+    const finished = await dispatchLayout([file, ...sizes, '--device', 'cuda']);
+    if (finished.code === 0) return; // This machine has it.
+    expectRefusal(finished, /device 'cuda' is not available, because/, 'cuda');
+  });
+
+  it('helps', async () => {
+    for (const args of [['--help'], ['-h'], ['generate', '--help'], ['doctor', '--help'], ['help', 'generate']]) {
+      const text = await succeed(args);
+      assert.match(text, /^Usage: dispatch-layout/);
+      for (const line of text.split('\n')) assert.isAtMost(line.length, 80, line);
+    }
+    assert.match(
+      await succeed(['--help']),
+      /Examples:\n {2}dispatch-layout routing.npy --num-experts 64 --num-ranks 8/,
+    );
+    assert.match(await succeed(['--version']), /^\d+\.\d+\.\d+\n$/);
+    assert.isNotEmpty(commandPath);
+  });
+});

@@ -1,0 +1,151 @@
+/** Together with numpy, and at a terminal; Python is the stranger in both. Skipped where there is no Python or no numpy. */
+import { readFileSync } from 'node:fs';
+import { assert } from 'chai';
+import { commandPath, hasPython, python, succeed, temporaryFolder } from './command.ts';
+
+const writeInputs = `
+import sys, numpy as np
+folder = sys.argv[1]
+ids = np.random.default_rng(0).integers(0, 64, (3, 50, 6))
+for dtype in ['int64', 'int32', 'int16', 'int8', 'uint64', 'uint32', 'uint16', 'uint8', '>i8', '>i4', '>u2']:
+    np.save(f'{folder}/{dtype.replace(">", "big-")}.npy', ids.astype(dtype))
+np.save(f'{folder}/fortran.npy', np.asfortranarray(ids))
+np.savez(f'{folder}/stored.npz', ids=ids, scores=ids / 7)
+np.savez_compressed(f'{folder}/packed.npz', ids=ids)
+`;
+
+const checkOutput = `
+import sys, numpy as np
+ids, out = np.load(sys.argv[1]), np.load(sys.argv[2])
+num_experts, num_ranks, per_node = 64, 16, 8
+assert sorted(out.files) == ['is_token_in_rank', 'num_tokens_per_expert', 'num_tokens_per_rank', 'num_tokens_per_rdma_rank']
+mask = np.stack([(ids // (num_experts // num_ranks) == rank).any(-1) for rank in range(num_ranks)], -1)
+nodes = mask.reshape(*mask.shape[:-1], num_ranks // per_node, per_node).any(-1)
+experts = np.stack([(ids == expert).sum((-2, -1)) for expert in range(num_experts)], -1)
+expected = dict(is_token_in_rank=mask, num_tokens_per_rank=mask.sum(-2), num_tokens_per_rdma_rank=nodes.sum(-2),
+                num_tokens_per_expert=experts)
+for name, value in expected.items():
+    assert out[name].dtype == (np.bool_ if name == 'is_token_in_rank' else np.int32), (name, out[name].dtype)
+    assert out[name].shape == value.shape, (name, out[name].shape, value.shape)
+    assert (out[name] == value).all(), name
+print('equal')
+`;
+
+/** Runs a command at a terminal, and prints what came out of it. */
+const atTerminal = `
+import os, pty, sys
+sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))
+`;
+
+describe('command line: with numpy', function () {
+  this.timeout(60_000);
+  const folder = temporaryFolder();
+  before(function () {
+    if (!hasPython('numpy')) {
+      console.log('    SKIPPED: no python3 with numpy on this machine');
+      this.skip();
+    }
+    python(writeInputs, folder.path('.'));
+  });
+
+  it('reads what numpy saves', async () => {
+    const args = ['--num-experts', '64', '--num-ranks', '16', '--json'];
+    const total = async (name: string, ...more: string[]): Promise<unknown> => {
+      const report = JSON.parse(await succeed([folder.path(name), ...args, ...more])) as { total: unknown };
+      return report.total;
+    };
+    const expected = await total('int64.npy');
+    for (const name of [
+      'int32',
+      'int16',
+      'int8',
+      'uint64',
+      'uint32',
+      'uint16',
+      'uint8',
+      'big-i8',
+      'big-i4',
+      'big-u2',
+      'fortran',
+    ]) {
+      assert.deepEqual(await total(`${name}.npy`), expected, name);
+    }
+    assert.deepEqual(await total('stored.npz', '--array', 'ids'), expected);
+    assert.deepEqual(await total('packed.npz'), expected);
+  });
+
+  it('writes what numpy.load reads, with the right types and numbers', async () => {
+    const out = folder.path('out.npz');
+    await succeed([folder.path('int64.npy'), '--num-experts', '64', '--num-ranks', '16', '--out', out]);
+    assert.strictEqual(python(checkOutput, folder.path('int64.npy'), out), 'equal\n');
+  });
+
+  it('carries generated routing through to numpy', async () => {
+    const routing = folder.path('generated.npy');
+    const out = folder.path('generated.npz');
+    await succeed([
+      'generate',
+      routing,
+      '--num-experts',
+      '64',
+      '--num-topk',
+      '6',
+      '--num-groups',
+      '2',
+      '--empty-share',
+      '0.1',
+    ]);
+    await succeed([routing, '--num-experts', '64', '--num-ranks', '16', '--out', out]);
+    assert.strictEqual(python(checkOutput, routing, out), 'equal\n');
+    assert.isAbove(readFileSync(out).length, 4096 * 16);
+  });
+});
+
+describe('command line: at a terminal', function () {
+  this.timeout(60_000);
+  before(function () {
+    if (!hasPython('pty')) {
+      console.log('    SKIPPED: no python3 on this machine');
+      this.skip();
+    }
+  });
+  const folder = temporaryFolder();
+
+  it('has bold headings, but not with NO_COLOR', () => {
+    const file = folder.write('rows.json', '[[0, 5], [3, -1]]');
+    const run = (...environment: string[]): string =>
+      python(
+        atTerminal,
+        'env',
+        ...environment,
+        process.execPath,
+        commandPath,
+        file,
+        '--num-experts',
+        '8',
+        '--num-ranks',
+        '4',
+      );
+    assert.include(run('-u', 'NO_COLOR'), '\x1b[1mTokens per rank');
+    assert.notInclude(run('NO_COLOR=1'), '\x1b');
+  });
+
+  it('shows progress of long work, takes it away, and sends no bytes to the screen', () => {
+    const run = (...args: string[]): string =>
+      python(
+        atTerminal,
+        'sh',
+        '-c',
+        '"$@"; echo "exit code $?"',
+        'sh',
+        process.execPath,
+        commandPath,
+        'generate',
+        ...args,
+      );
+    const shown = run(folder.path('long.npy'), '--num-tokens', '200000', '--num-experts', '128');
+    assert.match(shown, /generating .*%/);
+    assert.match(shown, /wrote .*\r\nexit code 0\r\n$/);
+    assert.match(run('-'), /standard output is a terminal; redirect it, or name a file\r\nexit code 2/);
+  });
+});
