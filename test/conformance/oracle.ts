@@ -50,14 +50,15 @@ export function rowsOf(topkIdx: TopkStorage): bigint[][] {
   return rows;
 }
 
-/** Which rank holds an expert; `null` for the tail experts of an uneven distribution, which no rank holds. */
-function rankOfExpert(expert: number, { numExperts, numRanks, placement }: Question): number | null {
-  if (placement !== undefined) return placement[expert];
+/** Which rank holds each expert; `null` for the tail experts of an uneven distribution, which no rank holds. */
+function ranksOfExperts({ numExperts, numRanks, placement }: Question): (number | null)[] {
+  if (placement !== undefined) return Array.from(placement);
   const numExpertsPerRank = Math.floor(numExperts / numRanks);
+  const rankOf = new Array<number | null>(numExperts).fill(null);
   for (let rank = 0; rank < numRanks; rank += 1) {
-    if (expert >= rank * numExpertsPerRank && expert < (rank + 1) * numExpertsPerRank) return rank;
+    for (let nth = 0; nth < numExpertsPerRank; nth += 1) rankOf[rank * numExpertsPerRank + nth] = rank;
   }
-  return null;
+  return rankOf;
 }
 
 /** The right answer to a request whose scalars are positive integers and whose placement, if any, is a table of ranks. */
@@ -72,7 +73,7 @@ export function answer(question: Question): Answer {
     return { error: { code: 'UNEVEN_EXPERTS' } };
   }
 
-  const rankOf = Array.from({ length: numExperts }, (_, expert) => rankOfExpert(expert, question));
+  const rankOf = ranksOfExperts(question);
   const numTokensPerRank = new Array<number>(numRanks).fill(0);
   const numTokensPerRdmaRank = new Array<number>(severalNodes ? numRanks / numRanksPerNode : 0).fill(0);
   const numTokensPerExpert = new Array<number>(numExperts).fill(0);

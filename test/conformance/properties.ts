@@ -286,6 +286,40 @@ export function properties(device: TestDevice): void {
       fc.assert(property, runs(800));
     });
 
+    it('requests of many tokens', () => {
+      const many = caseArbitrary.map((parameters) => ({
+        ...parameters,
+        numTokens: parameters.numTokens * 23,
+        numTopk: parameters.numTopk % 11,
+        numRanks: parameters.numRanks % 300 || 1,
+        shares: { ...parameters.shares, hostile: parameters.shares.hostile > 0.04 ? 0.00005 : 0 },
+      }));
+      const property = fc.property(many, fc.boolean(), (parameters, reused) => {
+        const { topkIdx, numExperts, group, invalidExperts, expected } = requestOf(parameters);
+        const { numRanks, numRanksPerNode } = group;
+        const out: LayoutArrays = {
+          numTokensPerRank: new Int32Array(numRanks).fill(-99),
+          numTokensPerRdmaRank:
+            numRanks > numRanksPerNode ? new Int32Array(numRanks / numRanksPerNode).fill(-99) : null,
+          numTokensPerExpert: new Int32Array(numExperts).fill(-99),
+          isTokenInRank: new Uint8Array(topkIdx.shape[0] * numRanks).fill(0xee),
+        };
+        const options = reused ? { invalidExperts, out } : { invalidExperts };
+        expectAnswer(() => device.getDispatchLayout(topkIdx, numExperts, group, options), expected);
+        if ('error' in expected) {
+          assert.isTrue(
+            out.numTokensPerExpert.every((count) => count === -99),
+            'numTokensPerExpert untouched',
+          );
+          assert.isTrue(
+            out.isTokenInRank.every((byte) => byte === 0xee),
+            'isTokenInRank untouched',
+          );
+        }
+      });
+      fc.assert(property, runs(120));
+    });
+
     it('a sequence of requests on one group', () => {
       const step = fc.record({ parameters: caseArbitrary, perRank: fc.integer({ min: 1, max: 5 }) });
       const property = fc.property(

@@ -182,6 +182,15 @@ export function sizes(device: TestDevice): void {
       [70001, 3, 300, 300, 'int16'],
       [8300, 4, 2000, 1000, 'int64'],
       [300_001, 2, 60, 4, 'int32'],
+      [4095, 8, 64, 8, 'int64'],
+      [4097, 8, 64, 64, 'int64'],
+      [8193, 8, 64, 64, 'int32'],
+      [3, 8191, 64, 8, 'int64'],
+      [3, 8192, 9000, 8, 'int32'],
+      [3, 8193, 64, 80, 'uint16'],
+      [5, 33000, 60, 5, 'int64'],
+      [4, 300, 300_000, 270_000, 'int32'],
+      [2, 3, 1_000_000, 64, 'int64'],
     ] as [number, number, number, number, IdType][]) {
       it(`T=${numTokens} K=${numTopk} E=${numExperts} R=${numRanks} ${type}`, () => {
         check(new Random(numTokens), { numTokens, numTopk, numExperts, numRanks, type });

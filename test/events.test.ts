@@ -1,0 +1,192 @@
+/** Events, as DeepEP's `EventOverlap`: what is recorded when, who waits for what, and `using`. */
+import { assert } from 'chai';
+import { type DispatchLayout, type EventHandle, EventOverlap, ExpertGroup, getDispatchLayout } from 'dispatch-layout';
+import { describeOnEachDevice } from './support/each-device.ts';
+import { expectError, expectRejection } from './support/expect.ts';
+
+const rows = [
+  [0, 1],
+  [2, 7],
+];
+const group = { numRanks: 4, numRanksPerNode: 2 };
+
+/** A handle that notes what is done with it. */
+class NotingHandle implements EventHandle {
+  readonly notes: string[] = [];
+  done = false;
+
+  currentStreamWait(): void {
+    this.notes.push('currentStreamWait');
+    this.done = true;
+  }
+
+  async wait(): Promise<void> {
+    this.notes.push('wait');
+    await Promise.resolve();
+    this.done = true;
+  }
+}
+
+describeOnEachDevice('events', (device) => {
+  const run = (options = {}): DispatchLayout => device.getDispatchLayout(rows, 8, group, options);
+
+  it('without asyncFinish: not recorded, the outputs are valid, and waiting is an error', async () => {
+    for (const options of [{}, { asyncFinish: false }, { asyncFinish: undefined }]) {
+      const { event } = run(options);
+      assert.instanceOf(event, EventOverlap);
+      assert.isFalse(event.recorded);
+      assert.isTrue(event.done);
+      expectError(() => event.currentStreamWait(), { code: 'EVENT_NOT_RECORDED', message: /asyncFinish/ });
+      await expectRejection(event.wait(), { code: 'EVENT_NOT_RECORDED' });
+    }
+  });
+
+  it('a wait for an event that was not recorded rejects, and never throws at once', async () => {
+    const promise = run().event.wait();
+    assert.instanceOf(promise, Promise);
+    await expectRejection(promise, { code: 'EVENT_NOT_RECORDED' });
+  });
+
+  it('with asyncFinish: recorded, and waiting works as often as one likes', async () => {
+    const layout = run({ asyncFinish: true });
+    const { event } = layout;
+    assert.isTrue(event.recorded);
+    assert.isUndefined(await event.wait());
+    assert.isUndefined(event.currentStreamWait());
+    await event.wait();
+    assert.isTrue(event.done);
+    assert.deepStrictEqual([...layout.numTokensPerRank], [1, 1, 0, 1]);
+  });
+
+  it('a recorded previousEvent is waited for, once, before the layout is computed', () => {
+    const handle = new NotingHandle();
+    const data = Int32Array.of(0, 0, 0, 0);
+    const previousEvent = new EventOverlap({
+      get done() {
+        return handle.done;
+      },
+      currentStreamWait() {
+        handle.currentStreamWait();
+        // Work that the layout must see.
+        data.set([0, 1, 2, 7]);
+      },
+      wait: () => handle.wait(),
+    });
+    const layout = device.getDispatchLayout({ data, shape: [2, 2] }, 8, group, { previousEvent });
+    assert.deepStrictEqual(handle.notes, ['currentStreamWait']);
+    assert.deepStrictEqual([...layout.numTokensPerExpert], [1, 1, 1, 0, 0, 0, 0, 1]);
+    assert.isFalse(layout.event.recorded);
+  });
+
+  it('it is not waited for if the request is refused', () => {
+    const handle = new NotingHandle();
+    const previousEvent = new EventOverlap(handle);
+    expectError(() => device.getDispatchLayout([[0], []], 8, group, { previousEvent }), { code: 'TOPK_SHAPE' });
+    expectError(() => device.getDispatchLayout([[0]], 9, group, { previousEvent }), { code: 'UNEVEN_EXPERTS' });
+    expectError(() => run({ previousEvent, allocateOnCommStream: true }), { code: 'EVENT_FLAGS' });
+    assert.deepStrictEqual(handle.notes, []);
+  });
+
+  it('an error of the wait passes, and nothing is written', () => {
+    const failure = new Error('the stream broke');
+    const previousEvent = new EventOverlap({
+      done: false,
+      currentStreamWait() {
+        throw failure;
+      },
+      wait: () => Promise.reject(failure),
+    });
+    const out = {
+      numTokensPerRank: new Int32Array(4).fill(5),
+      numTokensPerRdmaRank: new Int32Array(2).fill(5),
+      numTokensPerExpert: new Int32Array(8).fill(5),
+      isTokenInRank: new Uint8Array(8).fill(5),
+    };
+    assert.throws(() => run({ previousEvent, out }), 'the stream broke');
+    for (const array of Object.values(out)) assert.isTrue(array.every((value) => value === 5));
+    assert.deepStrictEqual([...run().numTokensPerRank], [1, 1, 0, 1]);
+  });
+
+  it('a previousEvent that was not recorded means none, as in DeepEP', () => {
+    const layout = run({ previousEvent: run().event, asyncFinish: true });
+    assert.isTrue(layout.event.recorded);
+    assert.deepStrictEqual([...layout.numTokensPerRank], [1, 1, 0, 1]);
+  });
+
+  it('events chain', () => {
+    let previousEvent = new ExpertGroup(group).capture();
+    for (let call = 0; call < 5; call += 1) {
+      previousEvent = run({ previousEvent, asyncFinish: true, allocateOnCommStream: true }).event;
+      assert.isTrue(previousEvent.recorded);
+    }
+    previousEvent.currentStreamWait();
+    assert.isTrue(previousEvent.done);
+  });
+
+  it('flags that are false need nothing', () => {
+    assert.isFalse(run({ allocateOnCommStream: false }).event.recorded);
+    assert.isFalse(run({ allocateOnCommStream: false, previousEvent: undefined, asyncFinish: false }).event.recorded);
+  });
+
+  it('each asynchronous call has an event of its own', () => {
+    assert.notStrictEqual(run({ asyncFinish: true }).event, run({ asyncFinish: true }).event);
+  });
+});
+
+describe('EventOverlap', () => {
+  it('capture records an event on the current stream', async () => {
+    const event = new ExpertGroup({ numRanks: 8 }).capture();
+    assert.instanceOf(event, EventOverlap);
+    assert.isTrue(event.recorded);
+    await event.wait();
+    assert.isTrue(event.done);
+  });
+
+  it('tells what its handle tells', async () => {
+    const handle = new NotingHandle();
+    const event = new EventOverlap(handle);
+    assert.isTrue(event.recorded);
+    assert.isFalse(event.done);
+    await event.wait();
+    assert.isTrue(event.done);
+    event.currentStreamWait();
+    assert.deepStrictEqual(handle.notes, ['wait', 'currentStreamWait']);
+  });
+
+  it('using waits on leaving the block, also by an error', () => {
+    const handle = new NotingHandle();
+    {
+      using event = new EventOverlap(handle);
+      assert.isFalse(event.done);
+      assert.deepStrictEqual(handle.notes, []);
+    }
+    assert.deepStrictEqual(handle.notes, ['currentStreamWait']);
+    assert.throws(() => {
+      using _event = new EventOverlap(handle);
+      throw new Error('inside');
+    }, 'inside');
+    assert.deepStrictEqual(handle.notes, ['currentStreamWait', 'currentStreamWait']);
+  });
+
+  it('using an event that was not recorded does nothing', () => {
+    const layout = getDispatchLayout(rows, 8, group);
+    {
+      using event = layout.event;
+      assert.isFalse(event.recorded);
+    }
+    assert.isTrue(layout.event.done);
+  });
+
+  it('a wait that fails rejects with the reason', async () => {
+    const event = new EventOverlap({
+      done: false,
+      currentStreamWait() {},
+      wait: () => Promise.reject(new Error('lost')),
+    });
+    let message = '';
+    await event.wait().catch((reason: Error) => {
+      message = reason.message;
+    });
+    assert.strictEqual(message, 'lost');
+  });
+});

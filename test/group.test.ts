@@ -1,0 +1,309 @@
+/** `ExpertGroup`, the free function over it, placements, and the choice of a device. */
+import { execFileSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import vm from 'node:vm';
+import { assert } from 'chai';
+import { type DispatchLayout, describeDevices, ExpertGroup, getDispatchLayout } from 'dispatch-layout';
+import { describeOnEachDevice } from './support/each-device.ts';
+import { expectError } from './support/expect.ts';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const rows = [
+  [0, 1],
+  [2, 7],
+];
+
+describe('ExpertGroup', () => {
+  it('tells what it was made of', () => {
+    for (const [options, expected] of [
+      [{ numRanks: 8 }, [8, 8, 1]],
+      [{ numRanks: 16 }, [16, 8, 2]],
+      [{ numRanks: 6, numRanksPerNode: 2 }, [6, 2, 3]],
+      [{ numRanks: 6, numRanksPerNode: 6 }, [6, 6, 1]],
+      [{ numRanks: 6, numRanksPerNode: 7 }, [6, 7, 1]],
+      [{ numRanks: 1, numRanksPerNode: 1 }, [1, 1, 1]],
+      [{ numRanks: 1000, numRanksPerNode: 1 }, [1000, 1, 1000]],
+      [{ numRanks: 320, numRanksPerNode: undefined, placement: undefined, device: undefined }, [320, 8, 40]],
+    ] as const) {
+      const group = new ExpertGroup(options);
+      assert.deepStrictEqual([group.numRanks, group.numRanksPerNode, group.numRdmaRanks], [...expected]);
+    }
+  });
+
+  it('a layout tells its shape and device', () => {
+    const group = new ExpertGroup({ numRanks: 4, numRanksPerNode: 2 });
+    const layout = group.getDispatchLayout(
+      [
+        [0, 1, 2],
+        [2, 7, 3],
+      ],
+      8,
+    );
+    const { numTokens, numTopk, numExperts, numRanks, numRdmaRanks, device } = layout;
+    assert.deepStrictEqual(
+      { numTokens, numTopk, numExperts, numRanks, numRdmaRanks, device },
+      {
+        numTokens: 2,
+        numTopk: 3,
+        numExperts: 8,
+        numRanks: 4,
+        numRdmaRanks: 2,
+        device: group.device,
+      },
+    );
+  });
+
+  it('methods need no options', () => {
+    const group = new ExpertGroup({ numRanks: 4 });
+    const expected = [...group.getDispatchLayout(rows, 8).numTokensPerRank];
+    assert.deepStrictEqual([...group.getDispatchLayout(rows, 8, undefined).numTokensPerRank], expected);
+    assert.deepStrictEqual([...group.getDispatchLayout(rows, 8, {}).numTokensPerRank], expected);
+    const allUndefined = {
+      invalidExperts: undefined,
+      out: undefined,
+      previousEvent: undefined,
+      asyncFinish: undefined,
+      allocateOnCommStream: undefined,
+    };
+    assert.deepStrictEqual([...group.getDispatchLayout(rows, 8, allUndefined).numTokensPerRank], expected);
+  });
+
+  it('strict and ignoring calls of one group with uneven experts take turns', () => {
+    const group = new ExpertGroup({ numRanks: 4 });
+    for (const _ of [1, 2]) {
+      expectError(() => group.getDispatchLayout([[8, 2]], 10), { code: 'UNEVEN_EXPERTS', value: 10 });
+      const layout = group.getDispatchLayout([[8, 2]], 10, { invalidExperts: 'ignore' });
+      assert.deepStrictEqual([...layout.isTokenInRank], [0, 1, 0, 0]);
+    }
+  });
+});
+
+describe('getDispatchLayout', () => {
+  const mask = (layout: DispatchLayout) => layout.isTokenInRank.join('');
+
+  it('gives what a group gives', () => {
+    const options = { numRanks: 4, numRanksPerNode: 2 };
+    const layout = getDispatchLayout(rows, 8, options);
+    const { event, ...ofGroup } = new ExpertGroup(options).getDispatchLayout(rows, 8);
+    assert.isFalse(event.recorded);
+    assert.deepInclude(layout, ofGroup);
+  });
+
+  it('changing options take effect at once', () => {
+    assert.strictEqual(mask(getDispatchLayout(rows, 8, { numRanks: 4 })), '10000101');
+    assert.strictEqual(mask(getDispatchLayout(rows, 8, { numRanks: 2 })), '1011');
+    assert.isNull(getDispatchLayout(rows, 8, { numRanks: 2 }).numTokensPerRdmaRank);
+    assert.deepStrictEqual(
+      [...(getDispatchLayout(rows, 8, { numRanks: 2, numRanksPerNode: 1 }).numTokensPerRdmaRank ?? [])],
+      [2, 1],
+    );
+    assert.strictEqual(mask(getDispatchLayout(rows, 8, { numRanks: 2, placement: [1, 0, 0, 0, 0, 0, 0, 0] })), '1110');
+    assert.strictEqual(mask(getDispatchLayout(rows, 8, { numRanks: 2, placement: [0, 0, 0, 0, 0, 0, 0, 1] })), '1011');
+    assert.strictEqual(mask(getDispatchLayout(rows, 8, { numRanks: 2 })), '1011');
+    assert.strictEqual(mask(getDispatchLayout(rows, 16, { numRanks: 2 })), '1010');
+    assert.strictEqual(getDispatchLayout(rows, 8, { numRanks: 2, device: 'js' }).device, 'js');
+    assert.strictEqual(getDispatchLayout(rows, 8, { numRanks: 2, device: 'wasm' }).device, 'wasm');
+    expectError(() => getDispatchLayout([[9]], 8, { numRanks: 2 }), { code: 'INVALID_EXPERT' });
+    assert.strictEqual(mask(getDispatchLayout([[9]], 8, { numRanks: 2, invalidExperts: 'ignore' })), '00');
+    expectError(() => getDispatchLayout([[9]], 8, { numRanks: 2 }), { code: 'INVALID_EXPERT' });
+  });
+
+  it('a placement that the caller changes takes effect in the next call', () => {
+    const placement = [0, 0, 1, 1];
+    assert.strictEqual(mask(getDispatchLayout([[0], [3]], 4, { numRanks: 2, placement })), '1001');
+    placement[3] = 0;
+    assert.strictEqual(mask(getDispatchLayout([[0], [3]], 4, { numRanks: 2, placement })), '1010');
+    placement[3] = 2;
+    expectError(() => getDispatchLayout([[0], [3]], 4, { numRanks: 2, placement }), { code: 'PLACEMENT', value: 2 });
+    placement[3] = 1;
+    assert.strictEqual(mask(getDispatchLayout([[0], [3]], 4, { numRanks: 2, placement })), '1001');
+  });
+
+  it('a placement is read anew after a refused one of the same ranks', () => {
+    for (const placement of ['0011', 0, {}, [], null]) {
+      getDispatchLayout([[0]], 4, { numRanks: 2, placement: [0, 0, 1, 1] });
+      const options = { numRanks: 2, placement: placement as unknown as number[] };
+      expectError(() => getDispatchLayout([[0]], 4, options), { code: 'PLACEMENT' });
+    }
+    // Equal to the table element by element only if numbers and strings were the same.
+    getDispatchLayout([[0]], 4, { numRanks: 2, placement: [0, 0, 1, 1] });
+    const strings = { numRanks: 2, placement: ['0', '0', '1', '1'] as unknown as number[] };
+    expectError(() => getDispatchLayout([[0]], 4, strings), { code: 'PLACEMENT' });
+  });
+});
+
+describeOnEachDevice('placements', (device) => {
+  const table = [2, 0, 1, 2, 2, 3, 0, 0];
+  // Token 0 selects experts 0 and 1, on ranks 2 and 0; token 1 selects 2 and 7, on ranks 1 and 0.
+  const expected = [1, 0, 1, 0, 1, 1, 0, 0];
+
+  for (const [name, makePlacement] of Object.entries<() => ArrayLike<number>>({
+    'an array': () => table,
+    'an Int32Array': () => Int32Array.from(table),
+    'a Uint8Array': () => Uint8Array.from(table),
+    'a Float64Array of integers': () => Float64Array.from(table),
+    'an array-like object': () => ({ ...table, length: 8 }) as unknown as ArrayLike<number>,
+    'an array of another realm': () => vm.runInNewContext(JSON.stringify(table)),
+    'a typed array of another realm': () => vm.runInNewContext(`Int16Array.of(${table})`),
+    'a frozen array': () => Object.freeze([...table]),
+  })) {
+    it(name, () => {
+      const layout = device.getDispatchLayout(rows, 8, { numRanks: 4, numRanksPerNode: 2, placement: makePlacement() });
+      assert.deepStrictEqual([...layout.isTokenInRank], expected);
+      assert.deepStrictEqual([...layout.numTokensPerRank], [2, 1, 1, 0]);
+      assert.deepStrictEqual([...(layout.numTokensPerRdmaRank ?? [])], [2, 1]);
+    });
+  }
+
+  it('the same partition whether as table or by default', () => {
+    const placement = [0, 0, 1, 1, 2, 2, 3, 3];
+    const byTable = device.getDispatchLayout(rows, 8, { numRanks: 4, placement });
+    const byDefault = device.getDispatchLayout(rows, 8, { numRanks: 4 });
+    assert.deepStrictEqual({ ...byTable }, { ...byDefault });
+  });
+
+  it('every expert on one rank, the others empty', () => {
+    const layout = device.getDispatchLayout(rows, 8, {
+      numRanks: 100,
+      numRanksPerNode: 10,
+      placement: new Array(8).fill(99),
+    });
+    assert.deepStrictEqual([layout.numTokensPerRank[99], layout.numTokensPerRdmaRank?.[9]], [2, 2]);
+    assert.strictEqual(
+      layout.isTokenInRank.reduce((sum, byte) => sum + byte),
+      2,
+    );
+  });
+
+  it('numExperts must be the length of the table', () => {
+    const group = device.createGroup({ numRanks: 4, placement: table });
+    expectError(() => group.getDispatchLayout(rows, 9), { code: 'PLACEMENT', value: 8, message: /8.*9/ });
+    expectError(() => group.getDispatchLayout(rows, 4, { invalidExperts: 'ignore' }), { code: 'PLACEMENT', value: 8 });
+    assert.deepStrictEqual([...group.getDispatchLayout(rows, 8).isTokenInRank], expected);
+  });
+});
+
+describe('devices', () => {
+  const byName = () => Object.fromEntries(describeDevices().map((description) => [description.device, description]));
+
+  it('describeDevices tells every device once, why, and what to do', () => {
+    const descriptions = describeDevices();
+    assert.sameMembers(
+      descriptions.map(({ device }) => device),
+      ['cuda', 'wasm', 'js'],
+    );
+    for (const { available, chosen, reason, remedy } of descriptions) {
+      assert.match(reason, /^\S.{5,}[^.]$/);
+      if (available) assert.isUndefined(remedy);
+      else assert.match(remedy ?? '', /^[A-Z].*\.$/);
+      if (chosen) assert.isTrue(available);
+    }
+    assert.lengthOf(
+      descriptions.filter(({ chosen }) => chosen),
+      1,
+    );
+  });
+
+  it('auto takes the device that is described as chosen', () => {
+    const chosen = describeDevices('auto').find((description) => description.chosen);
+    for (const options of [{}, { device: 'auto' }, { device: undefined }] as const) {
+      assert.strictEqual(new ExpertGroup({ numRanks: 1, ...options }).device, chosen?.device);
+    }
+  });
+
+  it('wasm and js run here, and wasm is preferred', () => {
+    assert.isTrue(byName().wasm.available);
+    assert.isTrue(byName().js.available);
+    assert.isFalse(byName().js.chosen);
+    assert.strictEqual(new ExpertGroup({ numRanks: 1, device: 'wasm' }).device, 'wasm');
+    assert.strictEqual(new ExpertGroup({ numRanks: 1, device: 'js' }).device, 'js');
+  });
+
+  it('describeDevices of a device tells whether that one would be used', () => {
+    const chosen = (option: 'js' | 'wasm' | 'cuda') =>
+      describeDevices(option).filter((description) => description.chosen);
+    assert.deepStrictEqual(
+      chosen('js').map(({ device }) => device),
+      ['js'],
+    );
+    assert.deepStrictEqual(
+      chosen('wasm').map(({ device }) => device),
+      ['wasm'],
+    );
+    assert.lengthOf(chosen('cuda'), byName().cuda.available ? 1 : 0);
+    expectError(() => describeDevices('gpu' as unknown as 'js'), { code: 'OPTION', value: 'gpu' });
+  });
+
+  it('an unavailable device is refused with the reason and the remedy that describeDevices gives', () => {
+    for (const { device, available, reason, remedy } of describeDevices()) {
+      if (available) continue;
+      const error = expectError(() => new ExpertGroup({ numRanks: 1, device }), {
+        code: 'DEVICE_UNAVAILABLE',
+        value: device,
+      });
+      assert.strictEqual(error.message, `device '${device}' is not available, because ${reason}. ${remedy}`);
+      assert.strictEqual(error.remedy, remedy);
+    }
+  });
+
+  describe('where WebAssembly is', () => {
+    /** What a fresh process prints that first spoils something, and then uses the library. */
+    function inProcess(spoil: string): Record<string, unknown> {
+      const script = `
+        ${spoil}
+        const { describeDevices, DispatchLayoutError, ExpertGroup, getDispatchLayout } = await import('dispatch-layout');
+        const { device, numTokensPerRank } = getDispatchLayout([[0, 1], [2, 7]], 8, { numRanks: 4 });
+        const wasm = describeDevices().find((description) => description.device === 'wasm');
+        let error;
+        try { new ExpertGroup({ numRanks: 1, device: 'wasm' }); } catch (caught) { error = caught; }
+        console.log(JSON.stringify({
+          device, numTokensPerRank: [...numTokensPerRank], wasm, code: error?.code, isOurs: error instanceof DispatchLayoutError,
+          message: error?.message, cause: error?.cause?.message,
+        }));`;
+      const output = execFileSync(process.execPath, ['--input-type=module', '--eval', script], {
+        cwd: root,
+        encoding: 'utf8',
+      });
+      return JSON.parse(output);
+    }
+
+    for (const [name, spoil, reason] of [
+      ['missing', 'delete globalThis.WebAssembly;', /no WebAssembly/],
+      [
+        'forbidden',
+        "WebAssembly.Module = class { constructor() { throw new WebAssembly.CompileError('blocked by policy'); } };",
+        /blocked by policy/,
+      ],
+      [
+        'without SIMD',
+        "WebAssembly.Module = class { constructor() { throw new WebAssembly.CompileError('invalid opcode 0xfd'); } };",
+        /invalid opcode/,
+      ],
+      [
+        'out of memory',
+        "WebAssembly.Instance = class { constructor() { throw new RangeError('could not allocate memory'); } };",
+        /could not allocate/,
+      ],
+    ] as const) {
+      it(`${name}: js takes over, and wasm says why it cannot`, function () {
+        this.timeout(10_000);
+        const found = inProcess(spoil);
+        assert.strictEqual(found.device, 'js');
+        assert.deepStrictEqual(found.numTokensPerRank, [1, 1, 0, 1]);
+        assert.strictEqual(found.code, 'DEVICE_UNAVAILABLE');
+        assert.strictEqual(found.isOurs, true);
+        assert.match(String(found.message), reason);
+        const wasm = found.wasm as { available: boolean; reason: string };
+        assert.isFalse(wasm.available);
+        assert.match(wasm.reason, reason);
+      });
+    }
+
+    it('whole: wasm is used', function () {
+      this.timeout(10_000);
+      const found = inProcess('');
+      assert.strictEqual(found.device, 'wasm');
+      assert.isUndefined(found.code);
+    });
+  });
+});

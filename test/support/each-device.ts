@@ -1,0 +1,12 @@
+/**
+ * Runs a group of tests on every device of the conformance table that is available.
+ *
+ * @module
+ */
+import { type TestDevice, testDevices } from '../conformance/devices.ts';
+
+export function describeOnEachDevice(title: string, declare: (device: TestDevice) => void): void {
+  for (const device of testDevices()) {
+    if (device.unavailable === null) describe(`${title} (${device.name})`, () => declare(device));
+  }
+}
