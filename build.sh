@@ -55,7 +55,8 @@ build_library() {
   node_modules/.bin/tsc -p tsconfig.json
   touch dist/index.js
   node_modules/.bin/esbuild ts/cli/main.ts --bundle --platform=node --target=node20.19 --format=esm \
-    --legal-comments=eof --external:../index.ts --outfile=dist/cli.js --log-level=warning
+    --legal-comments=eof --external:../index.ts --outfile=dist/cli.js --log-level=warning \
+    --banner:js='import { createRequire as requireFrom } from "node:module"; const require = requireFrom(import.meta.url);'
   sed -i 's#"../index.ts"#"./index.js"#' dist/cli.js
   chmod +x dist/cli.js
 }
