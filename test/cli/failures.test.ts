@@ -1,8 +1,25 @@
 /** Every way to hold the command wrong: one line, exit code 2. */
 import { assert } from 'chai';
 import { zipSync } from 'fflate';
+import { reportFailure, UsageError } from '../../ts/cli/fail.ts';
 import { commandPath, dispatchLayout, expectRefusal, forEachInPairs, succeed, temporaryFolder } from './command.ts';
 import { npyFile, npyOf, plainForm, writeNpy } from './npy-writer.ts';
+
+/** What a failure prints, and its exit code. */
+function failure(error: unknown): { code: number; stderr: string } {
+  const { write } = process.stderr;
+  let stderr = '';
+  process.stderr.write = (text: string | Uint8Array): boolean => {
+    stderr += text;
+    return true;
+  };
+  try {
+    const code = reportFailure(error);
+    return { code, stderr };
+  } finally {
+    process.stderr.write = write;
+  }
+}
 
 describe('command line: failures', function () {
   this.timeout(60_000);
@@ -47,6 +64,7 @@ describe('command line: failures', function () {
       [[file, 'other.npy', ...sizes], /too many arguments/],
       [['-', ...sizes, '--placement', '-'], /cannot both be standard input/],
       [['doctor', 'more'], /too many arguments/],
+      [['help', 'nothing'], /no such command/],
       [['doctor', '--device', 'x'], /Allowed choices/],
     ];
     await forEachInPairs(cases, async ([args, message]) => {
@@ -124,6 +142,20 @@ describe('command line: failures', function () {
     const finished = await dispatchLayout([file, ...sizes, '--device', 'cuda']);
     if (finished.code === 0) return; // This machine has it.
     expectRefusal(finished, /device 'cuda' is not available, because/, 'cuda');
+  });
+
+  it('shows the stack of a mistake of its own, with exit code 1', () => {
+    let shown = failure(new TypeError('x is not a function'));
+    assert.strictEqual(shown.code, 1);
+    assert.match(shown.stderr, /^dispatch-layout: this is a bug.*\nTypeError: x is not a function\n {4}at /);
+    shown = failure('thrown');
+    assert.strictEqual(shown.code, 1);
+    assert.match(shown.stderr, /\nthrown\n$/);
+  });
+
+  it('keeps hostile names on one line', () => {
+    const shown = failure(new UsageError('a\x1b[2J\r\nb\u2028c\x9bd.'));
+    assert.deepEqual(shown, { code: 2, stderr: 'dispatch-layout: a [2J b c d\n' });
   });
 
   it('helps', async () => {

@@ -7,7 +7,9 @@ import { type Counts, hottestFirst, sum } from './statistics.ts';
 
 /** More counts than this are summed up as a histogram, with the hottest and coldest named. */
 const maxBars = 32;
-const barColumns = 40;
+const columns = 80;
+const maxBarColumns = 40;
+const minBarColumns = 10;
 const numNamed = 4;
 const numBins = 10;
 
@@ -38,7 +40,7 @@ function drawBars(counts: Counts, noun: string): string[] {
   return Array.from(counts, (count, index) => {
     const label = `${noun} ${String(index).padStart(labelColumns - noun.length - 1)}`;
     const share = mean === 0 ? '' : ` ${timesMean(count / mean).padStart(7)}`;
-    return `  ${label}  ${bar(count / largest)}  ${grouped(count).padStart(countColumns)}${share}`;
+    return `  ${label}  ${bar(count / largest, maxBarColumns)}  ${grouped(count).padStart(countColumns)}${share}`;
   });
 }
 
@@ -61,18 +63,20 @@ function drawHistogram(counts: Counts, noun: string): string[] {
   for (let index = 0; index < counts.length; index++) bins[Math.floor((counts[index] - smallest) / binWidth)]++;
   const fullest = Math.max(...bins);
   const numberColumns = grouped(largest + binWidth).length;
+  const otherColumns = `  ${' to '} tokens  `.length + 2 * numberColumns + `  ${counts.length} ${noun}s`.length;
+  const barColumns = Math.max(minBarColumns, Math.min(maxBarColumns, columns - otherColumns));
   return [
     ...lines,
     ...bins.map((inBin, index) => {
       const from = smallest + index * binWidth;
       const range = `${grouped(from).padStart(numberColumns)} to ${grouped(from + binWidth - 1).padStart(numberColumns)}`;
-      return `  ${range} tokens  ${bar(inBin / fullest)}  ${inBin} ${inBin === 1 ? noun : `${noun}s`}`;
+      return `  ${range} tokens  ${bar(inBin / fullest, barColumns)}  ${inBin} ${inBin === 1 ? noun : `${noun}s`}`;
     }),
   ];
 }
 
 /** Eighths of a column make small differences visible. Something is never drawn as nothing. */
-function bar(share: number): string {
+function bar(share: number, barColumns: number): string {
   const eighths = Math.max(Math.round(share * barColumns * 8), share > 0 ? 1 : 0);
   const rest = eighths % 8;
   const drawn = '█'.repeat(eighths >> 3) + (rest === 0 ? '' : '▏▎▍▌▋▊▉'[rest - 1]);
@@ -84,7 +88,7 @@ function wrap(head: string, list: string): string[] {
   const lines: string[] = [];
   let line = head;
   for (const part of list.split(/(?<=\),) /)) {
-    if (line.length + part.length > 80 && line.trim() !== head.trim()) {
+    if (line.length + part.length > columns && line.trim() !== head.trim()) {
       lines.push(line.trimEnd());
       line = ' '.repeat(head.length);
     }

@@ -44,7 +44,7 @@ export function reportFailure(error: unknown): number {
   if (error instanceof CommanderError) {
     if (error.exitCode === 0) return 0;
     const message = error.message.replace(/^error: /, '');
-    return printFailure(error.code === 'commander.help' ? 'no FILE given; see dispatch-layout --help' : message);
+    return printFailure(error.code === 'commander.help' ? 'no such command; see dispatch-layout --help' : message);
   }
   if (error instanceof UsageError) return printFailure(error.message);
   if (error instanceof DispatchLayoutError) return printFailure(inFlags(error.message));

@@ -46,6 +46,7 @@ function createProgram(): Command {
     .description("The dispatch layout of Mixture-of-Experts routing: DeepEP's get_dispatch_layout.")
     .version(version, '--version', 'print the version')
     .helpOption('-h, --help', 'print this help')
+    .helpCommand('help [command]', 'print this help, or that of a command')
     // Flags of the main command end where a subcommand begins; both have --num-experts.
     .enablePositionalOptions()
     .argument('[file]', "routing: .npy, .npz or JSON; '-' is standard input")
@@ -99,7 +100,7 @@ function createProgram(): Command {
 
   // Failures are ours to print: on one line, with exit code 2.
   for (const command of [program, ...program.commands]) {
-    command.exitOverride().configureOutput({ outputError() {} });
+    command.exitOverride().configureOutput({ writeErr() {} });
   }
   return program;
 }

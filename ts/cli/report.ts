@@ -121,7 +121,7 @@ function expertTable(counts: Counts): string[] {
     const count = grouped(counts[expert]).padStart(grouped(counts[order[0]]).length);
     return `expert ${String(expert).padStart(String(counts.length - 1).length)}  ${count} ${timesMean(counts[expert] / mean).padStart(7)}`;
   };
-  const columns = named(order[0]).length + 6;
+  const columns = named(order[0]).length + 4;
   const unused = order.filter((expert) => counts[expert] === 0).length;
   return [
     `  ${'hottest'.padEnd(columns)}coldest`,
