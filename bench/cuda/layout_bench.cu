@@ -1,0 +1,399 @@
+// Times the kernel on a GPU: layout_bench <results.json> <results.md>, or layout_bench plans
+//
+// Times are medians, per launch, in microseconds:
+//   graph   a CUDA graph of many launches, divided by their number
+//   event   a launch alone between two events, which adds what the events cost
+// Launches rotate among sets of inputs and outputs, as many as exceed the L2 cache (64 at most: small problems stay
+// in it, as they do after a router). Before anything is timed, results are compared with the baseline's.
+#include <cstdio>
+#include <cstdlib>
+#include <functional>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "../../cuda/kernel/dispatch_layout.cuh"
+#include "deepep_design.cuh"
+
+using namespace dispatch_layout;
+
+namespace {
+
+#define REQUIRE(call)                                                                              \
+  do {                                                                                             \
+    const cudaError_t error = (call);                                                              \
+    if (error != cudaSuccess) {                                                                    \
+      std::fprintf(stderr, "%s:%d: %s: %s\n", __FILE__, __LINE__, #call, cudaGetErrorName(error)); \
+      std::exit(1);                                                                                \
+    }                                                                                              \
+  } while (0)
+
+enum class Routing { kUniform, kSkewed, kHalfEmpty, kOneExpert };
+const char* const kRoutingNames[] = {"uniform", "skewed", "half -1", "one expert"};
+
+struct Case {
+  int num_tokens, num_topk, num_experts, num_ranks;
+  TopkIdxType type = TopkIdxType::kInt64;
+  Routing routing = Routing::kUniform;
+
+  int id_bytes() const { return get_id_bytes(type); }
+  bool has_nodes() const { return num_ranks > 8 && num_ranks % 8 == 0; }
+  int64_t num_ids() const { return int64_t{num_tokens} * num_topk; }
+  // Each id read once, the mask written once
+  int64_t num_bytes() const { return num_ids() * id_bytes() + int64_t{num_tokens} * num_ranks; }
+};
+
+// Distinct experts for each token, as a top-k gives (`kOneExpert` apart, the worst case for the histogram)
+std::vector<int64_t> make_ids(const Case& c) {
+  std::minstd_rand random(c.num_tokens + c.num_experts);
+  std::vector<int64_t> ids(c.num_ids());
+  for (int64_t i = 0; i < c.num_ids(); ++i) {
+    const int64_t row = i - i % c.num_topk;
+    bool is_taken;
+    do {
+      const double u = random() / 2147483648.0;
+      ids[i] = static_cast<int64_t>(c.num_experts * (c.routing == Routing::kSkewed ? u * u * u : u));
+      if (c.routing == Routing::kOneExpert) ids[i] = c.num_experts / 2;
+      is_taken = false;
+      for (int64_t j = row; j < i && c.routing != Routing::kOneExpert; ++j) is_taken |= ids[j] == ids[i];
+    } while (is_taken);
+  }
+  if (c.routing == Routing::kHalfEmpty)
+    for (int64_t& id : ids)
+      if (random() >> 8 & 1) id = -1;
+  return ids;
+}
+
+template <typename T>
+T* allocate(size_t count) {
+  T* data = nullptr;
+  REQUIRE(cudaMalloc(&data, std::max<size_t>(count, 1) * sizeof(T)));
+  REQUIRE(cudaMemset(data, 0, count * sizeof(T)));
+  return data;
+}
+
+// What a launch reads and writes
+struct Buffers {
+  void* ids;
+  int64_t* wide_ids;  // The baseline reads int64 only
+  int32_t *per_rank, *per_node, *per_expert;
+  uint8_t* mask;
+  void* workspace;
+};
+
+struct Problem {
+  Case c;
+  std::vector<Buffers> sets;
+
+  explicit Problem(const Case& c) : c(c) {
+    const int64_t num_sets =
+        std::clamp<int64_t>((int64_t{200} << 20) / std::max<int64_t>(c.num_bytes(), 1), 4, 64);
+    const std::vector<int64_t> ids = make_ids(c);
+    std::vector<char> narrow_ids(ids.size() * c.id_bytes());
+    for (size_t i = 0; i < ids.size(); ++i) memcpy(&narrow_ids[i * c.id_bytes()], &ids[i], c.id_bytes());
+    for (int64_t i = 0; i < num_sets; ++i) {
+      Buffers b;
+      b.ids = allocate<char>(narrow_ids.size());
+      b.wide_ids =
+          c.type == TopkIdxType::kInt64 ? static_cast<int64_t*>(b.ids) : allocate<int64_t>(ids.size());
+      b.per_rank = allocate<int32_t>(c.num_ranks);
+      b.per_node = c.has_nodes() ? allocate<int32_t>(c.num_ranks / 8) : nullptr;
+      b.per_expert = allocate<int32_t>(c.num_experts);
+      b.mask = allocate<uint8_t>(int64_t{c.num_tokens} * c.num_ranks);
+      b.workspace = i > 0 ? sets[0].workspace
+                          : allocate<char>(dispatch_layout_workspace_bytes(c.num_experts, c.num_ranks));
+      // The same tokens, in another order
+      const size_t split = ids.size() / c.num_topk * i / num_sets * c.num_topk;
+      const auto copy_rotated = [&](void* to, const char* from, size_t id_bytes) {
+        const size_t head = split * id_bytes, size = ids.size() * id_bytes;
+        REQUIRE(cudaMemcpy(to, from + head, size - head, cudaMemcpyHostToDevice));
+        REQUIRE(cudaMemcpy(static_cast<char*>(to) + size - head, from, head, cudaMemcpyHostToDevice));
+      };
+      copy_rotated(b.ids, narrow_ids.data(), c.id_bytes());
+      if (b.wide_ids != b.ids)
+        copy_rotated(b.wide_ids, reinterpret_cast<const char*>(ids.data()), sizeof(int64_t));
+      sets.push_back(b);
+    }
+  }
+  Problem(const Problem&) = delete;
+  ~Problem() {
+    for (const Buffers& b : sets) {
+      if (b.wide_ids != b.ids) cudaFree(b.wide_ids);
+      for (void* data : {b.ids, static_cast<void*>(b.per_rank), static_cast<void*>(b.per_node),
+                         static_cast<void*>(b.per_expert), static_cast<void*>(b.mask)})
+        cudaFree(data);
+    }
+    cudaFree(sets[0].workspace);
+  }
+
+  DispatchLayoutArguments arguments(size_t set) const {
+    const Buffers& b = sets[set % sets.size()];
+    DispatchLayoutArguments a;
+    a.topk_idx = b.ids, a.topk_idx_type = c.type;
+    a.num_tokens = c.num_tokens, a.num_topk = c.num_topk, a.token_stride = c.num_topk;
+    a.num_experts = c.num_experts, a.num_ranks = c.num_ranks, a.num_ranks_per_node = 8;
+    a.num_tokens_per_rank = b.per_rank, a.num_tokens_per_rdma_rank = b.per_node,
+    a.num_tokens_per_expert = b.per_expert;
+    a.is_token_in_rank = b.mask, a.workspace = b.workspace;
+    return a;
+  }
+  LaunchPlan plan() const {
+    LayoutParameters parameters{};
+    DeviceLimits limits;
+    REQUIRE(make_parameters(arguments(0), &parameters));
+    REQUIRE(get_device_limits(&limits));
+    return plan_launch(parameters, limits);
+  }
+  void launch(size_t set, const LaunchPlan& plan, cudaStream_t stream) const {
+    REQUIRE(launch_dispatch_layout(arguments(set), plan, stream));
+  }
+  void launch_baseline(size_t set, cudaStream_t stream) const {
+    const Buffers& b = sets[set % sets.size()];
+    REQUIRE(deepep_design::launch(b.wide_ids, b.per_rank, b.per_node, b.per_expert,
+                                  reinterpret_cast<bool*>(b.mask), c.num_tokens, c.num_topk, c.num_ranks,
+                                  c.num_experts, stream));
+  }
+
+  std::vector<char> read_outputs(size_t set) const {
+    const Buffers& b = sets[set];
+    std::vector<char> bytes;
+    const auto append = [&](void* data, size_t size) {
+      const size_t begin = bytes.size();
+      bytes.resize(begin + size);
+      REQUIRE(cudaMemcpy(&bytes[begin], data, size, cudaMemcpyDeviceToHost));
+      REQUIRE(cudaMemset(data, 0xee, size));
+    };
+    append(b.per_rank, c.num_ranks * sizeof(int32_t));
+    append(b.per_expert, c.num_experts * sizeof(int32_t));
+    append(b.mask, size_t(c.num_tokens) * c.num_ranks);
+    if (b.per_node != nullptr) append(b.per_node, c.num_ranks / 8 * sizeof(int32_t));
+    return bytes;
+  }
+  void require_equal(const LaunchPlan& plan) const {
+    read_outputs(0);
+    launch_baseline(0, nullptr);
+    const std::vector<char> expected = read_outputs(0);
+    launch(0, plan, nullptr);
+    if (read_outputs(0) != expected) {
+      std::fprintf(stderr, "FAILED: results differ from the baseline's\n");
+      std::exit(1);
+    }
+  }
+};
+
+double median(std::vector<double> values) {
+  std::nth_element(values.begin(), values.begin() + values.size() / 2, values.end());
+  return values[values.size() / 2];
+}
+
+struct Timing {
+  double graph, event;
+};
+
+Timing time_launches(int num_sets, const std::function<void(int, cudaStream_t)>& launch) {
+  cudaStream_t stream;
+  cudaEvent_t begin, end;
+  REQUIRE(cudaStreamCreate(&stream));
+  REQUIRE(cudaEventCreate(&begin));
+  REQUIRE(cudaEventCreate(&end));
+  const auto time = [&](auto work) {
+    float milliseconds = 0;
+    REQUIRE(cudaEventRecord(begin, stream));
+    work();
+    REQUIRE(cudaEventRecord(end, stream));
+    REQUIRE(cudaEventSynchronize(end));
+    REQUIRE(cudaEventElapsedTime(&milliseconds, begin, end));
+    return milliseconds * 1e3;
+  };
+  launch(0, stream);
+  REQUIRE(cudaStreamSynchronize(stream));
+  std::vector<double> event_times;
+  double total = 0;
+  for (int i = 0; i < 60 && (i < 5 || total < 5e4); ++i) {
+    event_times.push_back(time([&] { launch(i % num_sets, stream); }));
+    total += event_times.back();
+  }
+  Timing timing{0, median(event_times)};
+
+  // Whole rounds over the sets, about 2 ms a graph
+  const int num_rounds = std::max(1, static_cast<int>(2000 / timing.event / num_sets));
+  const int num_launches = timing.event > 500 ? 1 : num_rounds * num_sets;
+  cudaGraph_t graph;
+  cudaGraphExec_t executable;
+  REQUIRE(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
+  for (int i = 0; i < num_launches; ++i) launch(i % num_sets, stream);
+  REQUIRE(cudaStreamEndCapture(stream, &graph));
+  REQUIRE(cudaGraphInstantiate(&executable, graph, 0));
+  REQUIRE(cudaGraphLaunch(executable, stream));
+  std::vector<double> graph_times;
+  total = 0;
+  for (int i = 0; i < 25 && (i < 5 || total < 1e5); ++i) {
+    graph_times.push_back(time([&] { REQUIRE(cudaGraphLaunch(executable, stream)); }) / num_launches);
+    total += graph_times.back() * num_launches;
+  }
+  timing.graph = median(graph_times);
+  REQUIRE(cudaGraphExecDestroy(executable));
+  REQUIRE(cudaGraphDestroy(graph));
+  REQUIRE(cudaEventDestroy(begin));
+  REQUIRE(cudaEventDestroy(end));
+  REQUIRE(cudaStreamDestroy(stream));
+  return timing;
+}
+
+__global__ void do_nothing() {}
+
+// TB/s of a device-to-device copy, bytes read plus bytes written
+double measure_copy_bandwidth() {
+  const size_t num_bytes = size_t{1} << 30;
+  char* from = allocate<char>(num_bytes);
+  char* to = allocate<char>(num_bytes);
+  const Timing timing = time_launches(1, [&](int, cudaStream_t stream) {
+    REQUIRE(cudaMemcpyAsync(to, from, num_bytes, cudaMemcpyDeviceToDevice, stream));
+  });
+  cudaFree(from), cudaFree(to);
+  return 2.0 * num_bytes / timing.event / 1e6;
+}
+
+// Graph times of other plans for the same problem: what `plan_launch` should choose
+void compare_plans() {
+  const Case cases[] = {{1, 8, 256, 8},        {128, 8, 256, 8},    {512, 8, 256, 8},
+                        {1024, 8, 256, 64},    {2048, 8, 256, 64},  {4096, 8, 256, 8},
+                        {4096, 8, 256, 64},    {8192, 8, 256, 8},   {8192, 8, 288, 32},
+                        {16384, 8, 1024, 256}, {65536, 8, 256, 64}, {1 << 20, 8, 256, 8},
+                        {1 << 20, 8, 256, 64}};
+  for (const Case& c : cases) {
+    const Problem problem(c);
+    const LaunchPlan chosen = problem.plan();
+    std::printf("T %d K %d E %d R %d, chosen: %s %d x %d\n", c.num_tokens, c.num_topk, c.num_experts,
+                c.num_ranks, chosen.is_one_cluster ? "cluster" : "grid", chosen.num_blocks,
+                chosen.num_threads);
+    const int num_tiles = (c.num_tokens + kTokensPerTile - 1) / kTokensPerTile;
+    const size_t block_words = 2 * c.num_experts + c.num_ranks + (c.has_nodes() ? c.num_ranks / 8 : 0);
+    const size_t warp_words =
+        c.num_ranks + (c.num_ranks > kMaxRanksInRegisters && c.has_nodes() ? c.num_ranks / 8 : 0);
+    for (const int num_threads : {64, 128, 256, 512, 1024}) {
+      if (num_threads > kMaxThreads) continue;
+      std::string line = "  " + std::to_string(num_threads) + " threads:";
+      const auto add = [&](const char* name, bool is_one_cluster, int num_blocks) {
+        if (num_blocks > 1 && num_blocks >= 2 * num_tiles) return;
+        const size_t shared_bytes = 16 + 4 * (block_words + num_threads / 32 * warp_words);
+        const LaunchPlan plan{true, is_one_cluster, num_blocks, num_threads, shared_bytes};
+        if (shared_bytes > 200 * 1024) return;
+        problem.require_equal(plan);
+        const Timing timing = time_launches(
+            problem.sets.size(), [&](int set, cudaStream_t stream) { problem.launch(set, plan, stream); });
+        char text[64];
+        std::snprintf(text, sizeof(text), "  %s%d %.2f", name, num_blocks, timing.graph);
+        line += text;
+      };
+      if (c.num_tokens <= 2048) add("block", false, 1);
+      if (c.num_tokens <= 16384)
+        for (const int num_blocks : {2, 4, 8}) add("cluster", true, num_blocks);
+      for (const int num_blocks : {8, 16, 32, 66, 132, 264, 528, 1056})
+        if (num_blocks * num_threads <= 132 * 2048 && (c.num_tokens <= 65536 || num_blocks >= 132))
+          add("grid", false, num_blocks);
+      std::printf("%s\n", line.c_str());
+    }
+  }
+}
+
+void measure(const char* json_path, const char* markdown_path) {
+  cudaDeviceProp properties;
+  int runtime_version = 0, driver_version = 0;
+  REQUIRE(cudaGetDeviceProperties(&properties, 0));
+  REQUIRE(cudaRuntimeGetVersion(&runtime_version));
+  REQUIRE(cudaDriverGetVersion(&driver_version));
+  const auto environment = [](const char* name) { return std::getenv(name) ? std::getenv(name) : "unknown"; };
+  const double copy_bandwidth = measure_copy_bandwidth();
+  const Timing nothing =
+      time_launches(1, [](int, cudaStream_t stream) { do_nothing<<<1, 32, 0, stream>>>(); });
+  FILE* json = std::fopen(json_path, "w");
+  FILE* markdown = std::fopen(markdown_path, "w");
+  if (json == nullptr || markdown == nullptr) {
+    std::perror("results");
+    std::exit(1);
+  }
+  std::fprintf(
+      json,
+      "{\n  \"date\": \"%s\",\n  \"gpu\": \"%s\",\n  \"driver\": \"%s\",\n  \"cuda_driver_version\": %d,\n"
+      "  \"cuda_runtime_version\": %d,\n  \"copy_bandwidth_tb_per_s\": %.3f,\n"
+      "  \"empty_kernel_us\": {\"graph\": %.2f, \"event\": %.2f},\n  \"cases\": [",
+      environment("BENCH_DATE"), properties.name, environment("BENCH_DRIVER"), driver_version,
+      runtime_version, copy_bandwidth, nothing.graph, nothing.event);
+  char line[512];
+  const auto print = [&](const char* text) { std::fputs(text, markdown), std::fputs(text, stdout); };
+  std::snprintf(
+      line, sizeof(line),
+      "# Kernel times on %s, %s\n\nDriver %s, CUDA %d.%d. Copy bandwidth %.2f TB/s (1 GiB device to device, "
+      "read plus written). An empty\nkernel: %.2f µs in a graph, %.2f µs between events.\n\n",
+      properties.name, environment("BENCH_DATE"), environment("BENCH_DRIVER"), runtime_version / 1000,
+      runtime_version % 1000 / 10, copy_bandwidth, nothing.graph, nothing.event);
+  print(line);
+  print(
+      "Microseconds per launch, medians: in a CUDA graph, and alone between two events. \"DeepEP design\" "
+      "is\n"
+      "`deepep_design.cuh` on int64 ids. Bandwidth counts `T * (K * id bytes + R)` over the graph time. "
+      "Inputs rotate "
+      "over\nat least 4 sets, and over more than the L2 cache from about 3 MB a launch on.\n\n"
+      "| T | K | E | R | ids | routing | graph | event | DeepEP design, graph | event | times faster | TB/s "
+      "| of copy "
+      "|\n|--:|--:|--:|--:|---|---|--:|--:|--:|--:|--:|--:|--:|\n");
+
+  std::vector<Case> cases;
+  for (const int num_ranks : {8, 64})
+    for (const int num_tokens : {1, 32, 128, 512, 1024, 2048, 4096, 8192, 16384, 65536, 262144, 1 << 20})
+      cases.push_back({num_tokens, 8, 256, num_ranks});
+  const Case others[] = {{4096, 2, 8, 8},        {4096, 6, 64, 8},       {4096, 10, 512, 64},
+                         {8192, 8, 288, 32},     {16384, 8, 1024, 256},  {1 << 20, 2, 8, 8},
+                         {1 << 20, 6, 64, 8},    {1 << 20, 10, 512, 64}, {1 << 20, 8, 1024, 128},
+                         {1 << 20, 8, 1024, 256}};
+  cases.insert(cases.end(), std::begin(others), std::end(others));
+  for (const int num_tokens : {4096, 1 << 20})
+    for (const TopkIdxType type : {TopkIdxType::kInt32, TopkIdxType::kInt16, TopkIdxType::kUint8})
+      cases.push_back({num_tokens, 8, 256, 64, type});
+  for (const int num_tokens : {4096, 1 << 20})
+    for (const Routing routing : {Routing::kSkewed, Routing::kHalfEmpty, Routing::kOneExpert})
+      cases.push_back({num_tokens, 8, 256, 64, TopkIdxType::kInt64, routing});
+
+  for (size_t i = 0; i < cases.size(); ++i) {
+    const Case& c = cases[i];
+    const Problem problem(c);
+    const LaunchPlan plan = problem.plan();
+    problem.require_equal(plan);
+    const int num_sets = static_cast<int>(problem.sets.size());
+    const Timing ours =
+        time_launches(num_sets, [&](int set, cudaStream_t stream) { problem.launch(set, plan, stream); });
+    const Timing baseline =
+        time_launches(num_sets, [&](int set, cudaStream_t stream) { problem.launch_baseline(set, stream); });
+    const double bandwidth = c.num_bytes() / ours.graph / 1e6;
+    const std::string id_type =
+        std::string(is_signed(c.type) ? "int" : "uint") + std::to_string(8 * c.id_bytes());
+    const char* routing = kRoutingNames[static_cast<int>(c.routing)];
+    std::snprintf(line, sizeof(line),
+                  "| %d | %d | %d | %d | %s | %s | %.2f | %.2f | %.2f | %.2f | %.1f | %.2f | %.0f %% |\n",
+                  c.num_tokens, c.num_topk, c.num_experts, c.num_ranks, id_type.c_str(), routing, ours.graph,
+                  ours.event, baseline.graph, baseline.event, baseline.graph / ours.graph, bandwidth,
+                  100 * bandwidth / copy_bandwidth);
+    print(line);
+    std::fprintf(
+        json,
+        "%s\n    {\"num_tokens\": %d, \"num_topk\": %d, \"num_experts\": %d, \"num_ranks\": %d, \"ids\": "
+        "\"%s\", \"routing\": \"%s\", \"num_sets\": %d, \"graph_us\": %.3f, \"event_us\": %.3f, "
+        "\"deepep_design_graph_us\": %.3f, \"deepep_design_event_us\": %.3f}",
+        i > 0 ? "," : "", c.num_tokens, c.num_topk, c.num_experts, c.num_ranks, id_type.c_str(), routing,
+        num_sets, ours.graph, ours.event, baseline.graph, baseline.event);
+  }
+  std::fprintf(json, "\n  ]\n}\n");
+  std::fclose(json), std::fclose(markdown);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc == 2 && std::string(argv[1]) == "plans") return compare_plans(), 0;
+  if (argc != 3) {
+    std::fprintf(stderr, "usage: layout_bench <results.json> <results.md> | layout_bench plans\n");
+    return 2;
+  }
+  measure(argv[1], argv[2]);
+}
