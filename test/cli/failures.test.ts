@@ -1,5 +1,8 @@
 /** Every way to hold the command wrong: one line, exit code 2. */
+import { spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { assert } from 'chai';
+import fc from 'fast-check';
 import { zipSync } from 'fflate';
 import { reportFailure, UsageError } from '../../ts/cli/fail.ts';
 import { commandPath, dispatchLayout, expectRefusal, forEachInPairs, succeed, temporaryFolder } from './command.ts';
@@ -115,6 +118,29 @@ describe('command line: failures', function () {
       );
     }
     await succeed([layersFile, ...sizes, '--layer', '0']);
+  });
+
+  it('answers damaged files with one line, or reads them', async () => {
+    const bytes = npyOf([[1, 2]]);
+    const damage = fc.array(fc.tuple(fc.nat(bytes.length - 1), fc.nat(255)), { minLength: 1, maxLength: 3 });
+    await forEachInPairs(fc.sample(damage, { numRuns: 24, seed: 5 }), async (changes) => {
+      const damaged = Buffer.from(bytes);
+      for (const [position, byte] of changes) damaged[position] = byte;
+      const finished = await dispatchLayout(['-', ...sizes], damaged);
+      if (finished.code !== 0) expectRefusal(finished, /./, JSON.stringify(changes));
+    });
+  });
+
+  it('answers a full disk with one line', function () {
+    if (!existsSync('/dev/full')) this.skip();
+    for (const command of [`"$0" "$@" > /dev/full`, `"$0" "$@" --out /dev/full`]) {
+      const { status, stderr } = spawnSync('sh', ['-c', command, process.execPath, commandPath, file, ...sizes], {
+        encoding: 'utf8',
+        env: { ...process.env, NODE_OPTIONS: '' },
+      });
+      assert.match(stderr, /^dispatch-layout: cannot write .*: no space left on device\n$/);
+      assert.strictEqual(status, 2);
+    }
   });
 
   it('answers bad placements with one line', async () => {

@@ -68,7 +68,9 @@ const arrays = fc.tuple(forms, fc.array(fc.nat(5), { minLength: 1, maxLength: 4 
   return fc.record({ form: fc.constant(form), shape: fc.constant(shape), values });
 });
 
-describe('command line: reading files', () => {
+describe('command line: reading files', function () {
+  this.timeout(30_000);
+
   describe('.npy', () => {
     it('reads every integer type, byte order, element order, version and alignment', () => {
       fc.assert(
@@ -315,14 +317,14 @@ describe('command line: reading files', () => {
   });
 
   it('reads or refuses any bytes', () => {
-    fc.assert(fc.property(fc.uint8Array({ maxLength: 100 }), readOrRefuse), { numRuns: 1000 });
+    fc.assert(fc.property(fc.uint8Array({ maxLength: 100 }), readOrRefuse), { numRuns: 500 });
     fc.assert(
       fc.property(
         fc.constantFrom('\x93NUMPY\x01\x00', '\x93NUMPY\x03\x00', 'PK\x05\x06', 'PK\x03\x04', '[[1'),
         fc.uint8Array(),
         (start, rest) => readOrRefuse(Buffer.concat([Buffer.from(start, 'latin1'), rest])),
       ),
-      { numRuns: 2000 },
+      { numRuns: 1000 },
     );
   });
 

@@ -18,11 +18,16 @@ export function fail(message: string): never {
   throw new UsageError(message);
 }
 
-/** An error of the operating system, such as ENOENT, with the path or the stream that it is about. */
+/** Throws {@link describeSystemError}. */
 export function failOnSystemError(action: string, name: string, error: unknown): never {
-  if (!isSystemError(error)) throw error;
+  throw describeSystemError(action, name, error);
+}
+
+/** An error of the operating system, such as ENOENT, with what failed and the path or stream; any other error as it is. */
+export function describeSystemError(action: string, name: string, error: unknown): unknown {
+  if (!isSystemError(error)) return error;
   const reason = getSystemErrorMap().get(error.errno)?.[1] ?? error.message;
-  throw new UsageError(`cannot ${action} ${name}: ${reason}`, { cause: error });
+  return new UsageError(`cannot ${action} ${name}: ${reason}`, { cause: error });
 }
 
 /** Rethrows an error of the library in the words of the command line; `where` says which file, and layer if there are some. */

@@ -9,7 +9,7 @@ import { type DoctorFlags, doctor } from './doctor.ts';
 import { reportFailure } from './fail.ts';
 import { decimalNumber, layerChoice, limits, wholeNumber } from './flags.ts';
 import { type GenerateFlags, generate, idTypes } from './generate.ts';
-import { exitQuietlyOnClosedPipe } from './print.ts';
+import { endOnOutputError } from './print.ts';
 import { type RunFlags, run } from './run.ts';
 import { version } from './version.ts';
 
@@ -105,7 +105,7 @@ function createProgram(): Command {
   return program;
 }
 
-exitQuietlyOnClosedPipe();
+endOnOutputError();
 try {
   await createProgram().parseAsync();
 } catch (error) {
