@@ -74,6 +74,18 @@ export function reuse(device: TestDevice): void {
       }
     });
 
+    it('one group with changing numbers of slots', () => {
+      const random = new Random(8);
+      for (const options of [{ numRanks: 8 }, { numRanks: 80 }]) {
+        const group = device.createGroup(options);
+        for (const numTopk of [2, 9000, 1, 600_000, 3, 0, 600_001, 8]) {
+          const ids = Array.from({ length: numTopk }, () => random.between(-1, 79));
+          const request = { topkIdx: { data: idArray('int16', ids), shape: [1, numTopk] as const }, numExperts: 80 };
+          expectAnswer(() => group.getDispatchLayout(request.topkIdx, 80), answerFor(options, request));
+        }
+      }
+    });
+
     it('small requests after a large one, and a large one after small ones', () => {
       const random = new Random(4);
       const options = { numRanks: 72, numRanksPerNode: 72 };

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { assert } from 'chai';
 import { expectAnswer, expectArrays } from '../support/expect.ts';
 import { Random } from '../support/random.ts';
 import { type IdType, idArray, idRange, type TopkStorage } from '../support/topk-storage.ts';
@@ -13,7 +14,8 @@ import { answer, rowsOf } from './oracle.ts';
 const tokenCounts = [1, 2, 127, 128, 129, 255, 256, 257, 1023, 1024, 1025];
 const topkCounts = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 15, 16, 17, 63, 64, 65, 100, 300];
 const expertCounts = [
-  1, 2, 60, 64, 255, 256, 257, 288, 1023, 1024, 4085, 4086, 4087, 4095, 4096, 4097, 8192, 33000, 65535, 65536, 70000,
+  1, 2, 60, 64, 255, 256, 257, 288, 1023, 1024, 4085, 4086, 4087, 4088, 4089, 4095, 4096, 4097, 8192, 33000, 65535,
+  65536, 70000,
 ];
 const rankCounts = [
   1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 47, 48, 49, 63, 64, 65, 72, 100, 128, 160, 255, 256, 257, 320, 511, 512,
@@ -234,10 +236,10 @@ export function sizes(device: TestDevice): void {
       });
     }
 
-    for (const numTopk of [255, 256, 257, 300, 70000]) {
+    for (const numTopk of [255, 256, 257, 300, 70_000, 600_000]) {
       it(`one expert in all of ${numTopk} slots`, () => {
         for (const [numTokens, data] of [
-          [numTopk > 1000 ? 20 : 257, BigInt64Array.of(5n)],
+          [numTopk > 1000 ? 9 : 257, BigInt64Array.of(5n)],
           [3, Uint8Array.of(5)],
         ] as const) {
           const layout = device.getDispatchLayout({ data, shape: [numTokens, numTopk], strides: [0, 0] }, 8, {
@@ -300,15 +302,31 @@ export function sizes(device: TestDevice): void {
         }
       }
 
-      it('far behind, in a large input', () => {
-        const data = new BigInt64Array(70001 * 8).fill(3n);
-        for (const index of [70001 * 8 - 1, 69999 * 8 + 2, 65536 * 8, 65535 * 8 + 7, 300_000]) {
-          data[index] = 256n;
-          expectAnswer(() => device.getDispatchLayout({ data, shape: [70001, 8] }, 256, { numRanks: 8 }), {
-            error: { code: 'INVALID_EXPERT', offender: { token: Math.floor(index / 8), slot: index % 8, value: 256n } },
-          });
-        }
-      });
+      for (const reused of [false, true]) {
+        it(`far behind, in a large input${reused ? ', and the arrays of the caller stay as they were' : ''}`, () => {
+          const shape = [70001, 8] as const;
+          const out = {
+            numTokensPerRank: new Int32Array(8).fill(-5),
+            numTokensPerRdmaRank: null,
+            numTokensPerExpert: new Int32Array(256).fill(-5),
+            isTokenInRank: new Uint8Array(shape[0] * 8).fill(250),
+          };
+          const data = new BigInt64Array(shape[0] * 8).fill(3n);
+          for (const index of [shape[0] * 8 - 1, 69999 * 8 + 2, 65536 * 8, 65535 * 8 + 7, 300_000]) {
+            data[index] = 256n;
+            const options = reused ? { out } : {};
+            expectAnswer(() => device.getDispatchLayout({ data, shape }, 256, { numRanks: 8 }, options), {
+              error: {
+                code: 'INVALID_EXPERT',
+                offender: { token: Math.floor(index / 8), slot: index % 8, value: 256n },
+              },
+            });
+          }
+          assert.isTrue(out.numTokensPerRank.every((count) => count === -5));
+          assert.isTrue(out.numTokensPerExpert.every((count) => count === -5));
+          assert.isTrue(out.isTokenInRank.every((byte) => byte === 250));
+        });
+      }
     });
   });
 }
