@@ -38,7 +38,7 @@ export interface Timing {
 const timingBudgetMs = 150;
 const maxPasses = 101;
 
-/** The largest array of one output that is kept for `--out`. */
+/** The longest array of Node 20. */
 const maxMaskBytes = 2 ** 32 - 1;
 
 /**
