@@ -4,7 +4,7 @@
  * @module
  */
 import { realpathSync } from 'node:fs';
-import { describeDevices, type ExpertGroupOptions } from '../index.ts';
+import { describeDevices } from '../index.ts';
 import { computeRoutingLayout, type RoutingLayout } from './compute.ts';
 import { fail } from './fail.ts';
 import { formatJsonReport } from './json-report.ts';
@@ -58,13 +58,8 @@ export async function run(path: string | undefined, flags: RunFlags): Promise<vo
   const name = displayName(path);
   const array = await readArray(path, flags.array);
   const routing = asRouting(array, flags.layer, flags.tokensFirst ?? false, name);
-  const placement = flags.placement === undefined ? null : await readPlacement(flags.placement);
-  const groupOptions: ExpertGroupOptions = {
-    numRanks,
-    device: flags.device,
-    ...(flags.ranksPerNode === undefined ? {} : { numRanksPerNode: flags.ranksPerNode }),
-    ...(placement === null ? {} : { placement }),
-  };
+  const placement = flags.placement === undefined ? undefined : await readPlacement(flags.placement);
+  const groupOptions = { numRanks, numRanksPerNode: flags.ranksPerNode, placement, device: flags.device };
   const layout = computeRoutingLayout(routing, numExperts, groupOptions, flags.invalidExperts, out !== undefined, name);
   if (out !== undefined) writeLayoutFile(out, layout, routing.layers !== null && typeof flags.layer !== 'number');
 
