@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The whole of the project: ./build.sh [build | test | demo | bench | lint | clean]
+# Everything there is to do here: ./build.sh [build | test | demo | bench | lint | clean]
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -67,8 +67,38 @@ build() {
   build_library
 }
 
-case "${1:-build}" in
+run_tests() {
+  build
+  # Coverage of the library, in this process and in those of the command line
+  node_modules/.bin/c8 node_modules/.bin/mocha "$@"
+}
+
+run_demo() {
+  build
+  mkdir -p build
+  say 'Routing of 8192 tokens to 8 of 256 experts each, in at most 4 of 8 groups, somewhat skewed'
+  node dist/cli.js generate build/demo.npy --num-tokens 8192 --num-topk 8 --num-experts 256 \
+    --num-groups 8 --topk-groups 4 --skew 0.3 --seed 1
+  say 'Its dispatch layout on 64 ranks in 8 nodes'
+  node dist/cli.js build/demo.npy --num-experts 256 --num-ranks 64
+}
+
+run_lint() {
+  build
+  command -v clang-format >/dev/null || apt_install clang-format
+  node_modules/.bin/biome check .
+  node_modules/.bin/tsc -p test/tsconfig.json
+  git ls-files -z '*.h' '*.cpp' '*.cc' '*.cu' '*.cuh' | xargs -0 clang-format --dry-run -Werror
+}
+
+command=${1:-build}
+shift || true
+case "$command" in
   build) build ;;
+  test) run_tests "$@" ;;
+  demo) run_demo ;;
+  bench) build && node --import=tsx bench/run.ts ;;
+  lint) run_lint ;;
   clean) rm -rf dist build coverage ts/generated ;;
-  *) fail "unknown command '$1'; one of: build, test, demo, bench, lint, clean" ;;
+  *) fail "unknown command '$command'; one of: build (default), test, demo, bench, lint, clean" ;;
 esac

@@ -79,7 +79,11 @@ export function describeDevices(option: DeviceOption = 'auto'): readonly DeviceD
     const available = found !== undefined;
     const chosen = available && device === name;
     const remedy = 'remedy' in rest ? { remedy: rest.remedy } : {};
-    const choice = !available ? '' : chosen ? chosenBecause(option) : `; ${name} is ${option === 'auto' ? 'preferred' : 'asked for'}`;
+    const choice = !available
+      ? ''
+      : chosen
+        ? chosenBecause(option)
+        : `; ${name} is ${option === 'auto' ? 'preferred' : 'asked for'}`;
     return { device, available, chosen, reason: reason + choice, ...remedy };
   });
 }

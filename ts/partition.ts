@@ -48,7 +48,10 @@ export function checkRankGroup(numRanks: number, numRanksPerNode: number): RankG
     throw new DispatchLayoutError(
       'NUM_RANKS_PER_NODE',
       `numRanks ${numRanks} is more than one node of ${numRanksPerNode} ranks, and no multiple of it`,
-      { value: numRanksPerNode, remedy: `Pass a numRanksPerNode that divides ${numRanks}, or is at least ${numRanks}.` },
+      {
+        value: numRanksPerNode,
+        remedy: `Pass a numRanksPerNode that divides ${numRanks}, or is at least ${numRanks}.`,
+      },
     );
   }
   return { numRanks, numRanksPerNode, numRdmaRanks: Math.max(1, numRanks / numRanksPerNode) | 0 };
@@ -71,10 +74,14 @@ export function checkPlacement(placement: ArrayLike<number>, numRanks: number): 
   for (let expert = 0; expert < length; expert++) {
     const rank: unknown = placement[expert];
     if (!Number.isInteger(rank) || (rank as number) < 0 || (rank as number) >= numRanks) {
-      throw new DispatchLayoutError('PLACEMENT', `placement[${expert}] is ${describe(rank)}, not a rank in [0, ${numRanks})`, {
-        value: rank,
-        remedy: 'placement must be a table from expert to rank.',
-      });
+      throw new DispatchLayoutError(
+        'PLACEMENT',
+        `placement[${expert}] is ${describe(rank)}, not a rank in [0, ${numRanks})`,
+        {
+          value: rank,
+          remedy: 'placement must be a table from expert to rank.',
+        },
+      );
     }
     rankOfExpert[expert] = rank as number;
   }
@@ -103,18 +110,27 @@ export function partitionExperts(
   const { numRanks, numRanksPerNode, numRdmaRanks } = group;
   if (placement !== undefined) {
     if (placement.length !== numExperts) {
-      throw new DispatchLayoutError('PLACEMENT', `placement has ${placement.length} entries for ${numExperts} experts`, {
-        value: placement.length,
-        remedy: 'It needs one rank for each expert.',
-      });
+      throw new DispatchLayoutError(
+        'PLACEMENT',
+        `placement has ${placement.length} entries for ${numExperts} experts`,
+        {
+          value: placement.length,
+          remedy: 'It needs one rank for each expert.',
+        },
+      );
     }
     return { numRanks, numRanksPerNode, numRdmaRanks, numExperts, rankOfExpert: placement };
   }
   if (strict && numExperts % numRanks !== 0) {
-    throw new DispatchLayoutError('UNEVEN_EXPERTS', `${numExperts} experts do not divide evenly among ${numRanks} ranks`, {
-      value: numExperts,
-      remedy: "Pass a placement table, or invalidExperts: 'ignore' to leave the experts behind the last share without rank.",
-    });
+    throw new DispatchLayoutError(
+      'UNEVEN_EXPERTS',
+      `${numExperts} experts do not divide evenly among ${numRanks} ranks`,
+      {
+        value: numExperts,
+        remedy:
+          "Pass a placement table, or invalidExperts: 'ignore' to leave the experts behind the last share without rank.",
+      },
+    );
   }
   const numExpertsPerRank = Math.floor(numExperts / numRanks);
   const rankOfExpert = allocate(numExperts).fill(noRank);

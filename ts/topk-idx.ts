@@ -194,10 +194,14 @@ function idTypeOf(data: unknown): IdType {
   const name = typedArrayName(data);
   const idType = name === undefined ? undefined : idTypes[name];
   if (idType === undefined) {
-    throw new DispatchLayoutError('TOPK_TYPE', `the data of topkIdx are ${describe(data)}, not integers in a typed array`, {
-      value: data,
-      remedy: `Convert them to one of ${Object.keys(idTypes).join(', ')}.`,
-    });
+    throw new DispatchLayoutError(
+      'TOPK_TYPE',
+      `the data of topkIdx are ${describe(data)}, not integers in a typed array`,
+      {
+        value: data,
+        remedy: `Convert them to one of ${Object.keys(idTypes).join(', ')}.`,
+      },
+    );
   }
   return idType;
 }

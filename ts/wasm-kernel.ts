@@ -103,7 +103,10 @@ export class WasmKernel {
     this.#memory = raw.memory as WebAssembly.Memory;
     this.#heapBase = (raw.__heap_base as WebAssembly.Global<'i32'>).value;
     this.#exports = Object.fromEntries(
-      ['plan', 'build_table', 'begin', 'locate', 'find_invalid', 'add_tokens', 'finish'].map((name) => [name, original(raw[name])]),
+      ['plan', 'build_table', 'begin', 'locate', 'find_invalid', 'add_tokens', 'finish'].map((name) => [
+        name,
+        original(raw[name]),
+      ]),
     ) as unknown as Exports;
     original(raw._initialize)();
   }
@@ -237,7 +240,11 @@ function view(buffer: ArrayBuffer, places: Places, partition: Partition): Views 
   const ids = Object.fromEntries(
     Object.entries(viewOf).map(([idType, View]) => [
       idType,
-      new View(buffer, places.ids, Math.floor((places.isTokenInRank - places.ids - slackBytes) / View.BYTES_PER_ELEMENT)),
+      new View(
+        buffer,
+        places.ids,
+        Math.floor((places.isTokenInRank - places.ids - slackBytes) / View.BYTES_PER_ELEMENT),
+      ),
     ]),
   ) as Record<IdType, IntegerArray>;
   return {
