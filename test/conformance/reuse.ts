@@ -78,7 +78,7 @@ export function reuse(device: TestDevice): void {
       const random = new Random(8);
       for (const options of [{ numRanks: 8 }, { numRanks: 80 }]) {
         const group = device.createGroup(options);
-        for (const numTopk of [2, 9000, 1, 600_000, 3, 0, 600_001, 8]) {
+        for (const numTopk of [2, 9000, 1, 600_000, 3, 0, 8]) {
           const ids = Array.from({ length: numTopk }, () => random.between(-1, 79));
           const request = { topkIdx: { data: idArray('int16', ids), shape: [1, numTopk] as const }, numExperts: 80 };
           expectAnswer(() => group.getDispatchLayout(request.topkIdx, 80), answerFor(options, request));
