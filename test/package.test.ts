@@ -176,3 +176,27 @@ describe('the package', function () {
     }
   });
 });
+
+describe('the conformance suite', () => {
+  it('imports nothing of Node but in loader.ts, and the library by its name', async () => {
+    const result = await build({
+      entryPoints: [fileURLToPath(new URL('test/conformance/suite.ts', rootUrl))],
+      bundle: true,
+      platform: 'neutral',
+      format: 'esm',
+      packages: 'external',
+      metafile: true,
+      write: false,
+      logLevel: 'silent',
+      absWorkingDir: root,
+    });
+    const imports = Object.entries(result.metafile.inputs).flatMap(([file, input]) =>
+      input.imports.filter(({ external }) => external).map(({ path }) => ({ file, path })),
+    );
+    const allowed = ['chai', 'dispatch-layout', 'fast-check'];
+    for (const { file, path } of imports) {
+      if (!file.endsWith('/loader.ts')) assert.include(allowed, path, `${file} imports ${path}`);
+    }
+    for (const file of Object.keys(result.metafile.inputs)) assert.match(file, /^test\/(conformance|support)\//);
+  });
+});

@@ -126,6 +126,28 @@ export function reuse(device: TestDevice): void {
       });
     }
 
+    it('right results after an error far behind in a large input', () => {
+      for (const numRanks of [8, 80]) {
+        const group = device.createGroup({ numRanks });
+        const bad = new Int16Array(90_000 * 8).fill(1);
+        bad[bad.length - 1] = -2;
+        expectError(() => group.getDispatchLayout({ data: bad, shape: [90_000, 8] }, 80), {
+          code: 'INVALID_EXPERT',
+          token: 89_999,
+          slot: 7,
+          value: -2,
+        });
+        const good = {
+          topkIdx: storageOf('int64', [
+            [0, 1, 79],
+            [-1, 40, 1],
+          ]),
+          numExperts: 80,
+        };
+        expectAnswer(() => group.getDispatchLayout(good.topkIdx, 80), answerFor({ numRanks }, good));
+      }
+    });
+
     it('results of earlier calls stay as they were', () => {
       const random = new Random(6);
       const options = { numRanks: 16 };
