@@ -4,11 +4,7 @@
  * @module
  */
 import type { IntegerArray, TopkIdx } from './topk-idx.ts';
-
-/** Bytes of an id. */
-export function idBytesOf(topkIdx: TopkIdx): number {
-  return topkIdx.data.BYTES_PER_ELEMENT;
-}
+import { bufferOf, byteLengthOf, byteOffsetOf, lengthOf } from './typed-array.ts';
 
 /** Copies tokens `[firstToken, firstToken + numTokens)` to the start of `target`, which has the type of the data. */
 export function copyIds(topkIdx: TopkIdx, firstToken: number, numTokens: number, target: IntegerArray): void {
@@ -17,10 +13,10 @@ export function copyIds(topkIdx: TopkIdx, firstToken: number, numTokens: number,
   const isDense = (slotStride === 1 || numTopk === 1) && (tokenStride === numTopk || numTokens === 1);
   if (isDense) {
     const length = numTokens * numTopk;
-    const isWhole = offset === 0 && data.length === length;
+    const isWhole = offset === 0 && lengthOf(data) === length;
     // Typed arrays of one type: the pair is narrower than TypeScript can know
     (target as BigInt64Array).set((isWhole ? data : sameView(target, data, offset, length)) as BigInt64Array);
-  } else if (data.BYTES_PER_ELEMENT === 8) {
+  } else if (target.BYTES_PER_ELEMENT === 8) {
     // As pairs of 32-bit words: reading 64-bit elements would make a BigInt of each
     gatherPairs(words(data), offset, numTokens, numTopk, tokenStride, slotStride, words(target));
   } else {
@@ -30,11 +26,11 @@ export function copyIds(topkIdx: TopkIdx, firstToken: number, numTokens: number,
 
 function sameView(target: IntegerArray, data: IntegerArray, offset: number, length: number): IntegerArray {
   const View = target.constructor as new (buffer: ArrayBufferLike, byteOffset: number, length: number) => IntegerArray;
-  return new View(data.buffer, data.byteOffset + offset * data.BYTES_PER_ELEMENT, length);
+  return new View(bufferOf(data), byteOffsetOf(data) + offset * target.BYTES_PER_ELEMENT, length);
 }
 
 function words(array: IntegerArray): Int32Array {
-  return new Int32Array(array.buffer, array.byteOffset, array.byteLength / 4);
+  return new Int32Array(bufferOf(array), byteOffsetOf(array), byteLengthOf(array) / 4);
 }
 
 function gather(

@@ -3,10 +3,11 @@
  *
  * @module
  */
+
+import { describe } from './describe.ts';
 import type { Device, DeviceName } from './device.ts';
 import { DeviceUnavailableError, DispatchLayoutError } from './errors.ts';
 import { jsDevice } from './js-device.ts';
-import { describe } from './topk-idx.ts';
 import { loadWasmDevice } from './wasm-device.ts';
 
 /** A device by name, or `auto`: the first available of `cuda`, `wasm`, `js`. */

@@ -3,14 +3,16 @@
  *
  * @module
  */
+
+import { describe } from './describe.ts';
 import type { Device, DeviceName, PreparedDevice } from './device.ts';
 import { chooseDevice, type DeviceOption } from './devices.ts';
 import { DispatchLayoutError } from './errors.ts';
 import { EventOverlap, finishedHandle, notRecorded } from './event-overlap.ts';
 import type { DispatchLayout, LayoutArrays } from './layout.ts';
-import { allocateOut, checkOut } from './out-arrays.ts';
+import { allocateOut, checkOut, readOut } from './out-arrays.ts';
 import { checkPlacement, checkRankGroup, type Partition, partitionExperts, type RankGroup } from './partition.ts';
-import { describe, readTopkIdx, type TopkIdxInput } from './topk-idx.ts';
+import { readTopkIdx, type TopkIdxInput } from './topk-idx.ts';
 
 /** What an {@link ExpertGroup} is made of. */
 export interface ExpertGroupOptions {
@@ -109,15 +111,16 @@ export class ExpertGroup {
     const { invalidExperts, out, previousEvent, asyncFinish, allocateOnCommStream } = checkObject('options', options);
     const strict = isStrict(invalidExperts);
     checkEventFlags(previousEvent, asyncFinish, allocateOnCommStream);
+    const given = out === undefined ? undefined : readOut(out);
     const ids = readTopkIdx(topkIdx);
     const prepared = this.#prepare(numExperts, strict);
     const { numTokens, numTopk } = ids;
     const { numRanks, numRdmaRanks } = this.#group;
     const shape = { numTokens, numTopk, numExperts, numRanks, numRdmaRanks };
-    const arrays = out === undefined ? allocateOut(shape) : checkOut(out, shape, ids);
+    const arrays = given === undefined ? allocateOut(shape) : checkOut(given, shape, ids);
 
     if (previousEvent?.recorded) previousEvent.currentStreamWait();
-    prepared.computeLayout(ids, strict, arrays, out !== undefined);
+    prepared.computeLayout(ids, strict, arrays, given !== undefined);
     return {
       // Named one by one: spreading both objects takes microseconds
       numTokensPerRank: arrays.numTokensPerRank,
@@ -140,9 +143,9 @@ export class ExpertGroup {
   }
 
   #prepare(numExperts: number, strict: boolean): PreparedDevice {
-    const isEven = this.#placement !== undefined || numExperts % this.#group.numRanks === 0;
-    if (this.#prepared !== undefined && this.#partition?.numExperts === numExperts && (isEven || !strict)) {
-      return this.#prepared;
+    if (this.#prepared !== undefined && this.#partition?.numExperts === numExperts) {
+      const isEven = this.#placement !== undefined || numExperts % this.#group.numRanks === 0;
+      if (isEven || !strict) return this.#prepared;
     }
     const partition = partitionExperts(this.#group, numExperts, this.#placement, strict);
     this.#prepared = this.#device.prepare(partition);

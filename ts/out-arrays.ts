@@ -3,9 +3,11 @@
  *
  * @module
  */
+import { describe } from './describe.ts';
 import { DispatchLayoutError } from './errors.ts';
 import type { LayoutArrays, LayoutShape } from './layout.ts';
-import { describe, isDetached, type TopkIdx, typedArrayName } from './topk-idx.ts';
+import type { TopkIdx } from './topk-idx.ts';
+import { bufferOf, byteOffsetOf, isDetached, lengthOf, overlap, typedArrayName } from './typed-array.ts';
 
 /**
  * Allocates arrays for a layout of this shape.
@@ -31,18 +33,29 @@ export function allocateOut(shape: LayoutShape): LayoutArrays {
 }
 
 /**
- * Checks the caller's arrays against the shape, and reads each of them once. `isTokenInRank` may be longer than needed,
- * so that one array serves changing numbers of tokens.
+ * Reads each array of `out` once, before anything else of the caller's is read: no getter runs between the checks of
+ * {@link checkOut} and the writing.
  *
- * @throws DispatchLayoutError `OUT`, `DETACHED_BUFFER`
+ * @throws DispatchLayoutError `OUT`
  */
-export function checkOut(out: LayoutArrays, shape: LayoutShape, topkIdx: TopkIdx): LayoutArrays {
+export function readOut(out: LayoutArrays): LayoutArrays {
   if (typeof out !== 'object' || out === null) {
     throw new DispatchLayoutError('OUT', `out is ${describe(out)}`, {
       value: out,
       remedy: 'Pass an earlier result, or an object with the four result arrays.',
     });
   }
+  const { numTokensPerRank, numTokensPerRdmaRank, numTokensPerExpert, isTokenInRank } = out;
+  return { numTokensPerRank, numTokensPerRdmaRank, numTokensPerExpert, isTokenInRank };
+}
+
+/**
+ * Checks the caller's arrays against the shape. `isTokenInRank` may be longer than needed, so that one array serves
+ * changing numbers of tokens.
+ *
+ * @throws DispatchLayoutError `OUT`, `DETACHED_BUFFER`
+ */
+export function checkOut(out: LayoutArrays, shape: LayoutShape, topkIdx: TopkIdx): LayoutArrays {
   const { numTokensPerRank, numTokensPerRdmaRank, numTokensPerExpert, isTokenInRank } = out;
   checkArray('numTokensPerRank', numTokensPerRank, 'Int32Array', shape.numRanks);
   checkArray('numTokensPerExpert', numTokensPerExpert, 'Int32Array', shape.numExperts);
@@ -66,7 +79,7 @@ export function checkOut(out: LayoutArrays, shape: LayoutShape, topkIdx: TopkIdx
 }
 
 function firstElements(array: Uint8Array, length: number): Uint8Array {
-  return array.length === length ? array : array.subarray(0, length);
+  return lengthOf(array) === length ? array : new Uint8Array(bufferOf(array), byteOffsetOf(array), length);
 }
 
 function checkArray(name: string, array: unknown, type: 'Int32Array' | 'Uint8Array', length: number): void {
@@ -83,9 +96,10 @@ function checkArray(name: string, array: unknown, type: 'Int32Array' | 'Uint8Arr
       remedy: 'It was transferred, to a worker for instance: allocate a new one.',
     });
   }
-  if (type === 'Uint8Array' ? view.length < length : view.length !== length) {
-    throw new DispatchLayoutError('OUT', `out.${name} has ${view.length} elements`, {
-      value: view.length,
+  const actual = lengthOf(view);
+  if (type === 'Uint8Array' ? actual < length : actual !== length) {
+    throw new DispatchLayoutError('OUT', `out.${name} has ${actual} elements`, {
+      value: actual,
       remedy: `It needs ${type === 'Uint8Array' ? 'at least ' : ''}${length}.`,
     });
   }
@@ -94,8 +108,8 @@ function checkArray(name: string, array: unknown, type: 'Int32Array' | 'Uint8Arr
 /** Results written over the input, or over each other, would be silently wrong. */
 function checkDisjoint(out: LayoutArrays, topkIdx: TopkIdx): void {
   const { numTokensPerRank, numTokensPerRdmaRank, numTokensPerExpert, isTokenInRank } = out;
-  const buffers = [topkIdx.data.buffer, numTokensPerRank.buffer, numTokensPerExpert.buffer, isTokenInRank.buffer];
-  if (numTokensPerRdmaRank !== null) buffers.push(numTokensPerRdmaRank.buffer);
+  const buffers = [topkIdx.data, numTokensPerRank, numTokensPerExpert, isTokenInRank].map(bufferOf);
+  if (numTokensPerRdmaRank !== null) buffers.push(bufferOf(numTokensPerRdmaRank));
   let isShared = false;
   for (let i = 1; i < buffers.length; i++) {
     for (let j = 0; j < i; j++) isShared ||= buffers[i] === buffers[j];
@@ -106,7 +120,7 @@ function checkDisjoint(out: LayoutArrays, topkIdx: TopkIdx): void {
   for (const [name, array] of Object.entries(out) as [string, ArrayBufferView | null][]) {
     if (array === null) continue;
     for (const [otherName, other] of others) {
-      if (array.buffer !== other.buffer || !overlap(array, other)) continue;
+      if (!overlap(array, other)) continue;
       throw new DispatchLayoutError('OUT', `out.${name} shares memory with ${otherName}`, {
         value: array,
         remedy: 'Give every result array memory of its own.',
@@ -114,8 +128,4 @@ function checkDisjoint(out: LayoutArrays, topkIdx: TopkIdx): void {
     }
     others.push([`out.${name}`, array]);
   }
-}
-
-function overlap(a: ArrayBufferView, b: ArrayBufferView): boolean {
-  return a.byteOffset < b.byteOffset + b.byteLength && b.byteOffset < a.byteOffset + a.byteLength;
 }

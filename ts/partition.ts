@@ -3,8 +3,9 @@
  *
  * @module
  */
+
+import { describe } from './describe.ts';
 import { DispatchLayoutError } from './errors.ts';
-import { describe } from './topk-idx.ts';
 
 /** How ranks are grouped into nodes. */
 export interface RankGroup {

@@ -3,7 +3,9 @@
  *
  * @module
  */
+import { describe } from './describe.ts';
 import { DispatchLayoutError } from './errors.ts';
+import { isDetached, lengthOf, typedArrayName } from './typed-array.ts';
 
 /** The integer typed arrays that can hold expert ids. */
 export type IntegerArray =
@@ -78,27 +80,6 @@ const maxSelections = 2 ** 31 - 1;
 /** Stands in an Int32Array for an integer that does not fit: never an expert, never -1. */
 const doesNotFit = -(2 ** 31);
 
-const typedArrayTag = Object.getOwnPropertyDescriptor(
-  Object.getPrototypeOf(Uint8Array.prototype),
-  Symbol.toStringTag,
-)?.get;
-
-/** The class name of a typed array of any realm; `undefined` for everything else. It cannot be forged. */
-export function typedArrayName(value: unknown): string | undefined {
-  return typedArrayTag?.call(value) as string | undefined;
-}
-
-/** Whether the memory of a typed array was transferred away. Its length is 0 then, whatever it was. */
-export function isDetached(array: ArrayBufferView): boolean {
-  if (array.byteLength > 0) return false;
-  try {
-    new Uint8Array(array.buffer);
-    return false;
-  } catch {
-    return true;
-  }
-}
-
 /**
  * Reads `topkIdx` in any accepted form. Every property of the caller's object is read once.
  *
@@ -148,19 +129,23 @@ function stridedTopkIdx(
 }
 
 function readNested(rows: readonly unknown[]): TopkIdx {
+  // Every length is read once: getters among the elements may change it
+  const numTokens = rows.length;
   const first = rows[0];
-  const numTopk = Array.isArray(first) ? first.length : 0;
-  checkSelections(rows.length, numTopk);
-  const data = new Int32Array(rows.length * numTopk);
-  const tooLarge = new Map<number, number | bigint>();
-  for (let token = 0; token < rows.length; token++) {
-    const row: unknown = rows[token];
-    if (!Array.isArray(row) || row.length !== numTopk) {
+  const numTopk = numTokens > 0 && Array.isArray(first) ? first.length : 0;
+  checkSelections(numTokens, numTopk);
+  const data = new Int32Array(numTokens * numTopk);
+  /** The ids that an Int32Array cannot hold as they are. */
+  const others = new Map<number, number | bigint>();
+  for (let token = 0; token < numTokens; token++) {
+    const row: unknown = token === 0 ? first : rows[token];
+    const length = Array.isArray(row) ? (token === 0 ? numTopk : row.length) : undefined;
+    if (!Array.isArray(row) || length !== numTopk) {
       throw new DispatchLayoutError(
         'TOPK_SHAPE',
-        Array.isArray(row)
-          ? `topkIdx[${token}] has ${row.length} elements, topkIdx[0] has ${numTopk}`
-          : `topkIdx[${token}] is ${describe(row)}, not an array`,
+        length === undefined
+          ? `topkIdx[${token}] is ${describe(row)}, not an array`
+          : `topkIdx[${token}] has ${length} elements, topkIdx[0] has ${numTopk}`,
         { value: row, remedy: 'Give every token the same number of slots; fill empty ones with -1.' },
       );
     }
@@ -174,20 +159,13 @@ function readNested(rows: readonly unknown[]): TopkIdx {
       }
       const index = token * numTopk + slot;
       const value = Number(id);
-      if (value === (value | 0)) {
-        data[index] = value;
-      } else {
-        data[index] = doesNotFit;
-        tooLarge.set(index, id as number | bigint);
-      }
+      data[index] = value === (value | 0) ? value : doesNotFit;
+      if (data[index] !== id) others.set(index, id as number | bigint);
     }
   }
-  const plain = stridedTopkIdx(data, 'int32', rows.length, numTopk, 0, numTopk, 1);
-  if (tooLarge.size === 0) return plain;
-  return {
-    ...plain,
-    valueAt: (token, slot) => tooLarge.get(token * numTopk + slot) ?? plain.valueAt(token, slot),
-  };
+  const plain = stridedTopkIdx(data, 'int32', numTokens, numTopk, 0, numTopk, 1);
+  if (others.size === 0) return plain;
+  return { ...plain, valueAt: (token, slot) => others.get(token * numTopk + slot) ?? plain.valueAt(token, slot) };
 }
 
 function idTypeOf(data: unknown): IdType {
@@ -266,17 +244,20 @@ function checkExtent(
       remedy: 'It was transferred, to a worker for instance: call with an array that this thread still owns.',
     });
   }
-  if (isWhole ? data.length === numSelections : numSelections === 0) return;
+  if (isWhole ? lengthOf(data) === numSelections : numSelections === 0) return;
   const tokenReach = (numTokens - 1) * tokenStride;
   const slotReach = (numTopk - 1) * slotStride;
   const first = offset + Math.min(tokenReach, 0) + Math.min(slotReach, 0);
   const last = offset + Math.max(tokenReach, 0) + Math.max(slotReach, 0);
-  if (isWhole || first < 0 || last >= data.length) {
+  if (isWhole || first < 0 || last >= lengthOf(data)) {
     const needs = isWhole ? `${numSelections} elements` : `elements ${first} to ${last}`;
     throw new DispatchLayoutError(
       'TOPK_SHAPE',
-      `topkIdx of shape [${numTokens}, ${numTopk}] needs ${needs}, its data have ${data.length}`,
-      { value: data.length, remedy: 'Correct the shape, or give strides and offset (in elements) of a larger array.' },
+      `topkIdx of shape [${numTokens}, ${numTopk}] needs ${needs}, its data have ${lengthOf(data)}`,
+      {
+        value: lengthOf(data),
+        remedy: 'Correct the shape, or give strides and offset (in elements) of a larger array.',
+      },
     );
   }
 }
@@ -286,20 +267,4 @@ function unknownForm(input: unknown): DispatchLayoutError {
     value: input,
     remedy: 'Pass {data, shape: [numTokens, numTopk]}, an ONNX Runtime tensor, or nested arrays of numbers.',
   });
-}
-
-/** A short text for an error message: the value itself where it is short, else what kind of thing it is. */
-export function describe(value: unknown): string {
-  if (typeof value === 'string') return `'${value.length > 40 ? `${value.slice(0, 40)}…` : value}'`;
-  const name = typedArrayName(value);
-  if (name !== undefined) return `a ${name}`;
-  if (Array.isArray(value)) {
-    if (value.length > 8) return `an array of length ${value.length}`;
-    return `[${value.map((element) => (Array.isArray(element) ? '[…]' : describe(element))).join(', ')}]`;
-  }
-  if (typeof value === 'object' && value !== null) {
-    const properties = Object.keys(value).slice(0, 8);
-    return properties.length === 0 ? 'an object' : `an object with ${properties.join(', ')}`;
-  }
-  return typeof value === 'function' ? 'a function' : typeof value === 'bigint' ? `${value}n` : String(value);
 }

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { copyIds, idBytesOf } from './copy-ids.ts';
+import { copyIds } from './copy-ids.ts';
 import type { Device, PreparedDevice } from './device.ts';
 import { InvalidExpertError } from './errors.ts';
 import type { LayoutArrays } from './layout.ts';
@@ -65,7 +65,7 @@ class PreparedWasm implements PreparedDevice {
   #locate(kernel: WasmKernel, topkIdx: TopkIdx, firstToken: number, end: number, strict: boolean): void {
     const { idType, numTopk } = topkIdx;
     const ids = kernel.ids(idType);
-    const step = WasmKernel.numTokensOfIds(numTopk, idBytesOf(topkIdx));
+    const step = WasmKernel.numTokensOfIds(numTopk, ids.BYTES_PER_ELEMENT);
     for (let token = firstToken; token < end; token += step) {
       const count = Math.min(step, end - token);
       copyIds(topkIdx, token, count, ids);

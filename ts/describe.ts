@@ -1,0 +1,22 @@
+/**
+ * Values, as error messages name them.
+ *
+ * @module
+ */
+import { typedArrayName } from './typed-array.ts';
+
+/** A short text for an error message: the value itself where it is short, else what kind of thing it is. */
+export function describe(value: unknown): string {
+  if (typeof value === 'string') return `'${value.length > 40 ? `${value.slice(0, 40)}…` : value}'`;
+  const name = typedArrayName(value);
+  if (name !== undefined) return `a ${name}`;
+  if (Array.isArray(value)) {
+    if (value.length > 8) return `an array of length ${value.length}`;
+    return `[${value.map((element) => (Array.isArray(element) ? '[…]' : describe(element))).join(', ')}]`;
+  }
+  if (typeof value === 'object' && value !== null) {
+    const properties = Object.keys(value).slice(0, 8);
+    return properties.length === 0 ? 'an object' : `an object with ${properties.join(', ')}`;
+  }
+  return typeof value === 'function' ? 'a function' : typeof value === 'bigint' ? `${value}n` : String(value);
+}

@@ -1,0 +1,44 @@
+/**
+ * Typed arrays of any realm, by what they are and not by what they say: the accessors here cannot be overridden.
+ *
+ * @module
+ */
+
+const prototype: object = Object.getPrototypeOf(Uint8Array.prototype);
+
+function accessor<Value>(key: PropertyKey): (array: unknown) => Value {
+  const get = Object.getOwnPropertyDescriptor(prototype, key)?.get;
+  if (get === undefined) throw new TypeError(`typed arrays have no ${String(key)}`);
+  return (array) => get.call(array) as Value;
+}
+
+/** The class name of a typed array; `undefined` for everything else. */
+export const typedArrayName: (value: unknown) => string | undefined = accessor(Symbol.toStringTag);
+/** Number of elements, 0 if the buffer was detached. */
+export const lengthOf: (array: unknown) => number = accessor('length');
+/** The memory under a typed array. */
+export const bufferOf: (array: unknown) => ArrayBufferLike = accessor('buffer');
+/** Where the array begins in its buffer. */
+export const byteOffsetOf: (array: unknown) => number = accessor('byteOffset');
+/** Number of bytes, 0 if the buffer was detached. */
+export const byteLengthOf: (array: unknown) => number = accessor('byteLength');
+
+/** Whether the memory of a typed array was transferred away. Its length is 0 then, whatever it was. */
+export function isDetached(array: ArrayBufferView): boolean {
+  if (byteLengthOf(array) > 0) return false;
+  try {
+    new Uint8Array(bufferOf(array));
+    return false;
+  } catch {
+    return true;
+  }
+}
+
+/** Whether two typed arrays have bytes in common. */
+export function overlap(a: ArrayBufferView, b: ArrayBufferView): boolean {
+  return (
+    bufferOf(a) === bufferOf(b) &&
+    byteOffsetOf(a) < byteOffsetOf(b) + byteLengthOf(b) &&
+    byteOffsetOf(b) < byteOffsetOf(a) + byteLengthOf(a)
+  );
+}
