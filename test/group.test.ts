@@ -234,6 +234,15 @@ describe('devices', () => {
     expectError(() => describeDevices('gpu' as unknown as 'js'), { code: 'OPTION', value: 'gpu' });
   });
 
+  it('the reason tells why a device was chosen, or which one was instead', () => {
+    const reason = (device: string, option: 'auto' | 'js' | 'wasm') =>
+      describeDevices(option).find((description) => description.device === device)?.reason ?? '';
+    assert.match(reason('wasm', 'wasm'), /asked for$/);
+    assert.match(reason('wasm', 'js'), /js is asked for$/);
+    assert.match(reason('js', 'auto'), /preferred$/);
+    assert.lengthOf(new Set([reason('wasm', 'auto'), reason('wasm', 'wasm'), reason('wasm', 'js')]), 3);
+  });
+
   it('an unavailable device is refused with the reason and the remedy that describeDevices gives', () => {
     for (const { device, available, reason, remedy } of describeDevices()) {
       if (available) continue;
