@@ -52,13 +52,25 @@ build_kernel() {
 build_library() {
   newer dist/index.js ts tsconfig.json package.json && newer dist/cli.js dist/index.js && return
   say 'Building the library and the command line'
+  mkdir -p build
   node_modules/.bin/tsc -p tsconfig.json
   touch dist/index.js
-  node_modules/.bin/esbuild ts/cli/main.ts --bundle --platform=node --target=node20.19 --format=esm \
-    --legal-comments=eof --external:../index.ts --outfile=dist/cli.js --log-level=warning \
+  node_modules/.bin/esbuild ts/cli/main.ts --bundle --platform=node --target=node20.19 --format=esm --sourcemap \
+    --legal-comments=none --metafile=build/cli-metafile.json --external:../index.ts --outfile=dist/cli.js --log-level=warning \
     --banner:js='import { createRequire as requireFrom } from "node:module"; const require = requireFrom(import.meta.url);'
   sed -i 's#"../index.ts"#"./index.js"#' dist/cli.js
   chmod +x dist/cli.js
+  write_notices >dist/THIRD-PARTY-NOTICES.txt
+}
+
+# The licences of the packages inside dist/cli.js
+write_notices() {
+  echo 'dist/cli.js contains the following packages.'
+  grep -o '"node_modules/[^"]*"' build/cli-metafile.json | sed -E 's#"node_modules/((@[^/]*/)?[^/]*)/.*#\1#' | sort -u |
+    while read -r package; do
+      printf '\n%s\n%s\n\n' "$package" "$(tr -c '\n' '-' <<<"$package")"
+      cat "node_modules/$package"/[Ll][Ii][Cc][Ee][Nn][SsCc][Ee]*
+    done
 }
 
 build() {
