@@ -4,7 +4,7 @@
 //   graph   a CUDA graph of many launches, divided by their number
 //   event   a launch alone between two events, which adds what the events cost
 // Launches rotate among sets of inputs and outputs, as many as exceed the L2 cache (64 at most: small problems stay
-// in it, as they do after a router). Before anything is timed, results are compared with the baseline's.
+// in it, as they do after a router). Results, those of graph replays too, are compared with the baseline's.
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
@@ -70,6 +70,12 @@ T* allocate(size_t count) {
   REQUIRE(cudaMalloc(&data, std::max<size_t>(count, 1) * sizeof(T)));
   REQUIRE(cudaMemset(data, 0, count * sizeof(T)));
   return data;
+}
+
+void require_same(const std::vector<char>& actual, const std::vector<char>& expected) {
+  if (actual == expected) return;
+  std::fprintf(stderr, "FAILED: results differ from the baseline's\n");
+  std::exit(1);
 }
 
 // What a launch reads and writes
@@ -154,6 +160,7 @@ struct Problem {
                                   c.num_experts, stream));
   }
 
+  // And fills the outputs with garbage
   std::vector<char> read_outputs(size_t set) const {
     const Buffers& b = sets[set];
     std::vector<char> bytes;
@@ -174,10 +181,7 @@ struct Problem {
     launch_baseline(0, nullptr);
     const std::vector<char> expected = read_outputs(0);
     launch(0, plan, nullptr);
-    if (read_outputs(0) != expected) {
-      std::fprintf(stderr, "FAILED: results differ from the baseline's\n");
-      std::exit(1);
-    }
+    require_same(read_outputs(0), expected);
   }
 };
 
@@ -256,43 +260,32 @@ double measure_copy_bandwidth() {
 
 // Graph times of other plans for the same problem: what `plan_launch` should choose
 void compare_plans() {
-  const Case cases[] = {{1, 8, 256, 8},        {128, 8, 256, 8},    {512, 8, 256, 8},
-                        {1024, 8, 256, 64},    {2048, 8, 256, 64},  {4096, 8, 256, 8},
-                        {4096, 8, 256, 64},    {8192, 8, 256, 8},   {8192, 8, 288, 32},
-                        {16384, 8, 1024, 256}, {65536, 8, 256, 64}, {1 << 20, 8, 256, 8},
-                        {1 << 20, 8, 256, 64}};
+  const Case cases[] = {{1, 8, 256, 8},       {128, 8, 256, 8},      {512, 8, 256, 8},    {1024, 8, 256, 64},
+                        {2048, 8, 256, 64},   {4096, 8, 256, 8},     {4096, 8, 256, 64},  {8192, 8, 256, 8},
+                        {8192, 8, 288, 32},   {16384, 8, 1024, 256}, {65536, 8, 256, 64}, {1 << 20, 2, 8, 8},
+                        {1 << 20, 8, 256, 8}, {1 << 20, 8, 256, 64}};
   for (const Case& c : cases) {
     const Problem problem(c);
     const LaunchPlan chosen = problem.plan();
-    std::printf("T %d K %d E %d R %d, chosen: %s %d x %d\n", c.num_tokens, c.num_topk, c.num_experts,
-                c.num_ranks, chosen.is_one_cluster ? "cluster" : "grid", chosen.num_blocks,
-                chosen.num_threads);
+    std::printf("T %d K %d E %d R %d, chosen: %d x %d\n", c.num_tokens, c.num_topk, c.num_experts,
+                c.num_ranks, chosen.num_blocks, chosen.num_threads);
     const int num_tiles = (c.num_tokens + kTokensPerTile - 1) / kTokensPerTile;
-    const size_t block_words = 2 * c.num_experts + c.num_ranks + (c.has_nodes() ? c.num_ranks / 8 : 0);
-    const size_t warp_words =
-        c.num_ranks + (c.num_ranks > kMaxRanksInRegisters && c.has_nodes() ? c.num_ranks / 8 : 0);
-    for (const int num_threads : {64, 128, 256, 512, 1024}) {
-      if (num_threads > kMaxThreads) continue;
-      std::string line = "  " + std::to_string(num_threads) + " threads:";
-      const auto add = [&](const char* name, bool is_one_cluster, int num_blocks) {
-        if (num_blocks > 1 && num_blocks >= 2 * num_tiles) return;
-        const size_t shared_bytes = 16 + 4 * (block_words + num_threads / 32 * warp_words);
-        const LaunchPlan plan{true, is_one_cluster, num_blocks, num_threads, shared_bytes};
-        if (shared_bytes > 200 * 1024) return;
+    for (int num_threads = 128; num_threads <= kMaxThreads; num_threads *= 2) {
+      std::printf("  %d threads, blocks: µs ", num_threads);
+      for (const int num_blocks : {1, 4, 8, 16, 32, 66, 132, 264, 528, 1056}) {
+        if ((num_blocks > 1 && num_blocks >= 2 * num_tiles) || num_blocks * num_threads > 132 * 2048 ||
+            c.num_tokens / 8192 > num_blocks)
+          continue;
+        LayoutParameters parameters{};
+        REQUIRE(make_parameters(problem.arguments(0), &parameters));
+        const LaunchPlan plan{true, num_blocks, num_threads, get_shared_bytes(parameters, num_threads)};
         problem.require_equal(plan);
-        const Timing timing = time_launches(
-            problem.sets.size(), [&](int set, cudaStream_t stream) { problem.launch(set, plan, stream); });
-        char text[64];
-        std::snprintf(text, sizeof(text), "  %s%d %.2f", name, num_blocks, timing.graph);
-        line += text;
-      };
-      if (c.num_tokens <= 2048) add("block", false, 1);
-      if (c.num_tokens <= 16384)
-        for (const int num_blocks : {2, 4, 8}) add("cluster", true, num_blocks);
-      for (const int num_blocks : {8, 16, 32, 66, 132, 264, 528, 1056})
-        if (num_blocks * num_threads <= 132 * 2048 && (c.num_tokens <= 65536 || num_blocks >= 132))
-          add("grid", false, num_blocks);
-      std::printf("%s\n", line.c_str());
+        const Timing timing =
+            time_launches(static_cast<int>(problem.sets.size()),
+                          [&](int set, cudaStream_t stream) { problem.launch(set, plan, stream); });
+        std::printf("  %d: %.2f", num_blocks, timing.graph);
+      }
+      std::printf("\n");
     }
   }
 }
@@ -363,8 +356,10 @@ void measure(const char* json_path, const char* markdown_path) {
     const int num_sets = static_cast<int>(problem.sets.size());
     const Timing ours =
         time_launches(num_sets, [&](int set, cudaStream_t stream) { problem.launch(set, plan, stream); });
+    const std::vector<char> replayed = problem.read_outputs(0);
     const Timing baseline =
         time_launches(num_sets, [&](int set, cudaStream_t stream) { problem.launch_baseline(set, stream); });
+    require_same(replayed, problem.read_outputs(0));
     const double bandwidth = c.num_bytes() / ours.graph / 1e6;
     const std::string id_type =
         std::string(is_signed(c.type) ? "int" : "uint") + std::to_string(8 * c.id_bytes());

@@ -4,7 +4,7 @@
 //   request   16 x int64: magic 0x444c5231, id type (the value of TopkIdxType: int8 0, uint8 1, int16 2, uint16 3,
 //             int32 4, uint32 5, int64 6, uint64 7), num_tokens, num_topk, token_stride, num_experts, num_ranks,
 //             num_ranks_per_node, has_rdma (0 or 1), has_table (0 or 1), is_strict (0 or 1), seed (order of fibers
-//             and garbage in memory), device (0 an H100, 1 without clusters, 2 small, 3 no shared memory at all),
+//             and garbage in memory), device (0 an H100, 1 a small one, 2 one without shared memory),
 //             num_ids (how many ids follow), first_id (the index of token 0's first id among them), 0
 //             num_ids ids; then, if has_table, num_experts x int32: the rank of each expert
 //   answer    int64 cudaError_t; if it is 0:
@@ -29,8 +29,7 @@ void write(const std::vector<T>& values) {
   std::fwrite(values.data(), sizeof(T), values.size(), stdout);
 }
 
-const cuda_shim::Device kDevices[] = {
-    {}, {40, 64 * 1024, 64 * 1024, 0}, {2, 24 * 1024, 48 * 1024, 0}, {3, 0, 0, 0}};
+const cuda_shim::Device kDevices[] = {{}, {2, 24 * 1024}, {3, 0}};
 
 }  // namespace
 
@@ -39,7 +38,7 @@ int main() {
   while (std::fread(header, sizeof(header), 1, stdin) == 1) {
     const auto [magic, type, num_tokens, num_topk, token_stride, num_experts, num_ranks, num_ranks_per_node,
                 has_rdma, has_table, is_strict, seed, device, num_ids, first_id, reserved] = header;
-    if (magic != 0x444c5231 || type < 0 || type > 7 || device < 0 || device > 3 || reserved != 0)
+    if (magic != 0x444c5231 || type < 0 || type > 7 || device < 0 || device > 2 || reserved != 0)
       cuda_shim::fail("malformed request");
     cuda_shim::device = kDevices[device];
     cuda_shim::seed = static_cast<unsigned>(seed);

@@ -1,7 +1,6 @@
-// Runs an unchanged CUDA kernel on the CPU: each CUDA thread is a fiber, each block of a cluster a thread of the
-// operating system, other blocks run one after the other. `seed` varies the order of blocks and fibers and the
-// garbage that shared memory holds when a block starts. Finds wrong indexing, missing initialisation, diverged
-// collectives, deadlocks; not the races that need a real memory model.
+// Runs an unchanged CUDA kernel on the CPU: each CUDA thread is a fiber, blocks run one after the other. `seed`
+// varies the order of blocks and fibers and the garbage that shared memory holds when a block starts. Finds wrong
+// indexing, missing initialisation, diverged collectives, deadlocks; not the races that need a real memory model.
 #pragma once
 
 #include <algorithm>
@@ -13,7 +12,6 @@
 #include <memory>
 #include <numeric>
 #include <random>
-#include <thread>
 #include <vector>
 
 #include "cuda_runtime_api.h"
@@ -93,11 +91,6 @@ inline void make_context(Context* context, char* stack, void (*entry)()) {
 }
 #endif
 
-struct Cluster {
-  unsigned num_blocks;
-  std::atomic<unsigned> num_arrived{0}, generation{0};
-  std::vector<uint4*> shared_memories;
-};
 struct Warp {
   unsigned num_arrived = 0, generation = 0;
   int collective = 0;
@@ -112,7 +105,6 @@ struct Block {
   uint3 block_idx;
   dim3 block_dim, grid_dim;
   std::function<void()> body;
-  Cluster* cluster;
   unsigned num_arrived = 0, generation = 0, num_done = 0;
   bool any[2] = {};
   bool has_moved = false;
@@ -194,9 +186,7 @@ inline void run_block(Block* new_block, unsigned block_seed, size_t shared_bytes
       switch_stack(false, &block->scheduler, &fiber.context);
     }
     num_idle_passes = block->has_moved ? 0 : num_idle_passes + 1;
-    if (num_idle_passes > 1000 && block->cluster->num_blocks == 1) fail("deadlock");
-    if (num_idle_passes > 10) std::this_thread::yield();
-    if (num_idle_passes > 10000000) fail("deadlock in a cluster");
+    if (num_idle_passes > 1000) fail("deadlock");
   }
 
 #ifdef __SANITIZE_ADDRESS__
@@ -243,47 +233,15 @@ inline bool sync_block(bool value) {
   return any;
 }
 
-inline void sync_cluster() {
-  Cluster& cluster = *block->cluster;
-  const unsigned generation = cluster.generation;
-  if (++cluster.num_arrived == cluster.num_blocks * block->block_dim.x) {
-    cluster.num_arrived = 0;
-    ++cluster.generation;
-  } else {
-    while (cluster.generation == generation) yield();
-  }
-  block->has_moved = true;
-}
-
 inline void launch(const cudaLaunchConfig_t& config, const std::function<void()>& body) {
   static unsigned num_launches = 0;
-  const unsigned num_blocks = config.gridDim.x;
   std::minstd_rand random(seed * 7919 + ++num_launches);
-  std::vector<unsigned> order(num_blocks);
+  std::vector<unsigned> order(config.gridDim.x);
   std::iota(order.begin(), order.end(), 0);
   std::shuffle(order.begin(), order.end(), random);
-  const bool is_cluster = config.numAttrs > 0;
-  Cluster cluster{is_cluster ? num_blocks : 1};
-  cluster.shared_memories.resize(num_blocks);
-  std::atomic<unsigned> num_ready{0}, num_finished{0};
-  const auto run = [&](unsigned block_idx, unsigned block_seed) {
-    Block new_block{{block_idx, 0, 0}, config.blockDim, config.gridDim, body, &cluster};
-    if (is_cluster) {
-      cluster.shared_memories[block_idx] = shared_memory();
-      for (++num_ready; num_ready < num_blocks;) std::this_thread::yield();
-    }
-    run_block(&new_block, block_seed, config.dynamicSmemBytes);
-    // As on a device, a block's shared memory ends with it: let reads that come too late find garbage
-    std::memset(shared_memory(), 0x5a, config.dynamicSmemBytes);
-    if (is_cluster)
-      for (++num_finished; num_finished < num_blocks;) std::this_thread::yield();
-  };
-  if (is_cluster) {
-    std::vector<std::thread> threads;
-    for (unsigned block_idx : order) threads.emplace_back(run, block_idx, random());
-    for (std::thread& thread : threads) thread.join();
-  } else {
-    for (unsigned block_idx : order) run(block_idx, random());
+  for (unsigned block_idx : order) {
+    Block new_block{{block_idx, 0, 0}, config.blockDim, config.gridDim, body};
+    run_block(&new_block, random(), config.dynamicSmemBytes);
   }
 }
 
@@ -305,8 +263,7 @@ template <typename Parameters>
 cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Parameters),
                                Parameters parameters) {
   if (config->gridDim.x == 0 || config->blockDim.x == 0 || config->blockDim.x % 32 != 0 ||
-      config->dynamicSmemBytes > static_cast<size_t>(cuda_shim::device.shared_bytes_per_block) ||
-      (config->numAttrs > 0 && config->attrs[0].val.clusterDim.x != config->gridDim.x))
+      config->dynamicSmemBytes > static_cast<size_t>(cuda_shim::device.shared_bytes_per_block))
     return cudaErrorInvalidConfiguration;
   cuda_shim::launch(*config, [&] { kernel(parameters); });
   return cudaSuccess;
@@ -320,6 +277,12 @@ inline uint32_t __shfl_xor_sync(unsigned mask, uint32_t value, int lane_mask) {
   return values[(threadIdx.x % 32) ^ lane_mask];
 }
 inline int __popc(uint32_t value) { return __builtin_popcount(value); }
+inline uint32_t __funnelshift_l(uint32_t low, uint32_t high, int shift) {
+  return static_cast<uint32_t>(((static_cast<uint64_t>(high) << 32 | low) << (shift % 32)) >> 32);
+}
+inline uint32_t __funnelshift_lc(uint32_t low, uint32_t high, uint32_t shift) {
+  return static_cast<uint32_t>(((static_cast<uint64_t>(high) << 32 | low) << std::min(shift, 32u)) >> 32);
+}
 inline uint32_t __funnelshift_r(uint32_t low, uint32_t high, int shift) {
   return static_cast<uint32_t>(((static_cast<uint64_t>(high) << 32) | low) >> (shift % 32));
 }

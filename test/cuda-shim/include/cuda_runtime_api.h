@@ -7,41 +7,25 @@
 #include <cstring>
 
 enum cudaError_t { cudaSuccess = 0, cudaErrorInvalidValue = 1, cudaErrorInvalidConfiguration = 9 };
-enum cudaDeviceAttr {
-  cudaDevAttrMultiProcessorCount,
-  cudaDevAttrMaxSharedMemoryPerBlockOptin,
-  cudaDevAttrMaxSharedMemoryPerMultiprocessor,
-  cudaDevAttrClusterLaunch
-};
+enum cudaDeviceAttr { cudaDevAttrMultiProcessorCount, cudaDevAttrMaxSharedMemoryPerBlockOptin };
 enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize };
-enum cudaLaunchAttributeID { cudaLaunchAttributeClusterDimension };
 using cudaStream_t = void*;
 
 struct dim3 {
   unsigned x, y, z;
   dim3(unsigned x = 1, unsigned y = 1, unsigned z = 1) : x(x), y(y), z(z) {}
 };
-struct cudaLaunchAttribute {
-  cudaLaunchAttributeID id;
-  struct {
-    struct {
-      unsigned x, y, z;
-    } clusterDim;
-  } val;
-};
 struct cudaLaunchConfig_t {
   dim3 gridDim, blockDim;
   size_t dynamicSmemBytes;
   cudaStream_t stream;
-  cudaLaunchAttribute* attrs;
-  unsigned numAttrs;
 };
 
 namespace cuda_shim {
 
 // What the launcher finds: an H100's limits, unless a test changes them
 struct Device {
-  int num_sms = 132, shared_bytes_per_block = 227 * 1024, shared_bytes_per_sm = 228 * 1024, has_clusters = 1;
+  int num_sms = 132, shared_bytes_per_block = 227 * 1024;
 };
 inline Device device;
 
@@ -53,10 +37,7 @@ inline cudaError_t cudaGetDevice(int* device_idx) {
 }
 inline cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
   const cuda_shim::Device& device = cuda_shim::device;
-  *value = attribute == cudaDevAttrMultiProcessorCount            ? device.num_sms
-           : attribute == cudaDevAttrMaxSharedMemoryPerBlockOptin ? device.shared_bytes_per_block
-           : attribute == cudaDevAttrClusterLaunch                ? device.has_clusters
-                                                                  : device.shared_bytes_per_sm;
+  *value = attribute == cudaDevAttrMultiProcessorCount ? device.num_sms : device.shared_bytes_per_block;
   return cudaSuccess;
 }
 template <typename Kernel>

@@ -1,0 +1,53 @@
+#!/bin/sh
+# Tests and times the kernel on this machine's GPU; results go to bench/cuda/results/<date>-<GPU>.{json,md}.
+# Needs nvcc, unless build/bench-cuda holds the two programs already. Uses compute-sanitizer and PyTorch if found.
+set -eu
+cd "$(dirname "$0")"
+out=../../build/bench-cuda
+mkdir -p "$out" results
+
+if ! nvidia-smi -L > /dev/null 2>&1; then
+  echo "bench/cuda: no GPU found (nvidia-smi -L fails), nothing was run" >&2
+  exit 1
+fi
+gpu=$(nvidia-smi --query-gpu=name --format=csv,noheader | head -n 1)
+BENCH_DRIVER=$(nvidia-smi --query-gpu=driver_version --format=csv,noheader | head -n 1)
+BENCH_DATE=$(date -u +%Y-%m-%d)
+export BENCH_DRIVER BENCH_DATE
+name=results/$BENCH_DATE-$(echo "$gpu" | tr -cs 'A-Za-z0-9\n' '-' | tr 'A-Z' 'a-z')
+
+build() {  # build <binary> <source>
+  if [ -e "$out/$1" ] && [ -z "$(find . ../../cuda/kernel ../../test/cuda-shim -type f \
+       ! -path './results/*' -newer "$out/$1")" ]; then return; fi
+  if ! command -v nvcc > /dev/null; then
+    [ -e "$out/$1" ] && echo "bench/cuda: no nvcc, using the $1 that is there" && return
+    echo "bench/cuda: no nvcc and no $out/$1" >&2
+    exit 1
+  fi
+  architecture=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader | head -n 1 | tr -d .)
+  echo "bench/cuda: building $1 for sm_$architecture"
+  nvcc -std=c++17 -O3 -lineinfo -gencode "arch=compute_$architecture,code=sm_$architecture" --cudart static \
+    -x cu "$2" -o "$out/$1"
+}
+build layout_test ../../test/cuda-shim/layout_test.cpp
+build layout_bench layout_bench.cu
+
+for seed in 1 2 3; do "$out/layout_test" "$seed" 1000; done
+if command -v compute-sanitizer > /dev/null; then
+  for tool in memcheck racecheck initcheck synccheck; do
+    echo "compute-sanitizer --tool $tool"
+    if ! compute-sanitizer --tool "$tool" --error-exitcode 1 "$out/layout_test" 4 150 > "$out/$tool.log" 2>&1; then
+      cat "$out/$tool.log"
+      exit 1
+    fi
+    tail -n 1 "$out/$tool.log"
+  done
+else
+  echo "bench/cuda: no compute-sanitizer, skipped"
+fi
+"$out/layout_bench" "$name.json" "$name.md"
+if python3 -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' 2> /dev/null; then
+  python3 torch_layout.py "$name.json" "$name.md"
+else
+  echo "bench/cuda: no PyTorch with CUDA, its comparison is skipped"
+fi
