@@ -466,6 +466,22 @@ const provocations: Record<ErrorCode, () => [string, Provocation][]> = {
         message: /2147483647.*1024/,
       },
     ],
+    [
+      'more slots than WASM memory has room for',
+      {
+        run: () => {
+          const group = new ExpertGroup({ numRanks: 4, device: 'wasm' });
+          const layout = group.getDispatchLayout(good, 8);
+          try {
+            group.getDispatchLayout({ data: new Int8Array(1), shape: [1, 2 ** 30], strides: [0, 0] }, 8);
+          } finally {
+            // The group is none the worse for it.
+            assert.deepStrictEqual({ ...group.getDispatchLayout(good, 8) }, { ...layout });
+          }
+        },
+        message: /WASM memory/,
+      },
+    ],
     ['2^40 tokens without slots', { run: () => call({ data: int64(), shape: [2 ** 40, 0] }) }],
   ],
   DEVICE_UNAVAILABLE: () => [

@@ -466,6 +466,23 @@ describeOnEachDevice('hostile objects', (device) => {
     expectError(() => run(whole, { out: { ...freshOut(), isTokenInRank } }), { code: 'OUT' });
   });
 
+  it('arrays over a buffer that has shrunk', () => {
+    const Resizable = ArrayBuffer as unknown as new (
+      bytes: number,
+      options: object,
+    ) => ArrayBuffer & { resize(bytes: number): void };
+    for (const length of [undefined, 12]) {
+      const buffer = new Resizable(96, { maxByteLength: 200 });
+      const data = new BigInt64Array(buffer, 0, length);
+      const isTokenInRank = new Uint8Array(buffer, 0, length && 16);
+      buffer.resize(8);
+      expectError(() => run({ data, shape: [4, 3] }), { code: 'TOPK_SHAPE' });
+      const out = { ...freshOut(), isTokenInRank };
+      expectError(() => run(whole, { out }), { code: 'OUT' });
+      assert.isTrue(out.numTokensPerRank.every((count) => count === -9));
+    }
+  });
+
   it('an object that says that it is a typed array', () => {
     const data = { ...flat, length: 12, [Symbol.toStringTag]: 'BigInt64Array' };
     expectError(() => run({ data, shape: [4, 3] }), { code: 'TOPK_TYPE' });
