@@ -33,6 +33,7 @@ build layout_test ../../test/cuda-shim/layout_test.cpp
 build layout_bench layout_bench.cu
 
 for seed in 1 2 3; do "$out/layout_test" "$seed" 1000; done
+"$out/layout_test" large
 if command -v compute-sanitizer > /dev/null; then
   for tool in memcheck racecheck initcheck synccheck; do
     echo "compute-sanitizer --tool $tool"
