@@ -49,6 +49,20 @@ build_kernel() {
   } >ts/generated/kernel.ts
 }
 
+addon=dist/prebuilds/linux-x64/dispatch_layout_cuda.node
+
+# Without nvcc the library is whole, but for the device `cuda`
+build_addon() {
+  if [ "$(uname -sm)" != 'Linux x86_64' ]; then
+    say "Skipping the CUDA addon: it is for Linux on x86-64, this is $(uname -sm)"
+  elif ! command -v nvcc >/dev/null && ! [ -x /usr/local/cuda/bin/nvcc ]; then
+    say "Skipping the CUDA addon: there is no nvcc here. The other devices are unaffected; to build it, install the CUDA toolkit"
+  elif ! newer "$addon" cuda; then
+    say 'Building the CUDA addon'
+    cuda/build.sh "$PWD/$addon"
+  fi
+}
+
 build_library() {
   newer dist/index.js ts tsconfig.json package.json && newer dist/cli.js dist/index.js && return
   say 'Building the library and the command line'
@@ -58,7 +72,7 @@ build_library() {
   node_modules/.bin/esbuild ts/cli/main.ts --bundle --platform=node --target=node20.19 --format=esm --sourcemap \
     --legal-comments=none --metafile=build/cli-metafile.json --external:../index.ts --outfile=dist/cli.js --log-level=warning \
     --banner:js='import { createRequire as requireFrom } from "node:module"; const require = requireFrom(import.meta.url);'
-  sed -i 's#"../index.ts"#"./index.js"#' dist/cli.js
+  sed -i 's#"../index.ts"#"./node.js"#' dist/cli.js
   chmod +x dist/cli.js
   write_notices >dist/THIRD-PARTY-NOTICES.txt
 }
@@ -76,6 +90,7 @@ write_notices() {
 build() {
   install_packages
   build_kernel
+  build_addon
   build_library
 }
 

@@ -1,0 +1,2 @@
+// The one translation unit that nvcc compiles.
+#include "../kernel/dispatch_layout.cuh"

@@ -1,0 +1,231 @@
+#include "resources.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "cuda_error.h"
+
+namespace dispatch_layout {
+namespace {
+
+// Pinned memory kept for reuse, which costs milliseconds to get anew
+constexpr size_t kMaxIdlePinnedBytes = size_t{256} << 20;
+
+// In destructors an error cannot be thrown, and there is nobody to tell: the context is lost or already gone, and with it
+// what was to be released.
+void ignore(cudaError_t error) {
+  if (error != cudaSuccess) cudaGetLastError();
+}
+
+size_t pinned_capacity(size_t bytes) {
+  size_t capacity = 256;
+  while (capacity < bytes) capacity *= 2;
+  // Beyond a megabyte, powers of two waste too much
+  constexpr size_t kStep = size_t{1} << 20;
+  return bytes <= kStep ? capacity : (bytes + kStep - 1) / kStep * kStep;
+}
+
+}  // namespace
+
+Stream::Stream(EnvironmentPtr environment)
+    : handle([] {
+        cudaStream_t stream = nullptr;
+        CHECK_CUDA(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
+        return stream;
+      }()),
+      environment_(std::move(environment)),
+      is_owned_(true) {}
+
+Stream::Stream(EnvironmentPtr environment, cudaStream_t handle)
+    : handle(handle), environment_(std::move(environment)), is_owned_(false) {}
+
+// Queued work still runs to its end
+Stream::~Stream() {
+  if (is_owned_) ignore(cudaStreamDestroy(handle));
+}
+
+Event::Event(EnvironmentPtr environment, cudaStream_t stream) : environment_(std::move(environment)) {
+  std::vector<cudaEvent_t>& idle = environment_->idle_events_;
+  if (idle.empty()) {
+    CHECK_CUDA(cudaEventCreateWithFlags(&handle_, cudaEventDisableTiming));
+  } else {
+    handle_ = idle.back();
+    idle.pop_back();
+  }
+  const cudaError_t error = cudaEventRecord(handle_, stream);
+  if (error != cudaSuccess) {
+    idle.push_back(handle_);
+    throw CudaError(error, "cudaEventRecord");
+  }
+}
+
+// Streams that were told to wait go on waiting for what was recorded then
+Event::~Event() { environment_->idle_events_.push_back(handle_); }
+
+bool Event::is_done() const {
+  const cudaError_t error = cudaEventQuery(handle_);
+  if (error == cudaErrorNotReady) return cudaGetLastError(), false;
+  check_cuda(error, "cudaEventQuery");
+  return true;
+}
+
+void Event::synchronize() const { CHECK_CUDA(cudaEventSynchronize(handle_)); }
+
+void Event::make_wait(cudaStream_t stream) const { CHECK_CUDA(cudaStreamWaitEvent(stream, handle_, 0)); }
+
+Allocation::Allocation(EnvironmentPtr environment, Origin origin, void* pointer, size_t bytes, StreamPtr home)
+    : origin(origin),
+      pointer(pointer),
+      bytes(bytes),
+      environment_(std::move(environment)),
+      home_(std::move(home)) {}
+
+AllocationPtr Allocation::from_pool(const EnvironmentPtr& environment, size_t bytes, const StreamPtr& stream,
+                                    const StreamPtr& home) {
+  void* pointer = environment->allocate(bytes, stream->handle);
+  return std::make_shared<Allocation>(environment, Origin::kPool, pointer, bytes, home);
+}
+
+AllocationPtr Allocation::shareable(const EnvironmentPtr& environment, size_t bytes) {
+  void* pointer = nullptr;
+  CHECK_CUDA(cudaMalloc(&pointer, std::max<size_t>(bytes, 1)));
+  return std::make_shared<Allocation>(environment, Origin::kShareable, pointer, bytes, nullptr);
+}
+
+void Allocation::record(const StreamPtr& stream) {
+  if (stream == home_) return;
+  const auto is_same = [&](const StreamPtr& user) { return user->handle == stream->handle; };
+  if (home_ != nullptr && is_same(home_)) return;
+  if (std::none_of(users_.begin(), users_.end(), is_same)) users_.push_back(stream);
+}
+
+Allocation::~Allocation() { release(); }
+
+void Allocation::release() noexcept {
+  switch (origin) {
+    case Origin::kExternal:
+      return;
+    case Origin::kIpc:
+    case Origin::kShareable:
+      // Neither is ordered with streams
+      for (const StreamPtr& user : users_) ignore(cudaStreamSynchronize(user->handle));
+      ignore(origin == Origin::kIpc ? cudaIpcCloseMemHandle(pointer) : cudaFree(pointer));
+      return;
+    case Origin::kPool:
+      if (users_.empty()) return ignore(cudaFreeAsync(pointer, home_->handle));
+      users_.push_back(home_);
+      try {
+        for (const StreamPtr& user : users_)
+          Event(environment_, user->handle).make_wait(environment_->reclaim_);
+      } catch (const CudaError&) {
+        // Lost with its context
+        return;
+      }
+      ignore(cudaFreeAsync(pointer, environment_->reclaim_));
+  }
+}
+
+Pinned::Pinned(EnvironmentPtr environment, size_t bytes)
+    : environment_(std::move(environment)), capacity_(pinned_capacity(bytes)) {
+  Environment& e = *environment_;
+  e.drop_kept();
+  const auto idle = e.idle_pinned_.find(capacity_);
+  if (idle != e.idle_pinned_.end() && !idle->second.empty()) {
+    data_ = idle->second.back();
+    idle->second.pop_back();
+    e.idle_pinned_bytes_ -= capacity_;
+    return;
+  }
+  void* memory = nullptr;
+  CHECK_CUDA(cudaHostAlloc(&memory, capacity_, cudaHostAllocDefault));
+  data_ = static_cast<uint8_t*>(memory);
+}
+
+Pinned::~Pinned() {
+  Environment& e = *environment_;
+  if (e.idle_pinned_bytes_ + capacity_ > kMaxIdlePinnedBytes) {
+    ignore(cudaFreeHost(data_));
+    return;
+  }
+  e.idle_pinned_[capacity_].push_back(data_);
+  e.idle_pinned_bytes_ += capacity_;
+}
+
+EnvironmentPtr Environment::create() {
+  EnvironmentPtr environment(new Environment);
+  int device_idx = 0;
+  CHECK_CUDA(cudaGetDevice(&device_idx));
+  cudaMemPoolProps properties{};
+  properties.allocType = cudaMemAllocationTypePinned;
+  properties.location.type = cudaMemLocationTypeDevice;
+  properties.location.id = device_idx;
+  CHECK_CUDA(cudaMemPoolCreate(&environment->pool_, &properties));
+  // Otherwise every synchronisation would give all free memory back to the driver
+  uint64_t keep_all = UINT64_MAX;
+  CHECK_CUDA(cudaMemPoolSetAttribute(environment->pool_, cudaMemPoolAttrReleaseThreshold, &keep_all));
+  CHECK_CUDA(cudaStreamCreateWithFlags(&environment->reclaim_, cudaStreamNonBlocking));
+  return environment;
+}
+
+void Environment::close() noexcept {
+  for (const Kept& kept : kept_) {
+    try {
+      kept.done->synchronize();
+    } catch (const CudaError&) {
+      // Nothing runs any more
+    }
+  }
+  // Out of the way first: a destructor may keep more
+  std::vector<Kept> kept;
+  kept.swap(kept_);
+}
+
+void Environment::drop_kept() {
+  for (size_t i = 0; i < kept_.size();) {
+    if (kept_[i].done->is_done()) {
+      std::swap(kept_[i], kept_.back());
+      kept_.pop_back();
+    } else {
+      ++i;
+    }
+  }
+}
+
+// By now nothing is left but what is idle
+Environment::~Environment() {
+  for (const auto& [capacity, buffers] : idle_pinned_)
+    for (uint8_t* buffer : buffers) ignore(cudaFreeHost(buffer));
+  for (cudaEvent_t event : idle_events_) ignore(cudaEventDestroy(event));
+  if (reclaim_ != nullptr) {
+    // The pool must not go before what is freed into it
+    ignore(cudaStreamSynchronize(reclaim_));
+    ignore(cudaStreamDestroy(reclaim_));
+  }
+  if (pool_ != nullptr) ignore(cudaMemPoolDestroy(pool_));
+}
+
+void* Environment::allocate(size_t bytes, cudaStream_t stream) {
+  void* pointer = nullptr;
+  const size_t size = std::max<size_t>(bytes, 1);
+  cudaError_t error = cudaMallocFromPoolAsync(&pointer, size, pool_, stream);
+  if (error == cudaErrorMemoryAllocation) {
+    // What is freed but still in use by queued work can serve, once that work is done
+    cudaGetLastError();
+    CHECK_CUDA(cudaDeviceSynchronize());
+    CHECK_CUDA(cudaMemPoolTrimTo(pool_, 0));
+    error = cudaMallocFromPoolAsync(&pointer, size, pool_, stream);
+  }
+  check_cuda(error, "cudaMallocFromPoolAsync");
+  return pointer;
+}
+
+void Environment::upload(void* target, const void* source, size_t bytes, cudaStream_t stream) {
+  if (bytes == 0) return;
+  PinnedPtr staging = std::make_shared<Pinned>(shared_from_this(), bytes);
+  std::memcpy(staging->data(), source, bytes);
+  CHECK_CUDA(cudaMemcpyAsync(target, staging->data(), bytes, cudaMemcpyHostToDevice, stream));
+  keep_until(std::make_shared<Event>(shared_from_this(), stream), std::move(staging));
+}
+
+}  // namespace dispatch_layout

@@ -1,0 +1,134 @@
+// What one JavaScript environment (the main thread, or a worker) owns on the GPU: streams, events, device memory from a
+// stream-ordered pool, pinned host memory. Everything is released by destructors, in any order, since each resource
+// keeps its environment alive. One environment is one thread: nothing here is locked.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <utility>
+#include <vector>
+
+namespace dispatch_layout {
+
+class Environment;
+using EnvironmentPtr = std::shared_ptr<Environment>;
+
+// A stream of ours, or one that somebody else made
+class Stream {
+ public:
+  Stream(EnvironmentPtr environment);                               // A new stream
+  Stream(EnvironmentPtr environment, cudaStream_t handle);          // Somebody else's
+  ~Stream();
+  Stream(const Stream&) = delete;
+
+  const cudaStream_t handle;
+
+ private:
+  const EnvironmentPtr environment_;
+  const bool is_owned_;
+};
+using StreamPtr = std::shared_ptr<Stream>;
+
+// A point in the work of a stream
+class Event {
+ public:
+  Event(EnvironmentPtr environment, cudaStream_t stream);  // Records
+  ~Event();
+  Event(const Event&) = delete;
+
+  bool is_done() const;
+  void synchronize() const;
+  void make_wait(cudaStream_t stream) const;
+
+ private:
+  const EnvironmentPtr environment_;
+  cudaEvent_t handle_;
+};
+using EventPtr = std::shared_ptr<Event>;
+
+// Device memory. It goes back to its pool when the last reference is dropped, after the work that is queued by then on
+// every stream that used it: the rule of PyTorch's `record_stream`.
+class Allocation {
+ public:
+  enum class Origin { kPool, kShareable, kIpc, kExternal };
+
+  // `home` is the stream that the memory is allocated and freed on; null for memory that belongs to somebody else
+  Allocation(EnvironmentPtr environment, Origin origin, void* pointer, size_t bytes, StreamPtr home);
+  ~Allocation();
+  Allocation(const Allocation&) = delete;
+
+  // From the pool, in the order of `stream`; freed in the order of `home`, which is ordered after this
+  static std::shared_ptr<Allocation> from_pool(const EnvironmentPtr& environment, size_t bytes,
+                                               const StreamPtr& stream, const StreamPtr& home);
+  // Memory that other processes can open
+  static std::shared_ptr<Allocation> shareable(const EnvironmentPtr& environment, size_t bytes);
+
+  void record(const StreamPtr& stream);
+
+  const Origin origin;
+  void* const pointer;
+  const size_t bytes;
+
+ private:
+  void release() noexcept;
+
+  const EnvironmentPtr environment_;
+  const StreamPtr home_;
+  std::vector<StreamPtr> users_;  // Streams other than home
+};
+using AllocationPtr = std::shared_ptr<Allocation>;
+
+// Host memory that the GPU reads and writes directly. Whoever drops it answers for no work using it any more.
+class Pinned {
+ public:
+  Pinned(EnvironmentPtr environment, size_t bytes);
+  ~Pinned();
+  Pinned(const Pinned&) = delete;
+
+  uint8_t* data() const { return data_; }
+
+ private:
+  const EnvironmentPtr environment_;
+  const size_t capacity_;
+  uint8_t* data_;
+};
+using PinnedPtr = std::shared_ptr<Pinned>;
+
+class Environment : public std::enable_shared_from_this<Environment> {
+ public:
+  static EnvironmentPtr create();
+  ~Environment();
+  // Waits for what is kept until done, which keeps its environment alive
+  void close() noexcept;
+
+  void* allocate(size_t bytes, cudaStream_t stream);
+  // Copies `bytes` of host memory, which may change right after
+  void upload(void* target, const void* source, size_t bytes, cudaStream_t stream);
+  // Keeps pinned memory from reuse until the work that uses it is done
+  void keep_until(EventPtr done, PinnedPtr memory) { kept_.push_back({std::move(done), std::move(memory)}); }
+
+ private:
+  friend class Event;
+  friend class Allocation;
+  friend class Pinned;
+  struct Kept {
+    EventPtr done;
+    PinnedPtr memory;
+  };
+
+  Environment() = default;
+  void drop_kept();
+
+  cudaMemPool_t pool_ = nullptr;
+  cudaStream_t reclaim_ = nullptr;  // Frees what several streams used
+  std::vector<cudaEvent_t> idle_events_;
+  std::map<size_t, std::vector<uint8_t*>> idle_pinned_;
+  size_t idle_pinned_bytes_ = 0;
+  std::vector<Kept> kept_;
+};
+
+}  // namespace dispatch_layout
