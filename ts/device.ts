@@ -4,7 +4,10 @@
  *
  * @module
  */
-import type { LayoutArrays } from './layout.ts';
+import type { DeviceTensor } from './cuda/device-tensor.ts';
+import type { DeviceLayoutArrays } from './device-layout.ts';
+import type { EventHandle } from './event-overlap.ts';
+import type { LayoutArrays, LayoutShape } from './layout.ts';
 import type { Partition } from './partition.ts';
 import type { TopkIdx } from './topk-idx.ts';
 
@@ -29,3 +32,49 @@ export interface PreparedDevice {
    */
   computeLayout(topkIdx: TopkIdx, strict: boolean, out: LayoutArrays, keepOnError: boolean): void;
 }
+
+/** Who waits for whom: DeepEP's options of a call. */
+export interface StreamOrder {
+  /** The recorded event to wait for; without one, the communication stream waits for the current stream. */
+  readonly previous: EventHandle | null;
+  /** Whether the current stream goes on without waiting for the layout. */
+  readonly asyncFinish: boolean;
+  /** Whether new outputs belong to the communication stream. */
+  readonly allocateOnCommStream: boolean;
+}
+
+/** A queued layout of a tensor. */
+export interface QueuedTensors extends LayoutShape {
+  readonly arrays: DeviceLayoutArrays;
+  /** Null without `asyncFinish`. */
+  readonly handle: EventHandle | null;
+}
+
+/** A device with streams: work is queued there, and ordered by events. */
+export interface StreamsDevice extends Device {
+  prepare(partition: Partition): PreparedStreamsDevice;
+  /** An event on the current stream. */
+  capture(): EventHandle;
+}
+
+/** A device with streams that holds the tables of one partition. */
+export interface PreparedStreamsDevice extends PreparedDevice {
+  /**
+   * Computes one layout of host arrays. With `asyncFinish`, `out` is written when the event is waited for; else at return.
+   *
+   * @throws InvalidExpertError, with `asyncFinish` when the event is waited for; `out` is untouched then.
+   */
+  queueLayout(topkIdx: TopkIdx, strict: boolean, out: LayoutArrays, order: StreamOrder): EventHandle;
+  /** Computes one layout of a tensor, into `out` or new tensors. Nothing is copied or waited for. */
+  queueTensors(
+    topkIdx: DeviceTensor,
+    strict: boolean,
+    out: DeviceLayoutArrays | undefined,
+    order: StreamOrder,
+  ): QueuedTensors;
+}
+
+/** A device, or why it cannot be used here. */
+export type DeviceAvailability<Kind extends Device = Device> =
+  | { readonly device: Kind; readonly reason: string }
+  | { readonly device: undefined; readonly reason: string; readonly remedy: string; readonly cause?: unknown };

@@ -3,14 +3,16 @@
  *
  * @module
  */
-
 import { describe } from './describe.ts';
-import type { Device, DeviceName } from './device.ts';
+import type { Device, DeviceAvailability, DeviceName, StreamsDevice } from './device.ts';
 import { DeviceUnavailableError, DispatchLayoutError } from './errors.ts';
 import { jsDevice } from './js-device.ts';
 import { loadWasmDevice } from './wasm-device.ts';
 
-/** A device by name, or `auto`: the first available of `cuda`, `wasm`, `js`. */
+/**
+ * A device by name, or `auto`: `cuda` for ids that are on the GPU; for those in host arrays the first available of `wasm`
+ * and `js`, or `cuda` where it is faster.
+ */
 export type DeviceOption = 'auto' | DeviceName;
 
 /** What one device can do here, and whether it would be chosen. */
@@ -24,18 +26,34 @@ export interface DeviceDescription {
   readonly remedy?: string;
 }
 
-type Availability =
-  | { readonly device: Device; readonly reason: string }
-  | { readonly device: undefined; readonly reason: string; readonly remedy: string; readonly cause?: unknown };
+/** The `cuda` device, where the entry that was imported brings it along. */
+export interface CudaProvider {
+  /** Loads the addon and checks the GPU on first use. */
+  probe(): DeviceAvailability<StreamsDevice>;
+  /** From how many selections (`numTokens * numTopk`) on `auto` sends host arrays to the GPU. */
+  readonly crossover: number;
+}
+
+let cudaProvider: CudaProvider | undefined;
+
+/** Adds the `cuda` device; the core itself knows nothing of addons. */
+export function provideCuda(provider: CudaProvider): void {
+  cudaProvider = provider;
+}
+
+function probeCuda(): DeviceAvailability<StreamsDevice> {
+  if (cudaProvider !== undefined) return cudaProvider.probe();
+  return {
+    device: undefined,
+    reason: 'this entry of dispatch-layout has no CUDA: it is the one for browsers and bundlers',
+    remedy: "Use Node.js, Bun or Deno, and import 'dispatch-layout' or 'dispatch-layout/cuda' there.",
+  };
+}
 
 /** In order of preference. Each is probed once, on first use. */
-const probes: Readonly<Record<DeviceName, () => Availability>> = {
-  cuda: once(() => ({
-    device: undefined,
-    reason: 'this version of dispatch-layout ships no CUDA addon',
-    remedy: "Use device: 'wasm' or 'auto'.",
-  })),
-  wasm: once(() => {
+const probes: Readonly<Record<DeviceName, () => DeviceAvailability>> = {
+  cuda: probeCuda,
+  wasm: once((): DeviceAvailability => {
     try {
       return { device: loadWasmDevice(), reason: 'WebAssembly with SIMD runs here' };
     } catch (cause) {
@@ -56,20 +74,49 @@ const probes: Readonly<Record<DeviceName, () => Availability>> = {
 const preference = Object.keys(probes) as DeviceName[];
 
 /**
- * The device for an option.
+ * The device for host arrays that an option names.
  *
  * @throws DeviceUnavailableError if it names one that cannot be used here; DispatchLayoutError `OPTION` if it names none.
  */
 export function chooseDevice(option: DeviceOption): Device {
   const name = resolve(option);
-  const availability = probes[name]();
-  if (availability.device !== undefined) return availability.device;
+  return available(name, probes[name]());
+}
+
+/**
+ * The device for tensors on the GPU.
+ *
+ * @throws DeviceUnavailableError; DispatchLayoutError `OPTION` if the option names a device that has no such tensors.
+ */
+export function chooseTensorDevice(option: DeviceOption): StreamsDevice {
+  if (option === 'auto' || option === 'cuda') return available('cuda', probeCuda());
+  throw new DispatchLayoutError('OPTION', `topkIdx is on the GPU, and the group's device is ${describe(option)}`, {
+    value: option,
+    remedy: "Make the group with device: 'cuda' or 'auto', or copy the ids to the host.",
+  });
+}
+
+/** The GPU, if `auto` sends host arrays with so many selections there. Fewer do not even probe it. */
+export function cudaForHostArrays(numSelections: number): StreamsDevice | undefined {
+  if (cudaProvider === undefined || numSelections < cudaProvider.crossover) return undefined;
+  return probeCuda().device;
+}
+
+function available<Kind extends Device>(name: DeviceName, availability: DeviceAvailability<Kind>): Kind {
+  if (isAvailable(availability)) return availability.device;
   const { reason, remedy, cause } = availability;
   throw new DeviceUnavailableError(name, reason, { remedy, cause });
 }
 
+function isAvailable<Kind extends Device>(
+  availability: DeviceAvailability<Kind>,
+): availability is Extract<DeviceAvailability<Kind>, { readonly device: Kind }> {
+  return availability.device !== undefined;
+}
+
 /**
- * Every device, in order of preference: whether it is available here, whether `device: option` would choose it, and why.
+ * Every device, in order of preference: whether it is available here, whether `device: option` would choose it for host
+ * arrays, and why.
  *
  * @throws {@link DispatchLayoutError} `OPTION` if `option` names no device.
  */
@@ -80,21 +127,24 @@ export function describeDevices(option: DeviceOption = 'auto'): readonly DeviceD
     const available = found !== undefined;
     const chosen = available && device === name;
     const remedy = 'remedy' in rest ? { remedy: rest.remedy } : {};
-    const choice = !available
-      ? ''
-      : chosen
-        ? chosenBecause(option)
-        : `; ${name} is ${option === 'auto' ? 'preferred' : 'asked for'}`;
-    return { device, available, chosen, reason: reason + choice, ...remedy };
+    return { device, available, chosen, reason: reason + (available ? because(device, name, option) : ''), ...remedy };
   });
 }
 
-function chosenBecause(option: DeviceOption): string {
-  return option === 'auto' ? ', and it is the fastest of those available' : ', and it was asked for';
+function because(device: DeviceName, chosen: DeviceName, option: DeviceOption): string {
+  if (device === chosen)
+    return option === 'auto' ? ', and it is the fastest for host arrays' : ', and it was asked for';
+  if (option !== 'auto') return `; ${chosen} is asked for`;
+  if (device !== 'cuda') return `; ${chosen} is preferred`;
+  const crossover = cudaProvider?.crossover ?? Number.POSITIVE_INFINITY;
+  if (crossover === Number.POSITIVE_INFINITY)
+    return `; chosen for tensors on the GPU, while host arrays go to ${chosen}`;
+  return `; chosen for tensors on the GPU, and for host arrays from ${crossover} selections on`;
 }
 
+/** `auto` is the best for small host arrays, for which no GPU needs to be woken. */
 function resolve(option: DeviceOption): DeviceName {
-  if (option === 'auto') return preference.find((name) => probes[name]().device !== undefined) ?? 'js';
+  if (option === 'auto') return probes.wasm().device !== undefined ? 'wasm' : 'js';
   if (preference.includes(option)) return option;
   throw new DispatchLayoutError('OPTION', `device is ${describe(option)}`, {
     value: option,

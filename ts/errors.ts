@@ -38,7 +38,13 @@ export type ErrorCode =
   /** Memory for the request could not be had. */
   | 'OUT_OF_MEMORY'
   /** The requested device cannot be used here. */
-  | 'DEVICE_UNAVAILABLE';
+  | 'DEVICE_UNAVAILABLE'
+  /** A call of the CUDA runtime failed, or work that was queued on the GPU. */
+  | 'CUDA_ERROR'
+  /** The type, shape, address or handle of a `DeviceTensor` is none, or does not serve the purpose. */
+  | 'TENSOR'
+  /** A `DeviceTensor` was used after it was disposed of. */
+  | 'DISPOSED';
 
 /** What every error of this library carries. */
 export interface ErrorDetails {
@@ -76,8 +82,10 @@ export class InvalidExpertError extends DispatchLayoutError {
   /** The column of the offending id in `topkIdx`. */
   readonly slot: number;
 
-  constructor(value: number | bigint, token: number, slot: number, numExperts: number) {
-    super('INVALID_EXPERT', `topkIdx[${token}][${slot}] is ${value}, not an expert in [0, ${numExperts})`, {
+  /** @param value undefined where it is not known any more: the memory on the GPU was reused. */
+  constructor(value: number | bigint | undefined, token: number, slot: number, numExperts: number) {
+    const what = value === undefined ? 'was' : `is ${value},`;
+    super('INVALID_EXPERT', `topkIdx[${token}][${slot}] ${what} not an expert in [0, ${numExperts})`, {
       value,
       remedy: "Use -1 for an empty slot, correct numExperts, or pass invalidExperts: 'ignore' to skip such ids.",
     });

@@ -13,6 +13,8 @@ export interface EventHandle {
   currentStreamWait(): void;
   /** Resolves when the recorded work has finished, without blocking the thread. */
   wait(): Promise<void>;
+  /** Blocks the calling thread until the recorded work has finished. Default: `currentStreamWait` does. */
+  synchronize?(): void;
 }
 
 /** The handle of work that was finished when the call returned, as on every CPU device. */
@@ -21,6 +23,9 @@ export const finishedHandle: EventHandle = {
   currentStreamWait() {},
   wait: () => Promise.resolve(),
 };
+
+/** The handle of an event: `null` if it was not recorded. */
+export let handleOf: (event: EventOverlap) => EventHandle | null;
 
 /**
  * The event of one `getDispatchLayout` call. It is recorded only with `asyncFinish: true` (as in DeepEP): waiting for one
@@ -39,6 +44,10 @@ export class EventOverlap {
   /** @param handle the recorded event of a device, or `null` for an event that was not recorded. */
   constructor(handle: EventHandle | null) {
     this.#handle = handle;
+  }
+
+  static {
+    handleOf = (event) => event.#handle;
   }
 
   /** Whether there is recorded work to wait for: true exactly for calls with `asyncFinish`. */

@@ -3,16 +3,24 @@
  *
  * @module
  */
-
+import type { DeviceTensor } from './cuda/device-tensor.ts';
 import { describe } from './describe.ts';
-import type { Device, DeviceName, PreparedDevice } from './device.ts';
-import { chooseDevice, type DeviceOption } from './devices.ts';
+import type {
+  Device,
+  DeviceName,
+  PreparedDevice,
+  PreparedStreamsDevice,
+  StreamOrder,
+  StreamsDevice,
+} from './device.ts';
+import { type DeviceDispatchLayout, type DeviceLayoutArrays, isDeviceTensor } from './device-layout.ts';
+import { chooseDevice, chooseTensorDevice, cudaForHostArrays, type DeviceOption } from './devices.ts';
 import { DispatchLayoutError } from './errors.ts';
-import { EventOverlap, finishedHandle, notRecorded } from './event-overlap.ts';
+import { type EventHandle, EventOverlap, finishedHandle, handleOf, notRecorded } from './event-overlap.ts';
 import type { DispatchLayout, LayoutArrays } from './layout.ts';
 import { allocateOut, checkOut, readOut } from './out-arrays.ts';
 import { checkPlacement, checkRankGroup, type Partition, partitionExperts, type RankGroup } from './partition.ts';
-import { readTopkIdx, type TopkIdxInput } from './topk-idx.ts';
+import { readTopkIdx, type TopkIdx, type TopkIdxInput } from './topk-idx.ts';
 
 /** What an {@link ExpertGroup} is made of. */
 export interface ExpertGroupOptions {
@@ -28,25 +36,35 @@ export interface ExpertGroupOptions {
    * experts, as in DeepEP. The table is copied.
    */
   readonly placement?: ArrayLike<number> | undefined;
-  /** Where to compute. Default `auto`: the best that is available. */
+  /** Where to compute. Default `auto`: ids on the GPU there, host arrays where that is fastest. */
   readonly device?: DeviceOption | undefined;
 }
 
-/** What can differ from one call to the next. */
-export interface LayoutOptions {
+/** What can differ from one call to the next, besides where the results go. */
+interface CallOptions {
   /**
    * What to do with an id that is neither -1 nor in `[0, numExperts)`, and with experts that do not divide evenly
    * among ranks. `throw` (default) reports the first; `ignore` skips them, as DeepEP does.
    */
   readonly invalidExperts?: 'throw' | 'ignore' | undefined;
-  /** Arrays to write to, such as an earlier result. Untouched if the call throws. Default: new arrays. */
-  readonly out?: LayoutArrays | undefined;
   /** Work to wait for before the layout is computed. */
   readonly previousEvent?: EventOverlap | undefined;
   /** Whether the current stream goes on without waiting; the outputs are valid after `event`. Default false. */
   readonly asyncFinish?: boolean | undefined;
   /** Whether the outputs belong to the communication stream; needs `previousEvent` and `asyncFinish`. Default false. */
   readonly allocateOnCommStream?: boolean | undefined;
+}
+
+/** What can differ from one call to the next. */
+export interface LayoutOptions extends CallOptions {
+  /** Arrays to write to, such as an earlier result. Untouched if the call throws. Default: new arrays. */
+  readonly out?: LayoutArrays | undefined;
+}
+
+/** The same for ids on the GPU. */
+export interface DeviceLayoutOptions extends CallOptions {
+  /** Tensors to write to, such as an earlier result. Default: new tensors. */
+  readonly out?: DeviceLayoutArrays | undefined;
 }
 
 /**
@@ -62,9 +80,11 @@ export interface LayoutOptions {
 export class ExpertGroup {
   readonly #group: RankGroup;
   readonly #placement: Int32Array | undefined;
-  readonly #device: Device;
+  readonly #option: DeviceOption;
+  /** For host arrays, unless they are so many that `auto` prefers the GPU. */
+  readonly #host: Lane<Device>;
+  #cuda: Lane<StreamsDevice> | undefined;
   #partition: Partition | undefined;
-  #prepared: PreparedDevice | undefined;
 
   /**
    * @throws {@link DispatchLayoutError} `NUM_RANKS`, `NUM_RANKS_PER_NODE`, `PLACEMENT`, `OPTION`
@@ -74,7 +94,13 @@ export class ExpertGroup {
     const { numRanks, numRanksPerNode = 8, placement, device = 'auto' } = checkObject('options', options);
     this.#group = checkRankGroup(numRanks, numRanksPerNode);
     this.#placement = placement === undefined ? undefined : checkPlacement(placement, numRanks);
-    this.#device = chooseDevice(device);
+    this.#option = device;
+    if (device === 'cuda') {
+      this.#cuda = new Lane(chooseTensorDevice(device));
+      this.#host = this.#cuda;
+    } else {
+      this.#host = new Lane(chooseDevice(device));
+    }
   }
 
   /** Number of ranks in the group. */
@@ -92,35 +118,81 @@ export class ExpertGroup {
     return this.#group.numRdmaRanks;
   }
 
-  /** The device that computes the layouts of this group. */
+  /** The device that computes the layouts of host arrays; `auto` may send large ones, and tensors, to the GPU. */
   get device(): DeviceName {
-    return this.#device.name;
+    return this.#host.device.name;
   }
 
   /**
    * The layout of what this rank is about to dispatch: how many tokens go to each rank, each RDMA rank and each expert,
    * and which token goes to which rank. Semantics: DeepEP's `Buffer.get_dispatch_layout`.
    *
+   * For a `DeviceTensor` the results are DeviceTensors, and nothing is copied or waited for. Ids that are no experts are
+   * then reported by whatever synchronises next: the event's `wait()`, a copy of a result to the host, or the next call.
+   *
    * @param topkIdx `[numTokens, numTopk]` integers: the expert of each slot of each token, -1 for none.
    * @param numExperts experts over all ranks.
    * @throws {@link InvalidExpertError} for the first id that is neither -1 nor an expert, unless they are ignored.
    * @throws {@link DispatchLayoutError} `TOPK_TYPE`, `TOPK_SHAPE`, `DETACHED_BUFFER`, `NUM_EXPERTS`, `UNEVEN_EXPERTS`,
-   *   `PLACEMENT`, `OUT`, `OPTION`, `EVENT_FLAGS`, `TOO_LARGE`, `OUT_OF_MEMORY`
+   *   `PLACEMENT`, `OUT`, `OPTION`, `EVENT_FLAGS`, `TOO_LARGE`, `OUT_OF_MEMORY`, `CUDA_ERROR`, `DISPOSED`
    */
-  getDispatchLayout(topkIdx: TopkIdxInput, numExperts: number, options: LayoutOptions = {}): DispatchLayout {
+  getDispatchLayout(topkIdx: DeviceTensor, numExperts: number, options?: DeviceLayoutOptions): DeviceDispatchLayout;
+  getDispatchLayout(topkIdx: TopkIdxInput, numExperts: number, options?: LayoutOptions): DispatchLayout;
+  getDispatchLayout(
+    topkIdx: TopkIdxInput | DeviceTensor,
+    numExperts: number,
+    options: LayoutOptions | DeviceLayoutOptions,
+  ): DispatchLayout | DeviceDispatchLayout;
+  getDispatchLayout(
+    topkIdx: TopkIdxInput | DeviceTensor,
+    numExperts: number,
+    options: LayoutOptions | DeviceLayoutOptions = {},
+  ): DispatchLayout | DeviceDispatchLayout {
     const { invalidExperts, out, previousEvent, asyncFinish, allocateOnCommStream } = checkObject('options', options);
     const strict = isStrict(invalidExperts);
     checkEventFlags(previousEvent, asyncFinish, allocateOnCommStream);
+    const order = {
+      previous: previousEvent === undefined ? null : handleOf(previousEvent),
+      asyncFinish: asyncFinish === true,
+      allocateOnCommStream: allocateOnCommStream === true,
+    };
+    return isDeviceTensor(topkIdx)
+      ? this.#layoutOfTensor(topkIdx, numExperts, strict, out as DeviceLayoutArrays | undefined, order)
+      : this.#layoutOfArrays(topkIdx, numExperts, strict, out as LayoutArrays | undefined, order);
+  }
+
+  /** An event recorded on the current stream, to pass as `previousEvent`: DeepEP's `Buffer.capture`. */
+  capture(): EventOverlap {
+    return new EventOverlap(this.#cuda?.device.capture() ?? finishedHandle);
+  }
+
+  #layoutOfArrays(
+    topkIdx: TopkIdxInput,
+    numExperts: number,
+    strict: boolean,
+    out: LayoutArrays | undefined,
+    order: StreamOrder,
+  ): DispatchLayout {
     const given = out === undefined ? undefined : readOut(out);
     const ids = readTopkIdx(topkIdx);
-    const prepared = this.#prepare(numExperts, strict);
     const { numTokens, numTopk } = ids;
     const { numRanks, numRdmaRanks } = this.#group;
+    const partition = this.#partitionFor(numExperts, strict);
     const shape = { numTokens, numTopk, numExperts, numRanks, numRdmaRanks };
     const arrays = given === undefined ? allocateOut(shape) : checkOut(given, shape, ids);
+    const compute = (lane: Lane<Device>) =>
+      computeArrays(lane.prepare(partition), ids, strict, arrays, given !== undefined, order);
 
-    if (previousEvent?.recorded) previousEvent.currentStreamWait();
-    prepared.computeLayout(ids, strict, arrays, given !== undefined);
+    let lane = this.#laneFor(numTokens * numTopk);
+    let handle: EventHandle;
+    try {
+      handle = compute(lane);
+    } catch (error) {
+      if (lane === this.#host || !isDeviceFailure(error)) throw error;
+      // `auto` chose the GPU for its speed: without it, the layout is as good
+      lane = this.#host;
+      handle = compute(lane);
+    }
     return {
       // Named one by one: spreading both objects takes microseconds
       numTokensPerRank: arrays.numTokensPerRank,
@@ -132,28 +204,91 @@ export class ExpertGroup {
       numExperts,
       numRanks,
       numRdmaRanks,
-      event: asyncFinish ? new EventOverlap(finishedHandle) : notRecorded,
-      device: this.#device.name,
+      event: order.asyncFinish ? new EventOverlap(handle) : notRecorded,
+      device: lane.device.name,
     };
   }
 
-  /** An event recorded on the current stream, to pass as `previousEvent`: DeepEP's `Buffer.capture`. */
-  capture(): EventOverlap {
-    return new EventOverlap(finishedHandle);
+  #layoutOfTensor(
+    topkIdx: DeviceTensor,
+    numExperts: number,
+    strict: boolean,
+    out: DeviceLayoutArrays | undefined,
+    order: StreamOrder,
+  ): DeviceDispatchLayout {
+    this.#cuda ??= new Lane(chooseTensorDevice(this.#option));
+    const prepared = this.#cuda.prepare(this.#partitionFor(numExperts, strict));
+    const { arrays, handle, numTokens, numTopk } = prepared.queueTensors(topkIdx, strict, out, order);
+    const { numRanks, numRdmaRanks } = this.#group;
+    return {
+      ...arrays,
+      numTokens,
+      numTopk,
+      numExperts,
+      numRanks,
+      numRdmaRanks,
+      event: handle === null ? notRecorded : new EventOverlap(handle),
+      device: 'cuda',
+      [Symbol.dispose]() {
+        for (const tensor of Object.values(arrays)) tensor?.dispose();
+      },
+    };
   }
 
-  #prepare(numExperts: number, strict: boolean): PreparedDevice {
-    if (this.#prepared !== undefined && this.#partition?.numExperts === numExperts) {
-      const isEven = this.#placement !== undefined || numExperts % this.#group.numRanks === 0;
-      if (isEven || !strict) return this.#prepared;
+  #laneFor(numSelections: number): Lane<Device> {
+    const cuda = this.#option === 'auto' ? cudaForHostArrays(numSelections) : undefined;
+    if (cuda === undefined) return this.#host;
+    this.#cuda ??= new Lane(cuda);
+    return this.#cuda;
+  }
+
+  #partitionFor(numExperts: number, strict: boolean): Partition {
+    const isEven = this.#placement !== undefined || numExperts % this.#group.numRanks === 0;
+    if (this.#partition?.numExperts !== numExperts || (strict && !isEven)) {
+      this.#partition = partitionExperts(this.#group, numExperts, this.#placement, strict);
     }
-    const partition = partitionExperts(this.#group, numExperts, this.#placement, strict);
-    this.#prepared = this.#device.prepare(partition);
-    this.#partition = partition;
+    return this.#partition;
+  }
+}
+
+/** A device with the tables of the partition that it computed last. */
+class Lane<Kind extends Device> {
+  readonly device: Kind;
+  #partition: Partition | undefined;
+  #prepared: ReturnType<Kind['prepare']> | undefined;
+
+  constructor(device: Kind) {
+    this.device = device;
+  }
+
+  prepare(partition: Partition): ReturnType<Kind['prepare']> {
+    if (this.#prepared === undefined || this.#partition !== partition) {
+      this.#prepared = this.device.prepare(partition) as ReturnType<Kind['prepare']>;
+      this.#partition = partition;
+    }
     return this.#prepared;
   }
 }
 
+function computeArrays(
+  prepared: PreparedDevice | PreparedStreamsDevice,
+  ids: TopkIdx,
+  strict: boolean,
+  out: LayoutArrays,
+  keepOnError: boolean,
+  order: StreamOrder,
+): EventHandle {
+  if ('queueLayout' in prepared) return prepared.queueLayout(ids, strict, out, order);
+  const { previous } = order;
+  if (previous?.synchronize !== undefined) previous.synchronize();
+  else previous?.currentStreamWait();
+  prepared.computeLayout(ids, strict, out, keepOnError);
+  return finishedHandle;
+}
+
+function isDeviceFailure(error: unknown): boolean {
+  return error instanceof DispatchLayoutError && (error.code === 'CUDA_ERROR' || error.code === 'OUT_OF_MEMORY');
+}
 function checkObject<Options extends object>(name: string, options: Options): Options {
   if (typeof options !== 'object' || options === null) {
     throw new DispatchLayoutError('OPTION', `${name} is ${describe(options)}`, {

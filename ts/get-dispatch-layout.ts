@@ -3,7 +3,9 @@
  *
  * @module
  */
-import { ExpertGroup, type ExpertGroupOptions, type LayoutOptions } from './expert-group.ts';
+import type { DeviceTensor } from './cuda/device-tensor.ts';
+import type { DeviceDispatchLayout } from './device-layout.ts';
+import { type DeviceLayoutOptions, ExpertGroup, type ExpertGroupOptions, type LayoutOptions } from './expert-group.ts';
 import type { DispatchLayout } from './layout.ts';
 import type { TopkIdxInput } from './topk-idx.ts';
 
@@ -23,22 +25,33 @@ export interface DispatchLayoutOptions extends ExpertGroupOptions, LayoutOptions
  * layout.numTokensPerExpert; // Int32Array [2, 1, 0, 0, 0, 1, 1, 0]
  * ```
  *
- * @param topkIdx `[numTokens, numTopk]` integers: the expert of each slot of each token, -1 for none.
+ * @param topkIdx `[numTokens, numTopk]` integers: the expert of each slot of each token, -1 for none. A `DeviceTensor`
+ *   (of `dispatch-layout/cuda`) gives a layout of DeviceTensors.
  * @param numExperts experts over all ranks.
  * @throws the errors of {@link ExpertGroup} and its `getDispatchLayout`.
  */
 export function getDispatchLayout(
+  topkIdx: DeviceTensor,
+  numExperts: number,
+  options: ExpertGroupOptions & DeviceLayoutOptions,
+): DeviceDispatchLayout;
+export function getDispatchLayout(
   topkIdx: TopkIdxInput,
   numExperts: number,
   options: DispatchLayoutOptions,
-): DispatchLayout {
+): DispatchLayout;
+export function getDispatchLayout(
+  topkIdx: TopkIdxInput | DeviceTensor,
+  numExperts: number,
+  options: DispatchLayoutOptions | (ExpertGroupOptions & DeviceLayoutOptions),
+): DispatchLayout | DeviceDispatchLayout {
   return groupOf(options).getDispatchLayout(topkIdx, numExperts, options);
 }
 
 let last: { readonly group: ExpertGroup; readonly options: ExpertGroupOptions } | undefined;
 
-function groupOf(options: DispatchLayoutOptions): ExpertGroup {
-  const { numRanks, numRanksPerNode, placement, device } = Object(options) as DispatchLayoutOptions;
+function groupOf(options: ExpertGroupOptions): ExpertGroup {
+  const { numRanks, numRanksPerNode, placement, device } = Object(options) as ExpertGroupOptions;
   if (
     last !== undefined &&
     last.options.numRanks === numRanks &&

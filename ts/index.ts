@@ -5,6 +5,7 @@
  * @module
  */
 export type { DeviceName } from './device.ts';
+export type { DeviceDispatchLayout, DeviceLayoutArrays } from './device-layout.ts';
 export { type DeviceDescription, type DeviceOption, describeDevices } from './devices.ts';
 export {
   DeviceUnavailableError,
@@ -14,7 +15,7 @@ export {
   InvalidExpertError,
 } from './errors.ts';
 export { type EventHandle, EventOverlap } from './event-overlap.ts';
-export { ExpertGroup, type ExpertGroupOptions, type LayoutOptions } from './expert-group.ts';
+export { type DeviceLayoutOptions, ExpertGroup, type ExpertGroupOptions, type LayoutOptions } from './expert-group.ts';
 export { type DispatchLayoutOptions, getDispatchLayout } from './get-dispatch-layout.ts';
 export type { DispatchLayout, LayoutArrays, LayoutShape } from './layout.ts';
 export type { IdType, IntegerArray, TopkIdxInput, TopkNdarray, TopkTensor } from './topk-idx.ts';

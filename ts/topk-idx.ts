@@ -196,6 +196,22 @@ function checkShape(lengths: unknown): readonly [number, number] {
   return pair;
 }
 
+/**
+ * Checks the shape of ids on the GPU, where those of a token must be contiguous.
+ *
+ * @throws DispatchLayoutError `TOPK_SHAPE`, `TOO_LARGE`
+ */
+export function checkRowShape(shape: readonly number[], strides: readonly number[]): readonly [number, number] {
+  const pair = checkShape(shape);
+  if (pair[1] > 1 && pair[0] > 0 && strides[1] !== 1) {
+    throw new DispatchLayoutError('TOPK_SHAPE', `the slots of topkIdx are ${strides[1]} elements apart`, {
+      value: strides,
+      remedy: 'On the GPU the ids of each token must be contiguous; only tokens may be apart.',
+    });
+  }
+  return pair;
+}
+
 function checkSelections(numTokens: number, numTopk: number): void {
   if (numTokens * numTopk > maxSelections) {
     throw new DispatchLayoutError('TOO_LARGE', `topkIdx has ${numTokens} x ${numTopk} selections`, {

@@ -1,0 +1,162 @@
+/**
+ * The `cuda` device: the kernel of `cuda/`, on the communication stream of each group.
+ *
+ * @module
+ */
+import type { PreparedStreamsDevice, QueuedTensors, StreamOrder, StreamsDevice } from '../device.ts';
+import type { DeviceLayoutArrays } from '../device-layout.ts';
+import type { EventHandle } from '../event-overlap.ts';
+import type { LayoutArrays } from '../layout.ts';
+import type { Partition } from '../partition.ts';
+import { checkRowShape, type TopkIdx } from '../topk-idx.ts';
+import {
+  idTypeCodes,
+  type NativeEvent,
+  type NativeStreamOrder,
+  type NativeTopkShape,
+  type PlanHandle,
+  type StreamHandle,
+} from './addon.ts';
+import { checkTensorsOut } from './device-out.ts';
+import { DeviceTensor, SharedAllocation } from './device-tensor.ts';
+import { HostLayoutEvent } from './host-layout-event.ts';
+import { LayoutCheck } from './layout-check.ts';
+import { cudaAddon } from './runtime.ts';
+import { Stream, StreamEvent } from './stream.ts';
+
+/** The CUDA device. */
+export const cudaDevice: StreamsDevice = {
+  name: 'cuda',
+  prepare: (partition) => new PreparedCuda(partition),
+  capture: () => new StreamEvent(cudaAddon().recordEvent(Stream.current.native)),
+};
+
+class PreparedCuda implements PreparedStreamsDevice {
+  readonly #partition: Partition;
+  readonly #comm: StreamHandle;
+  readonly #plan: PlanHandle;
+  /** Checks of layouts of tensors that nobody may ever wait for, in the order of the communication stream. */
+  #checks: LayoutCheck[] = [];
+
+  constructor(partition: Partition) {
+    const { numExperts, numRanks, numRanksPerNode, numRdmaRanks, rankOfExpert } = partition;
+    const addon = cudaAddon();
+    this.#partition = partition;
+    this.#comm = addon.createStream();
+    const table = isContiguous(partition) ? null : rankOfExpert;
+    this.#plan = addon.createPlan(this.#comm, numExperts, numRanks, numRanksPerNode, numRdmaRanks, table);
+  }
+
+  computeLayout(topkIdx: TopkIdx, strict: boolean, out: LayoutArrays): void {
+    this.queueLayout(topkIdx, strict, out, { previous: null, asyncFinish: false, allocateOnCommStream: false });
+  }
+
+  queueLayout(topkIdx: TopkIdx, strict: boolean, out: LayoutArrays, order: StreamOrder): EventHandle {
+    this.#reportEarlier();
+    const { data, idType, numTokens, numTopk, offset, tokenStride, slotStride } = topkIdx;
+    const shape: NativeTopkShape = [idTypeCodes[idType], numTokens, numTopk, tokenStride, slotStride];
+    const addon = cudaAddon();
+    const layout = addon.launchOnHost(this.#plan, data, offset, shape, strict, nativeOrder(order));
+    const event = new HostLayoutEvent(layout, topkIdx, this.#partition.numExperts, out);
+    if (!order.asyncFinish) event.synchronize();
+    return event;
+  }
+
+  queueTensors(
+    topkIdx: DeviceTensor,
+    strict: boolean,
+    out: DeviceLayoutArrays | undefined,
+    order: StreamOrder,
+  ): QueuedTensors {
+    const { numExperts, numRanks, numRdmaRanks } = this.#partition;
+    this.#reportEarlier();
+    const [numTokens, numTopk] = checkRowShape(topkIdx.shape, topkIdx.strides);
+    const layoutShape = { numTokens, numTopk, numExperts, numRanks, numRdmaRanks };
+    const given = out === undefined ? undefined : checkTensorsOut(out, layoutShape, topkIdx);
+    const addon = cudaAddon();
+    const { dtype } = topkIdx;
+    const [memory, done, status] = addon.launchOnDevice(
+      this.#plan,
+      topkIdx.allocation.handle,
+      topkIdx.byteOffset,
+      [idTypeCodes[dtype], numTokens, numTopk, topkIdx.strides[0], 1],
+      given === undefined ? null : nativeOutputs(given),
+      strict,
+      nativeOrder(order),
+    );
+    const check = status === null ? undefined : new LayoutCheck(status, dtype, numTopk, numExperts);
+    if (check !== undefined) this.#checks.push(check);
+    let tensors = given;
+    if (memory !== null) {
+      const offsets = addon.outputOffsets(this.#plan, numTokens);
+      const shared = new SharedAllocation(memory);
+      tensors = {
+        numTokensPerRank: new DeviceTensor(shared, offsets[0], [numRanks], 'int32'),
+        numTokensPerRdmaRank: numRdmaRanks === 1 ? null : new DeviceTensor(shared, offsets[1], [numRdmaRanks], 'int32'),
+        numTokensPerExpert: new DeviceTensor(shared, offsets[2], [numExperts], 'int32'),
+        isTokenInRank: new DeviceTensor(shared, offsets[3], [numTokens, numRanks], 'uint8'),
+      };
+    }
+    const written = tensors as DeviceLayoutArrays;
+    for (const tensor of tensorsOf(written)) tensor.writtenBy(check);
+    return { ...layoutShape, arrays: written, handle: done === null ? null : new CheckedEvent(done, check) };
+  }
+
+  /** Throws what an earlier layout of tensors found, if it is done by now and nobody has been told. */
+  #reportEarlier(): void {
+    while (this.#checks.length > 0 && this.#checks[0].isDone) {
+      const check = this.#checks[0];
+      this.#checks.shift();
+      if (!check.isReported) check.assertValid();
+    }
+  }
+}
+
+/** The event of a layout of tensors: reports what strict mode found, once the host has waited. */
+class CheckedEvent extends StreamEvent implements EventHandle {
+  readonly #check: LayoutCheck | undefined;
+
+  constructor(native: NativeEvent, check: LayoutCheck | undefined) {
+    super(native);
+    this.#check = check;
+  }
+
+  override synchronize(): void {
+    super.synchronize();
+    this.#check?.assertValid();
+  }
+
+  override async wait(): Promise<void> {
+    await super.wait();
+    this.#check?.assertValid();
+  }
+}
+
+function tensorsOf(arrays: DeviceLayoutArrays): readonly DeviceTensor[] {
+  const { numTokensPerRank, numTokensPerRdmaRank, numTokensPerExpert, isTokenInRank } = arrays;
+  const always = [numTokensPerRank, numTokensPerExpert, isTokenInRank];
+  return numTokensPerRdmaRank === null ? always : [...always, numTokensPerRdmaRank];
+}
+
+function nativeOutputs(out: DeviceLayoutArrays) {
+  const { numTokensPerRank, numTokensPerRdmaRank, numTokensPerExpert, isTokenInRank } = out;
+  return [numTokensPerRank, numTokensPerRdmaRank, numTokensPerExpert, isTokenInRank].flatMap((tensor) =>
+    tensor === null ? [null, 0] : [tensor.allocation.handle, tensor.byteOffset],
+  );
+}
+
+/** An event of the GPU is waited for by the communication stream; any other one as it knows itself. */
+function nativeOrder({ previous, asyncFinish, allocateOnCommStream }: StreamOrder): NativeStreamOrder {
+  const isNative = previous instanceof StreamEvent || previous instanceof HostLayoutEvent;
+  if (!isNative) previous?.currentStreamWait();
+  return [Stream.current.native, isNative ? previous.native : null, asyncFinish, allocateOnCommStream];
+}
+
+/** Whether the kernel can compute the table: blocks of `floor(numExperts / numRanks)` experts, the rest on no rank. */
+function isContiguous({ numExperts, numRanks, rankOfExpert }: Partition): boolean {
+  const numExpertsPerRank = Math.floor(numExperts / numRanks);
+  return rankOfExpert.every((rank, expert) => {
+    const expected = numExpertsPerRank === 0 ? numRanks : Math.floor(expert / numExpertsPerRank);
+    return rank === (expected < numRanks ? expected : -1);
+  });
+}

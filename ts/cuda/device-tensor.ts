@@ -1,0 +1,418 @@
+/**
+ * Tensors in the memory of the GPU.
+ *
+ * @module
+ */
+
+import { describe } from '../describe.ts';
+import { DispatchLayoutError } from '../errors.ts';
+import type { IdType, IntegerArray } from '../topk-idx.ts';
+import { isDetached, typedArrayName } from '../typed-array.ts';
+import type { AllocationHandle, CudaAddon, DownloadHandle } from './addon.ts';
+import type { LayoutCheck } from './layout-check.ts';
+import { untilDone } from './polling.ts';
+import { cudaAddon } from './runtime.ts';
+import { Stream } from './stream.ts';
+
+/** The typed array that holds elements of a type. */
+export interface TypedArrayOf {
+  int64: BigInt64Array;
+  uint64: BigUint64Array;
+  int32: Int32Array;
+  uint32: Uint32Array;
+  int16: Int16Array;
+  uint16: Uint16Array;
+  int8: Int8Array;
+  uint8: Uint8Array;
+}
+
+/** The element type of a typed array. */
+export type TypeOf<Data extends IntegerArray> = {
+  [Type in IdType]: Data extends TypedArrayOf[Type] ? Type : never;
+}[IdType];
+
+const arrayClasses: {
+  readonly [Type in IdType]: { new (length: number): TypedArrayOf[Type]; BYTES_PER_ELEMENT: number };
+} = {
+  int64: BigInt64Array,
+  uint64: BigUint64Array,
+  int32: Int32Array,
+  uint32: Uint32Array,
+  int16: Int16Array,
+  uint16: Uint16Array,
+  int8: Int8Array,
+  uint8: Uint8Array,
+};
+
+const idTypes = Object.keys(arrayClasses) as IdType[];
+const typeOfClass: Readonly<Record<string, IdType>> = Object.fromEntries(
+  idTypes.map((type) => [arrayClasses[type].name, type]),
+);
+
+/** Memory that several tensors may lie in. */
+export class SharedAllocation {
+  readonly handle: AllocationHandle;
+  #numTensors = 0;
+
+  constructor(handle: AllocationHandle) {
+    this.handle = handle;
+  }
+
+  retain(): this {
+    this.#numTensors++;
+    return this;
+  }
+
+  drop(): void {
+    if (--this.#numTensors === 0) cudaAddon().release(this.handle);
+  }
+}
+
+/** Where the core looks to tell a tensor from the other forms of `topkIdx`. */
+const brand = Symbol.for('dispatch-layout.DeviceTensor');
+
+/**
+ * A row-major tensor of integers on the GPU. Its memory comes from a pool and is ordered by streams: allocated, filled
+ * and copied on the current {@link Stream}. As in PyTorch, work on *another* stream must be ordered by an event, and be
+ * made known by {@link recordStream} if the tensor may be disposed of before it ends. Layouts do both themselves.
+ *
+ * ```ts
+ * using topkIdx = DeviceTensor.from(ids, [4096, 8]);
+ * const layout = group.getDispatchLayout(topkIdx, 256); // DeviceTensors, nothing waits
+ * const counts = await layout.numTokensPerRank.toTypedArrayAsync();
+ * ```
+ */
+export class DeviceTensor<Type extends IdType = IdType> implements Disposable {
+  /** The element type. */
+  readonly dtype: Type;
+  /** Row-major. */
+  readonly shape: readonly number[];
+  /** Number of elements. */
+  readonly size: number;
+  /** Bytes of all elements. */
+  readonly byteLength: number;
+  /** Elements from one index to the next, per dimension. */
+  readonly strides: readonly number[];
+  readonly [brand] = true;
+  readonly #byteOffset: number;
+  #memory: SharedAllocation | undefined;
+  #check: LayoutCheck | undefined;
+
+  /** @internal Use the static methods. */
+  constructor(
+    memory: SharedAllocation,
+    byteOffset: number,
+    shape: readonly number[],
+    dtype: Type,
+    check?: LayoutCheck,
+    strides: readonly number[] = rowMajor(shape),
+  ) {
+    this.dtype = dtype;
+    this.shape = shape;
+    this.strides = strides;
+    this.size = sizeOf(shape);
+    this.byteLength = this.size * arrayClasses[dtype].BYTES_PER_ELEMENT;
+    this.#byteOffset = byteOffset;
+    this.#memory = memory.retain();
+    this.#check = check;
+  }
+
+  /**
+   * A new tensor, whose elements are whatever was there.
+   *
+   * @param options `shareable`: whether {@link ipcHandle} is wanted; such memory is outside the pool and slower to get.
+   * @throws {@link DispatchLayoutError} `TENSOR`; `OUT_OF_MEMORY` and `CUDA_ERROR` as {@link CudaError}
+   * @throws {@link DeviceUnavailableError} if there is no CUDA here.
+   */
+  static empty<Type extends IdType>(
+    shape: readonly number[],
+    dtype: Type,
+    { shareable = false }: { readonly shareable?: boolean } = {},
+  ): DeviceTensor<Type> {
+    const size = checkShape(shape);
+    const length = size * checkType(dtype);
+    const handle = cudaAddon().allocate(length, Stream.current.native, shareable);
+    return new DeviceTensor(new SharedAllocation(handle), 0, [...shape], dtype);
+  }
+
+  /**
+   * A tensor with the elements of a typed array, which may change as soon as this returns.
+   *
+   * @param shape default: one dimension.
+   * @throws the errors of {@link DeviceTensor.empty}, `DETACHED_BUFFER`
+   */
+  static from<Data extends IntegerArray>(
+    array: Data,
+    shape: readonly number[] = [array.length],
+    options: { readonly shareable?: boolean } = {},
+  ): DeviceTensor<TypeOf<Data>> {
+    const dtype = typeOfClass[typedArrayName(array) ?? ''];
+    if (dtype === undefined) {
+      throw tensorError(
+        `the elements are ${describe(array)}`,
+        array,
+        `Pass one of ${Object.keys(typeOfClass).join(', ')}.`,
+      );
+    }
+    if (isDetached(array)) {
+      throw new DispatchLayoutError('DETACHED_BUFFER', 'the buffer under the array was detached', {
+        value: array,
+        remedy: 'It was transferred, to a worker for instance.',
+      });
+    }
+    if (checkShape(shape) !== array.length) {
+      throw tensorError(
+        `shape ${describe(shape)} is not that of ${array.length} elements`,
+        shape,
+        'Correct the shape.',
+      );
+    }
+    const tensor = DeviceTensor.empty(shape, dtype as TypeOf<Data>, options);
+    cudaAddon().upload(tensor.allocation.handle, 0, array, Stream.current.native);
+    return tensor;
+  }
+
+  /**
+   * Memory of the GPU that other code in this process owns, row-major. It must stay until this tensor's last use is over.
+   *
+   * @throws {@link DispatchLayoutError} `TENSOR` for an address that is misaligned, or that CUDA does not know.
+   */
+  static fromPointer<Type extends IdType>(pointer: bigint, shape: readonly number[], dtype: Type): DeviceTensor<Type> {
+    const length = checkShape(shape) * checkType(dtype);
+    if (typeof pointer !== 'bigint' || pointer < 0n || pointer % BigInt(arrayClasses[dtype].BYTES_PER_ELEMENT) !== 0n) {
+      throw tensorError(
+        `the pointer is ${describe(pointer)}`,
+        pointer,
+        `Pass an address, as a bigint, aligned for ${dtype}.`,
+      );
+    }
+    const handle = cudaAddon().wrapPointer(pointer, length);
+    if (handle === null) {
+      throw tensorError(
+        `0x${pointer.toString(16)} is no memory that CUDA knows`,
+        pointer,
+        'Pass the address of device memory of this process; that of another process goes through fromIpcHandle.',
+      );
+    }
+    return new DeviceTensor(new SharedAllocation(handle), 0, [...shape], dtype);
+  }
+
+  /**
+   * Memory of another process, by CUDA inter-process communication. That process must keep it, and order its writes before
+   * this process's reads (an event, or a synchronisation before the handle is sent).
+   *
+   * @param handle the 64 bytes of a `cudaIpcMemHandle_t`, or the 66 bytes that PyTorch makes of one.
+   * @param options `byteOffset`: where the tensor begins behind the address that the handle is for.
+   * @throws {@link DispatchLayoutError} `TENSOR`, {@link CudaError}
+   */
+  static fromIpcHandle<Type extends IdType>(
+    handle: Uint8Array,
+    shape: readonly number[],
+    dtype: Type,
+    { byteOffset = 0 }: { readonly byteOffset?: number } = {},
+  ): DeviceTensor<Type> {
+    const elementBytes = checkType(dtype);
+    const length = checkShape(shape) * elementBytes;
+    const plain = typedArrayName(handle) === 'Uint8Array' ? plainIpcHandle(handle) : undefined;
+    if (plain === undefined) {
+      throw tensorError(`the IPC handle is ${describe(handle)}`, handle, 'Pass the 64 bytes of a cudaIpcMemHandle_t.');
+    }
+    if (!Number.isSafeInteger(byteOffset) || byteOffset < 0 || byteOffset % elementBytes !== 0) {
+      throw tensorError(
+        `byteOffset is ${describe(byteOffset)}`,
+        byteOffset,
+        `It must be a multiple of ${elementBytes}.`,
+      );
+    }
+    const memory = new SharedAllocation(cudaAddon().openIpcHandle(plain, byteOffset + length));
+    return new DeviceTensor(memory, byteOffset, [...shape], dtype);
+  }
+
+  /**
+   * A view of this tensor's memory: some columns of wider rows, for instance. Layouts take it as `topkIdx` if the ids of
+   * each token are contiguous; it cannot be copied to the host. It has a life of its own: dispose of both.
+   *
+   * @param strides elements from one index to the next, per dimension.
+   * @param offset element of this tensor that the view begins at.
+   * @throws {@link DispatchLayoutError} `TENSOR` if it reaches beyond this tensor, `DISPOSED`
+   */
+  strided(shape: readonly number[], strides: readonly number[], offset = 0): DeviceTensor<Type> {
+    const size = checkShape(shape);
+    const integers = Array.isArray(strides) && [...strides, offset].every(Number.isSafeInteger);
+    const reach = (sign: 1 | -1) =>
+      shape.reduce((sum, length, i) => sum + Math.max(sign * (length - 1) * strides[i], 0), 0);
+    if (!integers || strides.length !== shape.length || !this.isContiguous) {
+      throw tensorError(
+        `the strides are ${describe(strides)}`,
+        strides,
+        'Give an integer for each dimension, of a contiguous tensor.',
+      );
+    }
+    if (size > 0 && (offset - reach(-1) < 0 || offset + reach(1) >= this.size)) {
+      throw tensorError(
+        'the view reaches beyond the tensor',
+        shape,
+        'Correct its shape, strides or offset (in elements).',
+      );
+    }
+    const byteOffset = this.#byteOffset + offset * arrayClasses[this.dtype].BYTES_PER_ELEMENT;
+    return new DeviceTensor(this.allocation, byteOffset, [...shape], this.dtype, undefined, [...strides]);
+  }
+
+  /** Whether the elements lie one after the other. */
+  get isContiguous(): boolean {
+    let expected = 1;
+    for (let i = this.shape.length - 1; i >= 0; i--) {
+      if (this.shape[i] > 1 && this.strides[i] !== expected) return this.size === 0;
+      expected *= this.shape[i];
+    }
+    return true;
+  }
+
+  /** Whether the memory was given up. */
+  get isDisposed(): boolean {
+    return this.#memory === undefined;
+  }
+
+  /**
+   * The address of the first element on the GPU, for other libraries in this process.
+   *
+   * @throws {@link DispatchLayoutError} `DISPOSED`
+   */
+  get pointer(): bigint {
+    return cudaAddon().pointerOf(this.allocation.handle) + BigInt(this.#byteOffset);
+  }
+
+  /**
+   * The handle by which another process opens this memory: `cudaIpcOpenMemHandle`.
+   *
+   * @throws {@link DispatchLayoutError} `TENSOR` if the tensor was not made `shareable`.
+   */
+  ipcHandle(): Uint8Array {
+    const handle = cudaAddon().ipcHandle(this.allocation.handle);
+    if (handle !== null) return handle;
+    throw tensorError(
+      'this memory cannot be shared with other processes',
+      this,
+      'Make the tensor with { shareable: true }.',
+    );
+  }
+
+  /**
+   * The elements, in a new array. Blocks the thread until the current stream gets there.
+   *
+   * @throws {@link InvalidExpertError} if this is the result of a layout, in strict mode, of ids that are no experts.
+   * @throws {@link DispatchLayoutError} `DISPOSED`, {@link CudaError}
+   */
+  toTypedArray(): TypedArrayOf[Type] {
+    const addon = cudaAddon();
+    return this.#finish(addon, this.#download(addon), this.#check);
+  }
+
+  /** The same without blocking; the elements are those of the moment of the call, in the order of the current stream. */
+  async toTypedArrayAsync(): Promise<TypedArrayOf[Type]> {
+    const addon = cudaAddon();
+    const download = this.#download(addon);
+    const check = this.#check;
+    await untilDone(() => addon.isDone(download));
+    return this.#finish(addon, download, check);
+  }
+
+  /**
+   * Makes known that `stream` uses this tensor: when it is disposed of, its memory is not reused before what is queued on
+   * `stream` by then has finished. PyTorch's `record_stream`.
+   */
+  recordStream(stream: Stream): void {
+    cudaAddon().recordStream(this.allocation.handle, stream.native);
+  }
+
+  /** Gives up the memory; it is reused as soon as the streams that use it have got past this point. */
+  dispose(): void {
+    const memory = this.#memory;
+    this.#memory = undefined;
+    memory?.drop();
+  }
+
+  /** `using tensor = …` gives up the memory on leaving the block. */
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  /** @internal */
+  get allocation(): SharedAllocation {
+    if (this.#memory !== undefined) return this.#memory;
+    throw new DispatchLayoutError('DISPOSED', 'the tensor was disposed of', {
+      value: this,
+      remedy: 'Dispose of a tensor after its last use.',
+    });
+  }
+
+  /** @internal */
+  get byteOffset(): number {
+    return this.#byteOffset;
+  }
+
+  /** @internal The layout that writes this tensor. */
+  writtenBy(check: LayoutCheck | undefined): void {
+    this.#check = check;
+  }
+
+  #download(addon: CudaAddon): DownloadHandle {
+    if (!this.isContiguous) {
+      throw tensorError(
+        'the elements of this view are not contiguous',
+        this.strides,
+        'Copy the tensor that it is a view of.',
+      );
+    }
+    return addon.download(this.allocation.handle, this.#byteOffset, this.byteLength, Stream.current.native);
+  }
+
+  #finish(addon: CudaAddon, download: DownloadHandle, check: LayoutCheck | undefined): TypedArrayOf[Type] {
+    const array = new arrayClasses[this.dtype](this.size);
+    addon.finishDownload(download, array);
+    addon.release(download);
+    // It is not done yet only where the caller reads without waiting for the layout's event
+    if (check?.isDone) check.assertValid();
+    return array;
+  }
+}
+
+/** PyTorch writes a version and the letter c, for plain `cudaMalloc`, before the handle. */
+function plainIpcHandle(handle: Uint8Array): Uint8Array | undefined {
+  if (handle.length === 64) return handle;
+  return handle.length === 66 && handle[1] === 'c'.charCodeAt(0) ? handle.subarray(2) : undefined;
+}
+
+function rowMajor(shape: readonly number[]): readonly number[] {
+  const strides = new Array<number>(shape.length);
+  let stride = 1;
+  for (let i = shape.length - 1; i >= 0; i--) {
+    strides[i] = stride;
+    stride *= shape[i];
+  }
+  return strides;
+}
+
+function sizeOf(shape: readonly number[]): number {
+  return shape.reduce((size, length) => size * length, 1);
+}
+
+function checkShape(shape: readonly number[]): number {
+  if (!Array.isArray(shape) || !shape.every((length) => Number.isSafeInteger(length) && length >= 0)) {
+    throw tensorError(`the shape is ${describe(shape)}`, shape, 'It must be an array of lengths, 0 or more.');
+  }
+  const size = sizeOf(shape);
+  // Eight bytes each, in numbers that are exact
+  if (size > 2 ** 48) throw tensorError(`${size} elements are too many`, shape, 'Correct the shape.');
+  return size;
+}
+
+function checkType(dtype: IdType): number {
+  if (Object.hasOwn(arrayClasses, dtype)) return arrayClasses[dtype].BYTES_PER_ELEMENT;
+  throw tensorError(`the dtype is ${describe(dtype)}`, dtype, `It must be one of ${idTypes.join(', ')}.`);
+}
+
+function tensorError(problem: string, value: unknown, remedy: string): DispatchLayoutError {
+  return new DispatchLayoutError('TENSOR', problem, { value, remedy });
+}

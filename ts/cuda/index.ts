@@ -1,0 +1,12 @@
+/**
+ * dispatch-layout/cuda: tensors that stay on the GPU, streams and events. `getDispatchLayout` takes a
+ * {@link DeviceTensor} as `topkIdx`, and returns DeviceTensors then.
+ *
+ * @module
+ */
+import './provider.ts';
+
+export type { DeviceDispatchLayout, DeviceLayoutArrays } from '../device-layout.ts';
+export { CudaError } from './cuda-error.ts';
+export { DeviceTensor, type TypedArrayOf, type TypeOf } from './device-tensor.ts';
+export { Stream } from './stream.ts';

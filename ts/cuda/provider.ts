@@ -1,0 +1,74 @@
+/**
+ * Makes the `cuda` device known to the core. Importing this module touches nothing of CUDA.
+ *
+ * @module
+ */
+import type { DeviceAvailability, StreamsDevice } from '../device.ts';
+import { provideCuda } from '../devices.ts';
+import { jsDevice } from '../js-device.ts';
+import type { LayoutArrays } from '../layout.ts';
+import { partitionExperts } from '../partition.ts';
+import { readTopkIdx } from '../topk-idx.ts';
+import { cudaDevice } from './cuda-device.ts';
+import { cudaRuntime } from './runtime.ts';
+import { crossoverSetting } from './settings.ts';
+
+/**
+ * From so many selections (`numTokens * numTopk`) on, `device: 'auto'` sends host arrays to the GPU.
+ *
+ * Not measured yet: until it is, host arrays stay with `wasm` whatever their size.
+ */
+const defaultCrossover = Number.POSITIVE_INFINITY;
+
+let checked: DeviceAvailability<StreamsDevice> | undefined;
+
+provideCuda({
+  probe() {
+    const runtime = cudaRuntime();
+    if (runtime.addon === undefined) return { device: undefined, ...runtime };
+    checked ??= selfCheck(runtime.reason);
+    return checked;
+  },
+  get crossover() {
+    return crossoverSetting() ?? defaultCrossover;
+  },
+});
+
+/** A tiny layout with everything in it, compared with the reference, before the GPU is trusted. */
+function selfCheck(reason: string): DeviceAvailability<StreamsDevice> {
+  const partition = partitionExperts({ numRanks: 4, numRanksPerNode: 2, numRdmaRanks: 2 }, 8, undefined, true);
+  const rows = [
+    [0, 1],
+    [2, 7],
+    [-1, 5],
+    [6, 6],
+  ];
+  const results = (fill: number): LayoutArrays => ({
+    numTokensPerRank: new Int32Array(4).fill(fill),
+    numTokensPerRdmaRank: new Int32Array(2).fill(fill),
+    numTokensPerExpert: new Int32Array(8).fill(fill),
+    isTokenInRank: new Uint8Array(16).fill(fill),
+  });
+  const expected = results(0);
+  const actual = results(-1);
+  try {
+    jsDevice.prepare(partition).computeLayout(readTopkIdx(rows), true, expected, false);
+    cudaDevice.prepare(partition).computeLayout(readTopkIdx(rows), true, actual, false);
+  } catch (cause) {
+    return {
+      device: undefined,
+      reason: `${reason}, but a first layout fails there (${cause instanceof Error ? cause.message : String(cause)})`,
+      remedy: "Check nvidia-smi and the system log, or use device: 'wasm'.",
+      cause,
+    };
+  }
+  const wrong = (Object.keys(expected) as (keyof LayoutArrays)[]).find(
+    (name) => `${expected[name]}` !== `${actual[name]}`,
+  );
+  if (wrong === undefined) return { device: cudaDevice, reason };
+  return {
+    device: undefined,
+    reason: `${reason}, but it computes wrong layouts (${wrong} is [${actual[wrong]}] instead of [${expected[wrong]}])`,
+    remedy: "Please report this; use device: 'wasm'.",
+  };
+}

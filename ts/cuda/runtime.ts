@@ -1,0 +1,107 @@
+/**
+ * The loaded addon and what the driver says: found out once, on first use, and kept.
+ *
+ * @module
+ */
+import { DeviceUnavailableError } from '../errors.ts';
+import type { CudaAddon, CudaDeviceProperties, DriverReport } from './addon.ts';
+import { fatalCudaError } from './cuda-error.ts';
+import { loadAddon } from './load-addon.ts';
+
+/** CUDA, ready for use, or why it is not. */
+export type CudaRuntime =
+  | { readonly addon: CudaAddon; readonly reason: string }
+  | { readonly addon: undefined; readonly reason: string; readonly remedy: string; readonly cause?: unknown };
+
+/** The oldest generation that the addon holds machine code for: Turing. */
+const oldestCapability = { major: 7, minor: 5 };
+
+const otherwise = "Or use device: 'wasm'.";
+const inContainer = 'in a container, pass the GPU through (docker run --gpus all)';
+
+let found: CudaRuntime | undefined;
+
+/** Loads the addon and asks the driver, once. Creates no CUDA context yet. */
+export function cudaRuntime(): CudaRuntime {
+  found ??= findRuntime();
+  const fatal = fatalCudaError();
+  if (fatal === undefined || found.addon === undefined) return found;
+  return {
+    addon: undefined,
+    reason: `the process has lost its CUDA context (${fatal.call}: ${fatal.cudaName})`,
+    remedy: 'Restart the process.',
+    cause: fatal,
+  };
+}
+
+/**
+ * The addon.
+ *
+ * @throws DeviceUnavailableError
+ */
+export function cudaAddon(): CudaAddon {
+  const runtime = cudaRuntime();
+  if (runtime.addon !== undefined) return runtime.addon;
+  throw new DeviceUnavailableError('cuda', runtime.reason, { remedy: runtime.remedy, cause: runtime.cause });
+}
+
+function findRuntime(): CudaRuntime {
+  const search = loadAddon();
+  if (search.addon === undefined) return search;
+  const report = search.addon.probe();
+  const device = report.devices[0];
+  if (report.error !== null || device === undefined) return { addon: undefined, ...explain(report) };
+  const name = `${device.name} (compute capability ${device.major}.${device.minor})`;
+  if (isOld(device)) {
+    return {
+      addon: undefined,
+      reason: `${name} is older than compute capability ${oldestCapability.major}.${oldestCapability.minor}`,
+      remedy: "Use device: 'wasm', or choose another GPU by CUDA_VISIBLE_DEVICES.",
+    };
+  }
+  if (!device.hasMemoryPools) {
+    return {
+      addon: undefined,
+      reason: `the driver has no stream-ordered memory pools for ${name}`,
+      remedy: "Use device: 'wasm', or a GPU that is not shared by a virtual machine monitor.",
+    };
+  }
+  const memory = `${(device.totalMemory / 2 ** 30).toFixed(0)} GiB`;
+  const others = report.devices.length > 1 ? `, the first of ${report.devices.length} GPUs` : '';
+  const versions = `driver for CUDA ${version(report.driverVersion)}, addon of CUDA ${version(report.runtimeVersion)}`;
+  return { addon: search.addon, reason: `${name}, ${memory}${others}; ${versions}` };
+}
+
+function isOld({ major, minor }: CudaDeviceProperties): boolean {
+  return major < oldestCapability.major || (major === oldestCapability.major && minor < oldestCapability.minor);
+}
+
+function explain({ driverVersion, runtimeVersion, error }: DriverReport): { reason: string; remedy: string } {
+  const failure = error === null ? 'cudaGetDeviceCount: no devices' : `${error.call}: ${error.cudaName}`;
+  if (driverVersion === 0) {
+    return {
+      reason: `there is no NVIDIA driver here (${failure})`,
+      remedy: `Install the NVIDIA driver, 580 or later; ${inContainer}. ${otherwise}`,
+    };
+  }
+  if (error?.cudaName === 'cudaErrorInsufficientDriver') {
+    return {
+      reason: `the NVIDIA driver is too old: it is for CUDA ${version(driverVersion)}, and the addon needs ${version(runtimeVersion)} (${failure})`,
+      remedy: `Update the NVIDIA driver to 580 or later. ${otherwise}`,
+    };
+  }
+  if (error === null || error.cudaName === 'cudaErrorNoDevice') {
+    return {
+      reason: `the driver finds no GPU (${failure})`,
+      remedy: `Check nvidia-smi and CUDA_VISIBLE_DEVICES; ${inContainer}. ${otherwise}`,
+    };
+  }
+  return {
+    reason: `the driver reports an error (${failure}, ${error.cudaMessage})`,
+    remedy: `Check nvidia-smi and the system log. ${otherwise}`,
+  };
+}
+
+function version(number: number): string {
+  return `${Math.floor(number / 1000)}.${Math.floor((number % 1000) / 10)}`;
+}

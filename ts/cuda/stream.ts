@@ -1,0 +1,124 @@
+/**
+ * CUDA streams: queues of work on the GPU, one of which is current.
+ *
+ * @module
+ */
+import type { AsyncLocalStorage } from 'node:async_hooks';
+import { EventOverlap } from '../event-overlap.ts';
+import type { NativeEvent, StreamHandle } from './addon.ts';
+import { untilDone } from './polling.ts';
+import { cudaAddon } from './runtime.ts';
+
+/** Follows `await`. Created with the first `run`, so that nothing is paid by those who use none. */
+let storage: AsyncLocalStorage<Stream> | undefined;
+let defaultStream: Stream | undefined;
+
+/**
+ * A CUDA stream. Tensors are allocated, copied and computed in the order of the *current* stream, which is CUDA's
+ * default stream unless `run` says otherwise, as in PyTorch.
+ *
+ * ```ts
+ * const stream = new Stream();
+ * const tensor = stream.run(() => DeviceTensor.from(ids, [4096, 8]));
+ * await stream.wait();
+ * ```
+ */
+export class Stream {
+  /** For the other modules of this folder. */
+  readonly native: StreamHandle;
+
+  /**
+   * A new stream, independent of the default stream. It is destroyed when it is no longer used.
+   *
+   * @throws {@link DeviceUnavailableError} if there is no CUDA here; {@link CudaError}
+   */
+  constructor();
+  /** @internal */
+  constructor(native: StreamHandle);
+  constructor(native?: StreamHandle) {
+    this.native = native ?? cudaAddon().createStream();
+  }
+
+  /**
+   * A stream that other code made, such as PyTorch's `torch.cuda.current_stream().cuda_stream` within one process. It must
+   * exist for as long as anything is queued here.
+   *
+   * @param handle the `cudaStream_t`; 0 is the default stream.
+   */
+  static fromHandle(handle: bigint): Stream {
+    return handle === 0n ? Stream.default : new Stream(cudaAddon().wrapStream(handle));
+  }
+
+  /** CUDA's default stream. */
+  static get default(): Stream {
+    defaultStream ??= new Stream(cudaAddon().wrapStream(0n));
+    return defaultStream;
+  }
+
+  /** The stream that tensors and layouts are ordered by here: that of the innermost `run`, else the default stream. */
+  static get current(): Stream {
+    return storage?.getStore() ?? Stream.default;
+  }
+
+  /** The `cudaStream_t`, for other libraries in this process. */
+  get handle(): bigint {
+    return cudaAddon().streamHandle(this.native);
+  }
+
+  /** Calls `action` with this stream as the current one, also behind its `await`s, and returns its result. */
+  run<Result>(action: () => Result): Result {
+    if (storage === undefined) {
+      const { AsyncLocalStorage } = process.getBuiltinModule('node:async_hooks');
+      storage = new AsyncLocalStorage<Stream>();
+    }
+    return storage.run(this, action);
+  }
+
+  /**
+   * An event behind everything that is queued here by now, to wait for or to pass as `previousEvent`.
+   *
+   * @throws {@link CudaError}
+   */
+  record(): EventOverlap {
+    return new EventOverlap(new StreamEvent(cudaAddon().recordEvent(this.native)));
+  }
+
+  /**
+   * Blocks the calling thread until everything queued here has finished.
+   *
+   * @throws {@link CudaError} also for work that failed.
+   */
+  synchronize(): void {
+    cudaAddon().synchronizeStream(this.native);
+  }
+
+  /** The same without blocking: resolves when everything queued here by now has finished. */
+  async wait(): Promise<void> {
+    await this.record().wait();
+  }
+}
+
+/** A recorded CUDA event. `previousEvent` of this kind is waited for by the GPU. */
+export class StreamEvent {
+  readonly native: NativeEvent;
+
+  constructor(native: NativeEvent) {
+    this.native = native;
+  }
+
+  get done(): boolean {
+    return cudaAddon().isDone(this.native);
+  }
+
+  currentStreamWait(): void {
+    cudaAddon().makeStreamWait(Stream.current.native, this.native);
+  }
+
+  synchronize(): void {
+    cudaAddon().synchronizeEvent(this.native);
+  }
+
+  wait(): Promise<void> {
+    return untilDone(() => this.done);
+  }
+}
