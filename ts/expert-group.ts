@@ -243,10 +243,11 @@ export class ExpertGroup {
   }
 
   #partitionFor(numExperts: number, strict: boolean): Partition {
-    const isEven = this.#placement !== undefined || numExperts % this.#group.numRanks === 0;
-    if (this.#partition?.numExperts !== numExperts || (strict && !isEven)) {
-      this.#partition = partitionExperts(this.#group, numExperts, this.#placement, strict);
+    if (this.#partition?.numExperts === numExperts) {
+      const isEven = this.#placement !== undefined || numExperts % this.#group.numRanks === 0;
+      if (isEven || !strict) return this.#partition;
     }
+    this.#partition = partitionExperts(this.#group, numExperts, this.#placement, strict);
     return this.#partition;
   }
 }
