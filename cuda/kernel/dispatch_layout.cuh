@@ -332,7 +332,7 @@ __global__ void __launch_bounds__(kMaxThreads, 1) get_dispatch_layout(const Layo
 
 // The slower way for any number of experts and ranks: a thread per token, counts in global memory
 template <typename Id>
-__global__ void __launch_bounds__(kMaxThreads) get_dispatch_layout_in_workspace(const LayoutParameters p) {
+__global__ void __launch_bounds__(kMaxThreads, 1) get_dispatch_layout_in_workspace(const LayoutParameters p) {
   int32_t *rank_counts = p.workspace->counts(), *node_counts = rank_counts + p.num_ranks;
   int32_t* expert_counts = node_counts + p.num_nodes;
   const int64_t num_threads = static_cast<int64_t>(gridDim.x) * blockDim.x;
