@@ -12,7 +12,7 @@ import { EventOverlap, finishedHandle, notRecorded } from './event-overlap.ts';
 import type { DispatchLayout, LayoutArrays } from './layout.ts';
 import { allocateOut, checkOut, readOut } from './out-arrays.ts';
 import { checkPlacement, checkRankGroup, type Partition, partitionExperts, type RankGroup } from './partition.ts';
-import { readTopkIdx, type TopkIdxInput } from './topk-idx.ts';
+import { checkAttached, readTopkIdx, type TopkIdxInput } from './topk-idx.ts';
 
 /** What an {@link ExpertGroup} is made of. */
 export interface ExpertGroupOptions {
@@ -119,7 +119,12 @@ export class ExpertGroup {
     const shape = { numTokens, numTopk, numExperts, numRanks, numRdmaRanks };
     const arrays = given === undefined ? allocateOut(shape) : checkOut(given, shape, ids);
 
-    if (previousEvent?.recorded) previousEvent.currentStreamWait();
+    if (previousEvent?.recorded) {
+      previousEvent.currentStreamWait();
+      // An event may run code of the caller, which may transfer arrays away
+      checkAttached(ids.data);
+      if (given !== undefined) checkOut(given, shape, ids);
+    }
     prepared.computeLayout(ids, strict, arrays, given !== undefined);
     return {
       // Named one by one: spreading both objects takes microseconds
