@@ -457,7 +457,7 @@ inline cudaError_t make_parameters(const DispatchLayoutArguments& a, LayoutParam
   const int id_bytes = get_id_bytes(a.topk_idx_type);
   const bool has_ids = a.num_tokens > 0 && a.num_topk > 0, has_nodes = a.num_tokens_per_rdma_rank != nullptr;
   if (a.num_tokens < 0 || a.num_topk < 0 || a.num_topk > INT32_MAX - kIdsPerBatch || a.num_experts <= 0 ||
-      a.num_ranks <= 0 || a.num_experts > INT32_MAX - 2 * static_cast<int64_t>(a.num_ranks) ||
+      a.num_ranks <= 0 || a.num_experts > INT32_MAX - kMaxThreads - 2 * static_cast<int64_t>(a.num_ranks) ||
       (has_nodes && (a.num_ranks_per_node <= 0 || a.num_ranks % a.num_ranks_per_node != 0)) ||
       (has_ids && (a.topk_idx == nullptr || reinterpret_cast<uintptr_t>(a.topk_idx) % id_bytes != 0)) ||
       a.num_tokens_per_rank == nullptr || a.num_tokens_per_expert == nullptr ||
