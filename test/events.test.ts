@@ -110,6 +110,7 @@ describeOnEachDevice('events', (device) => {
   it('a previousEvent that was not recorded means none, as in DeepEP', () => {
     const layout = run({ previousEvent: run().event, asyncFinish: true });
     assert.isTrue(layout.event.recorded);
+    layout.event.currentStreamWait();
     assert.deepStrictEqual([...layout.numTokensPerRank], [1, 1, 0, 1]);
   });
 

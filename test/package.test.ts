@@ -70,9 +70,9 @@ describe('the package', function () {
     ]);
   });
 
-  it('is an ES module without side effects, for the Node versions that can require it', () => {
+  it('is an ES module without side effects but for the device cuda, for the Node versions that can require it', () => {
     assert.strictEqual(manifest.type, 'module');
-    assert.strictEqual(manifest.sideEffects, false);
+    assert.sameMembers(manifest.sideEffects, ['./dist/node.js', './dist/cuda/index.js', './dist/cuda/provider.js']);
     assert.strictEqual(manifest.engines.node, '>=20.19');
     assert.isUndefined(manifest.main);
   });

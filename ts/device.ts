@@ -35,7 +35,7 @@ export interface PreparedDevice {
 
 /** Who waits for whom: DeepEP's options of a call. */
 export interface StreamOrder {
-  /** The recorded event to wait for; without one, the communication stream waits for the current stream. */
+  /** An event that the device can wait for; without one, the communication stream waits for the current stream. */
   readonly previous: EventHandle | null;
   /** Whether the current stream goes on without waiting for the layout. */
   readonly asyncFinish: boolean;
@@ -55,6 +55,8 @@ export interface StreamsDevice extends Device {
   prepare(partition: Partition): PreparedStreamsDevice;
   /** An event on the current stream. */
   capture(): EventHandle;
+  /** Whether its streams can wait for an event; the thread must wait for any other. */
+  canWaitFor(event: EventHandle): boolean;
 }
 
 /** A device with streams that holds the tables of one partition. */

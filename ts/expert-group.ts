@@ -20,7 +20,7 @@ import { type EventHandle, EventOverlap, finishedHandle, handleOf, notRecorded }
 import type { DispatchLayout, LayoutArrays } from './layout.ts';
 import { allocateOut, checkOut, readOut } from './out-arrays.ts';
 import { checkPlacement, checkRankGroup, type Partition, partitionExperts, type RankGroup } from './partition.ts';
-import { readTopkIdx, type TopkIdx, type TopkIdxInput } from './topk-idx.ts';
+import { checkAttached, readTopkIdx, type TopkIdxInput } from './topk-idx.ts';
 
 /** What an {@link ExpertGroup} is made of. */
 export interface ExpertGroupOptions {
@@ -180,8 +180,18 @@ export class ExpertGroup {
     const partition = this.#partitionFor(numExperts, strict);
     const shape = { numTokens, numTopk, numExperts, numRanks, numRdmaRanks };
     const arrays = given === undefined ? allocateOut(shape) : checkOut(given, shape, ids);
-    const compute = (lane: Lane<Device>) =>
-      computeArrays(lane.prepare(partition), ids, strict, arrays, given !== undefined, order);
+    const compute = (lane: Lane<Device>): EventHandle => {
+      const prepared = lane.prepare(partition);
+      const remaining = waitHere(lane.device, order);
+      if (remaining !== order) {
+        // An event may run code of the caller, which may transfer arrays away
+        checkAttached(ids.data);
+        if (given !== undefined) checkOut(given, shape, ids);
+      }
+      if (hasStreams(prepared)) return prepared.queueLayout(ids, strict, arrays, remaining);
+      prepared.computeLayout(ids, strict, arrays, given !== undefined);
+      return finishedHandle;
+    };
 
     let lane = this.#laneFor(numTokens * numTopk);
     let handle: EventHandle;
@@ -218,7 +228,12 @@ export class ExpertGroup {
   ): DeviceDispatchLayout {
     this.#cuda ??= new Lane(chooseTensorDevice(this.#option));
     const prepared = this.#cuda.prepare(this.#partitionFor(numExperts, strict));
-    const { arrays, handle, numTokens, numTopk } = prepared.queueTensors(topkIdx, strict, out, order);
+    const { arrays, handle, numTokens, numTopk } = prepared.queueTensors(
+      topkIdx,
+      strict,
+      out,
+      waitHere(this.#cuda.device, order),
+    );
     const { numRanks, numRdmaRanks } = this.#group;
     return {
       ...arrays,
@@ -271,20 +286,17 @@ class Lane<Kind extends Device> {
   }
 }
 
-function computeArrays(
-  prepared: PreparedDevice | PreparedStreamsDevice,
-  ids: TopkIdx,
-  strict: boolean,
-  out: LayoutArrays,
-  keepOnError: boolean,
-  order: StreamOrder,
-): EventHandle {
-  if ('queueLayout' in prepared) return prepared.queueLayout(ids, strict, out, order);
+/** Waits for an event that the device cannot wait for by itself, and takes it out of the order. */
+function waitHere(device: Device | StreamsDevice, order: StreamOrder): StreamOrder {
   const { previous } = order;
-  if (previous?.synchronize !== undefined) previous.synchronize();
-  else previous?.currentStreamWait();
-  prepared.computeLayout(ids, strict, out, keepOnError);
-  return finishedHandle;
+  if (previous === null || ('canWaitFor' in device && device.canWaitFor(previous))) return order;
+  if (previous.synchronize !== undefined) previous.synchronize();
+  else previous.currentStreamWait();
+  return { ...order, previous: null };
+}
+
+function hasStreams(prepared: PreparedDevice): prepared is PreparedStreamsDevice {
+  return 'queueLayout' in prepared;
 }
 
 function isDeviceFailure(error: unknown): boolean {

@@ -61,9 +61,10 @@ function groupOf(options: ExpertGroupOptions): ExpertGroup {
   ) {
     return last.group;
   }
-  const group = new ExpertGroup({ numRanks, numRanksPerNode, placement, device });
-  const copyOfPlacement = placement === undefined ? undefined : Int32Array.from(placement);
-  last = { group, options: { numRanks, numRanksPerNode, placement: copyOfPlacement, device } };
+  // One copy for both, so that the group is the one its key describes
+  const copy = typeof placement === 'object' && placement?.length > 0 ? Array.from(placement) : placement;
+  const group = new ExpertGroup({ numRanks, numRanksPerNode, placement: copy, device });
+  last = { group, options: { numRanks, numRanksPerNode, placement: copy, device } };
   return group;
 }
 

@@ -25,7 +25,8 @@ export interface Partition extends RankGroup {
 /** The rank of an expert that belongs to no rank: DeepEP's treatment of those beyond `numRanks` even shares. */
 export const noRank = -1;
 
-const maxCount = 2 ** 31 - 1;
+/** More experts or ranks than this are a mistake, which would only show as gigabytes of tables. */
+const maxCount = 2 ** 24;
 
 /**
  * Groups `numRanks` ranks into nodes.
@@ -36,13 +37,13 @@ export function checkRankGroup(numRanks: number, numRanksPerNode: number): RankG
   if (!isCount(numRanks)) {
     throw new DispatchLayoutError('NUM_RANKS', `numRanks is ${describe(numRanks)}`, {
       value: numRanks,
-      remedy: 'It must be a positive integer: the number of ranks in the expert-parallel group.',
+      remedy: `It must be an integer from 1 to ${maxCount}: the number of ranks in the expert-parallel group.`,
     });
   }
   if (!isCount(numRanksPerNode)) {
     throw new DispatchLayoutError('NUM_RANKS_PER_NODE', `numRanksPerNode is ${describe(numRanksPerNode)}`, {
       value: numRanksPerNode,
-      remedy: 'It must be a positive integer: the number of ranks that share one node (default 8).',
+      remedy: `It must be an integer from 1 to ${maxCount}: the number of ranks that share one node (default 8).`,
     });
   }
   if (numRanks > numRanksPerNode && numRanks % numRanksPerNode !== 0) {
@@ -105,7 +106,7 @@ export function partitionExperts(
   if (!isCount(numExperts)) {
     throw new DispatchLayoutError('NUM_EXPERTS', `numExperts is ${describe(numExperts)}`, {
       value: numExperts,
-      remedy: 'It must be a positive integer: the number of experts over all ranks.',
+      remedy: `It must be an integer from 1 to ${maxCount}: the number of experts over all ranks.`,
     });
   }
   const { numRanks, numRanksPerNode, numRdmaRanks } = group;

@@ -135,8 +135,9 @@ function readNested(rows: readonly unknown[]): TopkIdx {
   const numTopk = numTokens > 0 && Array.isArray(first) ? first.length : 0;
   checkSelections(numTokens, numTopk);
   const data = new Int32Array(numTokens * numTopk);
-  /** The ids that an Int32Array cannot hold as they are. */
-  const others = new Map<number, number | bigint>();
+  /** The ids that do not fit, and which ids were bigints: for the error that names them as they were written. */
+  const unfit = new Map<number, number | bigint>();
+  let isBigint: Uint8Array | undefined;
   for (let token = 0; token < numTokens; token++) {
     const row: unknown = token === 0 ? first : rows[token];
     const length = Array.isArray(row) ? (token === 0 ? numTopk : row.length) : undefined;
@@ -159,13 +160,21 @@ function readNested(rows: readonly unknown[]): TopkIdx {
       }
       const index = token * numTopk + slot;
       const value = Number(id);
-      data[index] = value === (value | 0) ? value : doesNotFit;
-      if (data[index] !== id) others.set(index, id as number | bigint);
+      const fits = value === (value | 0);
+      data[index] = fits ? value : doesNotFit;
+      if (!fits) unfit.set(index, id as number | bigint);
+      if (typeof id === 'bigint') {
+        isBigint ??= new Uint8Array(data.length);
+        isBigint[index] = 1;
+      }
     }
   }
   const plain = stridedTopkIdx(data, 'int32', numTokens, numTopk, 0, numTopk, 1);
-  if (others.size === 0) return plain;
-  return { ...plain, valueAt: (token, slot) => others.get(token * numTopk + slot) ?? plain.valueAt(token, slot) };
+  const valueAt = (token: number, slot: number) => {
+    const index = token * numTopk + slot;
+    return unfit.get(index) ?? (isBigint?.[index] === 1 ? BigInt(data[index]) : data[index]);
+  };
+  return { ...plain, valueAt };
 }
 
 function idTypeOf(data: unknown): IdType {
@@ -254,12 +263,7 @@ function checkExtent(
   isWhole: boolean,
 ): void {
   const numSelections = numTokens * numTopk;
-  if (isDetached(data)) {
-    throw new DispatchLayoutError('DETACHED_BUFFER', 'the buffer under topkIdx was detached', {
-      value: data,
-      remedy: 'It was transferred, to a worker for instance: call with an array that this thread still owns.',
-    });
-  }
+  checkAttached(data);
   if (isWhole ? lengthOf(data) === numSelections : numSelections === 0) return;
   const tokenReach = (numTokens - 1) * tokenStride;
   const slotReach = (numTopk - 1) * slotStride;
@@ -276,6 +280,19 @@ function checkExtent(
       },
     );
   }
+}
+
+/**
+ * Checks that the data of `topkIdx` are still there.
+ *
+ * @throws DispatchLayoutError `DETACHED_BUFFER`
+ */
+export function checkAttached(data: IntegerArray): void {
+  if (!isDetached(data)) return;
+  throw new DispatchLayoutError('DETACHED_BUFFER', 'the buffer under topkIdx was detached', {
+    value: data,
+    remedy: 'It was transferred, to a worker for instance: call with an array that this thread still owns.',
+  });
 }
 
 function unknownForm(input: unknown): DispatchLayoutError {

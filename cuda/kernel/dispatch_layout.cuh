@@ -332,7 +332,7 @@ __global__ void __launch_bounds__(kMaxThreads, 1) get_dispatch_layout(const Layo
 
 // The slower way for any number of experts and ranks: a thread per token, counts in global memory
 template <typename Id>
-__global__ void __launch_bounds__(kMaxThreads) get_dispatch_layout_in_workspace(const LayoutParameters p) {
+__global__ void __launch_bounds__(kMaxThreads, 1) get_dispatch_layout_in_workspace(const LayoutParameters p) {
   int32_t *rank_counts = p.workspace->counts(), *node_counts = rank_counts + p.num_ranks;
   int32_t* expert_counts = node_counts + p.num_nodes;
   const int64_t num_threads = static_cast<int64_t>(gridDim.x) * blockDim.x;
@@ -457,7 +457,7 @@ inline cudaError_t make_parameters(const DispatchLayoutArguments& a, LayoutParam
   const int id_bytes = get_id_bytes(a.topk_idx_type);
   const bool has_ids = a.num_tokens > 0 && a.num_topk > 0, has_nodes = a.num_tokens_per_rdma_rank != nullptr;
   if (a.num_tokens < 0 || a.num_topk < 0 || a.num_topk > INT32_MAX - kIdsPerBatch || a.num_experts <= 0 ||
-      a.num_ranks <= 0 || a.num_experts > INT32_MAX - 2 * static_cast<int64_t>(a.num_ranks) ||
+      a.num_ranks <= 0 || a.num_experts > INT32_MAX - kMaxThreads - 2 * static_cast<int64_t>(a.num_ranks) ||
       (has_nodes && (a.num_ranks_per_node <= 0 || a.num_ranks % a.num_ranks_per_node != 0)) ||
       (has_ids && (a.topk_idx == nullptr || reinterpret_cast<uintptr_t>(a.topk_idx) % id_bytes != 0)) ||
       a.num_tokens_per_rank == nullptr || a.num_tokens_per_expert == nullptr ||

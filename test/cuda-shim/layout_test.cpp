@@ -1,9 +1,10 @@
-// Compares the kernel with a naive reference on random layouts: layout_test [seed] [cases]
+// Compares the kernel with a naive reference on random layouts: layout_test [seed] [cases], or layout_test large
 // g++ and the shim run it on the CPU; nvcc builds the same file for a GPU.
 #include <cinttypes>
 #include <cstdio>
 #include <cstdlib>
 #include <random>
+#include <string>
 #include <type_traits>
 
 #ifdef __CUDACC__
@@ -165,9 +166,74 @@ const char* check_rejections() {
   return nullptr;
 }
 
+// More than 2^31 ids and more than 2^31 bytes of mask: one tile of tokens, over and over, and at the very end an id
+// that is no expert. For a GPU with 8 GB.
+const char* check_large(const DeviceLimits& limits) {
+  LayoutProblem q;
+  q.type = TopkIdxType::kUint8, q.num_topk = 80, q.token_stride = 80, q.num_tokens = 1024;
+  q.num_experts = 144, q.num_ranks = 72, q.num_ranks_per_node = 8, q.has_nodes = true;
+  q.ids.resize(q.num_tokens * q.num_topk);
+  // A token's ids are of 16 neighbours, so that no token goes to all ranks
+  for (int64_t i = 0; i < static_cast<int64_t>(q.ids.size()); ++i)
+    q.ids[i] = static_cast<char>((i / q.num_topk * 7 + uniform(0, 15)) % q.num_experts);
+  const Layout tile = get_reference_layout(q);
+  const int64_t num_tiles = (int64_t{1} << 15) + 5, num_tokens = num_tiles * q.num_tokens;
+  DeviceArray<char> ids(num_tiles * q.ids.size());
+  for (int64_t i = 0; i < num_tiles; ++i) ids.copy_from(q.ids, i * q.ids.size());
+  const int last_id = static_cast<unsigned char>(q.ids.back());
+  ids.copy_from({static_cast<char>(200)}, ids.size - 1);
+  DeviceArray<int32_t> per_rank(q.num_ranks), per_expert(q.num_experts), per_node(q.num_ranks / 8);
+  DeviceArray<uint8_t> mask(num_tokens * q.num_ranks);
+  DeviceArray<uint64_t> invalid(1);
+  DeviceArray<char> workspace(dispatch_layout_workspace_bytes(q.num_experts, q.num_ranks), 0);
+  DispatchLayoutArguments a;
+  a.topk_idx = ids.data, a.topk_idx_type = q.type;
+  a.num_tokens = num_tokens, a.num_topk = q.num_topk, a.token_stride = q.token_stride;
+  a.num_experts = q.num_experts, a.num_ranks = q.num_ranks, a.num_ranks_per_node = q.num_ranks_per_node;
+  a.num_tokens_per_rank = per_rank.data, a.num_tokens_per_expert = per_expert.data;
+  a.num_tokens_per_rdma_rank = per_node.data, a.is_token_in_rank = mask.data;
+  a.first_invalid_position = invalid.data, a.workspace = workspace.data;
+  LayoutParameters parameters{};
+  require(make_parameters(a, &parameters));
+  require(launch_dispatch_layout(a, plan_launch(parameters, limits), nullptr));
+  require(cudaDeviceSynchronize());
+
+  // The last token has lost its last id; what that changes, the reference tells
+  q.ids.back() = static_cast<char>(200);
+  const Layout last_tile = get_reference_layout(q);
+  const auto total = [&](const std::vector<int32_t>& counts, const std::vector<int32_t>& last_counts) {
+    std::vector<int32_t> totals(counts.size());
+    for (size_t i = 0; i < counts.size(); ++i)
+      totals[i] = static_cast<int32_t>(counts[i] * (num_tiles - 1) + last_counts[i]);
+    return totals;
+  };
+  if (last_tile.num_tokens_per_expert[last_id] + 1 != tile.num_tokens_per_expert[last_id])
+    return "test itself";
+  if (per_rank.to_host() != total(tile.num_tokens_per_rank, last_tile.num_tokens_per_rank))
+    return "large per rank";
+  if (per_expert.to_host() != total(tile.num_tokens_per_expert, last_tile.num_tokens_per_expert))
+    return "large per expert";
+  if (per_node.to_host() != total(tile.num_tokens_per_rdma_rank, last_tile.num_tokens_per_rdma_rank))
+    return "large per node";
+  if (invalid.to_host()[0] != ids.size - 1) return "large position";
+  const std::vector<uint8_t> rows = mask.to_host();
+  for (int64_t i = 0; i < num_tiles; ++i) {
+    const std::vector<uint8_t>& expected =
+        i + 1 < num_tiles ? tile.is_token_in_rank : last_tile.is_token_in_rank;
+    if (std::memcmp(&rows[i * expected.size()], expected.data(), expected.size()) != 0) return "large mask";
+  }
+  return nullptr;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
+  if (argc == 2 && std::string(argv[1]) == "large") {
+    for (const DeviceLimits& limits : {kLimits[0], kLimits[2]})
+      if (const char* failure = check_large(limits)) return std::printf("FAILED %s\n", failure), 1;
+    std::printf("layouts of more than 2^31 ids and bytes equal the reference\n");
+    return 0;
+  }
   const unsigned seed = argc > 1 ? std::atoi(argv[1]) : 1, num_cases = argc > 2 ? std::atoi(argv[2]) : 400;
   DeviceLimits device_limits = kLimits[0];
 #ifdef __CUDACC__

@@ -28,6 +28,7 @@ import { Stream, StreamEvent } from './stream.ts';
 export const cudaDevice: StreamsDevice = {
   name: 'cuda',
   prepare: (partition) => new PreparedCuda(partition),
+  canWaitFor: isNative,
   capture: () => new StreamEvent(cudaAddon().recordEvent(Stream.current.native)),
 };
 
@@ -145,11 +146,13 @@ function nativeOutputs(out: DeviceLayoutArrays) {
   );
 }
 
-/** An event of the GPU is waited for by the communication stream; any other one as it knows itself. */
 function nativeOrder({ previous, asyncFinish, allocateOnCommStream }: StreamOrder): NativeStreamOrder {
-  const isNative = previous instanceof StreamEvent || previous instanceof HostLayoutEvent;
-  if (!isNative) previous?.currentStreamWait();
-  return [Stream.current.native, isNative ? previous.native : null, asyncFinish, allocateOnCommStream];
+  const event = previous !== null && isNative(previous) ? previous.native : null;
+  return [Stream.current.native, event, asyncFinish, allocateOnCommStream];
+}
+
+function isNative(event: EventHandle): event is StreamEvent | HostLayoutEvent {
+  return event instanceof StreamEvent || event instanceof HostLayoutEvent;
 }
 
 /** Whether the kernel can compute the table: blocks of `floor(numExperts / numRanks)` experts, the rest on no rank. */
