@@ -2,6 +2,8 @@
 // TypeScript. Handles are opaque externals; every one releases its resource when it is collected, when it is disposed
 // of, or when its environment ends.
 #define NAPI_CPP_EXCEPTIONS
+// In a worker that is being terminated nothing can be thrown to JavaScript, and nobody is there to catch it
+#define NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS
 #include <napi.h>
 
 #include <cstring>
@@ -75,8 +77,11 @@ struct Handle : HandleBase {
 
 template <typename T>
 Napi::Value make_handle(Napi::Env env, std::shared_ptr<T> pointer) {
-  return Napi::External<HandleBase>::New(env, new Handle<T>(std::move(pointer)),
-                                         [](Napi::Env, HandleBase* handle) { delete handle; });
+  std::unique_ptr<HandleBase> handle(new Handle<T>(std::move(pointer)));
+  const Napi::Value external =
+      Napi::External<HandleBase>::New(env, handle.get(), [](Napi::Env, HandleBase* data) { delete data; });
+  handle.release();  // Only now: in a worker that is being terminated, there may be no external
+  return external;
 }
 
 [[noreturn]] void fail(Napi::Env env, const std::string& message) { throw Napi::TypeError::New(env, message); }

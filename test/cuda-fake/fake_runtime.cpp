@@ -9,6 +9,7 @@
 //   FAKE_CUDA_FAULT=cudaMallocFromPoolAsync=2@3   the third call from now on (and those after it) returns error 2;
 //                                with "!" behind the code, only that one; with "*", every call of anything does: sticky
 //   FAKE_CUDA_SLOW=20            milliseconds that every kernel takes at least
+//   FAKE_CUDA_WRONG=1            every kernel counts one token too many
 //   FAKE_CUDA_REPORT=1           writes what was not released, to stderr, when the process ends
 #include <cuda_runtime_api.h>
 
@@ -385,6 +386,7 @@ cudaError_t launch_dispatch_layout(const DispatchLayoutArguments& arguments, cud
     std::this_thread::sleep_for(std::chrono::milliseconds(number("FAKE_CUDA_SLOW", 0)));
     // A launch that the launcher refuses is refused at once by the real one; here it is too late, so stop
     if (fake_launch_kernel(&arguments) != 0) std::abort();
+    if (number("FAKE_CUDA_WRONG", 0) != 0) ++arguments.num_tokens_per_rank[0];
   });
   return cudaSuccess;
 }

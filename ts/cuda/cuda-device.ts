@@ -21,7 +21,7 @@ import { checkTensorsOut } from './device-out.ts';
 import { DeviceTensor, SharedAllocation } from './device-tensor.ts';
 import { HostLayoutEvent } from './host-layout-event.ts';
 import { LayoutCheck } from './layout-check.ts';
-import { cudaAddon } from './runtime.ts';
+import { addonInUse, cudaAddon } from './runtime.ts';
 import { Stream, StreamEvent } from './stream.ts';
 
 /** The CUDA device. */
@@ -29,7 +29,7 @@ export const cudaDevice: StreamsDevice = {
   name: 'cuda',
   prepare: (partition) => new PreparedCuda(partition),
   canWaitFor: isNative,
-  capture: () => new StreamEvent(cudaAddon().recordEvent(Stream.current.native)),
+  capture: () => new StreamEvent(addonInUse().recordEvent(Stream.current.native)),
 };
 
 class PreparedCuda implements PreparedStreamsDevice {
@@ -56,7 +56,7 @@ class PreparedCuda implements PreparedStreamsDevice {
     this.#reportEarlier();
     const { data, idType, numTokens, numTopk, offset, tokenStride, slotStride } = topkIdx;
     const shape: NativeTopkShape = [idTypeCodes[idType], numTokens, numTopk, tokenStride, slotStride];
-    const addon = cudaAddon();
+    const addon = addonInUse();
     const layout = addon.launchOnHost(this.#plan, data, offset, shape, strict, nativeOrder(order));
     const event = new HostLayoutEvent(layout, topkIdx, this.#partition.numExperts, out);
     if (!order.asyncFinish) event.synchronize();
@@ -74,7 +74,7 @@ class PreparedCuda implements PreparedStreamsDevice {
     const [numTokens, numTopk] = checkRowShape(topkIdx.shape, topkIdx.strides);
     const layoutShape = { numTokens, numTopk, numExperts, numRanks, numRdmaRanks };
     const given = out === undefined ? undefined : checkTensorsOut(out, layoutShape, topkIdx);
-    const addon = cudaAddon();
+    const addon = addonInUse();
     const { dtype } = topkIdx;
     const [memory, done, status] = addon.launchOnDevice(
       this.#plan,

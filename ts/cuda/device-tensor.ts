@@ -11,7 +11,7 @@ import { isDetached, typedArrayName } from '../typed-array.ts';
 import type { AllocationHandle, CudaAddon, DownloadHandle } from './addon.ts';
 import type { LayoutCheck } from './layout-check.ts';
 import { untilDone } from './polling.ts';
-import { cudaAddon } from './runtime.ts';
+import { addonInUse, cudaAddon } from './runtime.ts';
 import { Stream } from './stream.ts';
 
 /** The typed array that holds elements of a type. */
@@ -64,7 +64,7 @@ export class SharedAllocation {
   }
 
   drop(): void {
-    if (--this.#numTensors === 0) cudaAddon().release(this.handle);
+    if (--this.#numTensors === 0) addonInUse().release(this.handle);
   }
 }
 
@@ -168,7 +168,7 @@ export class DeviceTensor<Type extends IdType = IdType> implements Disposable {
       );
     }
     const tensor = DeviceTensor.empty(shape, dtype as TypeOf<Data>, options);
-    cudaAddon().upload(tensor.allocation.handle, 0, array, Stream.current.native);
+    addonInUse().upload(tensor.allocation.handle, 0, array, Stream.current.native);
     return tensor;
   }
 
@@ -280,7 +280,7 @@ export class DeviceTensor<Type extends IdType = IdType> implements Disposable {
    * @throws {@link DispatchLayoutError} `DISPOSED`
    */
   get pointer(): bigint {
-    return cudaAddon().pointerOf(this.allocation.handle) + BigInt(this.#byteOffset);
+    return addonInUse().pointerOf(this.allocation.handle) + BigInt(this.#byteOffset);
   }
 
   /**
@@ -289,7 +289,7 @@ export class DeviceTensor<Type extends IdType = IdType> implements Disposable {
    * @throws {@link DispatchLayoutError} `TENSOR` if the tensor was not made `shareable`.
    */
   ipcHandle(): Uint8Array {
-    const handle = cudaAddon().ipcHandle(this.allocation.handle);
+    const handle = addonInUse().ipcHandle(this.allocation.handle);
     if (handle !== null) return handle;
     throw tensorError(
       'this memory cannot be shared with other processes',
@@ -305,13 +305,13 @@ export class DeviceTensor<Type extends IdType = IdType> implements Disposable {
    * @throws {@link DispatchLayoutError} `DISPOSED`, {@link CudaError}
    */
   toTypedArray(): TypedArrayOf[Type] {
-    const addon = cudaAddon();
+    const addon = addonInUse();
     return this.#finish(addon, this.#download(addon), this.#check);
   }
 
   /** The same without blocking; the elements are those of the moment of the call, in the order of the current stream. */
   async toTypedArrayAsync(): Promise<TypedArrayOf[Type]> {
-    const addon = cudaAddon();
+    const addon = addonInUse();
     const download = this.#download(addon);
     const check = this.#check;
     await untilDone(() => addon.isDone(download));
@@ -323,7 +323,7 @@ export class DeviceTensor<Type extends IdType = IdType> implements Disposable {
    * `stream` by then has finished. PyTorch's `record_stream`.
    */
   recordStream(stream: Stream): void {
-    cudaAddon().recordStream(this.allocation.handle, stream.native);
+    addonInUse().recordStream(this.allocation.handle, stream.native);
   }
 
   /** Gives up the memory; it is reused as soon as the streams that use it have got past this point. */

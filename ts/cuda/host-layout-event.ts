@@ -10,7 +10,7 @@ import type { TopkIdx } from '../topk-idx.ts';
 import type { HostLayoutHandle, NativeEvent } from './addon.ts';
 import { idValue } from './layout-check.ts';
 import { untilDone } from './polling.ts';
-import { cudaAddon } from './runtime.ts';
+import { addonInUse } from './runtime.ts';
 
 /** The event of one layout of host arrays. Whatever waits for it first writes the arrays, or throws instead. */
 export class HostLayoutEvent implements EventHandle {
@@ -24,7 +24,7 @@ export class HostLayoutEvent implements EventHandle {
   #error: unknown;
 
   constructor(layout: HostLayoutHandle, topkIdx: TopkIdx, numExperts: number, out: LayoutArrays) {
-    this.native = cudaAddon().eventOf(layout);
+    this.native = addonInUse().eventOf(layout);
     this.#layout = layout;
     this.#topkIdx = topkIdx;
     this.#numExperts = numExperts;
@@ -32,7 +32,7 @@ export class HostLayoutEvent implements EventHandle {
   }
 
   get done(): boolean {
-    if (!this.#isFinished && cudaAddon().isDone(this.native)) this.#finish();
+    if (!this.#isFinished && addonInUse().isDone(this.native)) this.#finish();
     return this.#isFinished;
   }
 
@@ -58,11 +58,11 @@ export class HostLayoutEvent implements EventHandle {
       this.#error = error;
     }
     this.#isFinished = true;
-    cudaAddon().release(this.#layout);
+    addonInUse().release(this.#layout);
   }
 
   #writeArrays(): void {
-    const addon = cudaAddon();
+    const addon = addonInUse();
     const { numTokens, numTopk, idType } = this.#topkIdx;
     const position = addon.synchronizeHost(this.#layout);
     if (position >= 0) {

@@ -7,7 +7,7 @@
 import { InvalidExpertError } from '../errors.ts';
 import type { IdType } from '../topk-idx.ts';
 import type { StatusHandle } from './addon.ts';
-import { cudaAddon } from './runtime.ts';
+import { addonInUse } from './runtime.ts';
 
 /** The check of one queued layout. */
 export class LayoutCheck {
@@ -27,7 +27,7 @@ export class LayoutCheck {
 
   /** Whether the layout has been computed. */
   get isDone(): boolean {
-    return this.#status === undefined || cudaAddon().isDone(this.#status);
+    return this.#status === undefined || addonInUse().isDone(this.#status);
   }
 
   /** Whether the error, if there is one, has been thrown. */
@@ -43,7 +43,7 @@ export class LayoutCheck {
   assertValid(): void {
     if (this.#status !== undefined) {
       this.#error = this.#readError(this.#status);
-      cudaAddon().release(this.#status);
+      addonInUse().release(this.#status);
       this.#status = undefined;
     }
     if (this.#error === undefined) return;
@@ -52,7 +52,7 @@ export class LayoutCheck {
   }
 
   #readError(status: StatusHandle): InvalidExpertError | undefined {
-    const addon = cudaAddon();
+    const addon = addonInUse();
     const position = addon.statusPosition(status);
     if (position < 0) return undefined;
     const token = Math.floor(position / this.#numTopk);

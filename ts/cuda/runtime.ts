@@ -35,7 +35,7 @@ export function cudaRuntime(): CudaRuntime {
 }
 
 /**
- * The addon.
+ * The addon, to make something new with.
  *
  * @throws DeviceUnavailableError
  */
@@ -43,6 +43,11 @@ export function cudaAddon(): CudaAddon {
   const runtime = cudaRuntime();
   if (runtime.addon !== undefined) return runtime.addon;
   throw new DeviceUnavailableError('cuda', runtime.reason, { remedy: runtime.remedy, cause: runtime.cause });
+}
+
+/** The addon for what was made by it, whatever has happened since: to ask, to release, or to get the real error. */
+export function addonInUse(): CudaAddon {
+  return found?.addon ?? cudaAddon();
 }
 
 function findRuntime(): CudaRuntime {

@@ -7,7 +7,7 @@ import type { AsyncLocalStorage } from 'node:async_hooks';
 import { EventOverlap } from '../event-overlap.ts';
 import type { NativeEvent, StreamHandle } from './addon.ts';
 import { untilDone } from './polling.ts';
-import { cudaAddon } from './runtime.ts';
+import { addonInUse, cudaAddon } from './runtime.ts';
 
 /** Follows `await`. Created with the first `run`, so that nothing is paid by those who use none. */
 let storage: AsyncLocalStorage<Stream> | undefined;
@@ -62,7 +62,7 @@ export class Stream {
 
   /** The `cudaStream_t`, for other libraries in this process. */
   get handle(): bigint {
-    return cudaAddon().streamHandle(this.native);
+    return addonInUse().streamHandle(this.native);
   }
 
   /** Calls `action` with this stream as the current one, also behind its `await`s, and returns its result. */
@@ -80,7 +80,7 @@ export class Stream {
    * @throws {@link CudaError}
    */
   record(): EventOverlap {
-    return new EventOverlap(new StreamEvent(cudaAddon().recordEvent(this.native)));
+    return new EventOverlap(new StreamEvent(addonInUse().recordEvent(this.native)));
   }
 
   /**
@@ -89,7 +89,7 @@ export class Stream {
    * @throws {@link CudaError} also for work that failed.
    */
   synchronize(): void {
-    cudaAddon().synchronizeStream(this.native);
+    addonInUse().synchronizeStream(this.native);
   }
 
   /** The same without blocking: resolves when everything queued here by now has finished. */
@@ -107,15 +107,15 @@ export class StreamEvent {
   }
 
   get done(): boolean {
-    return cudaAddon().isDone(this.native);
+    return addonInUse().isDone(this.native);
   }
 
   currentStreamWait(): void {
-    cudaAddon().makeStreamWait(Stream.current.native, this.native);
+    addonInUse().makeStreamWait(Stream.current.native, this.native);
   }
 
   synchronize(): void {
-    cudaAddon().synchronizeEvent(this.native);
+    addonInUse().synchronizeEvent(this.native);
   }
 
   wait(): Promise<void> {

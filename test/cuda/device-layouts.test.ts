@@ -1,0 +1,325 @@
+/** Layouts of tensors on the GPU: the same results, no copies, DeepEP's order of streams. */
+import { assert } from 'chai';
+import {
+  type DispatchLayout,
+  type DispatchLayoutOptions,
+  EventOverlap,
+  ExpertGroup,
+  getDispatchLayout,
+  InvalidExpertError,
+  type LayoutArrays,
+  type TopkIdxInput,
+} from 'dispatch-layout';
+import { type DeviceDispatchLayout, DeviceTensor, Stream } from 'dispatch-layout/cuda';
+import type { ExpectedLayout } from '../conformance/oracle.ts';
+import { expectArrays, expectError, expectRejection } from '../support/expect.ts';
+import { Random } from '../support/random.ts';
+import { type IdArray, type IdType, idArray, idRange, idTypeNames } from '../support/topk-storage.ts';
+import { describeOnCuda } from './on-cuda.ts';
+
+function toHost(layout: DeviceDispatchLayout): LayoutArrays {
+  return {
+    numTokensPerRank: layout.numTokensPerRank.toTypedArray(),
+    numTokensPerRdmaRank: layout.numTokensPerRdmaRank?.toTypedArray() ?? null,
+    numTokensPerExpert: layout.numTokensPerExpert.toTypedArray(),
+    isTokenInRank: layout.isTokenInRank.toTypedArray(),
+  };
+}
+
+/** What the `js` device computes. */
+function reference(topkIdx: TopkIdxInput, numExperts: number, options: DispatchLayoutOptions): ExpectedLayout {
+  const { numTokensPerRank, numTokensPerRdmaRank, numTokensPerExpert, isTokenInRank } = getDispatchLayout(
+    topkIdx,
+    numExperts,
+    { ...options, device: 'js' },
+  );
+  return {
+    numTokensPerRank: [...numTokensPerRank],
+    numTokensPerRdmaRank: numTokensPerRdmaRank && [...numTokensPerRdmaRank],
+    numTokensPerExpert: [...numTokensPerExpert],
+    isTokenInRank,
+  };
+}
+
+function randomIds(random: Random, type: IdType, numTokens: number, numTopk: number, numExperts: number): IdArray {
+  const smallest = Number(idRange[type][0] < 0n ? -1 : 0);
+  const largest = Math.min(numExperts - 1, Number(idRange[type][1]));
+  return idArray(
+    type,
+    Array.from({ length: numTokens * numTopk }, () => random.between(smallest, largest)),
+  );
+}
+
+const rows = { data: Int32Array.of(0, 1, 2, 7, -1, 5), shape: [3, 2] } as const;
+const group = { numRanks: 4, numRanksPerNode: 2 };
+const expected = reference(rows, 8, group);
+const invalid = { data: BigInt64Array.of(0n, 1n, 2n, 99n, -1n, -5n), shape: [3, 2] } as const;
+
+describeOnCuda('layouts of tensors', () => {
+  it('shape, types and device', () => {
+    using topkIdx = DeviceTensor.from(rows.data, rows.shape);
+    using layout = getDispatchLayout(topkIdx, 8, group);
+    expectArrays(toHost(layout), expected);
+    const { numTokens, numTopk, numExperts, numRanks, numRdmaRanks, device, event } = layout;
+    assert.deepInclude(
+      { numTokens, numTopk, numExperts, numRanks, numRdmaRanks, device },
+      { numTokens: 3, numTopk: 2, numExperts: 8, numRanks: 4, numRdmaRanks: 2, device: 'cuda' },
+    );
+    assert.isFalse(event.recorded);
+    assert.deepStrictEqual([...layout.isTokenInRank.shape], [3, 4]);
+    assert.strictEqual(layout.isTokenInRank.dtype, 'uint8');
+    assert.strictEqual(new ExpertGroup({ ...group, device: 'auto' }).getDispatchLayout(topkIdx, 8).device, 'cuda');
+  });
+
+  it('within one node there are no RDMA ranks', () => {
+    using topkIdx = DeviceTensor.from(rows.data, rows.shape);
+    assert.isNull(getDispatchLayout(topkIdx, 8, { numRanks: 4 }).numTokensPerRdmaRank);
+  });
+
+  it('random layouts give what the reference gives', () => {
+    const random = new Random(11);
+    for (let call = 0; call < 60; call += 1) {
+      const numRanksPerNode = random.pick([1, 4, 8]);
+      const numRanks = numRanksPerNode * random.pick([1, 2, 8, 9]);
+      const numExperts = numRanks * random.pick([1, 2, 4]);
+      const [numTokens, numTopk] = [random.pick([0, 1, 31, 64, 500]), random.pick([0, 1, 3, 8, 10])];
+      const data = randomIds(random, random.pick(idTypeNames), numTokens, numTopk, numExperts);
+      const placement = random.chance(0.5)
+        ? Array.from({ length: numExperts }, () => random.below(numRanks))
+        : undefined;
+      const options = { numRanks, numRanksPerNode, placement };
+      const shape = [numTokens, numTopk] as const;
+      using topkIdx = DeviceTensor.from(data, shape);
+      using layout = new ExpertGroup(options).getDispatchLayout(topkIdx, numExperts);
+      expectArrays(toHost(layout), reference({ data, shape }, numExperts, options));
+    }
+  });
+
+  it('rows apart', () => {
+    using wide = DeviceTensor.from(Int16Array.of(9, 0, 1, 9, 9, 2, 7, 9, 9, -1, 5, 9), [3, 4]);
+    using topkIdx = wide.strided([3, 2], [4, 1], 1);
+    using layout = getDispatchLayout(topkIdx, 8, group);
+    expectArrays(toHost(layout), expected);
+    using columns = wide.strided([2, 3], [1, 4], 1);
+    expectError(() => getDispatchLayout(columns, 8, group), { code: 'TOPK_SHAPE', message: /apart/ });
+    using flat = DeviceTensor.from(rows.data);
+    expectError(() => getDispatchLayout(flat, 8, group), { code: 'TOPK_SHAPE' });
+  });
+
+  it('tensors of the caller', () => {
+    const expertGroup = new ExpertGroup({ ...group, device: 'cuda' });
+    using topkIdx = DeviceTensor.from(rows.data, rows.shape);
+    using out = expertGroup.getDispatchLayout(topkIdx, 8);
+    using again = expertGroup.getDispatchLayout(topkIdx, 8, { out });
+    assert.strictEqual(again.numTokensPerRank, out.numTokensPerRank);
+    assert.strictEqual(again.isTokenInRank, out.isTokenInRank);
+    expectArrays(toHost(again), expected);
+    using large = DeviceTensor.empty([100], 'uint8');
+    using view = expertGroup.getDispatchLayout(topkIdx, 8, { out: { ...out, isTokenInRank: large } });
+    assert.strictEqual(view.isTokenInRank.pointer, large.pointer);
+    expectArrays(toHost(view), expected);
+
+    for (const wrong of [
+      null,
+      expected,
+      { ...out, numTokensPerRank: out.numTokensPerExpert },
+      { ...out, isTokenInRank: DeviceTensor.empty([11], 'uint8') },
+      { ...out, isTokenInRank: DeviceTensor.empty([12], 'int32') },
+      { ...out, numTokensPerRdmaRank: null },
+      { ...out, numTokensPerRank: topkIdx.strided([4], [1]) },
+    ]) {
+      const call = () => expertGroup.getDispatchLayout(topkIdx, 8, { out: wrong as DeviceDispatchLayout });
+      expectError(call, { code: 'OUT' });
+    }
+  });
+
+  it('refused before anything runs', () => {
+    using topkIdx = DeviceTensor.from(rows.data, rows.shape);
+    for (const device of ['wasm', 'js'] as const) {
+      expectError(() => getDispatchLayout(topkIdx, 8, { ...group, device }), { code: 'OPTION', message: /on the GPU/ });
+    }
+    expectError(() => getDispatchLayout(topkIdx, 9, group), { code: 'UNEVEN_EXPERTS' });
+    expectError(() => getDispatchLayout(topkIdx, 8, { ...group, allocateOnCommStream: true }), { code: 'EVENT_FLAGS' });
+    const gone = DeviceTensor.from(rows.data, rows.shape);
+    gone.dispose();
+    expectError(() => getDispatchLayout(gone, 8, group), { code: 'DISPOSED' });
+  });
+});
+
+describeOnCuda('ids on the GPU that are no experts', () => {
+  const offence = { code: 'INVALID_EXPERT', token: 1, slot: 1, value: 99n };
+
+  it('are reported when a result is copied to the host', async () => {
+    using topkIdx = DeviceTensor.from(invalid.data, invalid.shape);
+    using layout = getDispatchLayout(topkIdx, 8, group);
+    expectError(() => layout.numTokensPerRank.toTypedArray(), offence);
+    await expectRejection(layout.isTokenInRank.toTypedArrayAsync(), offence);
+  });
+
+  it('are reported by the event', async () => {
+    using topkIdx = DeviceTensor.from(invalid.data, invalid.shape);
+    using layout = getDispatchLayout(topkIdx, 8, { ...group, asyncFinish: true });
+    layout.event.currentStreamWait();
+    await expectRejection(layout.event.wait(), offence);
+  });
+
+  it('are reported by the next call of the group, once', async () => {
+    const expertGroup = new ExpertGroup({ ...group, device: 'cuda' });
+    using good = DeviceTensor.from(rows.data, rows.shape);
+    for (const next of [good, rows] as const) {
+      using topkIdx = DeviceTensor.from(invalid.data, invalid.shape);
+      using _bad = expertGroup.getDispatchLayout(topkIdx, 8);
+      await Stream.current.wait();
+      const call = (): unknown =>
+        next === good ? expertGroup.getDispatchLayout(good, 8) : expertGroup.getDispatchLayout(rows, 8);
+      expectError(call, offence);
+      call();
+    }
+    expectArrays(expertGroup.getDispatchLayout(rows, 8), expected);
+  });
+
+  it('whose tensor is gone are reported without their value', async () => {
+    const topkIdx = DeviceTensor.from(invalid.data, invalid.shape);
+    const layout = getDispatchLayout(topkIdx, 8, { ...group, asyncFinish: true });
+    topkIdx.dispose();
+    const error = await layout.event.wait().catch((reason: unknown) => reason);
+    assert.instanceOf(error, InvalidExpertError);
+    assert.match((error as InvalidExpertError).message, /^topkIdx\[1\]\[1\] was not an expert in \[0, 8\)/);
+    assert.isUndefined((error as InvalidExpertError).value);
+  });
+
+  it('are skipped where they are to be ignored', () => {
+    using topkIdx = DeviceTensor.from(invalid.data, invalid.shape);
+    using layout = getDispatchLayout(topkIdx, 8, { ...group, invalidExperts: 'ignore' });
+    expectArrays(toHost(layout), reference(invalid, 8, { ...group, invalidExperts: 'ignore' }));
+  });
+});
+
+describeOnCuda('streams and events of layouts', () => {
+  const numTokens = 2000;
+  const ids = randomIds(new Random(5), 'int64', numTokens, 8, 64);
+  const options = { numRanks: 16, device: 'cuda' } as const;
+  const right = reference({ data: ids, shape: [numTokens, 8] }, 64, { numRanks: 16 });
+
+  it('asyncFinish: the event says when the outputs are valid', async () => {
+    const expertGroup = new ExpertGroup(options);
+    using topkIdx = DeviceTensor.from(ids, [numTokens, 8]);
+    using layout = expertGroup.getDispatchLayout(topkIdx, 64, { asyncFinish: true });
+    assert.isTrue(layout.event.recorded);
+    await layout.event.wait();
+    assert.isTrue(layout.event.done);
+    expectArrays(toHost(layout), right);
+    using second = expertGroup.getDispatchLayout(topkIdx, 64, { asyncFinish: true });
+    second.event.currentStreamWait();
+    expectArrays(toHost(second), right);
+  });
+
+  it('previousEvent orders a layout behind the work of another stream', async () => {
+    const expertGroup = new ExpertGroup(options);
+    const producer = new Stream();
+    for (let call = 0; call < 20; call += 1) {
+      using topkIdx = producer.run(() => DeviceTensor.from(ids, [numTokens, 8]));
+      const previousEvent = producer.record();
+      using layout = expertGroup.getDispatchLayout(topkIdx, 64, {
+        previousEvent,
+        asyncFinish: true,
+        allocateOnCommStream: call % 2 === 0,
+      });
+      await layout.event.wait();
+      expectArrays(toHost(layout), right);
+    }
+  });
+
+  it('without previousEvent a layout is ordered behind the current stream, and the stream behind the layout', () => {
+    const expertGroup = new ExpertGroup(options);
+    const stream = new Stream();
+    for (let call = 0; call < 20; call += 1) {
+      stream.run(() => {
+        using topkIdx = DeviceTensor.from(ids, [numTokens, 8]);
+        using layout = expertGroup.getDispatchLayout(topkIdx, 64);
+        expectArrays(toHost(layout), right);
+      });
+    }
+  });
+
+  it('tensors disposed of at once outlive the work that uses them', async () => {
+    const expertGroup = new ExpertGroup(options);
+    const layouts: DeviceDispatchLayout[] = [];
+    for (let call = 0; call < 50; call += 1) {
+      const topkIdx = DeviceTensor.from(ids, [numTokens, 8]);
+      layouts.push(expertGroup.getDispatchLayout(topkIdx, 64, { asyncFinish: call % 2 === 0 }));
+      topkIdx.dispose();
+      if (call % 3 === 0) layouts.pop()?.[Symbol.dispose]();
+    }
+    for (const layout of layouts) {
+      if (layout.event.recorded) await layout.event.wait();
+      expectArrays(toHost(layout), right);
+      layout[Symbol.dispose]();
+    }
+  });
+
+  it('groups run side by side, each on a stream of its own', async () => {
+    const groups = Array.from({ length: 4 }, () => new ExpertGroup(options));
+    using topkIdx = DeviceTensor.from(ids, [numTokens, 8]);
+    const layouts = Array.from({ length: 20 }, (_, call) =>
+      groups[call % 4].getDispatchLayout(topkIdx, 64, { asyncFinish: true }),
+    );
+    await Promise.all(layouts.map(({ event }) => event.wait()));
+    for (const layout of layouts) expectArrays(toHost(layout), right);
+  });
+
+  it('host arrays with asyncFinish: written when the event is waited for', async () => {
+    const expertGroup = new ExpertGroup(options);
+    const request = { data: BigInt64Array.from(ids as BigInt64Array), shape: [numTokens, 8] } as const;
+    const layouts: DispatchLayout[] = [];
+    for (let call = 0; call < 3; call += 1)
+      layouts.push(expertGroup.getDispatchLayout(request, 64, { asyncFinish: true }));
+    request.data.fill(0n);
+    await layouts[0].event.wait();
+    layouts[1].event.currentStreamWait();
+    {
+      using _event = layouts[2].event;
+    }
+    for (const layout of layouts) {
+      assert.isTrue(layout.event.done);
+      expectArrays(layout, right);
+    }
+  });
+
+  it('host arrays with asyncFinish: ids that are no experts are reported by the event, and nothing is written', async () => {
+    const expertGroup = new ExpertGroup({ ...group, device: 'cuda' });
+    const offence = { code: 'INVALID_EXPERT', token: 1, slot: 1, value: 99n };
+    const data = invalid.data.slice();
+    const layout = expertGroup.getDispatchLayout({ data, shape: invalid.shape }, 8, { asyncFinish: true });
+    data.fill(0n);
+    await expectRejection(layout.event.wait(), offence);
+    expectError(() => layout.event.currentStreamWait(), offence);
+    assert.isTrue(layout.isTokenInRank.every((value) => value === 0));
+  });
+
+  it('host arrays that are transferred away before the event are an error of the event', async () => {
+    const layout = new ExpertGroup(options).getDispatchLayout({ data: ids, shape: [numTokens, 8] }, 64, {
+      asyncFinish: true,
+    });
+    structuredClone(layout.isTokenInRank, { transfer: [layout.isTokenInRank.buffer as ArrayBuffer] });
+    await expectRejection(layout.event.wait(), { code: 'DETACHED_BUFFER' });
+  });
+
+  it('events pass between devices and groups', async () => {
+    const onGpu = new ExpertGroup(options);
+    const onCpu = new ExpertGroup({ numRanks: 16, device: 'wasm' });
+    const request = { data: ids, shape: [numTokens, 8] } as const;
+    let previousEvent = onCpu.capture();
+    for (let call = 0; call < 6; call += 1) {
+      const expertGroup = call % 2 === 0 ? onGpu : onCpu;
+      const layout = expertGroup.getDispatchLayout(request, 64, { previousEvent, asyncFinish: true });
+      previousEvent = layout.event;
+      if (call === 5) {
+        await previousEvent.wait();
+        expectArrays(layout, right);
+      }
+    }
+    assert.instanceOf(onGpu.capture(), EventOverlap);
+    await onGpu.capture().wait();
+  });
+});

@@ -1,0 +1,373 @@
+/**
+ * What goes wrong around a GPU, on a machine without one: every fault ends in a fallback (`auto`) or in a clear error
+ * (`cuda`). Each runs in a process of its own, over the made-up driver unless it is about the addon itself.
+ */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { assert } from 'chai';
+import { fakeAddon, runScript } from './fake.ts';
+
+/** What the script below finds. */
+interface Findings {
+  readonly described: { readonly available: boolean; readonly reason: string; readonly remedy?: string };
+  /** With `device: 'auto'` and so low a crossover that it prefers the GPU. */
+  readonly auto: { readonly device: string; readonly numTokensPerRank: readonly number[] };
+  readonly cuda: Attempt;
+  /** The same once more. */
+  readonly again: Attempt;
+  readonly tensor: Attempt;
+}
+
+interface Attempt {
+  readonly numTokensPerRank?: readonly number[];
+  readonly name?: string;
+  readonly code?: string;
+  readonly message?: string;
+}
+
+const script = `
+  import { describeDevices, getDispatchLayout } from 'dispatch-layout';
+  import { DeviceTensor } from 'dispatch-layout/cuda';
+  const rows = [[0, 1], [2, 7], [-1, 5]];
+  const attempt = (run) => {
+    try {
+      return { numTokensPerRank: [...run().numTokensPerRank] };
+    } catch ({ name, code, message }) {
+      return { name, code, message };
+    }
+  };
+  const probe = () => describeDevices().find(({ device }) => device === 'cuda');
+  if (process.env.PROBE_FIRST) probe();
+  if (process.env.LATE_FAULT) process.env.FAKE_CUDA_FAULT = process.env.LATE_FAULT;
+  const auto = getDispatchLayout(rows, 8, { numRanks: 4 });
+  const onCuda = () => getDispatchLayout(rows, 8, { numRanks: 4, device: 'cuda' });
+  const cuda = attempt(onCuda);
+  const again = attempt(onCuda);
+  const tensor = attempt(() => {
+    const topkIdx = DeviceTensor.from(Int32Array.from(rows.flat()), [3, 2]);
+    const { numTokensPerRank } = getDispatchLayout(topkIdx, 8, { numRanks: 4 });
+    return { numTokensPerRank: numTokensPerRank.toTypedArray() };
+  });
+  const { available, reason, remedy } = probe();
+  console.log(JSON.stringify({
+    described: { available, reason, remedy },
+    auto: { device: auto.device, numTokensPerRank: [...auto.numTokensPerRank] },
+    cuda, again, tensor,
+  }));
+`;
+
+const right = [1, 1, 1, 1];
+
+function find(env: Record<string, string>, flags: readonly string[] = []): Findings {
+  const settings = { DISPATCH_LAYOUT_CUDA_CROSSOVER: '0', DISPATCH_LAYOUT_CUDA_ADDON: fakeAddon(), ...env };
+  const { status, stdout, stderr } = runScript(script, settings, flags);
+  assert.strictEqual(status, 0, stderr);
+  return JSON.parse(stdout) as Findings;
+}
+
+/** Nothing works on the GPU, `auto` falls back, and everybody is told the same. */
+function expectUnavailable({ described, auto, cuda, tensor }: Findings, reason: RegExp, remedy: RegExp): void {
+  assert.isFalse(described.available);
+  assert.match(described.reason, reason);
+  assert.match(described.remedy ?? '', remedy);
+  assert.deepStrictEqual(auto, { device: 'wasm', numTokensPerRank: right });
+  for (const attempt of [cuda, tensor]) {
+    assert.strictEqual(attempt.code, 'DEVICE_UNAVAILABLE');
+    assert.strictEqual(attempt.name, 'DeviceUnavailableError');
+    assert.match(attempt.message ?? '', /^device 'cuda' is not available, because /);
+    assert.match(attempt.message ?? '', reason);
+    assert.match(attempt.message ?? '', remedy);
+  }
+}
+
+describe('faults of CUDA', function () {
+  this.timeout(60_000);
+  let folder = '';
+  before(() => {
+    fakeAddon();
+    folder = mkdtempSync(join(tmpdir(), 'dispatch-layout-'));
+  });
+  after(() => rmSync(folder, { recursive: true }));
+
+  it('none: everything runs on the GPU', () => {
+    const { described, auto, cuda, tensor } = find({});
+    assert.isTrue(described.available);
+    assert.match(described.reason, /^made-up GPU \(compute capability 9\.0\), 8 GiB; driver for CUDA 13\.0/);
+    assert.deepStrictEqual(auto, { device: 'cuda', numTokensPerRank: right });
+    assert.deepStrictEqual(cuda.numTokensPerRank, right);
+    assert.deepStrictEqual(tensor.numTokensPerRank, right);
+  });
+
+  describe('the addon', () => {
+    it('missing', () => {
+      const path = join(folder, 'nowhere.node');
+      const findings = find({ DISPATCH_LAYOUT_CUDA_ADDON: path });
+      expectUnavailable(
+        findings,
+        /cannot be loaded \(.*nowhere\.node: Cannot find module/,
+        /DISPATCH_LAYOUT_CUDA_ADDON/,
+      );
+    });
+
+    it('corrupt', () => {
+      const path = join(folder, 'corrupt.node');
+      writeFileSync(path, '\x7fELF and nothing more');
+      const findings = find({ DISPATCH_LAYOUT_CUDA_ADDON: path });
+      expectUnavailable(findings, /cannot be loaded \(.*corrupt\.node: .*file too short/, /DISPATCH_LAYOUT_CUDA_ADDON/);
+    });
+
+    it('of another version', () => {
+      const path = join(folder, 'other.cjs');
+      writeFileSync(path, 'module.exports = { interfaceVersion: 0 };');
+      const findings = find({ DISPATCH_LAYOUT_CUDA_ADDON: path });
+      expectUnavailable(
+        findings,
+        /another version of dispatch-layout \(interface 0, not 1\)/,
+        /DISPATCH_LAYOUT_CUDA_ADDON/,
+      );
+    });
+
+    it('not allowed: --no-addons', () => {
+      expectUnavailable(find({}, ['--no-addons']), /cannot be loaded/, /without --no-addons/);
+    });
+
+    it('disabled', () => {
+      expectUnavailable(find({ DISPATCH_LAYOUT_CUDA: '0' }), /DISPATCH_LAYOUT_CUDA=0 disables it/, /Unset/);
+    });
+
+    it('the one that is shipped says why it cannot be used, or works', () => {
+      const { described, auto, cuda } = find({ DISPATCH_LAYOUT_CUDA_ADDON: '' });
+      if (described.available) {
+        assert.deepStrictEqual(cuda.numTokensPerRank, right);
+        return;
+      }
+      assert.match(described.reason, /no NVIDIA driver|too old|finds no GPU|no prebuilt|cannot be loaded/);
+      assert.strictEqual(cuda.code, 'DEVICE_UNAVAILABLE');
+      assert.deepStrictEqual(auto, { device: 'wasm', numTokensPerRank: right });
+    });
+  });
+
+  describe('the driver', () => {
+    it('missing', () => {
+      expectUnavailable(find({ FAKE_CUDA_DRIVER: '0' }), /there is no NVIDIA driver here/, /Install the NVIDIA driver/);
+    });
+
+    it('too old', () => {
+      const reason = /too old: it is for CUDA 12\.4, and the addon needs 13\.0/;
+      expectUnavailable(find({ FAKE_CUDA_DRIVER: '12040' }), reason, /Update the NVIDIA driver to 580/);
+    });
+
+    it('without a GPU', () => {
+      expectUnavailable(find({ FAKE_CUDA_DEVICES: '0' }), /finds no GPU .*cudaErrorNoDevice/, /CUDA_VISIBLE_DEVICES/);
+    });
+
+    it('with a GPU that is too old', () => {
+      expectUnavailable(find({ FAKE_CUDA_CAPABILITY: '61' }), /6\.1\) is older than compute capability 7\.5/, /wasm/);
+    });
+
+    it('failing', () => {
+      const findings = find({ FAKE_CUDA_FAULT: 'cudaGetDeviceCount=719@1' });
+      expectUnavailable(findings, /reports an error \(cudaGetDeviceCount: cudaErrorLaunchFailure/, /nvidia-smi/);
+    });
+
+    it('failing with the first context', () => {
+      const findings = find({ FAKE_CUDA_FAULT: 'cudaMemPoolCreate=2@1' });
+      expectUnavailable(
+        { ...findings, tensor: findings.cuda },
+        /a first layout fails .*cudaMemPoolCreate/,
+        /nvidia-smi/,
+      );
+      assert.strictEqual(findings.tensor.code, 'OUT_OF_MEMORY');
+    });
+
+    it('computing wrongly', () => {
+      expectUnavailable(find({ FAKE_CUDA_WRONG: '1' }), /computes wrong layouts \(numTokensPerRank/, /report/);
+    });
+  });
+
+  describe('at work', () => {
+    const late = (fault: string) => find({ PROBE_FIRST: '1', LATE_FAULT: fault });
+
+    it('out of memory, once: auto falls back, and the group works again', () => {
+      const { auto, cuda, described } = late('cudaHostAlloc=2!@1');
+      assert.isTrue(described.available);
+      // Staging memory of the probe serves, so that the first failure may not come at once
+      assert.deepStrictEqual(auto.numTokensPerRank, right);
+      assert.deepStrictEqual(cuda.numTokensPerRank ?? right, right);
+    });
+
+    for (const call of [
+      'cudaMallocFromPoolAsync',
+      'cudaStreamCreateWithFlags',
+      'cudaMemsetAsync',
+      'cudaLaunchKernelExC',
+    ]) {
+      it(`${call} out of memory: auto falls back, cuda says so`, () => {
+        const { auto, cuda, again, described } = late(`${call}=2@1`);
+        assert.deepStrictEqual(auto, { device: 'wasm', numTokensPerRank: right });
+        for (const attempt of [cuda, again]) {
+          assert.strictEqual(attempt.code, 'OUT_OF_MEMORY');
+          assert.strictEqual(attempt.name, 'CudaError');
+          assert.match(
+            attempt.message ?? '',
+            /memory of the GPU is full \(.*cudaErrorMemoryAllocation\)\. Dispose of tensors/,
+          );
+        }
+        assert.isTrue(described.available);
+      });
+    }
+
+    it('a launch that fails: the error names the call, and the next one works', () => {
+      const { auto, cuda, again } = find({ PROBE_FIRST: '1', LATE_FAULT: 'cudaLaunchKernelExC=701!@2' });
+      assert.deepStrictEqual(auto, { device: 'cuda', numTokensPerRank: right });
+      assert.strictEqual(cuda.code, 'CUDA_ERROR');
+      assert.match(cuda.message ?? '', /launch_dispatch_layout failed: cudaErrorLaunchOutOfResources \(701\)/);
+      assert.match(cuda.message ?? '', /stays usable/);
+      assert.deepStrictEqual(again.numTokensPerRank, right);
+    });
+
+    it('a kernel that breaks the context: auto falls back, cuda is unusable from then on and says so', () => {
+      const { auto, cuda, again, tensor, described } = late('cudaEventSynchronize=700*@1');
+      assert.deepStrictEqual(auto, { device: 'wasm', numTokensPerRank: right });
+      assert.isFalse(described.available);
+      assert.match(described.reason, /lost its CUDA context \(cudaEventSynchronize: cudaErrorIllegalAddress\)/);
+      assert.match(described.remedy ?? '', /Restart/);
+      for (const attempt of [cuda, again, tensor]) {
+        assert.strictEqual(attempt.code, 'DEVICE_UNAVAILABLE');
+        assert.match(attempt.message ?? '', /lost its CUDA context/);
+      }
+    });
+
+    it('the error that breaks the context is fatal, and says what to do', () => {
+      const { stdout } = runScript(
+        `
+        import { ExpertGroup } from 'dispatch-layout';
+        const group = new ExpertGroup({ numRanks: 4, device: 'cuda' });
+        process.env.FAKE_CUDA_FAULT = 'cudaEventSynchronize=719*@1';
+        for (let call = 0; call < 2; call++) {
+          try {
+            group.getDispatchLayout([[0]], 8);
+          } catch (error) {
+            console.log(error.name, error.code, error.isFatal ?? '-', error.message);
+          }
+        }`,
+        { DISPATCH_LAYOUT_CUDA_ADDON: fakeAddon() },
+      );
+      const [first, second] = stdout.trim().split('\n');
+      assert.match(
+        first,
+        /^CudaError CUDA_ERROR true cudaEventSynchronize failed: cudaErrorLaunchFailure \(719\).*restart the process/,
+      );
+      assert.match(second, /lost its CUDA context|context is lost/);
+    });
+
+    it('a promise for work that breaks the context is rejected, and does not hang', () => {
+      const { stdout, status } = runScript(
+        `
+        import { Stream } from 'dispatch-layout/cuda';
+        const event = new Stream().record();
+        process.env.FAKE_CUDA_FAULT = 'cudaEventQuery=700*@1';
+        await event.wait().catch((error) => console.log(error.code));`,
+        { DISPATCH_LAYOUT_CUDA_ADDON: fakeAddon() },
+      );
+      assert.strictEqual(status, 0);
+      assert.strictEqual(stdout.trim(), 'CUDA_ERROR');
+    });
+  });
+
+  describe('teardown', () => {
+    const nothingLeft = 'fake CUDA: live streams 0, events 0, pools 0, pinned 0, allocations 0';
+
+    it('everything is released when the process ends, whatever was not disposed of', () => {
+      const { stderr, status } = runScript(
+        `
+        import { ExpertGroup } from 'dispatch-layout';
+        import { DeviceTensor, Stream } from 'dispatch-layout/cuda';
+        const group = new ExpertGroup({ numRanks: 4, placement: [3, 2, 1, 0] });
+        globalThis.kept = [];
+        for (let call = 0; call < 20; call++) {
+          const topkIdx = new Stream().run(() => DeviceTensor.from(Int32Array.of(0, 1, 2, 3), [2, 2]));
+          kept.push(topkIdx, group.getDispatchLayout(topkIdx, 4, { asyncFinish: true }));
+          kept.push(DeviceTensor.empty([5], 'int32', { shareable: true }), topkIdx.toTypedArrayAsync());
+        }`,
+        { DISPATCH_LAYOUT_CUDA_ADDON: fakeAddon(), FAKE_CUDA_REPORT: '1' },
+      );
+      assert.strictEqual(status, 0, stderr);
+      assert.include(stderr, nothingLeft);
+    });
+
+    it('workers that are terminated at any moment leave nothing behind', () => {
+      const { stderr, stdout, status } = runScript(
+        `
+        import { once } from 'node:events';
+        import { Worker } from 'node:worker_threads';
+        const code = \`
+          import { ExpertGroup } from 'dispatch-layout';
+          import { DeviceTensor, Stream } from 'dispatch-layout/cuda';
+          import { parentPort } from 'node:worker_threads';
+          const group = new ExpertGroup({ numRanks: 4, device: 'cuda' });
+          const kept = [];
+          for (let call = 0; ; call++) {
+            const topkIdx = new Stream().run(() => DeviceTensor.from(Int32Array.of(0, 1, 2, 3), [2, 2]));
+            kept.push(topkIdx, group.getDispatchLayout(topkIdx, 4, { asyncFinish: true }));
+            if (call === 1) parentPort.postMessage('ready');
+            if (call % 5 === 0) await new Promise((resolve) => setImmediate(resolve));
+            if (kept.length > 20) for (const each of kept.splice(0, 10)) each[Symbol.dispose]();
+          }\`;
+        let ended = 0;
+        for (let round = 0; round < 12; round++) {
+          const worker = new Worker(code, { eval: true, execArgv: ['--input-type=module'] });
+          worker.on('error', (error) => console.error(error));
+          await once(worker, 'message');
+          await new Promise((resolve) => setTimeout(resolve, round * 3));
+          await worker.terminate();
+          ended++;
+        }
+        console.log(ended);`,
+        { DISPATCH_LAYOUT_CUDA_ADDON: fakeAddon(), FAKE_CUDA_REPORT: '1' },
+      );
+      assert.strictEqual(status, 0, stderr);
+      assert.strictEqual(stdout.trim(), '12', stderr);
+      assert.include(stderr, nothingLeft);
+    });
+
+    it('what is dropped without being disposed of is collected', () => {
+      const { stdout, stderr } = runScript(
+        `
+        import { ExpertGroup } from 'dispatch-layout';
+        import { DeviceTensor, Stream } from 'dispatch-layout/cuda';
+        const rss = () => Math.round(process.memoryUsage().rss / 2 ** 20);
+        const run = async (calls) => {
+          for (let call = 0; call < calls; call++) {
+            const group = new ExpertGroup({ numRanks: 4, device: 'cuda' });
+            const topkIdx = DeviceTensor.empty([100_000, 2], 'int64');
+            group.getDispatchLayout([[0, 1]], 8);
+            if (call % 20 === 0) { gc(); await new Promise((resolve) => setImmediate(resolve)); }
+          }
+        };
+        await run(100);
+        const before = rss();
+        await run(500);
+        console.log(rss() - before);`,
+        { DISPATCH_LAYOUT_CUDA_ADDON: fakeAddon() },
+        ['--expose-gc'],
+      );
+      // 500 tensors are 800 MB
+      assert.isBelow(Number(stdout), 150, stderr);
+    });
+  });
+
+  it('importing touches nothing, and neither do layouts of host arrays with auto', () => {
+    const { stdout, status } = runScript(
+      `
+      import { getDispatchLayout } from 'dispatch-layout';
+      import 'dispatch-layout/cuda';
+      getDispatchLayout([[0]], 8, { numRanks: 4 });
+      console.log(process.report.getReport().sharedObjects.filter((path) => path.includes('dispatch_layout')).length);`,
+      { DISPATCH_LAYOUT_CUDA_ADDON: fakeAddon() },
+    );
+    assert.strictEqual(status, 0);
+    assert.strictEqual(stdout.trim(), '0');
+  });
+});

@@ -1,0 +1,206 @@
+/** DeviceTensor: memory in and out, views, pointers, sharing, lifetime. */
+import { assert } from 'chai';
+import { DeviceTensor, Stream } from 'dispatch-layout/cuda';
+import { expectError, expectRejection } from '../support/expect.ts';
+import { idTypeNames, idTypes } from '../support/topk-storage.ts';
+import { describeOnCuda } from './on-cuda.ts';
+
+describeOnCuda('DeviceTensor', () => {
+  for (const type of idTypeNames) {
+    it(`${type}: what went in comes out`, async () => {
+      const array = new idTypes[type](12);
+      for (let i = 0; i < 12; i += 1)
+        array[i] = array instanceof BigInt64Array || array instanceof BigUint64Array ? BigInt(i) : i;
+      using tensor = DeviceTensor.from(array, [3, 4]);
+      assert.strictEqual(tensor.dtype, type);
+      assert.deepStrictEqual([...tensor.shape], [3, 4]);
+      assert.strictEqual(tensor.size, 12);
+      assert.strictEqual(tensor.byteLength, array.byteLength);
+      assert.typeOf(tensor.pointer, 'bigint');
+      assert.deepStrictEqual(tensor.toTypedArray(), array);
+      assert.deepStrictEqual(await tensor.toTypedArrayAsync(), array);
+    });
+  }
+
+  it('the array may change as soon as from returns', () => {
+    const array = new Int32Array(1_000_000).fill(7);
+    using tensor = DeviceTensor.from(array);
+    array.fill(8);
+    assert.isTrue(tensor.toTypedArray().every((value) => value === 7));
+  });
+
+  it('an asynchronous copy has the elements of the moment of the call', async () => {
+    const tensor = DeviceTensor.from(new Int32Array(100_000).fill(1));
+    const copies = [1, 2, 3].map(() => tensor.toTypedArrayAsync());
+    tensor.dispose();
+    using _other = DeviceTensor.from(new Int32Array(100_000).fill(2));
+    for (const copy of await Promise.all(copies)) assert.isTrue(copy.every((value) => value === 1));
+  });
+
+  it('no elements', () => {
+    using tensor = DeviceTensor.from(new BigInt64Array(0), [0, 8]);
+    assert.strictEqual(tensor.toTypedArray().length, 0);
+    using empty = DeviceTensor.empty([], 'int32');
+    assert.strictEqual(empty.size, 1);
+  });
+
+  it('views', () => {
+    using wide = DeviceTensor.from(
+      Int32Array.from({ length: 20 }, (_, i) => i),
+      [4, 5],
+    );
+    using view = wide.strided([4, 2], [5, 1], 3);
+    assert.strictEqual(view.pointer, wide.pointer + 12n);
+    assert.isFalse(view.isContiguous);
+    expectError(() => view.toTypedArray(), { code: 'TENSOR', message: /not contiguous/ });
+    using row = wide.strided([5], [1], 10);
+    assert.deepStrictEqual([...row.toTypedArray()], [10, 11, 12, 13, 14]);
+    for (const [shape, strides, offset] of [
+      [[4, 2], [5, 1], 4],
+      [[2], [1], -1],
+      [[2], [-1], 0],
+      [[21], [1], 0],
+    ] as const) {
+      expectError(() => wide.strided(shape, strides, offset), { code: 'TENSOR', message: /beyond/ });
+    }
+    expectError(() => wide.strided([2], [1, 1]), { code: 'TENSOR', message: /strides/ });
+  });
+
+  it('a view keeps the memory when its tensor is gone', () => {
+    const tensor = DeviceTensor.from(Int32Array.of(1, 2, 3));
+    using view = tensor.strided([2], [1], 1);
+    tensor.dispose();
+    using _other = DeviceTensor.from(Int32Array.of(9, 9, 9));
+    assert.deepStrictEqual([...view.toTypedArray()], [2, 3]);
+  });
+
+  it('fromPointer wraps memory of others', () => {
+    using tensor = DeviceTensor.from(BigInt64Array.of(1n, 2n, 3n, 4n));
+    using wrapped = DeviceTensor.fromPointer(tensor.pointer + 8n, [3], 'int64');
+    assert.deepStrictEqual([...wrapped.toTypedArray()], [2n, 3n, 4n]);
+    expectError(() => DeviceTensor.fromPointer(tensor.pointer + 4n, [1], 'int64'), {
+      code: 'TENSOR',
+      message: /aligned/,
+    });
+    expectError(() => DeviceTensor.fromPointer(64n, [1], 'int64'), {
+      code: 'TENSOR',
+      message: /no memory that CUDA knows/,
+    });
+  });
+
+  it('a handle for other processes is only for memory that was made for it', () => {
+    using plain = DeviceTensor.empty([4], 'int32');
+    expectError(() => plain.ipcHandle(), { code: 'TENSOR', message: /shareable/ });
+    using shared = DeviceTensor.from(Int32Array.of(1, 2), [2], { shareable: true });
+    assert.strictEqual(shared.ipcHandle().length, 64);
+    for (const handle of [new Uint8Array(63), new Int8Array(64), null]) {
+      expectError(() => DeviceTensor.fromIpcHandle(handle as Uint8Array, [2], 'int32'), {
+        code: 'TENSOR',
+        message: /IPC handle/,
+      });
+    }
+  });
+
+  it('disposing', async () => {
+    const tensor = DeviceTensor.from(Int32Array.of(1));
+    assert.isFalse(tensor.isDisposed);
+    tensor.dispose();
+    tensor.dispose();
+    assert.isTrue(tensor.isDisposed);
+    for (const use of [() => tensor.toTypedArray(), () => tensor.pointer, () => tensor.recordStream(Stream.current)]) {
+      expectError(use, { code: 'DISPOSED' });
+    }
+    await expectRejection(tensor.toTypedArrayAsync(), { code: 'DISPOSED' });
+  });
+
+  it('wrong arguments', () => {
+    const make = DeviceTensor.empty as (shape: unknown, dtype: unknown) => DeviceTensor;
+    for (const shape of [undefined, 5, [-1], [1.5], ['2'], [2 ** 40, 2 ** 40]]) {
+      expectError(() => make(shape, 'int32'), { code: 'TENSOR' });
+    }
+    for (const dtype of [undefined, 'float32', 'toString'])
+      expectError(() => make([1], dtype), { code: 'TENSOR', message: /dtype/ });
+    const from = DeviceTensor.from as (array: unknown, shape?: unknown) => DeviceTensor;
+    expectError(() => from(new Float32Array(2)), { code: 'TENSOR', message: /Float32Array/ });
+    expectError(() => from([1, 2], [2]), { code: 'TENSOR' });
+    expectError(() => from(new Int32Array(2), [3]), { code: 'TENSOR', message: /shape/ });
+    const gone = new Int32Array(2);
+    structuredClone(gone, { transfer: [gone.buffer] });
+    expectError(() => from(gone, [0]), { code: 'DETACHED_BUFFER' });
+  });
+
+  it('memory that does not fit is refused, and the next request is served', () => {
+    expectError(() => DeviceTensor.empty([2 ** 40], 'int64'), {
+      code: 'OUT_OF_MEMORY',
+      message: /cudaErrorMemoryAllocation/,
+    });
+    using tensor = DeviceTensor.from(Int32Array.of(5));
+    assert.deepStrictEqual([...tensor.toTypedArray()], [5]);
+  });
+});
+
+describeOnCuda('Stream', () => {
+  it('the default stream is current, unless another one runs', async () => {
+    assert.strictEqual(Stream.current, Stream.default);
+    assert.strictEqual(Stream.default.handle, 0n);
+    assert.strictEqual(Stream.fromHandle(0n), Stream.default);
+    const stream = new Stream();
+    const inner = new Stream();
+    assert.notStrictEqual(stream.handle, inner.handle);
+    assert.strictEqual(
+      stream.run(() => {
+        assert.strictEqual(
+          inner.run(() => Stream.current),
+          inner,
+        );
+        return Stream.current;
+      }),
+      stream,
+    );
+    await stream.run(async () => {
+      await Promise.resolve();
+      assert.strictEqual(Stream.current, stream);
+    });
+    assert.throws(() => {
+      stream.run(() => {
+        throw new Error('inside');
+      });
+    }, 'inside');
+    assert.strictEqual(Stream.current, Stream.default);
+  });
+
+  it('another handle of a stream is the same stream to the GPU', () => {
+    const stream = new Stream();
+    const same = Stream.fromHandle(stream.handle);
+    assert.strictEqual(same.handle, stream.handle);
+    using tensor = stream.run(() => DeviceTensor.from(Int32Array.of(3)));
+    assert.deepStrictEqual([...same.run(() => tensor.toTypedArray())], [3]);
+  });
+
+  it('events order streams', async () => {
+    const [first, second] = [new Stream(), new Stream()];
+    using tensor = first.run(() => DeviceTensor.from(new Int32Array(3_000_000).fill(4)));
+    const event = first.record();
+    const copy = second.run(() => {
+      event.currentStreamWait();
+      return tensor.toTypedArrayAsync();
+    });
+    assert.isTrue((await copy).every((value) => value === 4));
+    await event.wait();
+    assert.isTrue(event.done);
+    first.synchronize();
+    await second.wait();
+  });
+
+  it('waiting does not block the event loop', async () => {
+    const stream = new Stream();
+    using _tensor = stream.run(() => DeviceTensor.from(new BigInt64Array(8_000_000)));
+    let turns = 0;
+    const timer = setInterval(() => {
+      turns += 1;
+    }, 0);
+    await Promise.all([stream.wait(), new Promise((resolve) => setTimeout(resolve, 20))]);
+    clearInterval(timer);
+    assert.isAbove(turns, 0);
+  });
+});
