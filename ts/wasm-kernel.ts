@@ -37,10 +37,11 @@ const viewOf = {
 const idsWindowBytes = 64 * 1024;
 const rowsWindowBytes = 64 * 1024;
 
-/** How many ids can be located before the first of them is counted: 1 MiB of table offsets. */
+/** How many ids can be located before the first of them is counted: 1 MiB of table positions. */
 const maxLocatedIds = 512 * 1024;
 
-/** The kernel's own bounds: `kNumEmptyEntries`, `kSlackBytes`. */
+/** The kernel's own bounds: `kMaxSmallTableExperts`, `kNumEmptyEntries`, `kSlackBytes`. */
+const maxSmallTableExperts = 4088;
 const numEmptyEntries = 8;
 const slackBytes = 64;
 
@@ -59,12 +60,12 @@ interface Exports {
 /** Where the buffers of one partition lie. */
 interface Places {
   readonly rankOfExpert: number;
-  readonly wideTable: number;
+  readonly largeTable: number;
   readonly numTokensPerRank: number;
   readonly numTokensPerRdmaRank: number;
   readonly numTokensPerExpert: number;
   readonly lastTokenOfNode: number;
-  readonly offsets: number;
+  readonly positions: number;
   readonly ids: number;
   readonly isTokenInRank: number;
   readonly end: number;
@@ -149,12 +150,12 @@ export class WasmKernel {
       partition.numRanksPerNode,
       partition.numRdmaRanks,
       places.rankOfExpert,
-      places.wideTable,
+      places.largeTable,
       places.numTokensPerRank,
       places.numTokensPerRdmaRank,
       places.numTokensPerExpert,
       places.lastTokenOfNode,
-      places.offsets,
+      places.positions,
     ]);
     this.#exports.build_table();
     this.#places = places;
@@ -224,12 +225,12 @@ function place(start: number, partition: Partition, numTopk: number): Places {
   const { numExperts, numRanks, numRdmaRanks } = partition;
   const places = {
     rankOfExpert: take(4 * numExperts),
-    wideTable: take(16 * (numExperts + numEmptyEntries)),
-    numTokensPerRank: take(4 * (numRanks + 32)),
-    numTokensPerRdmaRank: take(4 * (numRdmaRanks + 32)),
+    largeTable: take(numExperts > maxSmallTableExperts ? 16 * (numExperts + numEmptyEntries) : 0),
+    numTokensPerRank: take(4 * (numRanks + 63)),
+    numTokensPerRdmaRank: take(4 * (numRdmaRanks + 31)),
     numTokensPerExpert: take(4 * (numExperts + 3)),
     lastTokenOfNode: take(4 * (numRdmaRanks + 1)),
-    offsets: take(4 * (Math.max(maxLocatedIds, numTopk) + 8)),
+    positions: take(4 * (Math.max(maxLocatedIds, numTopk) + 8)),
     ids: take(Math.max(idsWindowBytes, 8 * numTopk) + slackBytes),
     isTokenInRank: take(Math.max(rowsWindowBytes, numRanks) + slackBytes),
   };

@@ -10,7 +10,7 @@ emcc -c dispatch_layout.cpp -o "$object" \
 
 # Linked at -O1: from -O2 on, wasm-opt inlines all kernels into one giant function, which V8 compiles to slower code
 # (1.6 times at 8 ranks, measured). No imports, no allocator: everything above __heap_base is JavaScript's. Static data
-# begins at 128 KiB, above the compact table at a constant address (compact_layout.h).
+# begins at 128 KiB, above the small table at a constant address (expert_table.h).
 emcc "$object" -o "$1" -O1 \
   --no-entry -sSTANDALONE_WASM -sALLOW_MEMORY_GROWTH=1 -sTOTAL_STACK=65536 -sINITIAL_MEMORY=1048576 \
   -sGLOBAL_BASE=131072 -Wl,--export=__heap_base

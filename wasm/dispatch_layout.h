@@ -11,11 +11,9 @@
 //   add_tokens(...)    adds located tokens to the counts, and writes their rows of is_token_in_rank
 //   finish()           writes num_tokens_per_expert and zeroes the table's counters; once per layout
 //
-// Two paths, chosen from the partition alone:
-//   compact  num_experts <= 4088 and num_ranks <= 64: one 16-byte entry per expert at a constant address, 16-bit
-//            offsets, the row of a token as one 64-bit mask in a register. (compact_layout.h)
-//   wide     everything else, about 3 to 6 times slower per token: 32-bit addresses, rows written byte by byte.
-//            (wide_layout.h)
+// The table has one entry per expert, at a constant address and reached by 16-bit offsets where there are at most 4088
+// experts, else where JavaScript puts it and reached by 32-bit addresses (expert_table.h). The rows of tokens are bit
+// masks in a register up to 64 ranks (mask_rows.h), beyond that written byte by byte (byte_rows.h).
 #pragma once
 
 #include <cstdint>
@@ -30,31 +28,29 @@ struct Plan {
   uint32_t num_ranks_per_node;
   uint32_t num_rdma_ranks;             // 1: within one node, nothing is counted per RDMA rank
   const int32_t* rank_of_expert;       // [num_experts], -1: the expert belongs to no rank
-  Entry* wide_table;                   // [num_experts + kNumEmptyEntries], wide path only
-  uint32_t* num_tokens_per_rank;       // [num_ranks rounded up to 16, plus 16]
-  uint32_t* num_tokens_per_rdma_rank;  // [num_rdma_ranks rounded up to 16, plus 16]
+  Entry* large_table;                  // [num_experts + kNumEmptyEntries], beyond kMaxSmallTableExperts only
+  uint32_t* num_tokens_per_rank;       // [num_ranks rounded up to 64]
+  uint32_t* num_tokens_per_rdma_rank;  // [num_rdma_ranks + 1, rounded up to 16]
   uint32_t* num_tokens_per_expert;     // [num_experts rounded up to 4]
-  uint32_t* last_token_of_node;        // [num_rdma_ranks + 1], wide path with more than 64 nodes only
-  union {
-    uint16_t* offsets;    // compact path: [ids located at a time, plus 8]
-    uint32_t* addresses;  // wide path
-  };
+  uint32_t* last_token_of_node;        // [num_rdma_ranks + 1], beyond 64 nodes only
+  void* positions;                     // [ids located at a time, plus 8], 16-bit or 32-bit
 };
 
 // At most 255 tokens can be added up in 8-bit lanes without overflow; 128 leaves the L1 cache to the table.
 constexpr uint32_t kMaxTokensPerBlock = 128;
 
-// Bytes that the windows of ids and rows must have behind their end: rows are stored, and ids read, 16 bytes at a time,
-// and 8 ids behind the end are zeroed before they are read.
+// Bytes that the windows of ids and rows must have behind their end. Ids: 8 of them are zeroed, and up to 7 read. Rows: up
+// to 63 bytes are stored (mask_rows.h) or read (byte_rows.h).
 constexpr uint32_t kSlackBytes = 64;
 
 // An empty slot (-1) counts into one of several unused entries behind the experts, by its lane: into a single one,
 // every increment would wait for the store of the one before.
 constexpr uint32_t kNumEmptyEntries = 8;
 
-constexpr uint32_t kCompactEntries = 4096;  // 16-bit byte offsets of 16-byte entries
-constexpr uint32_t kMaxCompactExperts = kCompactEntries - kNumEmptyEntries;
-constexpr uint32_t kMaxCompactRanks = 64;
-
 constexpr int32_t kNoRank = -1;
 constexpr uint32_t kNoToken = 0xffffffff;
+
+// How many nodes are counted: none within one node, and none with one rank per node, where the counts are those of ranks.
+inline uint32_t num_counted_nodes(const Plan& plan) {
+  return plan.num_ranks_per_node == 1 || plan.num_rdma_ranks == 1 ? 0 : plan.num_rdma_ranks;
+}

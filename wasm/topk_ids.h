@@ -8,6 +8,7 @@
 #include <wasm_simd128.h>
 
 #include "dispatch_layout.h"
+#include "expert_table.h"
 
 template <IdType kType>
 constexpr uint32_t kIdBytes = kType == IdType::kInt64 || kType == IdType::kUint64   ? 8
@@ -76,36 +77,37 @@ inline v128_t load_4_ids(const uint8_t* ids) {
   }
 }
 
-// Writes the byte offset of each id's entry, 8 ids at a time, and returns whether all of them were -1 or experts. What is
-// no expert, -1 too, goes to one of the empty entries behind them: as an unsigned number it is at least num_experts, so
-// its minimum with num_experts + lane is at least num_experts too. Reads and writes up to 7 ids further than num_ids.
+// Writes the position of each id's entry, 8 ids at a time, and returns whether all of them were -1 or experts. What is no
+// expert, -1 too, goes to one of the empty entries behind them: as an unsigned number it is at least num_experts, so its
+// minimum with num_experts + lane is at least num_experts too. Reads and writes up to 7 ids further than num_ids.
 template <IdType kType>
-__attribute__((noinline)) bool to_table_offsets(const uint8_t* ids, uint32_t num_ids, uint32_t num_experts,
-                                                uint16_t* offsets) {
+__attribute__((noinline)) bool locate(const uint8_t* ids, uint32_t num_ids, uint32_t num_experts, SmallTable,
+                                      uint16_t* positions) {
   const v128_t last = wasm_i16x8_splat(static_cast<int16_t>(num_experts));
   const v128_t empty = wasm_i16x8_add(last, wasm_i16x8_const(0, 1, 2, 3, 4, 5, 6, 7));
   v128_t largest = wasm_i16x8_const_splat(0);
-  for (const uint16_t* end = offsets + num_ids; offsets < end; offsets += 8, ids += 8 * kIdBytes<kType>) {
+  for (const uint16_t* end = positions + num_ids; positions < end;
+       positions += 8, ids += 8 * kIdBytes<kType>) {
     const v128_t id = load_8_ids<kType>(ids);
     largest = wasm_u16x8_max(largest, wasm_i16x8_add(id, wasm_i16x8_const_splat(1)));
-    wasm_v128_store(offsets, wasm_i16x8_shl(wasm_u16x8_min(id, empty), 4));
+    wasm_v128_store(positions, wasm_i16x8_shl(wasm_u16x8_min(id, empty), 4));
   }
   return !wasm_v128_any_true(wasm_u16x8_gt(largest, last));
 }
 
-// The same with 32-bit addresses, 4 ids at a time; `table` is where the entries begin.
+// The same for a large table, 4 ids at a time.
 template <IdType kType>
-__attribute__((noinline)) bool to_table_addresses(const uint8_t* ids, uint32_t num_ids, uint32_t num_experts,
-                                                  const Entry* table, uint32_t* addresses) {
-  const v128_t base = wasm_i32x4_splat(static_cast<int32_t>(reinterpret_cast<uintptr_t>(table)));
+__attribute__((noinline)) bool locate(const uint8_t* ids, uint32_t num_ids, uint32_t num_experts,
+                                      LargeTable table, uint32_t* positions) {
+  const v128_t base = wasm_i32x4_splat(static_cast<int32_t>(table.address()));
   const v128_t last = wasm_i32x4_splat(static_cast<int32_t>(num_experts));
   const v128_t empty = wasm_i32x4_add(last, wasm_i32x4_const(0, 1, 2, 3));
   v128_t largest = wasm_i32x4_const_splat(0);
-  for (const uint32_t* end = addresses + num_ids; addresses < end;
-       addresses += 4, ids += 4 * kIdBytes<kType>) {
+  for (const uint32_t* end = positions + num_ids; positions < end;
+       positions += 4, ids += 4 * kIdBytes<kType>) {
     const v128_t id = load_4_ids<kType>(ids);
     largest = wasm_u32x4_max(largest, wasm_i32x4_add(id, wasm_i32x4_const_splat(1)));
-    wasm_v128_store(addresses, wasm_i32x4_add(base, wasm_i32x4_shl(wasm_u32x4_min(id, empty), 4)));
+    wasm_v128_store(positions, wasm_i32x4_add(base, wasm_i32x4_shl(wasm_u32x4_min(id, empty), 4)));
   }
   return !wasm_v128_any_true(wasm_u32x4_gt(largest, last));
 }

@@ -438,14 +438,10 @@ LayoutKernel select_kernel(const LayoutParameters& p, bool fits_in_shared_memory
 
 inline LayoutKernel select_kernel(const LayoutParameters& p, int id_bytes, bool fits_in_shared_memory) {
   switch (id_bytes) {
-    case 1:
-      return select_kernel<uint8_t>(p, fits_in_shared_memory);
-    case 2:
-      return select_kernel<uint16_t>(p, fits_in_shared_memory);
-    case 4:
-      return select_kernel<uint32_t>(p, fits_in_shared_memory);
-    default:
-      return select_kernel<unsigned long long>(p, fits_in_shared_memory);
+    case 1: return select_kernel<uint8_t>(p, fits_in_shared_memory);
+    case 2: return select_kernel<uint16_t>(p, fits_in_shared_memory);
+    case 4: return select_kernel<uint32_t>(p, fits_in_shared_memory);
+    default: return select_kernel<unsigned long long>(p, fits_in_shared_memory);
   }
 }
 

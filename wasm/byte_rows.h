@@ -1,0 +1,97 @@
+// More than 64 ranks: rows are zeroed, written byte by byte, and added up column by column when a block of them is
+// complete and still in the L1 cache. Nodes are a 64-bit mask in a register, or, where there are more, counted when a
+// token first touches them.
+#pragma once
+
+#include <wasm_simd128.h>
+
+#include <cstring>
+
+#include "dispatch_layout.h"
+#include "expert_table.h"
+
+// A block of rows takes at most this much of the L1 cache, unless one row alone is longer.
+constexpr uint32_t kMaxBytesOfRows = 16 * 1024;
+constexpr uint32_t kMaxByteRowNodes = 64;
+
+// low: up to 64 nodes their planar mask, beyond the node itself. high: the rank; num_ranks for none, which is the first
+// byte of the next row.
+inline Entry byte_entry(int32_t rank, const Plan& plan) {
+  const uint32_t num_nodes = num_counted_nodes(plan);
+  if (rank == kNoRank) return {num_nodes > kMaxByteRowNodes ? num_nodes : 0, 0, plan.num_ranks};
+  const uint32_t node = static_cast<uint32_t>(rank) / plan.num_ranks_per_node;
+  const uint64_t low = num_nodes == 0 ? 0 : num_nodes > kMaxByteRowNodes ? node : planar_bit(node);
+  return {low, 0, static_cast<uint32_t>(rank)};
+}
+
+// Adds the columns of at most kMaxTokensPerBlock rows, 64 at a time. Reads up to 63 bytes behind the rows, and adds them to
+// counts behind those of the ranks.
+__attribute__((noinline)) inline void add_columns(const uint8_t* rows, uint32_t num_tokens,
+                                                  uint32_t num_ranks, uint32_t* num_tokens_per_rank) {
+  const v128_t zero = wasm_i32x4_const_splat(0);
+  for (uint32_t rank = 0; rank < num_ranks; rank += 64) {
+    v128_t sums[4] = {zero, zero, zero, zero};
+    const uint8_t* row = rows + rank;
+    for (uint32_t token = 0; token < num_tokens; token++, row += num_ranks) {
+      for (int i = 0; i < 4; i++) sums[i] = wasm_i8x16_add(sums[i], wasm_v128_load(row + 16 * i));
+    }
+    for (int i = 0; i < 4; i++) add_byte_counts(num_tokens_per_rank + rank + 16 * i, sums[i]);
+  }
+}
+
+// Adds at most kMaxTokensPerBlock tokens. kNumNodeChunks: 16-bit chunks of the node mask, kTouchNodes where there is none.
+// Returns the end of the rows; one byte behind them is written.
+constexpr int kTouchNodes = -1;
+template <class Table, int kNumNodeChunks>
+__attribute__((noinline)) uint8_t* add_byte_rows(const typename Table::Position* positions,
+                                                 uint32_t num_tokens, uint32_t num_topk, const Plan& plan,
+                                                 uint32_t first_token, uint8_t* rows) {
+  const uint32_t num_ranks = plan.num_ranks;
+  const v128_t zero = wasm_i32x4_const_splat(0);
+  v128_t node_sums[4] = {zero, zero, zero, zero};
+  memset(rows, 0, num_tokens * num_ranks);
+
+  uint8_t* row = rows;
+  for (uint32_t token = first_token; token < first_token + num_tokens; token++, positions += num_topk) {
+    v128_t mask = zero;
+    for (uint32_t slot = 0; slot < num_topk; slot++) {
+      const v128_t entry = count_selection<Table>(positions[slot]);
+      row[wasm_u32x4_extract_lane(entry, 3)] = 1;
+      if constexpr (kNumNodeChunks > 0) mask = wasm_v128_or(mask, entry);
+      if constexpr (kNumNodeChunks == kTouchNodes) {
+        const uint32_t node = wasm_u32x4_extract_lane(entry, 0);
+        plan.num_tokens_per_rdma_rank[node] += plan.last_token_of_node[node] != token;
+        plan.last_token_of_node[node] = token;
+      }
+    }
+    row += num_ranks;
+    *row = 0;  // written by selections without rank
+
+    if constexpr (kNumNodeChunks > 0) {
+      const v128_t spread = spread_planar_mask(mask);
+#pragma unroll
+      for (int chunk = 0; chunk < kNumNodeChunks; chunk++) {
+        node_sums[chunk] = wasm_i8x16_add(node_sums[chunk], chunk_of_mask(spread, chunk));
+      }
+    }
+  }
+
+  add_columns(rows, num_tokens, num_ranks, plan.num_tokens_per_rank);
+  for (int chunk = 0; chunk < kNumNodeChunks; chunk++) {
+    add_byte_counts(plan.num_tokens_per_rdma_rank + 16 * chunk, node_sums[chunk]);
+  }
+  return row;
+}
+
+template <class Table>
+uint8_t* add_byte_rows_of_plan(const typename Table::Position* positions, uint32_t num_tokens,
+                               uint32_t num_topk, const Plan& plan, uint32_t first_token, uint8_t* rows) {
+#define ADD_ROWS(chunks) \
+  add_byte_rows<Table, chunks>(positions, num_tokens, num_topk, plan, first_token, rows)
+  const uint32_t num_nodes = num_counted_nodes(plan);
+  if (num_nodes == 0) return ADD_ROWS(0);
+  if (num_nodes <= 16) return ADD_ROWS(1);
+  if (num_nodes <= 32) return ADD_ROWS(2);
+  return num_nodes <= kMaxByteRowNodes ? ADD_ROWS(4) : ADD_ROWS(kTouchNodes);
+#undef ADD_ROWS
+}

@@ -1,0 +1,122 @@
+// Up to 64 ranks: the row of a token is a 64-bit mask in a register, gathered with the counts in five instructions per
+// selection, and spread over the bytes of the row when it is complete.
+#pragma once
+
+#include <wasm_simd128.h>
+
+#include <type_traits>
+
+#include "dispatch_layout.h"
+#include "expert_table.h"
+
+constexpr uint32_t kMaxMaskRanks = 64;
+// 32-bit node masks: with two or more ranks a node, 64 ranks are at most 32 nodes. One rank a node is not counted here.
+constexpr uint32_t kMaxMaskNodes = 32;
+
+// low: rank mask, planar. high: node mask, node n at bit n >> 2 of byte n & 3.
+inline Entry mask_entry(int32_t rank, uint32_t num_ranks_per_node) {
+  if (rank == kNoRank) return {0, 0, 0};
+  const uint32_t node = static_cast<uint32_t>(rank) / num_ranks_per_node;
+  const uint32_t node_mask = node < kMaxMaskNodes ? 1u << (8 * (node & 3) + (node >> 2)) : 0;
+  return {planar_bit(static_cast<uint32_t>(rank)), 0, node_mask};
+}
+
+// Adds at most kMaxTokensPerBlock tokens. kNumRankChunks: 16-byte chunks of a row, 0 for the 8-byte rows of up to 8 ranks.
+// kNumNodeChunks: the same of the nodes that are counted. kNumTopk: 0 takes num_topk at run time. Returns the end of the
+// rows; each is stored with up to 63 bytes of zeros behind it, which the next row overwrites.
+template <class Table, int kNumRankChunks, int kNumNodeChunks, uint32_t kNumTopk>
+__attribute__((noinline)) uint8_t* add_mask_rows(const typename Table::Position* positions,
+                                                 uint32_t num_tokens, uint32_t num_topk_at_run_time,
+                                                 const Plan& plan, uint8_t* row) {
+  constexpr int kNumSums = kNumRankChunks == 0 ? 1 : kNumRankChunks;
+  const uint32_t num_topk = kNumTopk == 0 ? num_topk_at_run_time : kNumTopk;
+  const uint32_t num_ranks = plan.num_ranks;
+  const v128_t zero = wasm_i32x4_const_splat(0);
+  const v128_t bits_of_nodes[2] = {
+      wasm_i32x4_const(0x01010101, 0x02020202, 0x04040404, 0x08080808),
+      wasm_i32x4_const(0x10101010, 0x20202020, 0x40404040, static_cast<int32_t>(0x80808080))};
+  v128_t sums[4] = {zero, zero, zero, zero}, node_sums[2] = {zero, zero};
+
+  for (uint32_t token = 0; token < num_tokens; token++, positions += num_topk, row += num_ranks) {
+    // Count the experts, gather the masks. The lane of the counters is garbage from here on
+    v128_t mask = zero;
+    if constexpr (kNumTopk != 0) {
+#pragma unroll
+      for (uint32_t slot = 0; slot < kNumTopk; slot++) {
+        mask = wasm_v128_or(mask, count_selection<Table>(positions[slot]));
+      }
+    } else {
+      for (uint32_t slot = 0; slot < num_topk; slot++) {
+        mask = wasm_v128_or(mask, count_selection<Table>(positions[slot]));
+      }
+    }
+
+    // Spread the mask over the row, count the ranks
+    if constexpr (kNumRankChunks == 0) {
+      wasm_v128_store64_lane(row, mask, 0);
+      sums[0] = wasm_i8x16_add(sums[0], mask);
+    } else {
+      const v128_t spread = spread_planar_mask(mask);
+#pragma unroll
+      for (int chunk = 0; chunk < kNumRankChunks; chunk++) {
+        const v128_t bytes = chunk_of_mask(spread, chunk);
+        wasm_v128_store(row + 16 * chunk, bytes);
+        sums[chunk] = wasm_i8x16_add(sums[chunk], bytes);
+      }
+    }
+
+    // Count the nodes: a comparison that holds is -1
+    if constexpr (kNumNodeChunks > 0) {
+      const v128_t nodes = wasm_i32x4_shuffle(mask, mask, 3, 3, 3, 3);
+      for (int chunk = 0; chunk < kNumNodeChunks; chunk++) {
+        const v128_t bits = bits_of_nodes[chunk];
+        node_sums[chunk] = wasm_i8x16_sub(node_sums[chunk], wasm_i8x16_eq(wasm_v128_and(nodes, bits), bits));
+      }
+    }
+  }
+
+  if constexpr (kNumRankChunks == 0) sums[0] = wasm_i64x2_replace_lane(sums[0], 1, 0);  // not of ranks
+  for (int chunk = 0; chunk < kNumSums; chunk++) {
+    add_byte_counts(plan.num_tokens_per_rank + 16 * chunk, sums[chunk]);
+  }
+  for (int chunk = 0; chunk < kNumNodeChunks; chunk++) {
+    add_byte_counts(plan.num_tokens_per_rdma_rank + 16 * chunk, node_sums[chunk]);
+  }
+  return row;
+}
+
+// Code of its own for what is common. What is not takes the widest rows and num_topk at run time.
+template <class Table, int kNumRankChunks, int kNumNodeChunks>
+uint8_t* add_mask_rows_of_topk(const typename Table::Position* positions, uint32_t num_tokens,
+                               uint32_t num_topk, const Plan& plan, uint8_t* row) {
+#define ADD_ROWS(topk) \
+  add_mask_rows<Table, kNumRankChunks, kNumNodeChunks, topk>(positions, num_tokens, num_topk, plan, row)
+  switch (num_topk) {
+    case 1: return ADD_ROWS(1);
+    case 2: return ADD_ROWS(2);
+    case 4: return ADD_ROWS(4);
+    case 6: return ADD_ROWS(6);
+    case 8: return ADD_ROWS(8);
+    case 10: return ADD_ROWS(10);
+    default: return ADD_ROWS(0);
+  }
+#undef ADD_ROWS
+}
+
+template <class Table>
+uint8_t* add_mask_rows_of_plan(const typename Table::Position* positions, uint32_t num_tokens,
+                               uint32_t num_topk, const Plan& plan, uint8_t* row) {
+  const uint32_t num_ranks = plan.num_ranks, num_nodes = num_counted_nodes(plan);
+#define ADD_ROWS(rank_chunks, node_chunks) \
+  add_mask_rows_of_topk<Table, rank_chunks, node_chunks>(positions, num_tokens, num_topk, plan, row)
+  if constexpr (std::is_same_v<Table, SmallTable>) {
+    if (num_nodes == 0 && num_ranks <= 8) return ADD_ROWS(0, 0);
+    if (num_nodes > 0 && num_nodes <= 16) {
+      if (num_ranks <= 16) return ADD_ROWS(1, 1);
+      return num_ranks <= 32 ? ADD_ROWS(2, 1) : ADD_ROWS(4, 1);
+    }
+  }
+#undef ADD_ROWS
+  return num_nodes == 0 ? add_mask_rows<Table, 4, 0, 0>(positions, num_tokens, num_topk, plan, row)
+                        : add_mask_rows<Table, 4, 2, 0>(positions, num_tokens, num_topk, plan, row);
+}
