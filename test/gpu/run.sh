@@ -1,0 +1,92 @@
+#!/usr/bin/env bash
+# Everything that needs a GPU, on any machine that has one, over the built tree (./build.sh first):
+#   test/gpu/run.sh                all of it
+#   test/gpu/run.sh tests          conformance on cuda, tensors, streams and events, memory of another process
+#   test/gpu/run.sh sanitizer      compute-sanitizer over layouts of all kinds, where it is found
+#   test/gpu/run.sh leaks          memory of the GPU after many groups, tensors and workers
+#   test/gpu/run.sh bench          call times of host arrays and tensors beside wasm
+#   test/gpu/run.sh kernel         the kernel's own benchmark, bench/cuda/run.sh
+# The findings go to bench/cuda/results/<date>-<GPU>-calls.{json,md}; a failed step fails the script, at the end.
+set -uo pipefail
+cd "$(dirname "$0")/../.."
+
+gpu=$(nvidia-smi --query-gpu=name --format=csv,noheader 2>/dev/null | head -n 1)
+if [ -z "$gpu" ]; then
+  echo 'test/gpu/run.sh: no GPU found (nvidia-smi finds none), nothing was run' >&2
+  exit 1
+fi
+GPU_DRIVER=$(nvidia-smi --query-gpu=driver_version --format=csv,noheader | head -n 1)
+GPU_DATE=$(date -u +%Y-%m-%d)
+export GPU_NAME=$gpu GPU_DRIVER GPU_DATE
+GPU_RESULTS=bench/cuda/results/$GPU_DATE-$(echo "$gpu" | tr -cs 'A-Za-z0-9\n' '-' | tr '[:upper:]' '[:lower:]')-calls
+export GPU_RESULTS
+# Asked for by name, the device must be there
+export DISPATCH_LAYOUT_TEST_DEVICES=cuda
+mkdir -p build/gpu bench/cuda/results
+failed=()
+
+step() { # step NAME COMMAND...
+  local name=$1 seconds=$SECONDS
+  shift
+  echo "--- $name"
+  if "$@"; then echo "--- $name: passed, $((SECONDS - seconds)) s"; else
+    echo "--- $name: FAILED"
+    failed+=("$name")
+  fi
+}
+
+run_mocha() { node node_modules/mocha/bin/mocha.js --no-config --reporter=dot --import=tsx --timeout=120000 "$@"; }
+
+run_tests() {
+  node dist/cli.js doctor --device cuda
+  step 'conformance on cuda' run_mocha test/conformance/conformance.test.ts
+  step 'tensors, streams and events' run_mocha test/cuda/tensors.test.ts test/cuda/device-layouts.test.ts test/events.test.ts
+  if python3 -c 'import torch' 2>/dev/null; then
+    step 'a tensor of a PyTorch process' python3 test/gpu/torch_process.py
+  else
+    echo '--- a tensor of a PyTorch process: skipped, python3 has no torch'
+  fi
+}
+
+run_sanitizer() {
+  if ! command -v compute-sanitizer >/dev/null; then
+    echo '--- compute-sanitizer: skipped, it is not on the PATH'
+    return
+  fi
+  local tool
+  for tool in memcheck racecheck initcheck synccheck; do
+    step "compute-sanitizer $tool" sanitize "$tool"
+  done
+}
+
+sanitize() {
+  compute-sanitizer --tool "$1" --error-exitcode 1 node test/gpu/exercise.mjs >"build/gpu/$1.log" 2>&1
+  local status=$?
+  grep -E 'ERROR SUMMARY|RACECHECK SUMMARY|layouts' "build/gpu/$1.log" || tail -n 20 "build/gpu/$1.log"
+  return $status
+}
+
+case "${1:-all}" in
+  all)
+    run_tests
+    run_sanitizer
+    step 'leaks' node --expose-gc test/gpu/leaks.mjs
+    step 'call times' node test/gpu/call-time.mjs
+    step 'kernel benchmark' bench/cuda/run.sh
+    ;;
+  tests) run_tests ;;
+  sanitizer) run_sanitizer ;;
+  leaks) step 'leaks' node --expose-gc test/gpu/leaks.mjs ;;
+  bench) step 'call times' node test/gpu/call-time.mjs ;;
+  kernel) step 'kernel benchmark' bench/cuda/run.sh ;;
+  *)
+    sed -n '2,10p' "$0" >&2
+    exit 2
+    ;;
+esac
+
+if [ ${#failed[@]} -gt 0 ]; then
+  printf 'FAILED: %s\n' "${failed[@]}"
+  exit 1
+fi
+echo "all passed on $gpu, driver $GPU_DRIVER, $GPU_DATE"
