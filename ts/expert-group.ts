@@ -39,7 +39,11 @@ export interface LayoutOptions {
    * among ranks. `throw` (default) reports the first; `ignore` skips them, as DeepEP does.
    */
   readonly invalidExperts?: 'throw' | 'ignore' | undefined;
-  /** Arrays to write to, such as an earlier result. Untouched if the call throws. Default: new arrays. */
+  /**
+   * Arrays to write to, such as an earlier result. Untouched if the call throws. Where `isTokenInRank` is longer than
+   * needed, the result has a view of its first part: to use all of it again, pass the same object again. Default: new
+   * arrays.
+   */
   readonly out?: LayoutArrays | undefined;
   /** Work to wait for before the layout is computed. */
   readonly previousEvent?: EventOverlap | undefined;
@@ -178,7 +182,7 @@ function isStrict(invalidExperts: unknown): boolean {
   });
 }
 
-/** The host-side assertions of DeepEP's `intranode_dispatch` family, as errors. */
+/** DeepEP's host-side assertions on the stream options, as errors. */
 function checkEventFlags(
   previousEvent: EventOverlap | undefined,
   asyncFinish: boolean | undefined,
@@ -193,8 +197,11 @@ function checkEventFlags(
     });
   }
   if (allocateOnCommStream && !(previousEvent?.recorded && asyncFinish)) {
-    const missing = asyncFinish ? 'a recorded previousEvent' : 'asyncFinish';
-    throw new DispatchLayoutError('EVENT_FLAGS', `allocateOnCommStream was given without ${missing}`, {
+    const missing = [
+      previousEvent?.recorded ? [] : 'a recorded previousEvent',
+      asyncFinish ? [] : 'asyncFinish',
+    ].flat();
+    throw new DispatchLayoutError('EVENT_FLAGS', `allocateOnCommStream was given without ${missing.join(' and ')}`, {
       value: allocateOnCommStream,
       remedy: 'Outputs of the communication stream need both previousEvent (recorded) and asyncFinish: true.',
     });
