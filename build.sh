@@ -14,10 +14,11 @@ newer() {
 }
 
 install_packages() {
-  command -v node >/dev/null || fail 'Node.js 20.19 or later is needed: https://nodejs.org'
-  newer node_modules/.package-lock.json package.json package-lock.json && return
+  command -v npm >/dev/null || fail 'Node.js 20.19 or later, with npm, is needed: https://nodejs.org'
+  [ -x node_modules/.bin/tsc ] && newer node_modules/.package-lock.json package.json package-lock.json && return
   say 'Installing npm packages'
-  npm ci --no-audit --no-fund
+  # The build needs the development packages even where NODE_ENV says production
+  npm ci --include=dev --no-audit --no-fund
 }
 
 # apt_install PACKAGE...: as root or by sudo
@@ -41,12 +42,13 @@ build_kernel() {
     apt_install emscripten
   fi
   say 'Building the WASM kernel'
-  mkdir -p dist ts/generated
-  wasm/build.sh "$PWD/dist/kernel.wasm"
-  {
-    echo "// Made by build.sh from wasm/."
-    echo "export const kernelBase64 = '$(base64 -w0 dist/kernel.wasm)';"
-  } >ts/generated/kernel.ts
+  mkdir -p dist build ts/generated
+  wasm/build.sh "$PWD/build/kernel.wasm"
+  local bytes
+  bytes=$(base64 <build/kernel.wasm | tr -d '\n')
+  printf "// Made by build.sh from wasm/.\nexport const kernelBase64 = '%s';\n" "$bytes" >build/kernel.ts
+  mv build/kernel.wasm dist/kernel.wasm
+  mv build/kernel.ts ts/generated/kernel.ts
 }
 
 addon=dist/prebuilds/linux-x64/dispatch_layout_cuda.node
@@ -64,17 +66,20 @@ build_addon() {
 }
 
 build_library() {
-  newer dist/index.js ts tsconfig.json package.json && newer dist/cli.js dist/index.js && return
+  newer dist/index.js ts tsconfig.json package.json package-lock.json build.sh && newer dist/cli.js dist/index.js && return
   say 'Building the library and the command line'
-  mkdir -p build
+  # No outputs of sources that are gone. What the checks above look at comes last, so that an interrupted build is redone
+  find dist -name '*.js' -delete -o -name '*.d.ts' -delete -o -name '*.map' -delete
   node_modules/.bin/tsc -p tsconfig.json
   touch dist/index.js
   node_modules/.bin/esbuild ts/cli/main.ts --bundle --platform=node --target=node20.19 --format=esm --sourcemap \
-    --legal-comments=none --metafile=build/cli-metafile.json --external:../index.ts --outfile=dist/cli.js --log-level=warning \
+    --legal-comments=none --metafile=build/cli-metafile.json --external:../index.ts --outfile=build/cli.js --log-level=warning \
     --banner:js='import { createRequire as requireFrom } from "node:module"; const require = requireFrom(import.meta.url);'
-  sed -i 's#"../index.ts"#"./node.js"#' dist/cli.js
-  chmod +x dist/cli.js
   write_notices >dist/THIRD-PARTY-NOTICES.txt
+  sed 's#"../index.ts"#"./node.js"#' build/cli.js >build/cli-of-dist.js
+  chmod +x build/cli-of-dist.js
+  mv build/cli.js.map dist/cli.js.map
+  mv build/cli-of-dist.js dist/cli.js
 }
 
 # The licences of the packages inside dist/cli.js

@@ -323,6 +323,30 @@ describeOnEachDevice('accepted forms of out', (device) => {
   });
 });
 
+describeOnEachDevice('unusual forms of topkIdx', (device) => {
+  const run = (topkIdx: TopkIdxInput) => device.getDispatchLayout(topkIdx, numExperts, group);
+
+  it('no slots, wherever the data are said to begin', () => {
+    for (const offset of [-5, 0, 4, 100]) {
+      const layout = run({ data: new Int32Array(4), shape: [3, 0], strides: [7, -9], offset });
+      assert.deepStrictEqual([...layout.isTokenInRank], new Array(12).fill(0));
+    }
+  });
+
+  it('rows that are typed arrays', () => {
+    const rows = [0, 1, 2, 3].map((token) => Int16Array.from(flat.slice(token * 3, token * 3 + 3)));
+    expectArrays(run(rows), expected);
+    expectError(() => run([new Int16Array(3), new Float32Array(3)]), { code: 'TOPK_SHAPE' });
+  });
+
+  it('a tensor as ONNX Runtime types it, and properties that are undefined', () => {
+    const data: BigInt64Array | Float32Array | string[] = int64();
+    const tensor: { data: typeof data; dims: readonly number[]; type: string } = { data, dims: [4, 3], type: 'int64' };
+    expectArrays(run(tensor), expected);
+    expectArrays(run({ data: int64(), shape: [4, 3], strides: undefined, offset: undefined }), expected);
+  });
+});
+
 describeOnEachDevice('hostile objects', (device) => {
   const run = (topkIdx: unknown, options: LayoutOptions = {}) =>
     device.getDispatchLayout(topkIdx as TopkIdxInput, numExperts, group, options);
@@ -481,6 +505,13 @@ describeOnEachDevice('hostile objects', (device) => {
       expectError(() => run(whole, { out }), { code: 'OUT' });
       assert.isTrue(out.numTokensPerRank.every((count) => count === -9));
     }
+  });
+
+  it('a typed array with a set of its own', () => {
+    const isTokenInRank = new Uint8Array(16).fill(9);
+    Object.defineProperty(isTokenInRank, 'set', { value: () => undefined });
+    const { isTokenInRank: expected } = run(whole);
+    assert.deepEqual([...run(whole, { out: { ...freshOut(), isTokenInRank } }).isTokenInRank], [...expected]);
   });
 
   it('an object that says that it is a typed array', () => {

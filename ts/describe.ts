@@ -9,7 +9,7 @@ import { typedArrayName } from './typed-array.ts';
 export function describe(value: unknown): string {
   if (typeof value === 'string') return `'${value.length > 40 ? `${value.slice(0, 40)}…` : value}'`;
   const name = typedArrayName(value);
-  if (name !== undefined) return `a ${name}`;
+  if (name !== undefined) return `${name.startsWith('I') ? 'an' : 'a'} ${name}`;
   if (Array.isArray(value)) {
     if (value.length > 8) return `an array of length ${value.length}`;
     return `[${value.map((element) => (Array.isArray(element) ? '[…]' : describe(element))).join(', ')}]`;

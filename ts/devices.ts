@@ -32,6 +32,10 @@ export interface CudaProvider {
   probe(): DeviceAvailability<StreamsDevice>;
   /** From how many selections (`numTokens * numTopk`) on `auto` sends host arrays to the GPU. */
   readonly crossover: number;
+  /** Whether CUDA has been set up, which takes longer than many a layout. */
+  readonly isAwake: boolean;
+  /** Selections of so large host arrays that the CPU computes before it pays to set CUDA up for them. */
+  readonly wakeAfter: number;
 }
 
 let cudaProvider: CudaProvider | undefined;
@@ -96,9 +100,18 @@ export function chooseTensorDevice(option: DeviceOption): StreamsDevice {
   });
 }
 
-/** The GPU, if `auto` sends host arrays with so many selections there. Fewer do not even probe it. */
+let numSelectionsBeforeWaking = 0;
+
+/**
+ * The GPU, if `auto` sends host arrays with so many selections there. The first ones do not even probe it: only when the
+ * CPU has spent as long on large arrays as it takes to set CUDA up, are more of them likely enough.
+ */
 export function cudaForHostArrays(numSelections: number): StreamsDevice | undefined {
   if (cudaProvider === undefined || numSelections < cudaProvider.crossover) return undefined;
+  if (!cudaProvider.isAwake) {
+    numSelectionsBeforeWaking += numSelections;
+    if (numSelectionsBeforeWaking <= cudaProvider.wakeAfter) return undefined;
+  }
   return probeCuda().device;
 }
 

@@ -57,7 +57,11 @@ interface CallOptions {
 
 /** What can differ from one call to the next. */
 export interface LayoutOptions extends CallOptions {
-  /** Arrays to write to, such as an earlier result. Untouched if the call throws. Default: new arrays. */
+  /**
+   * Arrays to write to, such as an earlier result. Untouched if the call throws. Where `isTokenInRank` is longer than
+   * needed, the result has a view of its first part: to use all of it again, pass the same object again. Default: new
+   * arrays.
+   */
   readonly out?: LayoutArrays | undefined;
 }
 
@@ -321,7 +325,7 @@ function isStrict(invalidExperts: unknown): boolean {
   });
 }
 
-/** The host-side assertions of DeepEP's `intranode_dispatch` family, as errors. */
+/** DeepEP's host-side assertions on the stream options, as errors. */
 function checkEventFlags(
   previousEvent: EventOverlap | undefined,
   asyncFinish: boolean | undefined,
@@ -336,8 +340,11 @@ function checkEventFlags(
     });
   }
   if (allocateOnCommStream && !(previousEvent?.recorded && asyncFinish)) {
-    const missing = asyncFinish ? 'a recorded previousEvent' : 'asyncFinish';
-    throw new DispatchLayoutError('EVENT_FLAGS', `allocateOnCommStream was given without ${missing}`, {
+    const missing = [
+      previousEvent?.recorded ? [] : 'a recorded previousEvent',
+      asyncFinish ? [] : 'asyncFinish',
+    ].flat();
+    throw new DispatchLayoutError('EVENT_FLAGS', `allocateOnCommStream was given without ${missing.join(' and ')}`, {
       value: allocateOnCommStream,
       remedy: 'Outputs of the communication stream need both previousEvent (recorded) and asyncFinish: true.',
     });

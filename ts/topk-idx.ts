@@ -23,10 +23,11 @@ export type IdType = 'int64' | 'uint64' | 'int32' | 'uint32' | 'int16' | 'uint16
 
 /** An ONNX Runtime tensor, such as the int64 output of a TopK: row-major, `dims` is `[numTokens, numTopk]`. */
 export interface TopkTensor {
-  readonly data: IntegerArray;
+  /** An {@link IntegerArray}; typed as ONNX Runtime types it, and checked when it is read. */
+  readonly data: ArrayLike<unknown>;
   readonly dims: readonly number[];
   /** The element type; where given, it must be that of `data`. */
-  readonly type?: string;
+  readonly type?: string | undefined;
 }
 
 /** An array with a shape, as npy readers, `ndarray` and stdlib have them. Strides and offset count elements. */
@@ -35,20 +36,20 @@ export interface TopkNdarray {
   /** `[numTokens, numTopk]`. */
   readonly shape: readonly number[];
   /** Elements from one token to the next, and from one slot to the next; any integers. Default: row-major. */
-  readonly strides?: readonly number[];
+  readonly strides?: readonly number[] | undefined;
   /** The same under the name that `ndarray` uses. */
-  readonly stride?: readonly number[];
+  readonly stride?: readonly number[] | undefined;
   /** Where the first element lies in `data`. Default 0. */
-  readonly offset?: number;
+  readonly offset?: number | undefined;
   /** Column-major, where no strides are given. Default false. */
-  readonly fortranOrder?: boolean;
+  readonly fortranOrder?: boolean | undefined;
 }
 
 /**
  * The experts that each token selected, `[numTokens, numTopk]`; -1 where a slot holds no selection. Arrays of another
  * realm and over a SharedArrayBuffer are as good as any; typed arrays are read where they are.
  */
-export type TopkIdxInput = TopkTensor | TopkNdarray | readonly (readonly (number | bigint)[])[];
+export type TopkIdxInput = TopkTensor | TopkNdarray | readonly ArrayLike<number | bigint>[];
 
 /** `topkIdx`, checked: `data[offset + token * tokenStride + slot * slotStride]` exists for every token and slot. */
 export interface TopkIdx {
@@ -103,8 +104,11 @@ export function readTopkIdx(input: TopkIdxInput): TopkIdx {
   const [tokenStride, slotStride] =
     checkPair(strides ?? stride, 'strides') ?? (fortranOrder ? [1, numTokens] : [numTopk, 1]);
   const isWhole = strides === undefined && stride === undefined && offset === undefined;
-  checkExtent(data, numTokens, numTopk, checkOffset(offset), tokenStride, slotStride, isWhole);
-  return stridedTopkIdx(data, idType, numTokens, numTopk, offset ?? 0, tokenStride, slotStride);
+  const ids = data as IntegerArray;
+  checkExtent(ids, numTokens, numTopk, checkOffset(offset), tokenStride, slotStride, isWhole);
+  return numTokens * numTopk === 0
+    ? stridedTopkIdx(ids, idType, numTokens, numTopk, 0, numTopk, 1)
+    : stridedTopkIdx(ids, idType, numTokens, numTopk, offset ?? 0, tokenStride, slotStride);
 }
 
 function stridedTopkIdx(
@@ -132,7 +136,7 @@ function readNested(rows: readonly unknown[]): TopkIdx {
   // Every length is read once: getters among the elements may change it
   const numTokens = rows.length;
   const first = rows[0];
-  const numTopk = numTokens > 0 && Array.isArray(first) ? first.length : 0;
+  const numTopk = numTokens > 0 ? (lengthOfRow(first) ?? 0) : 0;
   checkSelections(numTokens, numTopk);
   const data = new Int32Array(numTokens * numTopk);
   /** The ids that do not fit, and which ids were bigints: for the error that names them as they were written. */
@@ -140,8 +144,8 @@ function readNested(rows: readonly unknown[]): TopkIdx {
   let isBigint: Uint8Array | undefined;
   for (let token = 0; token < numTokens; token++) {
     const row: unknown = token === 0 ? first : rows[token];
-    const length = Array.isArray(row) ? (token === 0 ? numTopk : row.length) : undefined;
-    if (!Array.isArray(row) || length !== numTopk) {
+    const length = token === 0 && Array.isArray(row) ? numTopk : lengthOfRow(row);
+    if (length !== numTopk) {
       throw new DispatchLayoutError(
         'TOPK_SHAPE',
         length === undefined
@@ -151,7 +155,7 @@ function readNested(rows: readonly unknown[]): TopkIdx {
       );
     }
     for (let slot = 0; slot < numTopk; slot++) {
-      const id: unknown = row[slot];
+      const id: unknown = (row as ArrayLike<unknown>)[slot];
       if (typeof id !== 'bigint' && !Number.isInteger(id)) {
         throw new DispatchLayoutError('TOPK_TYPE', `topkIdx[${token}][${slot}] is ${describe(id)}, not an integer`, {
           value: id,
@@ -175,6 +179,12 @@ function readNested(rows: readonly unknown[]): TopkIdx {
     return unfit.get(index) ?? (isBigint?.[index] === 1 ? BigInt(data[index]) : data[index]);
   };
   return { ...plain, valueAt };
+}
+
+/** The length of a row of nested arrays, which may be a typed array of integers; `undefined` for anything else. */
+function lengthOfRow(row: unknown): number | undefined {
+  if (Array.isArray(row)) return row.length;
+  return (typedArrayName(row) ?? '') in idTypes ? lengthOf(row) : undefined;
 }
 
 function idTypeOf(data: unknown): IdType {

@@ -23,6 +23,16 @@ export const byteOffsetOf: (array: unknown) => number = accessor('byteOffset');
 /** Number of bytes, 0 if the buffer was detached. */
 export const byteLengthOf: (array: unknown) => number = accessor('byteLength');
 
+const intrinsicSet: (this: ArrayBufferView, elements: ArrayBufferView, offset?: number) => void = Reflect.get(
+  prototype,
+  'set',
+);
+
+/** Copies all elements of one typed array to another of the same type, from its index `offset` on. */
+export function setElements(target: ArrayBufferView, elements: ArrayBufferView, offset = 0): void {
+  intrinsicSet.call(target, elements, offset);
+}
+
 /** Whether the memory of a typed array was transferred away. Its length is 0 then, whatever it was. */
 export function isDetached(array: ArrayBufferView): boolean {
   if (byteLengthOf(array) > 0) return false;

@@ -5,10 +5,11 @@
  */
 import { copyIds } from './copy-ids.ts';
 import type { Device, PreparedDevice } from './device.ts';
-import { InvalidExpertError } from './errors.ts';
+import { DispatchLayoutError, InvalidExpertError } from './errors.ts';
 import type { LayoutArrays } from './layout.ts';
 import type { Partition } from './partition.ts';
 import type { TopkIdx } from './topk-idx.ts';
+import { setElements } from './typed-array.ts';
 import { WasmKernel } from './wasm-kernel.ts';
 
 /** A request that needs more memory than this gets an instance of its own, which is collected with its group. */
@@ -57,9 +58,9 @@ class PreparedWasm implements PreparedDevice {
       this.#add(kernel, numTopk, token, end, out.isTokenInRank);
     }
     const counts = kernel.finish();
-    out.numTokensPerRank.set(counts.numTokensPerRank);
-    out.numTokensPerRdmaRank?.set(counts.numTokensPerRdmaRank);
-    out.numTokensPerExpert.set(counts.numTokensPerExpert);
+    setElements(out.numTokensPerRank, counts.numTokensPerRank);
+    if (out.numTokensPerRdmaRank !== null) setElements(out.numTokensPerRdmaRank, counts.numTokensPerRdmaRank);
+    setElements(out.numTokensPerExpert, counts.numTokensPerExpert);
   }
 
   #locate(kernel: WasmKernel, topkIdx: TopkIdx, firstToken: number, end: number, strict: boolean): void {
@@ -94,17 +95,30 @@ class PreparedWasm implements PreparedDevice {
   #kernelFor(numTopk: number): WasmKernel {
     if (this.#own !== undefined) return this.#own;
     if (numTopk > this.#checkedTopk) {
-      this.#checkedTopk = numTopk;
-      if (WasmKernel.footprint(this.#partition, numTopk) > maxSharedBytes) {
-        this.#own = new WasmKernel();
+      const footprint = WasmKernel.footprint(this.#partition, numTopk);
+      if (footprint > maxSharedBytes) {
+        this.#own = instantiate(footprint);
         return this.#own;
       }
+      this.#checkedTopk = numTopk;
     }
     shared ??= new WasmKernel();
     return shared;
   }
 }
 
+function instantiate(footprint: number): WasmKernel {
+  try {
+    return new WasmKernel();
+  } catch (cause) {
+    throw new DispatchLayoutError('OUT_OF_MEMORY', `no memory for a WASM instance with tables of ${footprint} bytes`, {
+      value: footprint,
+      remedy: "Drop groups that are no longer needed, or use device: 'js'.",
+      cause,
+    });
+  }
+}
+
 function copyRows(rows: Uint8Array, length: number, target: Uint8Array, offset: number): void {
-  target.set(rows.length === length ? rows : rows.subarray(0, length), offset);
+  setElements(target, rows.length === length ? rows : rows.subarray(0, length), offset);
 }

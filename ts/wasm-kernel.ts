@@ -80,6 +80,13 @@ interface Views {
   readonly isTokenInRank: Uint8Array;
 }
 
+/** What depends on the partition and the width of its requests. */
+interface Prepared {
+  readonly numTopk: number;
+  readonly places: Places;
+  readonly views: Views;
+}
+
 let compiled: WebAssembly.Module | undefined;
 
 /** Compiles the kernel, once in a thread. */
@@ -94,9 +101,10 @@ export class WasmKernel {
   readonly #exports: Exports;
   readonly #heapBase: number;
   #partition: Partition | undefined;
-  #numTopk = 0;
-  #places!: Places;
-  #views!: Views;
+  #prepared!: Prepared;
+  /** Where partitions that were used before have their buffers: groups that take turns find theirs again. */
+  readonly #known = new WeakMap<Partition, Prepared>();
+  #isRunning = false;
 
   constructor() {
     const { exports } = instantiateSync(compile(), {});
@@ -138,10 +146,9 @@ export class WasmKernel {
    * @throws DispatchLayoutError `OUT_OF_MEMORY`
    */
   use(partition: Partition, numTopk: number): void {
-    if (this.#partition === partition && numTopk <= this.#numTopk) return;
+    if (this.#partition === partition && numTopk <= this.#prepared.numTopk) return;
     this.#partition = undefined;
-    const places = place(this.#heapBase, partition, numTopk);
-    this.#grow(places.end);
+    const { places } = this.#prepare(partition, numTopk);
     const { buffer } = this.#memory;
     new Int32Array(buffer, places.rankOfExpert, partition.numExperts).set(partition.rankOfExpert);
     new Uint32Array(buffer, this.#exports.plan(), 11).set([
@@ -158,46 +165,61 @@ export class WasmKernel {
       places.positions,
     ]);
     this.#exports.build_table();
-    this.#places = places;
-    this.#views = view(buffer, places, partition);
     this.#partition = partition;
-    this.#numTopk = numTopk;
+    this.#isRunning = false;
   }
 
   /** The window that ids are written to before a call. */
   ids(idType: IdType): IntegerArray {
-    return this.#views.ids[idType];
+    return this.#prepared.views.ids[idType];
   }
 
   /** The window of rows. */
   get isTokenInRank(): Uint8Array {
-    return this.#views.isTokenInRank;
+    return this.#prepared.views.isTokenInRank;
   }
 
   /** Starts a layout. */
   begin(): void {
+    // A layout that was cut off (by a stack overflow, or by the timeout of a vm) has left counts in the table
+    if (this.#isRunning) this.#exports.finish();
+    this.#isRunning = true;
     this.#exports.begin();
   }
 
   /** Locates the ids in the window as number `firstId` on. Returns whether all of them are experts or -1. */
   locate(idType: IdType, numIds: number, firstId: number): boolean {
-    return this.#exports.locate(this.#places.ids, idTypeCodes[idType], numIds, firstId) !== 0;
+    return this.#exports.locate(this.#prepared.places.ids, idTypeCodes[idType], numIds, firstId) !== 0;
   }
 
   /** The position of the first id in the window that is neither an expert nor -1, or `numIds`. */
   findInvalid(idType: IdType, numIds: number): number {
-    return this.#exports.find_invalid(this.#places.ids, idTypeCodes[idType], numIds);
+    return this.#exports.find_invalid(this.#prepared.places.ids, idTypeCodes[idType], numIds);
   }
 
   /** Counts tokens whose ids were located as number `firstId` on, and writes their rows to the window. */
   addTokens(firstId: number, numTokens: number, numTopk: number, firstToken: number): void {
-    this.#exports.add_tokens(firstId, numTokens, numTopk, firstToken, this.#places.isTokenInRank);
+    this.#exports.add_tokens(firstId, numTokens, numTopk, firstToken, this.#prepared.places.isTokenInRank);
   }
 
   /** Ends a layout: the counts are ready, and the counters zero for the next one. */
   finish(): Pick<Views, 'numTokensPerRank' | 'numTokensPerRdmaRank' | 'numTokensPerExpert'> {
     this.#exports.finish();
-    return this.#views;
+    this.#isRunning = false;
+    return this.#prepared.views;
+  }
+
+  #prepare(partition: Partition, numTopk: number): Prepared {
+    const known = this.#known.get(partition);
+    if (known !== undefined && numTopk <= known.numTopk && known.views.isTokenInRank.buffer === this.#memory.buffer) {
+      this.#prepared = known;
+      return known;
+    }
+    const places = place(this.#heapBase, partition, numTopk);
+    this.#grow(places.end);
+    this.#prepared = { numTopk, places, views: view(this.#memory.buffer, places, partition) };
+    this.#known.set(partition, this.#prepared);
+    return this.#prepared;
   }
 
   #grow(bytes: number): void {

@@ -2,7 +2,7 @@
 # Builds the kernel: wasm/build.sh OUT.wasm
 set -euo pipefail
 cd "$(dirname "$0")"
-object=$(mktemp --suffix=.o)
+object=$1.o
 trap 'rm -f "$object"' EXIT
 
 emcc -c dispatch_layout.cpp -o "$object" \

@@ -84,7 +84,9 @@ Napi::Value make_handle(Napi::Env env, std::shared_ptr<T> pointer) {
   return external;
 }
 
-[[noreturn]] void fail(Napi::Env env, const std::string& message) { throw Napi::TypeError::New(env, message); }
+[[noreturn]] void fail(Napi::Env env, const std::string& message) {
+  throw Napi::TypeError::New(env, message);
+}
 
 HandleBase* handle_base(const Napi::Value& value) {
   if (!value.IsExternal()) fail(value.Env(), "not a handle of the CUDA addon");
@@ -254,8 +256,9 @@ Napi::Value open_ipc_handle(const Napi::CallbackInfo& info) {
   const EnvironmentPtr& environment = environment_of(info);
   void* pointer = nullptr;
   CHECK_CUDA(cudaIpcOpenMemHandle(&pointer, handle, cudaIpcMemLazyEnablePeerAccess));
-  return make_handle(info.Env(), std::make_shared<Allocation>(environment, Allocation::Origin::kIpc, pointer,
-                                                              static_cast<size_t>(integer(info[1])), nullptr));
+  return make_handle(info.Env(),
+                     std::make_shared<Allocation>(environment, Allocation::Origin::kIpc, pointer,
+                                                  static_cast<size_t>(integer(info[1])), nullptr));
 }
 
 // Null for memory that cannot be shared
@@ -287,8 +290,8 @@ Napi::Value upload(const Napi::CallbackInfo& info) {
   if (source.length > allocation->bytes || offset > allocation->bytes - source.length)
     fail(info.Env(), "more bytes than the tensor has");
   allocation->record(stream);
-  environment_of(info)->upload(static_cast<uint8_t*>(allocation->pointer) + offset, source.data, source.length,
-                               stream->handle);
+  environment_of(info)->upload(static_cast<uint8_t*>(allocation->pointer) + offset, source.data,
+                               source.length, stream->handle);
   return info.Env().Undefined();
 }
 
@@ -305,10 +308,9 @@ Napi::Value download(const Napi::CallbackInfo& info) {
 // Waits for a download and copies it into a typed array of its size
 Napi::Value finish_download(const Napi::CallbackInfo& info) {
   const std::shared_ptr<Download>& source = from_handle<Download>(info[0]);
-  source->done->synchronize();
   const Bytes target = bytes_of(info[1]);
   if (target.length != source->bytes) fail(info.Env(), "the array has another length than the tensor");
-  if (target.length > 0) std::memcpy(target.data, source->memory->data(), target.length);
+  source->finish(target.data);
   return info.Env().Undefined();
 }
 
@@ -327,10 +329,10 @@ Napi::Value create_plan(const Napi::CallbackInfo& info) {
     if (table.length != sizeof(int32_t) * num_experts) fail(info.Env(), "the table has another length");
     rank_of_expert = reinterpret_cast<const int32_t*>(table.data);
   }
-  return make_handle(info.Env(),
-                     std::make_shared<Plan>(environment_of(info), from_handle<Stream>(info[0]), num_experts,
-                                            static_cast<int>(integer(info[2])), static_cast<int>(integer(info[3])),
-                                            static_cast<int>(integer(info[4])), rank_of_expert));
+  return make_handle(info.Env(), std::make_shared<Plan>(environment_of(info), from_handle<Stream>(info[0]),
+                                                        num_experts, static_cast<int>(integer(info[2])),
+                                                        static_cast<int>(integer(info[3])),
+                                                        static_cast<int>(integer(info[4])), rank_of_expert));
 }
 
 // (plan, tokens): where each output lies in the memory that a layout allocates
@@ -369,8 +371,8 @@ Napi::Value launch_on_device(const Napi::CallbackInfo& info) {
   if (!info[4].IsNull()) {
     const auto array = info[4].As<Napi::Array>();
     for (uint32_t i = 0; i + 1 < array.Length(); i += 2)
-      outputs.push_back({from_optional_handle<Allocation>(array.Get(i)),
-                         static_cast<size_t>(integer(array.Get(i + 1)))});
+      outputs.push_back(
+          {from_optional_handle<Allocation>(array.Get(i)), static_cast<size_t>(integer(array.Get(i + 1)))});
     if (outputs.size() != 4) fail(env, "a layout has four outputs");
   }
   const bool is_strict = info[5].As<Napi::Boolean>();
@@ -417,7 +419,7 @@ Napi::Value copy_host_outputs(const Napi::CallbackInfo& info) {
       const Bytes target = bytes_of(info[1 + 2 * i]);
       const auto bytes = static_cast<size_t>(integer(info[2 + 2 * i]));
       if (target.length != bytes || bytes > ends[i] - begins[i]) return Napi::Boolean::New(info.Env(), false);
-      if (is_copying && bytes > 0) std::memcpy(target.data, layout->output->data() + begins[i], bytes);
+      if (is_copying && bytes > 0) layout->copy_output(target.data, begins[i], bytes);
     }
   }
   return Napi::Boolean::New(info.Env(), true);

@@ -1,7 +1,11 @@
 #include "layout.h"
 
+#include <algorithm>
 #include <cstring>
+#include <system_error>
+#include <thread>
 #include <utility>
+#include <vector>
 
 #include "cuda_error.h"
 
@@ -11,6 +15,25 @@ namespace {
 size_t align(size_t offset) { return (offset + 15) / 16 * 16; }
 
 size_t id_bytes(TopkIdxType type) { return size_t{1} << static_cast<int>(type) / 2; }
+
+// One core copies at a fraction of what memory and the bus can do
+void copy(uint8_t* target, const uint8_t* source, size_t bytes) {
+  constexpr size_t kBytesPerThread = size_t{1} << 20, kMaxThreads = 8;
+  const size_t num_cores = std::thread::hardware_concurrency() / 2;
+  const size_t num_parts = std::max<size_t>(1, std::min({bytes / kBytesPerThread, num_cores, kMaxThreads}));
+  const size_t part_bytes = bytes / num_parts / 64 * 64;
+  std::vector<std::thread> threads;
+  size_t begin = 0;
+  try {
+    for (; begin + 2 * part_bytes <= bytes && threads.size() + 1 < num_parts; begin += part_bytes)
+      threads.emplace_back(
+          [target, source, begin, part_bytes] { std::memcpy(target + begin, source + begin, part_bytes); });
+  } catch (const std::system_error&) {
+    // No more threads are to be had: this one does the rest
+  }
+  if (begin < bytes) std::memcpy(target + begin, source + begin, bytes - begin);
+  for (std::thread& thread : threads) thread.join();
+}
 
 template <typename Id>
 void gather(const Id* ids, const TopkShape& shape, Id* target) {
@@ -35,7 +58,7 @@ void pack(const void* ids, const TopkShape& shape, uint8_t* target) {
   const auto* source = static_cast<const uint8_t*>(ids);
   if (shape.slot_stride == 1 || shape.num_topk == 1) {
     if (shape.token_stride == shape.num_topk || shape.num_tokens == 1) {
-      std::memcpy(target, source, shape.num_tokens * row_bytes);
+      copy(target, source, shape.num_tokens * row_bytes);
       return;
     }
     for (int64_t token = 0; token < shape.num_tokens; ++token, target += row_bytes)
@@ -43,8 +66,7 @@ void pack(const void* ids, const TopkShape& shape, uint8_t* target) {
     return;
   }
   switch (bytes) {
-    case 1:
-      return gather(reinterpret_cast<const uint8_t*>(source), shape, target);
+    case 1: return gather(reinterpret_cast<const uint8_t*>(source), shape, target);
     case 2:
       return gather(reinterpret_cast<const uint16_t*>(source), shape, reinterpret_cast<uint16_t*>(target));
     case 4:
@@ -78,7 +100,12 @@ Status::Status(EnvironmentPtr environment)
       memory_(std::make_shared<Pinned>(environment_, sizeof(uint64_t))) {}
 
 Status::~Status() {
-  if (done != nullptr) environment_->keep_until(done, memory_);
+  if (done != nullptr && !is_finished_) environment_->keep_until(done, memory_);
+}
+
+bool Status::is_done() {
+  if (!is_finished_) is_finished_ = done->is_done();
+  return is_finished_;
 }
 
 uint64_t* Status::word() const { return reinterpret_cast<uint64_t*>(memory_->data()); }
@@ -92,24 +119,29 @@ bool Status::read_id(int64_t position, int64_t* id) const {
   const auto pinned = std::make_shared<Pinned>(environment_, bytes);
   done->make_wait(stream.handle);
   CHECK_CUDA(cudaMemcpyAsync(pinned->data(),
-                             static_cast<const uint8_t*>(allocation->pointer) + input_offset + index * bytes, bytes,
-                             cudaMemcpyDeviceToHost, stream.handle));
+                             static_cast<const uint8_t*>(allocation->pointer) + input_offset + index * bytes,
+                             bytes, cudaMemcpyDeviceToHost, stream.handle));
   CHECK_CUDA(cudaStreamSynchronize(stream.handle));
   *id = to_int64(pinned->data(), shape.type);
   return true;
 }
 
 HostLayout::~HostLayout() {
-  if (done == nullptr) return;
+  if (done == nullptr || is_finished) return;
   environment->keep_until(done, std::move(input));
   environment->keep_until(done, std::move(output));
 }
 
-int64_t HostLayout::synchronize() const {
+int64_t HostLayout::synchronize() {
   done->synchronize();
+  is_finished = true;
   uint64_t position = 0;
   std::memcpy(&position, output->data(), sizeof(position));
   return static_cast<int64_t>(position);  // ~0 is -1
+}
+
+void HostLayout::copy_output(void* target, size_t offset, size_t bytes) const {
+  copy(static_cast<uint8_t*>(target), output->data() + offset, bytes);
 }
 
 int64_t HostLayout::read_id(int64_t position) const {
@@ -129,7 +161,15 @@ Download::Download(EnvironmentPtr environment, const AllocationPtr& source, size
   done = std::make_shared<Event>(this->environment, stream->handle);
 }
 
-Download::~Download() { environment->keep_until(done, std::move(memory)); }
+Download::~Download() {
+  if (!is_finished) environment->keep_until(done, std::move(memory));
+}
+
+void Download::finish(void* target) {
+  done->synchronize();
+  is_finished = true;
+  if (bytes > 0) copy(static_cast<uint8_t*>(target), memory->data(), bytes);
+}
 
 Plan::Plan(EnvironmentPtr environment, StreamPtr comm, int num_experts, int num_ranks, int num_ranks_per_node,
            int num_nodes, const int32_t* rank_of_expert)
@@ -148,7 +188,8 @@ Plan::Plan(EnvironmentPtr environment, StreamPtr comm, int num_experts, int num_
   environment_->upload(rank_of_expert_->pointer, rank_of_expert, table_bytes, comm_->handle);
 }
 
-void Plan::run(const void* topk_idx, const TopkShape& shape, const OutputPointers& outputs, uint64_t* status) {
+void Plan::run(const void* topk_idx, const TopkShape& shape, const OutputPointers& outputs,
+               uint64_t* status) {
   DispatchLayoutArguments arguments;
   arguments.topk_idx = topk_idx;
   arguments.topk_idx_type = shape.type;
@@ -169,8 +210,8 @@ void Plan::run(const void* topk_idx, const TopkShape& shape, const OutputPointer
   CHECK_CUDA(launch_dispatch_layout(arguments, comm_->handle));
 }
 
-Plan::DeviceResult Plan::launch(const DeviceInput& input, const std::vector<DeviceOutput>* outputs, Status* status,
-                                const StreamOrder& order) {
+Plan::DeviceResult Plan::launch(const DeviceInput& input, const std::vector<DeviceOutput>* outputs,
+                                Status* status, const StreamOrder& order) {
   begin_order(environment_, order, comm_->handle);
   DeviceResult result;
   OutputPointers pointers{};
@@ -226,9 +267,9 @@ std::shared_ptr<HostLayout> Plan::launch(const void* topk_idx, const TopkShape& 
                                          const StreamOrder& order) {
   const OutputOffsets offsets = output_offsets(shape.num_tokens);
   const size_t input_bytes = shape.num_tokens * shape.num_topk * id_bytes(shape.type);
-  const std::shared_ptr<HostLayout> layout(
-      new HostLayout{environment_, std::make_shared<Pinned>(environment_, input_bytes),
-                     std::make_shared<Pinned>(environment_, offsets.end), offsets, shape.type, nullptr});
+  const std::shared_ptr<HostLayout> layout(new HostLayout{
+      environment_, std::make_shared<Pinned>(environment_, input_bytes),
+      std::make_shared<Pinned>(environment_, offsets.end), offsets, shape.type, nullptr, false});
   if (shape.num_tokens > 0 && shape.num_topk > 0) pack(topk_idx, shape, layout->input->data());
   uint8_t* base = layout->output->data();
   std::memset(base, 0xff, sizeof(uint64_t));
@@ -237,7 +278,8 @@ std::shared_ptr<HostLayout> Plan::launch(const void* topk_idx, const TopkShape& 
   packed.token_stride = shape.num_topk;
   packed.slot_stride = 1;
   run(layout->input->data(), packed,
-      {reinterpret_cast<int32_t*>(base + offsets.per_rank), reinterpret_cast<int32_t*>(base + offsets.per_node),
+      {reinterpret_cast<int32_t*>(base + offsets.per_rank),
+       reinterpret_cast<int32_t*>(base + offsets.per_node),
        reinterpret_cast<int32_t*>(base + offsets.per_expert), base + offsets.mask},
       is_strict ? reinterpret_cast<uint64_t*>(base) : nullptr);
   layout->done = std::make_shared<Event>(environment_, comm_->handle);

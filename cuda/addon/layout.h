@@ -45,7 +45,7 @@ class Status {
   Status(const Status&) = delete;
 
   uint64_t* word() const;
-  bool is_done() const { return done->is_done(); }
+  bool is_done();
   // The id at a position of the launch's input, or null if that input was disposed
   bool read_id(int64_t position, int64_t* id) const;
 
@@ -57,6 +57,7 @@ class Status {
  private:
   const EnvironmentPtr environment_;
   const PinnedPtr memory_;
+  bool is_finished_ = false;
 };
 
 // A layout of host memory under way: `finish` waits for it and copies the results out
@@ -65,7 +66,8 @@ struct HostLayout {
 
   bool is_done() const { return done->is_done(); }
   // Waits. The position of the first invalid id, or -1.
-  int64_t synchronize() const;
+  int64_t synchronize();
+  void copy_output(void* target, size_t offset, size_t bytes) const;
   int64_t read_id(int64_t position) const;
 
   EnvironmentPtr environment;
@@ -73,6 +75,7 @@ struct HostLayout {
   OutputOffsets offsets;
   TopkIdxType type;
   EventPtr done;
+  bool is_finished;
 };
 
 // Device memory on its way to the host
@@ -82,11 +85,14 @@ struct Download {
   ~Download();
 
   bool is_done() const { return done->is_done(); }
+  // Waits
+  void finish(void* target);
 
   EnvironmentPtr environment;
   PinnedPtr memory;
   size_t bytes;
   EventPtr done;
+  bool is_finished = false;
 };
 
 // The tables and the communication stream of one group and number of experts. Layouts run one after the other.

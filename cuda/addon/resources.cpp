@@ -104,8 +104,7 @@ Allocation::~Allocation() { release(); }
 
 void Allocation::release() noexcept {
   switch (origin) {
-    case Origin::kExternal:
-      return;
+    case Origin::kExternal: return;
     case Origin::kIpc:
     case Origin::kShareable:
       // Neither is ordered with streams

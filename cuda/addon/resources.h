@@ -20,8 +20,8 @@ using EnvironmentPtr = std::shared_ptr<Environment>;
 // A stream of ours, or one that somebody else made
 class Stream {
  public:
-  Stream(EnvironmentPtr environment);                               // A new stream
-  Stream(EnvironmentPtr environment, cudaStream_t handle);          // Somebody else's
+  Stream(EnvironmentPtr environment);                       // A new stream
+  Stream(EnvironmentPtr environment, cudaStream_t handle);  // Somebody else's
   ~Stream();
   Stream(const Stream&) = delete;
 

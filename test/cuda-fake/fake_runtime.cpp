@@ -177,10 +177,10 @@ void give_memory(void* pointer) {
 
 }  // namespace
 
-#define RETURN_FAULT()                                        \
-  do {                                                        \
-    const cudaError_t injected = fault(__func__);             \
-    if (injected != cudaSuccess) return injected;             \
+#define RETURN_FAULT()                            \
+  do {                                            \
+    const cudaError_t injected = fault(__func__); \
+    if (injected != cudaSuccess) return injected; \
   } while (false)
 
 extern "C" {
@@ -224,24 +224,15 @@ cudaError_t cudaDeviceSynchronize() {
 cudaError_t cudaGetLastError() { return static_cast<cudaError_t>(sticky.load()); }
 const char* cudaGetErrorName(cudaError_t error) {
   switch (error) {
-    case cudaErrorMemoryAllocation:
-      return "cudaErrorMemoryAllocation";
-    case cudaErrorInsufficientDriver:
-      return "cudaErrorInsufficientDriver";
-    case cudaErrorNoDevice:
-      return "cudaErrorNoDevice";
-    case cudaErrorInvalidValue:
-      return "cudaErrorInvalidValue";
-    case cudaErrorInvalidResourceHandle:
-      return "cudaErrorInvalidResourceHandle";
-    case cudaErrorIllegalAddress:
-      return "cudaErrorIllegalAddress";
-    case cudaErrorLaunchOutOfResources:
-      return "cudaErrorLaunchOutOfResources";
-    case cudaErrorLaunchFailure:
-      return "cudaErrorLaunchFailure";
-    default:
-      return "cudaErrorUnknown";
+    case cudaErrorMemoryAllocation: return "cudaErrorMemoryAllocation";
+    case cudaErrorInsufficientDriver: return "cudaErrorInsufficientDriver";
+    case cudaErrorNoDevice: return "cudaErrorNoDevice";
+    case cudaErrorInvalidValue: return "cudaErrorInvalidValue";
+    case cudaErrorInvalidResourceHandle: return "cudaErrorInvalidResourceHandle";
+    case cudaErrorIllegalAddress: return "cudaErrorIllegalAddress";
+    case cudaErrorLaunchOutOfResources: return "cudaErrorLaunchOutOfResources";
+    case cudaErrorLaunchFailure: return "cudaErrorLaunchFailure";
+    default: return "cudaErrorUnknown";
   }
 }
 const char* cudaGetErrorString(cudaError_t) { return "a made-up failure"; }

@@ -56,3 +56,12 @@ for (const numTokens of [0, 1, 33, 700, 5000]) {
   }
 }
 console.log(`${count} layouts are right`);
+
+if (process.argv.includes('--read-beyond')) {
+  // What must be found: a tensor that claims more memory than there is
+  const [numTokens, numTopk] = [2 ** 16, 8];
+  const small = DeviceTensor.empty([16], 'int64', { shareable: true });
+  const lying = DeviceTensor.fromPointer(small.pointer, [numTokens, numTopk], 'int64');
+  getDispatchLayout(lying, 256, { numRanks: 8, device: 'cuda', invalidExperts: 'ignore' });
+  Stream.current.synchronize();
+}

@@ -53,6 +53,8 @@ run_sanitizer() {
     echo '--- compute-sanitizer: skipped, it is not on the PATH'
     return
   fi
+  # A checker that finds nothing must be one that would
+  step 'compute-sanitizer finds a planted error' finds_planted_error
   local tool
   for tool in memcheck racecheck initcheck synccheck; do
     step "compute-sanitizer $tool" sanitize "$tool"
@@ -64,6 +66,12 @@ sanitize() {
   local status=$?
   grep -E 'ERROR SUMMARY|RACECHECK SUMMARY|layouts' "build/gpu/$1.log" || tail -n 20 "build/gpu/$1.log"
   return $status
+}
+
+finds_planted_error() {
+  compute-sanitizer --tool memcheck --error-exitcode 1 node test/gpu/exercise.mjs --read-beyond \
+    >build/gpu/planted.log 2>&1
+  grep -m 1 'Invalid __global__ read' build/gpu/planted.log
 }
 
 case "${1:-all}" in

@@ -14,11 +14,14 @@ import { cudaRuntime } from './runtime.ts';
 import { crossoverSetting } from './settings.ts';
 
 /**
- * From so many selections (`numTokens * numTopk`) on, `device: 'auto'` sends host arrays to the GPU.
- *
- * Not measured yet: until it is, host arrays stay with `wasm` whatever their size.
+ * From so many selections (`numTokens * numTopk`) on, `device: 'auto'` sends host arrays to the GPU. Measured by
+ * `test/gpu/run.sh bench` on an H100 beside a Xeon (bench/cuda/results/2026-11-23-…-calls.md): there `cuda` is the faster
+ * from 16384 tokens of 8 ids on, by a fifth, and by nearly two at a million tokens; the copies decide, not the kernel.
  */
-const defaultCrossover = Number.POSITIVE_INFINITY;
+const defaultCrossover = 16384 * 8;
+
+/** Setting CUDA up took NNN ms there, in which `wasm` computes about so many selections. */
+const defaultWakeAfter = 2 ** 27;
 
 let checked: DeviceAvailability<StreamsDevice> | undefined;
 
@@ -31,6 +34,13 @@ provideCuda({
   },
   get crossover() {
     return crossoverSetting() ?? defaultCrossover;
+  },
+  get isAwake() {
+    return checked?.device !== undefined;
+  },
+  get wakeAfter() {
+    // Who sets the crossover wants just that
+    return crossoverSetting() === undefined ? defaultWakeAfter : 0;
   },
 });
 
