@@ -15,13 +15,14 @@ import { crossoverSetting } from './settings.ts';
 
 /**
  * From so many selections (`numTokens * numTopk`) on, `device: 'auto'` sends host arrays to the GPU. Measured by
- * `test/gpu/run.sh bench` on an H100 beside a Xeon (bench/cuda/results/2026-11-23-…-calls.md): there `cuda` is the faster
- * from 16384 tokens of 8 ids on, by a fifth, and by nearly two at a million tokens; the copies decide, not the kernel.
+ * `test/gpu/run.sh bench` on an H100 beside a Xeon with 16 cores (bench/cuda/results/2026-11-23-…-calls.md): at 16384
+ * tokens of 8 ids `cuda` draws level with `wasm`, at a million tokens it is more than four times as fast. The copies
+ * decide, not the kernel.
  */
 const defaultCrossover = 16384 * 8;
 
-/** Setting CUDA up took NNN ms there, in which `wasm` computes about so many selections. */
-const defaultWakeAfter = 2 ** 27;
+/** Setting CUDA up took 224 ms there, in which `wasm` computes about so many selections. */
+const defaultWakeAfter = 2 ** 26;
 
 let checked: DeviceAvailability<StreamsDevice> | undefined;
 
