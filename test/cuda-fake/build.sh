@@ -17,5 +17,5 @@ done
 "${CXX:-g++}" -std=c++20 $flags -Wno-unknown-pragmas -Wno-missing-field-initializers -Itest/cuda-shim/include \
   -c test/cuda-fake/kernel_on_cpu.cpp -o $out/kernel_on_cpu.o
 wait
-"${CXX:-g++}" -shared -pthread $out/*.o -o $target.$$
+"${CXX:-g++}" -shared -pthread -Wl,-z,nodelete $out/*.o -o $target.$$
 mv $target.$$ $target

@@ -287,9 +287,12 @@ describe('faults of CUDA', function () {
         const group = new ExpertGroup({ numRanks: 4, placement: [3, 2, 1, 0] });
         globalThis.kept = [];
         for (let call = 0; call < 20; call++) {
-          const topkIdx = new Stream().run(() => DeviceTensor.from(Int32Array.of(0, 1, 2, 3), [2, 2]));
-          kept.push(topkIdx, group.getDispatchLayout(topkIdx, 4, { asyncFinish: true }));
-          kept.push(DeviceTensor.empty([5], 'int32', { shareable: true }), topkIdx.toTypedArrayAsync());
+          const topkIdx = new Stream().run(() => {
+            const topkIdx = DeviceTensor.from(Int32Array.of(0, 1, 2, 3), [2, 2]);
+            kept.push(group.getDispatchLayout(topkIdx, 4, { asyncFinish: true }));
+            return topkIdx;
+          });
+          kept.push(topkIdx, DeviceTensor.empty([5], 'int32', { shareable: true }), topkIdx.toTypedArrayAsync());
         }`,
         { DISPATCH_LAYOUT_CUDA_ADDON: fakeAddon(), FAKE_CUDA_REPORT: '1' },
       );
@@ -309,8 +312,10 @@ describe('faults of CUDA', function () {
           const group = new ExpertGroup({ numRanks: 4, device: 'cuda' });
           const kept = [];
           for (let call = 0; ; call++) {
-            const topkIdx = new Stream().run(() => DeviceTensor.from(Int32Array.of(0, 1, 2, 3), [2, 2]));
-            kept.push(topkIdx, group.getDispatchLayout(topkIdx, 4, { asyncFinish: true }));
+            new Stream().run(() => {
+              const topkIdx = DeviceTensor.from(Int32Array.of(0, 1, 2, 3), [2, 2]);
+              kept.push(topkIdx, group.getDispatchLayout(topkIdx, 4, { asyncFinish: true }));
+            });
             if (call === 1) parentPort.postMessage('ready');
             if (call % 5 === 0) await new Promise((resolve) => setImmediate(resolve));
             if (kept.length > 20) for (const each of kept.splice(0, 10)) each[Symbol.dispose]();

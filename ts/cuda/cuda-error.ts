@@ -6,7 +6,7 @@
 import { DispatchLayoutError } from '../errors.ts';
 import type { CudaFailure } from './addon.ts';
 
-/** A call of the CUDA runtime failed (code `CUDA_ERROR`), or the GPU's memory is full (code `OUT_OF_MEMORY`). */
+/** A call of the CUDA runtime failed (code `CUDA_ERROR`), or memory is full, the GPU's or pinned memory (code `OUT_OF_MEMORY`). */
 export class CudaError extends DispatchLayoutError {
   override readonly name = 'CudaError';
   /** CUDA's name of the error, such as `cudaErrorIllegalAddress`. */
@@ -21,7 +21,7 @@ export class CudaError extends DispatchLayoutError {
     super(
       isMemory ? 'OUT_OF_MEMORY' : 'CUDA_ERROR',
       isMemory
-        ? `the memory of the GPU is full (${call}: ${cudaName})`
+        ? `${call === 'cudaHostAlloc' ? 'no pinned memory is to be had' : 'the memory of the GPU is full'} (${call}: ${cudaName})`
         : `${call} failed: ${cudaName} (${cudaCode}), ${cudaMessage}`,
       { value: cudaName, remedy: remedyFor(cudaName, isSticky) },
     );

@@ -1,0 +1,27 @@
+/** The CUDA kernel's unchanged source on the CPU (`test/cuda-shim`): random layouts against a naive reference. */
+import { execFileSync, spawnSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { assert } from 'chai';
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+
+describe('the CUDA kernel on the CPU', function () {
+  this.timeout(300_000);
+
+  before(() => {
+    execFileSync(`${root}test/cuda-shim/build.sh`, ['--sanitize'], { stdio: ['ignore', 'ignore', 'inherit'] });
+  });
+
+  const runs: readonly [string, readonly string[]][] = [
+    ['layout_test', ['1', '400']],
+    ['layout_test', ['2', '400']],
+    ['layout_test_sanitize', ['3', '150']],
+  ];
+  for (const [program, settings] of runs) {
+    it(`${program} ${settings.join(' ')}`, () => {
+      const { status, stdout, stderr } = spawnSync(`${root}build/cuda-shim/${program}`, settings, { encoding: 'utf8' });
+      assert.strictEqual(status, 0, stdout + stderr);
+      assert.match(stdout, /layouts equal the reference/);
+    });
+  }
+});
