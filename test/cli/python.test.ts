@@ -126,8 +126,8 @@ describe('command line: at a terminal', function () {
         '--num-ranks',
         '4',
       );
-    assert.include(run('-u', 'NO_COLOR'), '\x1b[1mTokens per rank');
-    assert.notInclude(run('NO_COLOR=1'), '\x1b');
+    assert.include(run('-u', 'NO_COLOR', '-u', 'FORCE_COLOR'), '\x1b[1mTokens per rank');
+    assert.notInclude(run('-u', 'FORCE_COLOR', 'NO_COLOR=1'), '\x1b');
   });
 
   it('shows progress of long work, takes it away, and sends no bytes to the screen', () => {
