@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Everything that needs a GPU, on any machine that has one, over the built tree (./build.sh first):
-#   test/gpu/run.sh                all of it
+#   test/gpu/run.sh                all of it, or some:
 #   test/gpu/run.sh tests          conformance on cuda, tensors, streams and events, memory of another process
 #   test/gpu/run.sh sanitizer      compute-sanitizer over layouts of all kinds, where it is found
 #   test/gpu/run.sh leaks          memory of the GPU after many groups, tensors and workers
 #   test/gpu/run.sh bench          call times of host arrays and tensors beside wasm
 #   test/gpu/run.sh kernel         the kernel's own benchmark, bench/cuda/run.sh
-# The findings go to bench/cuda/results/<date>-<GPU>-calls.{json,md}; a failed step fails the script, at the end.
+# The findings go to bench/cuda/results/<date>-<GPU>-{checks,calls}.md; a failed step fails the script, at the end.
 set -uo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -24,15 +24,22 @@ export GPU_RESULTS
 export DISPATCH_LAYOUT_TEST_DEVICES=cuda
 mkdir -p build/gpu bench/cuda/results
 failed=()
+outcomes=()
 
 step() { # step NAME COMMAND...
   local name=$1 seconds=$SECONDS
   shift
   echo "--- $name"
-  if "$@"; then echo "--- $name: passed, $((SECONDS - seconds)) s"; else
-    echo "--- $name: FAILED"
-    failed+=("$name")
-  fi
+  local outcome=passed
+  "$@" || outcome=FAILED
+  [ "$outcome" = passed ] || failed+=("$name")
+  outcomes+=("$name: $outcome, $((SECONDS - seconds)) s")
+  echo "--- ${outcomes[-1]}"
+}
+
+skip() { # skip NAME WHY
+  outcomes+=("$1: skipped, $2")
+  echo "--- ${outcomes[-1]}"
 }
 
 run_mocha() { node node_modules/mocha/bin/mocha.js --no-config --reporter=dot --import=tsx --timeout=120000 "$@"; }
@@ -44,13 +51,13 @@ run_tests() {
   if python3 -c 'import torch' 2>/dev/null; then
     step 'a tensor of a PyTorch process' python3 test/gpu/torch_process.py
   else
-    echo '--- a tensor of a PyTorch process: skipped, python3 has no torch'
+    skip 'a tensor of a PyTorch process' 'python3 has no torch'
   fi
 }
 
 run_sanitizer() {
   if ! command -v compute-sanitizer >/dev/null; then
-    echo '--- compute-sanitizer: skipped, it is not on the PATH'
+    skip compute-sanitizer 'it is not on the PATH'
     return
   fi
   # A checker that finds nothing must be one that would
@@ -74,25 +81,26 @@ finds_planted_error() {
   grep -m 1 'Invalid __global__ read' build/gpu/planted.log
 }
 
-case "${1:-all}" in
-  all)
-    run_tests
-    run_sanitizer
-    step 'leaks' node --expose-gc test/gpu/leaks.mjs
-    step 'call times' node test/gpu/call-time.mjs
-    step 'kernel benchmark' bench/cuda/run.sh
-    ;;
-  tests) run_tests ;;
-  sanitizer) run_sanitizer ;;
-  leaks) step 'leaks' node --expose-gc test/gpu/leaks.mjs ;;
-  bench) step 'call times' node test/gpu/call-time.mjs ;;
-  kernel) step 'kernel benchmark' bench/cuda/run.sh ;;
-  *)
-    sed -n '2,10p' "$0" >&2
-    exit 2
-    ;;
-esac
+[ $# -gt 0 ] || set -- tests sanitizer leaks bench kernel
+for part in "$@"; do
+  case "$part" in
+    tests) run_tests ;;
+    sanitizer) run_sanitizer ;;
+    leaks) step 'no leaks' node --expose-gc test/gpu/leaks.mjs ;;
+    bench) step 'call times' node test/gpu/call-time.mjs ;;
+    kernel) step 'kernel benchmark' bench/cuda/run.sh ;;
+    *)
+      sed -n '2,10p' "$0" >&2
+      exit 2
+      ;;
+  esac
+done
 
+{
+  printf '# Checks on %s, %s\n\n' "$gpu" "$GPU_DATE"
+  printf 'Driver %s, Node.js %s, by `test/gpu/run.sh %s`.\n\n' "$GPU_DRIVER" "$(node --version)" "$*"
+  printf -- '- %s\n' "${outcomes[@]}"
+} >"${GPU_RESULTS%-calls}-checks.md"
 if [ ${#failed[@]} -gt 0 ]; then
   printf 'FAILED: %s\n' "${failed[@]}"
   exit 1

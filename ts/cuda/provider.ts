@@ -15,13 +15,13 @@ import { crossoverSetting } from './settings.ts';
 
 /**
  * From so many selections (`numTokens * numTopk`) on, `device: 'auto'` sends host arrays to the GPU. Measured by
- * `test/gpu/run.sh bench` on an H100 beside a Xeon with 16 cores (bench/cuda/results/2026-11-23-…-calls.md): at 16384
- * tokens of 8 ids `cuda` draws level with `wasm`, at a million tokens it is more than four times as fast. The copies
- * decide, not the kernel.
+ * `test/gpu/run.sh bench` on an H100 beside a Xeon with 16 cores (bench/cuda/results/2026-11-23-…-calls.md): with 16384
+ * tokens of 8 ids `cuda` is level with `wasm` for 8 ranks and a fifth faster for 64; with a million tokens, five times.
+ * The copies decide, not the kernel.
  */
 const defaultCrossover = 16384 * 8;
 
-/** Setting CUDA up took 224 ms there, in which `wasm` computes about so many selections. */
+/** Setting CUDA up took about 220 ms there, in which `wasm` computes about so many selections. */
 const defaultWakeAfter = 2 ** 26;
 
 let checked: DeviceAvailability<StreamsDevice> | undefined;
