@@ -34,22 +34,14 @@ inline __int128 read_id(const LayoutProblem& q, int64_t index) {
     return id;
   };
   switch (q.type) {
-    case TopkIdxType::kInt8:
-      return read(int8_t{});
-    case TopkIdxType::kUint8:
-      return read(uint8_t{});
-    case TopkIdxType::kInt16:
-      return read(int16_t{});
-    case TopkIdxType::kUint16:
-      return read(uint16_t{});
-    case TopkIdxType::kInt32:
-      return read(int32_t{});
-    case TopkIdxType::kUint32:
-      return read(uint32_t{});
-    case TopkIdxType::kInt64:
-      return read(int64_t{});
-    default:
-      return read(uint64_t{});
+    case TopkIdxType::kInt8: return read(int8_t{});
+    case TopkIdxType::kUint8: return read(uint8_t{});
+    case TopkIdxType::kInt16: return read(int16_t{});
+    case TopkIdxType::kUint16: return read(uint16_t{});
+    case TopkIdxType::kInt32: return read(int32_t{});
+    case TopkIdxType::kUint32: return read(uint32_t{});
+    case TopkIdxType::kInt64: return read(int64_t{});
+    default: return read(uint64_t{});
   }
 }
 
