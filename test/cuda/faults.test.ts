@@ -155,7 +155,11 @@ describe('faults of CUDA', function () {
     });
 
     it('not allowed: --no-addons', () => {
-      expectUnavailable(find({}, ['--no-addons']), /cannot be loaded/, /without --no-addons/);
+      expectUnavailable(
+        find({}, ['--no-addons']),
+        /cannot be loaded/,
+        /without --no-addons and, .* with --allow-addons/,
+      );
     });
 
     it('disabled', () => {
@@ -318,6 +322,21 @@ describe('faults of CUDA', function () {
         { DISPATCH_LAYOUT_CUDA_ADDON: fakeAddon(), DISPATCH_LAYOUT_CUDA_CROSSOVER: '0' },
       );
       assert.strictEqual(stdout.trim(), 'wasm 64\nwasm 2\ncaptured', stderr);
+    });
+
+    it('numbers of experts that take turns need nothing new', () => {
+      const { stdout, stderr } = runScript(
+        `
+        import { ExpertGroup } from 'dispatch-layout';
+        const group = new ExpertGroup({ numRanks: 4, device: 'cuda' });
+        const run = (numExperts) => group.getDispatchLayout([[3]], numExperts).numTokensPerRank.join();
+        run(8);
+        run(16);
+        process.env.FAKE_CUDA_FAULT = 'cudaMemsetAsync=2@1';
+        console.log(run(8), run(16), run(8));`,
+        { DISPATCH_LAYOUT_CUDA_ADDON: fakeAddon() },
+      );
+      assert.strictEqual(stdout.trim(), '0,1,0,0 1,0,0,0 0,1,0,0', stderr);
     });
 
     it('auto takes large host arrays to a GPU that is in use, unless the tables are too large for it', () => {

@@ -34,11 +34,27 @@ export const cudaDevice: StreamsDevice = {
   capture: () => new StreamEvent(addonInUse().recordEvent(Stream.current.native)),
 };
 
+const maxPlans = 8;
+
 /** The stream that all layouts of a group run on, one after the other. */
 class CommunicationStream {
   readonly native: StreamHandle = cudaAddon().createStream();
   /** Checks of layouts of tensors that nobody may ever wait for, in the order of the stream. */
   readonly #checks: LayoutCheck[] = [];
+  /** By number of experts, on which alone the partitions of one group depend. */
+  readonly #plans = new Map<number, PlanHandle>();
+
+  /** Memory of the GPU for a partition, kept for a few: models whose layers differ take turns. */
+  planFor(partition: Partition): PlanHandle {
+    const { numExperts, numRanks, numRanksPerNode, numRdmaRanks, rankOfExpert } = partition;
+    const existing = this.#plans.get(numExperts);
+    if (existing !== undefined) return existing;
+    const table = isContiguous(partition) ? null : rankOfExpert;
+    const plan = cudaAddon().createPlan(this.native, numExperts, numRanks, numRanksPerNode, numRdmaRanks, table);
+    if (this.#plans.size === maxPlans) this.#plans.clear();
+    this.#plans.set(numExperts, plan);
+    return plan;
+  }
 
   /** Keeps the check of a layout that was queued, to be reported if nobody else asks. */
   remember(check: LayoutCheck): void {
@@ -57,11 +73,9 @@ class PreparedCuda implements PreparedStreamsDevice {
   readonly #plan: PlanHandle;
 
   constructor(partition: Partition, comm: CommunicationStream) {
-    const { numExperts, numRanks, numRanksPerNode, numRdmaRanks, rankOfExpert } = partition;
     this.comm = comm;
     this.#partition = partition;
-    const table = isContiguous(partition) ? null : rankOfExpert;
-    this.#plan = cudaAddon().createPlan(comm.native, numExperts, numRanks, numRanksPerNode, numRdmaRanks, table);
+    this.#plan = comm.planFor(partition);
   }
 
   computeLayout(topkIdx: TopkIdx, strict: boolean, out: LayoutArrays): void {
