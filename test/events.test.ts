@@ -81,10 +81,26 @@ describeOnEachDevice('events', (device) => {
   it('it is not waited for if the request is refused', () => {
     const handle = new NotingHandle();
     const previousEvent = new EventOverlap(handle);
-    expectError(() => device.getDispatchLayout([[0], []], 8, group, { previousEvent }), { code: 'TOPK_SHAPE' });
+    const ragged = { data: Int32Array.of(0), shape: [1, 2] } as const;
+    expectError(() => device.getDispatchLayout(ragged, 8, group, { previousEvent }), { code: 'TOPK_SHAPE' });
     expectError(() => device.getDispatchLayout([[0]], 9, group, { previousEvent }), { code: 'UNEVEN_EXPERTS' });
     expectError(() => run({ previousEvent, allocateOnCommStream: true }), { code: 'EVENT_FLAGS' });
     assert.deepStrictEqual(handle.notes, []);
+  });
+
+  it('nested arrays are read after the event, as typed arrays are', () => {
+    const nested = [[0, 0]];
+    const previousEvent = new EventOverlap({
+      done: false,
+      currentStreamWait() {
+        nested[0] = [2, 7];
+        nested.push([0, 1]);
+      },
+      wait: () => Promise.resolve(),
+    });
+    const layout = device.getDispatchLayout(nested, 8, group, { previousEvent });
+    assert.strictEqual(layout.numTokens, 2);
+    assert.deepStrictEqual([...layout.numTokensPerExpert], [1, 1, 1, 0, 0, 0, 0, 1]);
   });
 
   it('an error of the wait passes, and nothing is written', () => {

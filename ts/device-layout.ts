@@ -25,7 +25,7 @@ export interface DeviceDispatchLayout extends DeviceLayoutArrays, LayoutShape, D
   /** The done-event; recorded only with `asyncFinish`. */
   readonly event: EventOverlap;
   readonly device: 'cuda';
-  /** `using layout = …` disposes of the four tensors on leaving the block. */
+  /** `using layout = …` disposes of the tensors on leaving the block, except for those of `out`: they are the caller's. */
   [Symbol.dispose](): void;
 }
 

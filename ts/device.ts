@@ -17,8 +17,13 @@ export type DeviceName = 'cuda' | 'wasm' | 'js';
 /** A device, ready for use. */
 export interface Device {
   readonly name: DeviceName;
-  /** Builds the tables that every layout over this partition needs. */
-  prepare(partition: Partition): PreparedDevice;
+  /**
+   * Builds the tables that every layout over this partition needs.
+   *
+   * @param earlier what was prepared before for the same group: a device with streams keeps the group's communication
+   *   stream.
+   */
+  prepare(partition: Partition, earlier?: PreparedDevice): PreparedDevice;
 }
 
 /** A device that holds the tables of one partition. */
@@ -52,7 +57,7 @@ export interface QueuedTensors extends LayoutShape {
 
 /** A device with streams: work is queued there, and ordered by events. */
 export interface StreamsDevice extends Device {
-  prepare(partition: Partition): PreparedStreamsDevice;
+  prepare(partition: Partition, earlier?: PreparedDevice): PreparedStreamsDevice;
   /** An event on the current stream. */
   capture(): EventHandle;
   /** Whether its streams can wait for an event; the thread must wait for any other. */

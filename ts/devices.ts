@@ -7,6 +7,7 @@ import { describe } from './describe.ts';
 import type { Device, DeviceAvailability, DeviceName, StreamsDevice } from './device.ts';
 import { DeviceUnavailableError, DispatchLayoutError } from './errors.ts';
 import { jsDevice } from './js-device.ts';
+import type { Partition } from './partition.ts';
 import { loadWasmDevice } from './wasm-device.ts';
 
 /**
@@ -30,8 +31,12 @@ export interface DeviceDescription {
 export interface CudaProvider {
   /** Loads the addon and checks the GPU on first use. */
   probe(): DeviceAvailability<StreamsDevice>;
+  /** The device, where something was made on the GPU: a tensor, a stream or a layout. */
+  readonly inUse: StreamsDevice | undefined;
   /** From how many selections (`numTokens * numTopk`) on `auto` sends host arrays to the GPU. */
   readonly crossover: number;
+  /** Whether the kernel is fast on host arrays for so many experts and ranks. */
+  suitsHostArrays(partition: Partition): boolean;
   /** Whether CUDA has been set up, which takes longer than many a layout. */
   readonly isAwake: boolean;
   /** Selections of so large host arrays that the CPU computes before it pays to set CUDA up for them. */
@@ -106,13 +111,22 @@ let numSelectionsBeforeWaking = 0;
  * The GPU, if `auto` sends host arrays with so many selections there. The first ones do not even probe it: only when the
  * CPU has spent as long on large arrays as it takes to set CUDA up, are more of them likely enough.
  */
-export function cudaForHostArrays(numSelections: number): StreamsDevice | undefined {
+export function cudaForHostArrays(numSelections: number, partition: Partition): StreamsDevice | undefined {
   if (cudaProvider === undefined || numSelections < cudaProvider.crossover) return undefined;
+  if (!cudaProvider.suitsHostArrays(partition)) return undefined;
   if (!cudaProvider.isAwake) {
     numSelectionsBeforeWaking += numSelections;
     if (numSelectionsBeforeWaking <= cudaProvider.wakeAfter) return undefined;
   }
-  return probeCuda().device;
+  const { device } = probeCuda();
+  // A shortage may pass: ask again after as many
+  if (device === undefined) numSelectionsBeforeWaking = 0;
+  return device;
+}
+
+/** The GPU, if anything was made there. */
+export function cudaInUse(): StreamsDevice | undefined {
+  return cudaProvider?.inUse;
 }
 
 function available<Kind extends Device>(name: DeviceName, availability: DeviceAvailability<Kind>): Kind {

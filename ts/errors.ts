@@ -41,7 +41,7 @@ export type ErrorCode =
   | 'DEVICE_UNAVAILABLE'
   /** A call of the CUDA runtime failed, or work that was queued on the GPU. */
   | 'CUDA_ERROR'
-  /** The type, shape, address or handle of a `DeviceTensor` is none, or does not serve the purpose. */
+  /** The type, shape, address or handle of a `DeviceTensor` or a `Stream` is none, or does not serve the purpose. */
   | 'TENSOR'
   /** A `DeviceTensor` was used after it was disposed of. */
   | 'DISPOSED';
@@ -82,10 +82,13 @@ export class InvalidExpertError extends DispatchLayoutError {
   /** The column of the offending id in `topkIdx`. */
   readonly slot: number;
 
-  /** @param value undefined where it is not known any more: the memory on the GPU was reused. */
-  constructor(value: number | bigint | undefined, token: number, slot: number, numExperts: number) {
+  /**
+   * @param value undefined where it is not known any more: the memory on the GPU was reused.
+   * @param context where it is not the call that throws: `'in an earlier layout, '`.
+   */
+  constructor(value: number | bigint | undefined, token: number, slot: number, numExperts: number, context = '') {
     const what = value === undefined ? 'was' : `is ${value},`;
-    super('INVALID_EXPERT', `topkIdx[${token}][${slot}] ${what} not an expert in [0, ${numExperts})`, {
+    super('INVALID_EXPERT', `${context}topkIdx[${token}][${slot}] ${what} not an expert in [0, ${numExperts})`, {
       value,
       remedy: "Use -1 for an empty slot, correct numExperts, or pass invalidExperts: 'ignore' to skip such ids.",
     });

@@ -55,7 +55,7 @@ export class EventOverlap {
     return this.#handle !== null;
   }
 
-  /** Whether the outputs are valid by now. */
+  /** Whether the recorded work is over: waiting takes no time, but throws if the work has failed. */
   get done(): boolean {
     return this.#handle?.done ?? true;
   }

@@ -14,7 +14,7 @@ import type {
   StreamsDevice,
 } from './device.ts';
 import { type DeviceDispatchLayout, type DeviceLayoutArrays, isDeviceTensor } from './device-layout.ts';
-import { chooseDevice, chooseTensorDevice, cudaForHostArrays, type DeviceOption } from './devices.ts';
+import { chooseDevice, chooseTensorDevice, cudaForHostArrays, cudaInUse, type DeviceOption } from './devices.ts';
 import { DispatchLayoutError } from './errors.ts';
 import { type EventHandle, EventOverlap, finishedHandle, handleOf, notRecorded } from './event-overlap.ts';
 import type { DispatchLayout, LayoutArrays } from './layout.ts';
@@ -167,7 +167,9 @@ export class ExpertGroup {
 
   /** An event recorded on the current stream, to pass as `previousEvent`: DeepEP's `Buffer.capture`. */
   capture(): EventOverlap {
-    return new EventOverlap(this.#cuda?.device.capture() ?? finishedHandle);
+    // The current stream is not the group's: with `auto` it may have work before the group has computed anything there
+    const device = this.#option === 'auto' ? cudaInUse() : this.#cuda?.device;
+    return new EventOverlap(device?.capture() ?? finishedHandle);
   }
 
   #layoutOfArrays(
@@ -178,16 +180,18 @@ export class ExpertGroup {
     order: StreamOrder,
   ): DispatchLayout {
     const given = out === undefined ? undefined : readOut(out);
+    const partition = this.#partitionFor(numExperts, strict);
+    // Nested arrays are copied at once, and like all ids not before the event
+    const pending = Array.isArray(topkIdx) ? waitHere(this.#host.device, order, this.#option) : order;
     const ids = readTopkIdx(topkIdx);
     const { numTokens, numTopk } = ids;
     const { numRanks, numRdmaRanks } = this.#group;
-    const partition = this.#partitionFor(numExperts, strict);
     const shape = { numTokens, numTopk, numExperts, numRanks, numRdmaRanks };
     const arrays = given === undefined ? allocateOut(shape) : checkOut(given, shape, ids);
     const compute = (lane: Lane<Device>): EventHandle => {
       const prepared = lane.prepare(partition);
-      const remaining = waitHere(lane.device, order);
-      if (remaining !== order) {
+      const remaining = waitHere(lane.device, pending, this.#option);
+      if (remaining !== pending) {
         // An event may run code of the caller, which may transfer arrays away
         checkAttached(ids.data);
         if (given !== undefined) checkOut(given, shape, ids);
@@ -197,7 +201,7 @@ export class ExpertGroup {
       return finishedHandle;
     };
 
-    let lane = this.#laneFor(numTokens * numTopk);
+    let lane = this.#laneFor(numTokens * numTopk, partition);
     let handle: EventHandle;
     try {
       handle = compute(lane);
@@ -236,7 +240,7 @@ export class ExpertGroup {
       topkIdx,
       strict,
       out,
-      waitHere(this.#cuda.device, order),
+      waitHere(this.#cuda.device, order, this.#option),
     );
     const { numRanks, numRdmaRanks } = this.#group;
     return {
@@ -249,13 +253,15 @@ export class ExpertGroup {
       event: handle === null ? notRecorded : new EventOverlap(handle),
       device: 'cuda',
       [Symbol.dispose]() {
+        // Those of `out` are the caller's
+        if (out !== undefined) return;
         for (const tensor of Object.values(arrays)) tensor?.dispose();
       },
     };
   }
 
-  #laneFor(numSelections: number): Lane<Device> {
-    const cuda = this.#option === 'auto' ? cudaForHostArrays(numSelections) : undefined;
+  #laneFor(numSelections: number, partition: Partition): Lane<Device> {
+    const cuda = this.#option === 'auto' ? cudaForHostArrays(numSelections, partition) : undefined;
     if (cuda === undefined) return this.#host;
     this.#cuda ??= new Lane(cuda);
     return this.#cuda;
@@ -271,7 +277,7 @@ export class ExpertGroup {
   }
 }
 
-/** A device with the tables of the partition that it computed last. */
+/** A device of one group, with the tables of the partition that it computed last. */
 class Lane<Kind extends Device> {
   readonly device: Kind;
   #partition: Partition | undefined;
@@ -283,19 +289,26 @@ class Lane<Kind extends Device> {
 
   prepare(partition: Partition): ReturnType<Kind['prepare']> {
     if (this.#prepared === undefined || this.#partition !== partition) {
-      this.#prepared = this.device.prepare(partition) as ReturnType<Kind['prepare']>;
+      this.#prepared = this.device.prepare(partition, this.#prepared) as ReturnType<Kind['prepare']>;
       this.#partition = partition;
     }
     return this.#prepared;
   }
 }
 
-/** Waits for an event that the device cannot wait for by itself, and takes it out of the order. */
-function waitHere(device: Device | StreamsDevice, order: StreamOrder): StreamOrder {
+/**
+ * Waits for an event that the device cannot wait for by itself, and takes it out of the order. To `auto`, which goes on
+ * without a GPU, an event that the GPU has lost is over.
+ */
+function waitHere(device: Device | StreamsDevice, order: StreamOrder, option: DeviceOption): StreamOrder {
   const { previous } = order;
   if (previous === null || ('canWaitFor' in device && device.canWaitFor(previous))) return order;
-  if (previous.synchronize !== undefined) previous.synchronize();
-  else previous.currentStreamWait();
+  try {
+    if (previous.synchronize !== undefined) previous.synchronize();
+    else previous.currentStreamWait();
+  } catch (error) {
+    if (option !== 'auto' || !isDeviceFailure(error)) throw error;
+  }
   return { ...order, previous: null };
 }
 
@@ -306,6 +319,7 @@ function hasStreams(prepared: PreparedDevice): prepared is PreparedStreamsDevice
 function isDeviceFailure(error: unknown): boolean {
   return error instanceof DispatchLayoutError && (error.code === 'CUDA_ERROR' || error.code === 'OUT_OF_MEMORY');
 }
+
 function checkObject<Options extends object>(name: string, options: Options): Options {
   if (typeof options !== 'object' || options === null) {
     throw new DispatchLayoutError('OPTION', `${name} is ${describe(options)}`, {

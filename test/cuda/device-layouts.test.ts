@@ -133,6 +133,49 @@ describeOnCuda('layouts of tensors', () => {
     }
   });
 
+  it("tensors of the caller stay the caller's", () => {
+    const expertGroup = new ExpertGroup({ ...group, device: 'cuda' });
+    using topkIdx = DeviceTensor.from(rows.data, rows.shape);
+    using own = expertGroup.getDispatchLayout(topkIdx, 8);
+    using mask = DeviceTensor.empty([64], 'uint8');
+    for (const out of [own, { ...own, isTokenInRank: mask }]) {
+      const layout = expertGroup.getDispatchLayout(topkIdx, 8, { out });
+      layout[Symbol.dispose]();
+      assert.isFalse(own.numTokensPerRank.isDisposed);
+      assert.isFalse(layout.isTokenInRank.isDisposed);
+      // The view of a larger mask goes with the mask, and does not keep its memory
+      if (out !== own) mask.dispose();
+      assert.strictEqual(layout.isTokenInRank.isDisposed, out !== own);
+    }
+    expectArrays(toHost(own), expected);
+  });
+
+  it('outputs between the rows of the input are refused only where rows reach them', () => {
+    using memory = DeviceTensor.from(new Int32Array(1000).fill(1));
+    using out = getDispatchLayout(memory.strided([4, 2], [2, 1]), 8, group);
+    for (const [strides, offset, begin] of [
+      [[100, 1], 0, 300],
+      [[-100, 1], 300, 0],
+    ] as const) {
+      const topkIdx = memory.strided([4, 2], strides, offset);
+      const wrong = { ...out, numTokensPerRank: memory.strided([4], [1], begin) };
+      expectError(() => getDispatchLayout(topkIdx, 8, { ...group, out: wrong }), { code: 'OUT', message: /shares/ });
+      const right = { ...out, numTokensPerRank: memory.strided([4], [1], 302) };
+      getDispatchLayout(topkIdx, 8, { ...group, out: right });
+    }
+  });
+
+  it('sizes beyond any memory, and slots of no tokens', () => {
+    using many = DeviceTensor.empty([2 ** 50, 0], 'int32');
+    expectError(() => getDispatchLayout(many, 16384, { numRanks: 16384 }), { code: 'TOO_LARGE', message: /16384/ });
+    using none = DeviceTensor.empty([0, 2 ** 31], 'int32');
+    using layout = getDispatchLayout(none, 8, group);
+    assert.deepStrictEqual([...layout.numTokensPerExpert.toTypedArray()], [0, 0, 0, 0, 0, 0, 0, 0]);
+    assert.strictEqual(layout.numTopk, 2 ** 31);
+    const onHost = { data: new Int32Array(0), shape: [0, 2 ** 31] } as const;
+    assert.strictEqual(getDispatchLayout(onHost, 8, { ...group, device: 'cuda' }).numTopk, 2 ** 31);
+  });
+
   it('refused before anything runs', () => {
     using topkIdx = DeviceTensor.from(rows.data, rows.shape);
     for (const device of ['wasm', 'js'] as const) {
@@ -178,6 +221,35 @@ describeOnCuda('ids on the GPU that are no experts', () => {
     expectArrays(expertGroup.getDispatchLayout(rows, 8), expected);
   });
 
+  it('are reported once by a later call, as of an earlier layout, also for another number of experts', async () => {
+    const expertGroup = new ExpertGroup({ ...group, device: 'cuda' });
+    using good = DeviceTensor.from(rows.data, rows.shape);
+    using topkIdx = DeviceTensor.from(invalid.data, invalid.shape);
+    using _bad = expertGroup.getDispatchLayout(topkIdx, 8);
+    await Stream.current.wait();
+    // Whoever ignores such ids is not bothered with those of others
+    using _ignoring = expertGroup.getDispatchLayout(good, 8, { invalidExperts: 'ignore' });
+    expectError(() => expertGroup.getDispatchLayout(good, 16), {
+      ...offence,
+      message: /^in an earlier layout, topkIdx\[1\]\[1\] is 99, not an expert in \[0, 8\)/,
+    });
+    using _fine = expertGroup.getDispatchLayout(good, 8);
+  });
+
+  it('are reported by views of results, and by a larger mask of the caller', () => {
+    using topkIdx = DeviceTensor.from(invalid.data, invalid.shape);
+    using layout = getDispatchLayout(topkIdx, 8, group);
+    using view = layout.numTokensPerExpert.strided([4], [1]);
+    expectError(() => view.toTypedArray(), offence);
+    using mask = DeviceTensor.empty([64], 'uint8');
+    using again = new ExpertGroup(group).getDispatchLayout(topkIdx, 8, { out: { ...layout, isTokenInRank: mask } });
+    expectError(() => mask.toTypedArray(), offence);
+    expectError(() => again.isTokenInRank.toTypedArray(), offence);
+    using good = DeviceTensor.from(rows.data, rows.shape);
+    new ExpertGroup(group).getDispatchLayout(good, 8, { out: layout });
+    assert.deepStrictEqual([...view.toTypedArray()], expected.numTokensPerExpert.slice(0, 4));
+  });
+
   it('whose tensor is gone are reported without their value', async () => {
     const topkIdx = DeviceTensor.from(invalid.data, invalid.shape);
     const layout = getDispatchLayout(topkIdx, 8, { ...group, asyncFinish: true });
@@ -194,6 +266,17 @@ describeOnCuda('ids on the GPU that are no experts', () => {
     expectArrays(toHost(layout), reference(invalid, 8, { ...group, invalidExperts: 'ignore' }));
   });
 });
+
+/** Queues work on a GPU that is slow at it for a moment: the made-up one, which is told so. */
+function slowly<Result>(queue: () => Result): Result {
+  process.env.FAKE_CUDA_SLOW = '100';
+  try {
+    return queue();
+  } finally {
+    // Kernels ask when they run
+    setTimeout(() => delete process.env.FAKE_CUDA_SLOW, 50);
+  }
+}
 
 describeOnCuda('streams and events of layouts', () => {
   const numTokens = 2000;
@@ -256,6 +339,33 @@ describeOnCuda('streams and events of layouts', () => {
       expectArrays(toHost(layout), right);
       layout[Symbol.dispose]();
     }
+  });
+
+  it('layouts of one group run one after the other, for any numbers of experts', async () => {
+    using topkIdx = DeviceTensor.from(ids, [numTokens, 8]);
+    const expertGroup = new ExpertGroup(options);
+    const early = expertGroup.capture();
+    const late = slowly(() => new ExpertGroup(options).getDispatchLayout(topkIdx, 64, { asyncFinish: true }).event);
+    const first = expertGroup.getDispatchLayout(topkIdx, 64, { previousEvent: late, asyncFinish: true });
+    const second = expertGroup.getDispatchLayout(topkIdx, 128, { previousEvent: early, asyncFinish: true });
+    await second.event.wait();
+    assert.isTrue(first.event.done);
+  });
+
+  it('capture of an auto group that has not been on the GPU yet orders behind the current stream', async () => {
+    const stream = new Stream();
+    const expertGroup = new ExpertGroup({ ...options, device: 'auto' });
+    const [topkIdx, previousEvent] = slowly(() =>
+      stream.run(() => {
+        using other = DeviceTensor.from(ids, [numTokens, 8]);
+        using _slow = new ExpertGroup(options).getDispatchLayout(other, 64);
+        return [DeviceTensor.from(ids, [numTokens, 8]), expertGroup.capture()] as const;
+      }),
+    );
+    using layout = expertGroup.getDispatchLayout(topkIdx, 64, { previousEvent, asyncFinish: true });
+    await layout.event.wait();
+    expectArrays(toHost(layout), right);
+    topkIdx.dispose();
   });
 
   it('groups run side by side, each on a stream of its own', async () => {

@@ -2,7 +2,7 @@
  * What goes wrong around a GPU, on a machine without one: every fault ends in a fallback (`auto`) or in a clear error
  * (`cuda`). Each runs in a process of its own, over the made-up driver unless it is about the addon itself.
  */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { assert } from 'chai';
@@ -114,7 +114,33 @@ describe('faults of CUDA', function () {
       const path = join(folder, 'corrupt.node');
       writeFileSync(path, '\x7fELF and nothing more');
       const findings = find({ DISPATCH_LAYOUT_CUDA_ADDON: path });
-      expectUnavailable(findings, /cannot be loaded \(.*corrupt\.node: .*file too short/, /DISPATCH_LAYOUT_CUDA_ADDON/);
+      expectUnavailable(findings, /cannot be loaded \(.*corrupt\.node: .*no addon/, /DISPATCH_LAYOUT_CUDA_ADDON/);
+    });
+
+    for (const percent of [10, 50, 90, 99]) {
+      it(`cut short, to ${percent} %: it would kill the process`, () => {
+        const path = join(folder, `short-${percent}.node`);
+        const whole = readFileSync(fakeAddon());
+        writeFileSync(path, whole.subarray(0, Math.floor((whole.length * percent) / 100)));
+        const findings = find({ DISPATCH_LAYOUT_CUDA_ADDON: path });
+        expectUnavailable(findings, /cannot be loaded \(.*it is cut short/, /DISPATCH_LAYOUT_CUDA_ADDON/);
+      });
+    }
+
+    it('where the environment and the report are denied, as by Deno: nothing throws', () => {
+      const { status, stdout, stderr } = runScript(
+        `
+        import { describeDevices, getDispatchLayout } from 'dispatch-layout';
+        const denied = { get() { throw new Error('NotCapable'); } };
+        Object.defineProperty(process, 'env', denied);
+        process.report.getReport = denied.get;
+        const { device } = getDispatchLayout({ data: new Int32Array(2 ** 18), shape: [2 ** 15, 8] }, 8, { numRanks: 4 });
+        const [cuda] = describeDevices();
+        process.stdout.write([device, cuda.device, typeof cuda.reason].join(' '));`,
+        {},
+      );
+      assert.strictEqual(status, 0, stderr);
+      assert.strictEqual(stdout.trim(), 'wasm cuda string');
     });
 
     it('of another version', () => {
@@ -129,7 +155,11 @@ describe('faults of CUDA', function () {
     });
 
     it('not allowed: --no-addons', () => {
-      expectUnavailable(find({}, ['--no-addons']), /cannot be loaded/, /without --no-addons/);
+      expectUnavailable(
+        find({}, ['--no-addons']),
+        /cannot be loaded/,
+        /without --no-addons and, .* with --allow-addons/,
+      );
     });
 
     it('disabled', () => {
@@ -179,7 +209,20 @@ describe('faults of CUDA', function () {
         /nvidia-smi/,
       );
       assert.strictEqual(findings.tensor.code, 'OUT_OF_MEMORY');
+      assert.notInclude(findings.described.reason, '.)');
     });
+
+    for (const fault of ['cudaMemPoolCreate=2!@1', 'cudaGetDeviceCount=2!@1']) {
+      it(`short of something at first, ${fault}: the next use finds the GPU`, () => {
+        const { stdout } = runScript(
+          `
+          import { describeDevices } from 'dispatch-layout';
+          for (let use = 0; use < 2; use++) console.log(describeDevices()[0].available);`,
+          { DISPATCH_LAYOUT_CUDA_ADDON: fakeAddon(), FAKE_CUDA_FAULT: fault },
+        );
+        assert.deepStrictEqual(stdout.trim().split('\n'), ['false', 'true']);
+      });
+    }
 
     it('computing wrongly', () => {
       expectUnavailable(find({ FAKE_CUDA_WRONG: '1' }), /computes wrong layouts \(numTokensPerRank/, /report/);
@@ -260,6 +303,56 @@ describe('faults of CUDA', function () {
         /^CudaError CUDA_ERROR true cudaEventSynchronize failed: cudaErrorLaunchFailure \(719\).*restart the process/,
       );
       assert.match(second, /lost its CUDA context|context is lost/);
+    });
+
+    it('auto goes on after events that the GPU has lost', () => {
+      const { stdout, stderr } = runScript(
+        `
+        import { ExpertGroup } from 'dispatch-layout';
+        const group = new ExpertGroup({ numRanks: 4 });
+        const ids = { data: new Int32Array(64).fill(1), shape: [32, 2] };
+        const previousEvent = group.getDispatchLayout(ids, 8, { asyncFinish: true }).event;
+        process.env.FAKE_CUDA_FAULT = 'cudaLaunchKernelExC=700*@1';
+        for (const topkIdx of [ids, [[1, 1]]]) {
+          const { device, numTokensPerExpert } = group.getDispatchLayout(topkIdx, 8, { previousEvent });
+          console.log(device, numTokensPerExpert[1]);
+        }
+        await group.capture().wait();
+        console.log('captured');`,
+        { DISPATCH_LAYOUT_CUDA_ADDON: fakeAddon(), DISPATCH_LAYOUT_CUDA_CROSSOVER: '0' },
+      );
+      assert.strictEqual(stdout.trim(), 'wasm 64\nwasm 2\ncaptured', stderr);
+    });
+
+    it('numbers of experts that take turns need nothing new', () => {
+      const { stdout, stderr } = runScript(
+        `
+        import { ExpertGroup } from 'dispatch-layout';
+        const group = new ExpertGroup({ numRanks: 4, device: 'cuda' });
+        const run = (numExperts) => group.getDispatchLayout([[3]], numExperts).numTokensPerRank.join();
+        run(8);
+        run(16);
+        process.env.FAKE_CUDA_FAULT = 'cudaMemsetAsync=2@1';
+        console.log(run(8), run(16), run(8));`,
+        { DISPATCH_LAYOUT_CUDA_ADDON: fakeAddon() },
+      );
+      assert.strictEqual(stdout.trim(), '0,1,0,0 1,0,0,0 0,1,0,0', stderr);
+    });
+
+    it('auto takes large host arrays to a GPU that is in use, unless the tables are too large for it', () => {
+      const { stdout, stderr } = runScript(
+        `
+        import { ExpertGroup } from 'dispatch-layout';
+        import { DeviceTensor } from 'dispatch-layout/cuda';
+        const group = new ExpertGroup({ numRanks: 8 });
+        const ids = { data: new Int32Array(2 ** 18), shape: [2 ** 15, 8] };
+        const devices = [group.getDispatchLayout(ids, 8).device];
+        DeviceTensor.from(new Int32Array(4));
+        for (const numExperts of [8, 16000]) devices.push(group.getDispatchLayout(ids, numExperts).device);
+        console.log(devices.join());`,
+        { DISPATCH_LAYOUT_CUDA_ADDON: fakeAddon() },
+      );
+      assert.strictEqual(stdout.trim(), 'wasm,cuda,wasm', stderr);
     });
 
     it('a promise for work that breaks the context is rejected, and does not hang', () => {

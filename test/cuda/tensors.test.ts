@@ -82,6 +82,11 @@ describeOnCuda('DeviceTensor', () => {
       code: 'TENSOR',
       message: /aligned/,
     });
+    for (const pointer of [2n ** 64n, -8n]) {
+      expectError(() => DeviceTensor.fromPointer(pointer, [1], 'int64'), { code: 'TENSOR', message: /the pointer is/ });
+    }
+    using empty = DeviceTensor.fromPointer(0n, [0, 8], 'int64');
+    assert.strictEqual(empty.toTypedArray().length, 0);
     expectError(() => DeviceTensor.fromPointer(64n, [1], 'int64'), {
       code: 'TENSOR',
       message: /no memory that CUDA knows/,
@@ -93,6 +98,10 @@ describeOnCuda('DeviceTensor', () => {
     expectError(() => plain.ipcHandle(), { code: 'TENSOR', message: /shareable/ });
     using shared = DeviceTensor.from(Int32Array.of(1, 2), [2], { shareable: true });
     assert.strictEqual(shared.ipcHandle().length, 64);
+    using second = shared.strided([1], [1], 1);
+    expectError(() => second.ipcHandle(), { code: 'TENSOR', message: /begins 4 bytes into/ });
+    using first = shared.strided([1], [1]);
+    assert.strictEqual(first.ipcHandle().length, 64);
     for (const handle of [new Uint8Array(63), new Int8Array(64), null]) {
       expectError(() => DeviceTensor.fromIpcHandle(handle as Uint8Array, [2], 'int32'), {
         code: 'TENSOR',
@@ -123,6 +132,11 @@ describeOnCuda('DeviceTensor', () => {
     const from = DeviceTensor.from as (array: unknown, shape?: unknown) => DeviceTensor;
     expectError(() => from(new Float32Array(2)), { code: 'TENSOR', message: /Float32Array/ });
     expectError(() => from([1, 2], [2]), { code: 'TENSOR' });
+    expectError(() => from(null), { code: 'TENSOR', message: /the elements are null/ });
+    const emptyWith = DeviceTensor.empty as (shape: unknown, dtype: unknown, options: unknown) => DeviceTensor;
+    expectError(() => emptyWith([1], 'int32', null), { code: 'TENSOR', message: /options/ });
+    using tensor = DeviceTensor.empty([1], 'int32', { shareable: undefined });
+    expectError(() => tensor.recordStream(null as unknown as Stream), { code: 'TENSOR', message: /stream/ });
     expectError(() => from(new Int32Array(2), [3]), { code: 'TENSOR', message: /shape/ });
     const gone = new Int32Array(2);
     structuredClone(gone, { transfer: [gone.buffer] });
@@ -167,6 +181,12 @@ describeOnCuda('Stream', () => {
       });
     }, 'inside');
     assert.strictEqual(Stream.current, Stream.default);
+  });
+
+  it('what is no handle of a stream is refused', () => {
+    for (const handle of [5, null, -1n, 2n ** 64n]) {
+      expectError(() => Stream.fromHandle(handle as bigint), { code: 'TENSOR', message: /handle of the stream/ });
+    }
   });
 
   it('another handle of a stream is the same stream to the GPU', () => {

@@ -5,6 +5,7 @@
  */
 import type { PreparedStreamsDevice, QueuedTensors, StreamOrder, StreamsDevice } from '../device.ts';
 import type { DeviceLayoutArrays } from '../device-layout.ts';
+import { DispatchLayoutError } from '../errors.ts';
 import type { EventHandle } from '../event-overlap.ts';
 import type { LayoutArrays } from '../layout.ts';
 import type { Partition } from '../partition.ts';
@@ -27,25 +28,54 @@ import { Stream, StreamEvent } from './stream.ts';
 /** The CUDA device. */
 export const cudaDevice: StreamsDevice = {
   name: 'cuda',
-  prepare: (partition) => new PreparedCuda(partition),
+  prepare: (partition, earlier) =>
+    new PreparedCuda(partition, earlier instanceof PreparedCuda ? earlier.comm : new CommunicationStream()),
   canWaitFor: isNative,
   capture: () => new StreamEvent(addonInUse().recordEvent(Stream.current.native)),
 };
 
-class PreparedCuda implements PreparedStreamsDevice {
-  readonly #partition: Partition;
-  readonly #comm: StreamHandle;
-  readonly #plan: PlanHandle;
-  /** Checks of layouts of tensors that nobody may ever wait for, in the order of the communication stream. */
-  #checks: LayoutCheck[] = [];
+const maxPlans = 8;
 
-  constructor(partition: Partition) {
+/** The stream that all layouts of a group run on, one after the other. */
+class CommunicationStream {
+  readonly native: StreamHandle = cudaAddon().createStream();
+  /** Checks of layouts of tensors that nobody may ever wait for, in the order of the stream. */
+  readonly #checks: LayoutCheck[] = [];
+  /** By number of experts, on which alone the partitions of one group depend. */
+  readonly #plans = new Map<number, PlanHandle>();
+
+  /** Memory of the GPU for a partition, kept for a few: models whose layers differ take turns. */
+  planFor(partition: Partition): PlanHandle {
     const { numExperts, numRanks, numRanksPerNode, numRdmaRanks, rankOfExpert } = partition;
-    const addon = cudaAddon();
-    this.#partition = partition;
-    this.#comm = addon.createStream();
+    const existing = this.#plans.get(numExperts);
+    if (existing !== undefined) return existing;
     const table = isContiguous(partition) ? null : rankOfExpert;
-    this.#plan = addon.createPlan(this.#comm, numExperts, numRanks, numRanksPerNode, numRdmaRanks, table);
+    const plan = cudaAddon().createPlan(this.native, numExperts, numRanks, numRanksPerNode, numRdmaRanks, table);
+    if (this.#plans.size === maxPlans) this.#plans.clear();
+    this.#plans.set(numExperts, plan);
+    return plan;
+  }
+
+  /** Keeps the check of a layout that was queued, to be reported if nobody else asks. */
+  remember(check: LayoutCheck): void {
+    this.#checks.push(check);
+  }
+
+  /** Throws what an earlier layout of tensors found, if it is done by now and nobody has been told. */
+  reportEarlier(): void {
+    while (this.#checks.length > 0 && this.#checks[0].isDone) this.#checks.shift()?.assertReported();
+  }
+}
+
+class PreparedCuda implements PreparedStreamsDevice {
+  readonly comm: CommunicationStream;
+  readonly #partition: Partition;
+  readonly #plan: PlanHandle;
+
+  constructor(partition: Partition, comm: CommunicationStream) {
+    this.comm = comm;
+    this.#partition = partition;
+    this.#plan = comm.planFor(partition);
   }
 
   computeLayout(topkIdx: TopkIdx, strict: boolean, out: LayoutArrays): void {
@@ -53,9 +83,15 @@ class PreparedCuda implements PreparedStreamsDevice {
   }
 
   queueLayout(topkIdx: TopkIdx, strict: boolean, out: LayoutArrays, order: StreamOrder): EventHandle {
-    this.#reportEarlier();
+    if (strict) this.comm.reportEarlier();
     const { data, idType, numTokens, numTopk, offset, tokenStride, slotStride } = topkIdx;
-    const shape: NativeTopkShape = [idTypeCodes[idType], numTokens, numTopk, tokenStride, slotStride];
+    const shape: NativeTopkShape = [
+      idTypeCodes[idType],
+      numTokens,
+      slotsOf(numTokens, numTopk),
+      tokenStride,
+      slotStride,
+    ];
     const addon = addonInUse();
     const layout = addon.launchOnHost(this.#plan, data, offset, shape, strict, nativeOrder(order));
     const event = new HostLayoutEvent(layout, topkIdx, this.#partition.numExperts, out);
@@ -70,8 +106,9 @@ class PreparedCuda implements PreparedStreamsDevice {
     order: StreamOrder,
   ): QueuedTensors {
     const { numExperts, numRanks, numRdmaRanks } = this.#partition;
-    this.#reportEarlier();
+    if (strict) this.comm.reportEarlier();
     const [numTokens, numTopk] = checkRowShape(topkIdx.shape, topkIdx.strides);
+    checkMask(numTokens, numRanks);
     const layoutShape = { numTokens, numTopk, numExperts, numRanks, numRdmaRanks };
     const given = out === undefined ? undefined : checkTensorsOut(out, layoutShape, topkIdx);
     const addon = addonInUse();
@@ -80,13 +117,13 @@ class PreparedCuda implements PreparedStreamsDevice {
       this.#plan,
       topkIdx.allocation.handle,
       topkIdx.byteOffset,
-      [idTypeCodes[dtype], numTokens, numTopk, topkIdx.strides[0], 1],
+      [idTypeCodes[dtype], numTokens, slotsOf(numTokens, numTopk), topkIdx.strides[0], 1],
       given === undefined ? null : nativeOutputs(given),
       strict,
       nativeOrder(order),
     );
     const check = status === null ? undefined : new LayoutCheck(status, dtype, numTopk, numExperts);
-    if (check !== undefined) this.#checks.push(check);
+    if (check !== undefined) this.comm.remember(check);
     let tensors = given;
     if (memory !== null) {
       const offsets = addon.outputOffsets(this.#plan, numTokens);
@@ -102,15 +139,22 @@ class PreparedCuda implements PreparedStreamsDevice {
     for (const tensor of tensorsOf(written)) tensor.writtenBy(check);
     return { ...layoutShape, arrays: written, handle: done === null ? null : new CheckedEvent(done, check) };
   }
+}
 
-  /** Throws what an earlier layout of tensors found, if it is done by now and nobody has been told. */
-  #reportEarlier(): void {
-    while (this.#checks.length > 0 && this.#checks[0].isDone) {
-      const check = this.#checks[0];
-      this.#checks.shift();
-      if (!check.isReported) check.assertValid();
-    }
-  }
+/** More bytes than any GPU has, which 64-bit offsets hold by far. */
+const maxMaskBytes = 2 ** 48;
+
+function checkMask(numTokens: number, numRanks: number): void {
+  if (numTokens * numRanks <= maxMaskBytes) return;
+  throw new DispatchLayoutError('TOO_LARGE', `isTokenInRank would have ${numTokens} x ${numRanks} elements`, {
+    value: numTokens * numRanks,
+    remedy: 'Correct the shape of topkIdx, or split the tokens and add up the counts.',
+  });
+}
+
+/** The slots that the kernel has to read: no tokens have none, whatever the shape says. */
+function slotsOf(numTokens: number, numTopk: number): number {
+  return numTokens === 0 ? 0 : numTopk;
 }
 
 /** The event of a layout of tensors: reports what strict mode found, once the host has waited. */

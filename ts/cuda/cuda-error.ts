@@ -33,6 +33,11 @@ export class CudaError extends DispatchLayoutError {
 
 const memoryError = 'cudaErrorMemoryAllocation';
 
+/** What other processes cause, and end: it may work the next time. */
+export function isPassing(cudaName: string | undefined): boolean {
+  return cudaName === memoryError || cudaName === 'cudaErrorDevicesUnavailable';
+}
+
 const remedies: Readonly<Record<string, string>> = {
   [memoryError]: 'Dispose of tensors, split the tokens and add up the counts, or end other processes on the GPU.',
   cudaErrorInvalidResourceHandle: 'Pass handles of this process only, and only while they exist.',
@@ -48,6 +53,11 @@ function remedyFor(cudaName: string, isSticky: boolean): string {
   return remedies[cudaName] ?? 'The group stays usable; if it happens again, run the process under compute-sanitizer.';
 }
 
+/** The message of what was thrown, to be nested in another one. */
+export function withoutFullStop(error: unknown): string {
+  return (error instanceof Error ? error.message : String(error)).replace(/\.$/, '');
+}
+
 /** The first error after which no call can succeed. */
 let fatal: CudaError | undefined;
 
@@ -56,9 +66,16 @@ export function fatalCudaError(): CudaError | undefined {
   return fatal;
 }
 
+function outOfHostMemory(cause: Error): DispatchLayoutError {
+  return new DispatchLayoutError('OUT_OF_MEMORY', 'the memory of the process is full', {
+    remedy: 'Split the tokens and add up the counts.',
+    cause,
+  });
+}
+
 /** An error of the addon as one of ours; what is no failure of CUDA passes unchanged. */
 export function translate(error: Error & { readonly cuda?: CudaFailure }): Error {
-  if (error.cuda === undefined) return error;
+  if (error.cuda === undefined) return error.message === 'out of host memory' ? outOfHostMemory(error) : error;
   const translatedError = new CudaError(error.cuda);
   if (translatedError.isFatal) fatal ??= translatedError;
   return translatedError;

@@ -39,7 +39,7 @@ export function checkTensorsOut(
   };
   checkDisjoint({ topkIdx, ...arrays });
   if (isTokenInRank.size === numTokens * numRanks) return arrays;
-  return { ...arrays, isTokenInRank: isTokenInRank.strided([numTokens, numRanks], [numRanks, 1]) };
+  return { ...arrays, isTokenInRank: isTokenInRank.firstElements([numTokens, numRanks]) };
 }
 
 function checkTensor(name: string, tensor: unknown, dtype: IdType, size: number): void {
@@ -57,9 +57,8 @@ function checkTensor(name: string, tensor: unknown, dtype: IdType, size: number)
 function checkDisjoint(tensors: Readonly<Record<string, DeviceTensor | null>>): void {
   const ranges: { readonly name: string; readonly begin: bigint; readonly end: bigint }[] = [];
   for (const [name, tensor] of Object.entries(tensors)) {
-    if (tensor === null) continue;
-    const begin = tensor.pointer;
-    const end = begin + BigInt(tensor.byteLength);
+    if (tensor === null || tensor.size === 0) continue;
+    const [begin, end] = tensor.addresses;
     const other = ranges.find((range) => begin < range.end && range.begin < end);
     if (other !== undefined) {
       throw new DispatchLayoutError('OUT', `out.${name} shares memory with ${other.name}`, {

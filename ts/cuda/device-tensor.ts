@@ -68,6 +68,19 @@ export class SharedAllocation {
   }
 }
 
+/** What a view has that other tensors have not. */
+interface ViewOptions {
+  readonly strides?: readonly number[];
+  readonly origin?: DeviceTensor;
+  readonly isBorrowed?: boolean;
+}
+
+/** Options of a new tensor. */
+export interface AllocationOptions {
+  /** Whether {@link DeviceTensor.ipcHandle} is wanted; such memory is outside the pool and slower to get. */
+  readonly shareable?: boolean | undefined;
+}
+
 /** Where the core looks to tell a tensor from the other forms of `topkIdx`. */
 const brand = Symbol.for('dispatch-layout.DeviceTensor');
 
@@ -97,6 +110,10 @@ export class DeviceTensor<Type extends IdType = IdType> implements Disposable {
   readonly #byteOffset: number;
   #memory: SharedAllocation | undefined;
   #check: LayoutCheck | undefined;
+  /** The tensor that this is a view of. */
+  readonly #origin: DeviceTensor | undefined;
+  /** Whether the memory is the origin's, to be given up with it. */
+  readonly #isBorrowed: boolean;
 
   /** @internal Use the static methods. */
   constructor(
@@ -104,8 +121,7 @@ export class DeviceTensor<Type extends IdType = IdType> implements Disposable {
     byteOffset: number,
     shape: readonly number[],
     dtype: Type,
-    check?: LayoutCheck,
-    strides: readonly number[] = rowMajor(shape),
+    { strides = rowMajor(shape), origin, isBorrowed = false }: ViewOptions = {},
   ) {
     this.dtype = dtype;
     this.shape = shape;
@@ -113,25 +129,26 @@ export class DeviceTensor<Type extends IdType = IdType> implements Disposable {
     this.size = sizeOf(shape);
     this.byteLength = this.size * arrayClasses[dtype].BYTES_PER_ELEMENT;
     this.#byteOffset = byteOffset;
-    this.#memory = memory.retain();
-    this.#check = check;
+    this.#memory = isBorrowed ? memory : memory.retain();
+    this.#origin = origin;
+    this.#isBorrowed = isBorrowed;
   }
 
   /**
    * A new tensor, whose elements are whatever was there.
    *
-   * @param options `shareable`: whether {@link ipcHandle} is wanted; such memory is outside the pool and slower to get.
    * @throws {@link DispatchLayoutError} `TENSOR`; `OUT_OF_MEMORY` and `CUDA_ERROR` as {@link CudaError}
    * @throws {@link DeviceUnavailableError} if there is no CUDA here.
    */
   static empty<Type extends IdType>(
     shape: readonly number[],
     dtype: Type,
-    { shareable = false }: { readonly shareable?: boolean } = {},
+    options: AllocationOptions = {},
   ): DeviceTensor<Type> {
+    const { shareable = false } = checkOptions(options);
     const size = checkShape(shape);
     const length = size * checkType(dtype);
-    const handle = cudaAddon().allocate(length, Stream.current.native, shareable);
+    const handle = cudaAddon().allocate(length, Stream.current.native, shareable === true);
     return new DeviceTensor(new SharedAllocation(handle), 0, [...shape], dtype);
   }
 
@@ -143,8 +160,8 @@ export class DeviceTensor<Type extends IdType = IdType> implements Disposable {
    */
   static from<Data extends IntegerArray>(
     array: Data,
-    shape: readonly number[] = [array.length],
-    options: { readonly shareable?: boolean } = {},
+    shape?: readonly number[],
+    options: AllocationOptions = {},
   ): DeviceTensor<TypeOf<Data>> {
     const dtype = typeOfClass[typedArrayName(array) ?? ''];
     if (dtype === undefined) {
@@ -160,15 +177,21 @@ export class DeviceTensor<Type extends IdType = IdType> implements Disposable {
         remedy: 'It was transferred, to a worker for instance.',
       });
     }
-    if (checkShape(shape) !== array.length) {
+    const ownShape = shape ?? [array.length];
+    if (checkShape(ownShape) !== array.length) {
       throw tensorError(
         `shape ${describe(shape)} is not that of ${array.length} elements`,
         shape,
         'Correct the shape.',
       );
     }
-    const tensor = DeviceTensor.empty(shape, dtype as TypeOf<Data>, options);
-    addonInUse().upload(tensor.allocation.handle, 0, array, Stream.current.native);
+    const tensor = DeviceTensor.empty(ownShape, dtype as TypeOf<Data>, options);
+    try {
+      addonInUse().upload(tensor.allocation.handle, 0, array, Stream.current.native);
+    } catch (error) {
+      tensor.dispose();
+      throw error;
+    }
     return tensor;
   }
 
@@ -179,13 +202,16 @@ export class DeviceTensor<Type extends IdType = IdType> implements Disposable {
    */
   static fromPointer<Type extends IdType>(pointer: bigint, shape: readonly number[], dtype: Type): DeviceTensor<Type> {
     const length = checkShape(shape) * checkType(dtype);
-    if (typeof pointer !== 'bigint' || pointer < 0n || pointer % BigInt(arrayClasses[dtype].BYTES_PER_ELEMENT) !== 0n) {
+    const isAddress = typeof pointer === 'bigint' && pointer === BigInt.asUintN(64, pointer);
+    if (!isAddress || pointer % BigInt(arrayClasses[dtype].BYTES_PER_ELEMENT) !== 0n) {
       throw tensorError(
         `the pointer is ${describe(pointer)}`,
         pointer,
         `Pass an address, as a bigint, aligned for ${dtype}.`,
       );
     }
+    // Tensors of no elements have no address that CUDA would know, in PyTorch as here
+    if (length === 0) return DeviceTensor.empty(shape, dtype);
     const handle = cudaAddon().wrapPointer(pointer, length);
     if (handle === null) {
       throw tensorError(
@@ -209,8 +235,9 @@ export class DeviceTensor<Type extends IdType = IdType> implements Disposable {
     handle: Uint8Array,
     shape: readonly number[],
     dtype: Type,
-    { byteOffset = 0 }: { readonly byteOffset?: number } = {},
+    options: { readonly byteOffset?: number | undefined } = {},
   ): DeviceTensor<Type> {
+    const { byteOffset = 0 } = checkOptions(options);
     const elementBytes = checkType(dtype);
     const length = checkShape(shape) * elementBytes;
     const plain = typedArrayName(handle) === 'Uint8Array' ? plainIpcHandle(handle) : undefined;
@@ -239,8 +266,6 @@ export class DeviceTensor<Type extends IdType = IdType> implements Disposable {
   strided(shape: readonly number[], strides: readonly number[], offset = 0): DeviceTensor<Type> {
     const size = checkShape(shape);
     const integers = Array.isArray(strides) && [...strides, offset].every(Number.isSafeInteger);
-    const reach = (sign: 1 | -1) =>
-      shape.reduce((sum, length, i) => sum + Math.max(sign * (length - 1) * strides[i], 0), 0);
     if (!integers || strides.length !== shape.length || !this.isContiguous) {
       throw tensorError(
         `the strides are ${describe(strides)}`,
@@ -248,7 +273,8 @@ export class DeviceTensor<Type extends IdType = IdType> implements Disposable {
         'Give an integer for each dimension, of a contiguous tensor.',
       );
     }
-    if (size > 0 && (offset - reach(-1) < 0 || offset + reach(1) >= this.size)) {
+    const [first, last] = reachOf(shape, strides);
+    if (size > 0 && (offset + first < 0 || offset + last >= this.size)) {
       throw tensorError(
         'the view reaches beyond the tensor',
         shape,
@@ -256,7 +282,15 @@ export class DeviceTensor<Type extends IdType = IdType> implements Disposable {
       );
     }
     const byteOffset = this.#byteOffset + offset * arrayClasses[this.dtype].BYTES_PER_ELEMENT;
-    return new DeviceTensor(this.allocation, byteOffset, [...shape], this.dtype, undefined, [...strides]);
+    return new DeviceTensor(this.allocation, byteOffset, [...shape], this.dtype, {
+      strides: [...strides],
+      origin: this,
+    });
+  }
+
+  /** @internal A view of this contiguous tensor's first elements, without a life of its own. */
+  firstElements(shape: readonly number[]): DeviceTensor<Type> {
+    return new DeviceTensor(this.allocation, this.#byteOffset, shape, this.dtype, { origin: this, isBorrowed: true });
   }
 
   /** Whether the elements lie one after the other. */
@@ -271,7 +305,7 @@ export class DeviceTensor<Type extends IdType = IdType> implements Disposable {
 
   /** Whether the memory was given up. */
   get isDisposed(): boolean {
-    return this.#memory === undefined;
+    return this.#memory === undefined || (this.#isBorrowed && this.#origin?.isDisposed === true);
   }
 
   /**
@@ -286,10 +320,18 @@ export class DeviceTensor<Type extends IdType = IdType> implements Disposable {
   /**
    * The handle by which another process opens this memory: `cudaIpcOpenMemHandle`.
    *
-   * @throws {@link DispatchLayoutError} `TENSOR` if the tensor was not made `shareable`.
+   * @throws {@link DispatchLayoutError} `TENSOR` if the tensor was not made `shareable`, or is a view that begins
+   *   elsewhere: a handle stands for the whole memory.
    */
   ipcHandle(): Uint8Array {
     const handle = addonInUse().ipcHandle(this.allocation.handle);
+    if (this.#byteOffset !== 0) {
+      throw tensorError(
+        `this view begins ${this.#byteOffset} bytes into its memory`,
+        this,
+        'Share the tensor that it is a view of, and tell the other process where the view begins.',
+      );
+    }
     if (handle !== null) return handle;
     throw tensorError(
       'this memory cannot be shared with other processes',
@@ -306,14 +348,14 @@ export class DeviceTensor<Type extends IdType = IdType> implements Disposable {
    */
   toTypedArray(): TypedArrayOf[Type] {
     const addon = addonInUse();
-    return this.#finish(addon, this.#download(addon), this.#check);
+    return this.#finish(addon, this.#download(addon), this.#writer);
   }
 
   /** The same without blocking; the elements are those of the moment of the call, in the order of the current stream. */
   async toTypedArrayAsync(): Promise<TypedArrayOf[Type]> {
     const addon = addonInUse();
     const download = this.#download(addon);
-    const check = this.#check;
+    const check = this.#writer;
     await untilDone(() => addon.isDone(download));
     return this.#finish(addon, download, check);
   }
@@ -323,14 +365,19 @@ export class DeviceTensor<Type extends IdType = IdType> implements Disposable {
    * `stream` by then has finished. PyTorch's `record_stream`.
    */
   recordStream(stream: Stream): void {
+    if (!(stream instanceof Stream)) throw tensorError(`the stream is ${describe(stream)}`, stream, 'Pass a Stream.');
     addonInUse().recordStream(this.allocation.handle, stream.native);
   }
 
-  /** Gives up the memory; it is reused as soon as the streams that use it have got past this point. */
+  /**
+   * Gives up the memory; it is reused as soon as the streams that use it have got past this point. Only `shareable` memory,
+   * and that of another process, is outside the pool: giving that up blocks the thread until the GPU has done with it, also
+   * where it is collected.
+   */
   dispose(): void {
     const memory = this.#memory;
     this.#memory = undefined;
-    memory?.drop();
+    if (!this.#isBorrowed) memory?.drop();
   }
 
   /** `using tensor = …` gives up the memory on leaving the block. */
@@ -340,7 +387,7 @@ export class DeviceTensor<Type extends IdType = IdType> implements Disposable {
 
   /** @internal */
   get allocation(): SharedAllocation {
-    if (this.#memory !== undefined) return this.#memory;
+    if (this.#memory !== undefined && !this.isDisposed) return this.#memory;
     throw new DispatchLayoutError('DISPOSED', 'the tensor was disposed of', {
       value: this,
       remedy: 'Dispose of a tensor after its last use.',
@@ -352,9 +399,22 @@ export class DeviceTensor<Type extends IdType = IdType> implements Disposable {
     return this.#byteOffset;
   }
 
+  /** @internal The first address, and that behind the last element, which depend on the strides. */
+  get addresses(): readonly [bigint, bigint] {
+    const bytes = arrayClasses[this.dtype].BYTES_PER_ELEMENT;
+    const [first, last] = reachOf(this.shape, this.strides);
+    return [this.pointer + BigInt(first * bytes), this.pointer + BigInt((last + 1) * bytes)];
+  }
+
   /** @internal The layout that writes this tensor. */
   writtenBy(check: LayoutCheck | undefined): void {
-    this.#check = check;
+    if (this.#isBorrowed) this.#origin?.writtenBy(check);
+    else this.#check = check;
+  }
+
+  /** The layout that wrote this tensor, or what it is a view of. */
+  get #writer(): LayoutCheck | undefined {
+    return this.#check ?? (this.#origin === undefined ? undefined : this.#origin.#writer);
   }
 
   #download(addon: CudaAddon): DownloadHandle {
@@ -394,6 +454,13 @@ function rowMajor(shape: readonly number[]): readonly number[] {
   return strides;
 }
 
+/** The elements, counted from that at index 0, that lie first and last in memory; of a shape without zeros. */
+function reachOf(shape: readonly number[], strides: readonly number[]): readonly [number, number] {
+  const reaches = shape.map((length, i) => (length - 1) * strides[i]);
+  const sum = (clamp: (reach: number) => number) => reaches.reduce((total, reach) => total + clamp(reach), 0);
+  return [sum((reach) => Math.min(reach, 0)), sum((reach) => Math.max(reach, 0))];
+}
+
 function sizeOf(shape: readonly number[]): number {
   return shape.reduce((size, length) => size * length, 1);
 }
@@ -406,6 +473,11 @@ function checkShape(shape: readonly number[]): number {
   // Eight bytes each, in numbers that are exact
   if (size > 2 ** 48) throw tensorError(`${size} elements are too many`, shape, 'Correct the shape.');
   return size;
+}
+
+function checkOptions<Options extends object>(options: Options): Options {
+  if (typeof options === 'object' && options !== null) return options;
+  throw tensorError(`the options are ${describe(options)}`, options, 'Pass an object, or nothing.');
 }
 
 function checkType(dtype: IdType): number {

@@ -9,10 +9,17 @@ import type { IdType } from '../topk-idx.ts';
 import type { StatusHandle } from './addon.ts';
 import { addonInUse } from './runtime.ts';
 
+/** The first id that is no expert. */
+interface Offender {
+  readonly value: number | bigint | undefined;
+  readonly token: number;
+  readonly slot: number;
+}
+
 /** The check of one queued layout. */
 export class LayoutCheck {
   #status: StatusHandle | undefined;
-  #error: InvalidExpertError | undefined;
+  #offender: Offender | undefined;
   #isReported = false;
   readonly #idType: IdType;
   readonly #numTopk: number;
@@ -30,28 +37,37 @@ export class LayoutCheck {
     return this.#status === undefined || addonInUse().isDone(this.#status);
   }
 
-  /** Whether the error, if there is one, has been thrown. */
-  get isReported(): boolean {
-    return this.#isReported;
-  }
-
   /**
    * To be called when the layout is done.
    *
    * @throws InvalidExpertError every time, if an id was no expert.
    */
   assertValid(): void {
+    this.#assertValid('');
+  }
+
+  /**
+   * The same for a later layout of the group: throws only what nobody has been told.
+   *
+   * @throws InvalidExpertError
+   */
+  assertReported(): void {
+    if (!this.#isReported) this.#assertValid('in an earlier layout, ');
+  }
+
+  #assertValid(context: string): void {
     if (this.#status !== undefined) {
-      this.#error = this.#readError(this.#status);
+      this.#offender = this.#findOffender(this.#status);
       addonInUse().release(this.#status);
       this.#status = undefined;
     }
-    if (this.#error === undefined) return;
+    if (this.#offender === undefined) return;
     this.#isReported = true;
-    throw this.#error;
+    const { value, token, slot } = this.#offender;
+    throw new InvalidExpertError(value, token, slot, this.#numExperts, context);
   }
 
-  #readError(status: StatusHandle): InvalidExpertError | undefined {
+  #findOffender(status: StatusHandle): Offender | undefined {
     const addon = addonInUse();
     const position = addon.statusPosition(status);
     if (position < 0) return undefined;
@@ -61,7 +77,7 @@ export class LayoutCheck {
     const value = bits === null ? undefined : idValue(bits, this.#idType);
     // By now the caller may have overwritten or disposed of the tensor: then the value is unknown
     const isKnown = value !== undefined && (value < -1 || value >= this.#numExperts);
-    return new InvalidExpertError(isKnown ? value : undefined, token, slot, this.#numExperts);
+    return { value: isKnown ? value : undefined, token, slot };
   }
 }
 

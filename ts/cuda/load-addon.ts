@@ -6,7 +6,8 @@
  */
 import type { CudaAddon, CudaFailure } from './addon.ts';
 import { translate } from './cuda-error.ts';
-import { addonPath, isCudaDisabled } from './settings.ts';
+import { checkWhole } from './elf-file.ts';
+import { cudaSettings } from './settings.ts';
 
 /** Must be the addon's `kInterfaceVersion`. */
 const interfaceVersion = 1;
@@ -27,7 +28,8 @@ const fileName = 'dispatch_layout_cuda.node';
 
 /** Looks for the addon. Loading it touches nothing of CUDA. */
 export function loadAddon(): AddonSearch {
-  if (isCudaDisabled()) {
+  const { isDisabled, addonPath } = cudaSettings();
+  if (isDisabled) {
     return { addon: undefined, reason: 'DISPATCH_LAYOUT_CUDA=0 disables it', remedy: 'Unset DISPATCH_LAYOUT_CUDA.' };
   }
   const require = createRequire();
@@ -39,8 +41,7 @@ export function loadAddon(): AddonSearch {
     };
   }
   const platform = platformName();
-  const override = addonPath();
-  if (override === undefined && platform !== 'linux-x64') {
+  if (addonPath === undefined && platform !== 'linux-x64') {
     return {
       addon: undefined,
       reason: `there is no prebuilt CUDA addon for ${platform}, only for linux-x64 with glibc`,
@@ -50,8 +51,9 @@ export function loadAddon(): AddonSearch {
   }
 
   const failures: Candidate[] = [];
-  for (const path of override === undefined ? candidatePaths(require, platform) : [override]) {
+  for (const path of addonPath === undefined ? candidatePaths(require, platform) : [addonPath]) {
     try {
+      checkWhole(require.resolve(path));
       const found = require(path) as Partial<CudaAddon>;
       if (found.interfaceVersion !== interfaceVersion) {
         throw new Error(
@@ -63,7 +65,7 @@ export function loadAddon(): AddonSearch {
       failures.push({ path, cause });
     }
   }
-  return unloadable(failures, override !== undefined);
+  return unloadable(failures, addonPath !== undefined);
 }
 
 function createRequire(): Require | undefined {
@@ -91,6 +93,9 @@ function isMusl(): boolean {
       sharedObjects?: readonly string[];
     };
     return header?.glibcVersionRuntime === undefined && sharedObjects.some((path) => path.includes('ld-musl-'));
+  } catch {
+    // Denied, by Deno without --allow-sys: if it is musl after all, loading says so
+    return false;
   } finally {
     if (excludeNetwork !== undefined) report.excludeNetwork = excludeNetwork;
   }
@@ -126,7 +131,12 @@ function unloadable(failures: readonly Candidate[], isOverride: boolean): AddonS
 function remedyFor(failures: readonly Candidate[], isOverride: boolean): string {
   const has = (test: (code: unknown, message: string) => boolean) =>
     failures.some(({ cause }) => test((cause as { code?: unknown } | null)?.code, firstLine(cause)));
-  if (has((code) => code === 'ERR_DLOPEN_DISABLED')) return 'Run Node.js without --no-addons.';
+  if (has((code) => code === 'ERR_DLOPEN_DISABLED')) {
+    return 'Run Node.js without --no-addons and, under its permission model, with --allow-addons.';
+  }
+  if (failures.some(({ cause }) => cause instanceof Error && cause.name === 'NotCapable')) {
+    return 'Run Deno with --allow-ffi, --allow-read and --allow-env.';
+  }
   if (isOverride) return 'Correct or unset DISPATCH_LAYOUT_CUDA_ADDON.';
   if (failures.every(({ cause }) => (cause as { code?: unknown } | null)?.code === 'MODULE_NOT_FOUND')) {
     return "Install the package as it is published, or build the addon (cuda/build.sh, needs CUDA's nvcc); in a bundle, keep dispatch-layout external.";

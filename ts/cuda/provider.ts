@@ -5,13 +5,15 @@
  */
 import type { DeviceAvailability, StreamsDevice } from '../device.ts';
 import { provideCuda } from '../devices.ts';
+import { DispatchLayoutError } from '../errors.ts';
 import { jsDevice } from '../js-device.ts';
 import type { LayoutArrays } from '../layout.ts';
 import { partitionExperts } from '../partition.ts';
 import { readTopkIdx } from '../topk-idx.ts';
 import { cudaDevice } from './cuda-device.ts';
-import { cudaRuntime } from './runtime.ts';
-import { crossoverSetting } from './settings.ts';
+import { CudaError, isPassing, withoutFullStop } from './cuda-error.ts';
+import { cudaRuntime, isCudaInUse } from './runtime.ts';
+import { cudaSettings } from './settings.ts';
 
 /**
  * From so many selections (`numTokens * numTopk`) on, `device: 'auto'` sends host arrays to the GPU. Measured by
@@ -21,32 +23,45 @@ import { crossoverSetting } from './settings.ts';
  */
 const defaultCrossover = 16384 * 8;
 
+/**
+ * What the kernel's tables may take of the 64 KiB of shared memory that every GPU has, from Turing on. Larger ones are kept
+ * in global memory, and masks then written byte by byte, which is slow where the memory is the host's.
+ */
+const maxSharedWords = 16000;
+
 /** Setting CUDA up took about 220 ms there, in which `wasm` computes about so many selections. */
 const defaultWakeAfter = 2 ** 26;
 
-let checked: DeviceAvailability<StreamsDevice> | undefined;
+/** The device, or why a first layout failed on it. */
+type Checked = DeviceAvailability<StreamsDevice> & { readonly isPassing?: boolean };
+
+let checked: Checked | undefined;
 
 provideCuda({
   probe() {
     const runtime = cudaRuntime();
     if (runtime.addon === undefined) return { device: undefined, ...runtime };
-    checked ??= selfCheck(runtime.reason);
+    if (checked === undefined || checked.isPassing) checked = selfCheck(runtime.reason);
     return checked;
   },
-  get crossover() {
-    return crossoverSetting() ?? defaultCrossover;
+  get inUse() {
+    return isCudaInUse() ? cudaDevice : undefined;
   },
+  get crossover() {
+    return cudaSettings().crossover ?? defaultCrossover;
+  },
+  suitsHostArrays: ({ numExperts, numRanks }) => 2 * numExperts + 6 * numRanks <= maxSharedWords,
   get isAwake() {
-    return checked?.device !== undefined;
+    return checked === undefined ? isCudaInUse() : checked.device !== undefined;
   },
   get wakeAfter() {
     // Who sets the crossover wants just that
-    return crossoverSetting() === undefined ? defaultWakeAfter : 0;
+    return cudaSettings().crossover === undefined ? defaultWakeAfter : 0;
   },
 });
 
 /** A tiny layout with everything in it, compared with the reference, before the GPU is trusted. */
-function selfCheck(reason: string): DeviceAvailability<StreamsDevice> {
+function selfCheck(reason: string): Checked {
   const partition = partitionExperts({ numRanks: 4, numRanksPerNode: 2, numRdmaRanks: 2 }, 8, undefined, true);
   const rows = [
     [0, 1],
@@ -68,9 +83,12 @@ function selfCheck(reason: string): DeviceAvailability<StreamsDevice> {
   } catch (cause) {
     return {
       device: undefined,
-      reason: `${reason}, but a first layout fails there (${cause instanceof Error ? cause.message : String(cause)})`,
+      reason: `${reason}, but a first layout fails there (${withoutFullStop(cause)})`,
       remedy: "Check nvidia-smi and the system log, or use device: 'wasm'.",
       cause,
+      isPassing:
+        cause instanceof DispatchLayoutError &&
+        (cause.code === 'OUT_OF_MEMORY' || (cause instanceof CudaError && isPassing(cause.cudaName))),
     };
   }
   const wrong = (Object.keys(expected) as (keyof LayoutArrays)[]).find(

@@ -5,13 +5,20 @@
  */
 import { DeviceUnavailableError } from '../errors.ts';
 import type { CudaAddon, CudaDeviceProperties, DriverReport } from './addon.ts';
-import { fatalCudaError } from './cuda-error.ts';
-import { loadAddon } from './load-addon.ts';
+import { fatalCudaError, isPassing, withoutFullStop } from './cuda-error.ts';
+import { type AddonSearch, loadAddon } from './load-addon.ts';
 
 /** CUDA, ready for use, or why it is not. */
 export type CudaRuntime =
-  | { readonly addon: CudaAddon; readonly reason: string }
-  | { readonly addon: undefined; readonly reason: string; readonly remedy: string; readonly cause?: unknown };
+  | { readonly addon: CudaAddon; readonly reason: string; readonly isPassing?: undefined }
+  | {
+      readonly addon: undefined;
+      readonly reason: string;
+      readonly remedy: string;
+      readonly cause?: unknown;
+      /** Whether asking again may help. */
+      readonly isPassing?: boolean;
+    };
 
 /** The oldest generation that the addon holds machine code for: Turing. */
 const oldestCapability = { major: 7, minor: 5 };
@@ -21,9 +28,12 @@ const inContainer = 'in a container, pass the GPU through (docker run --gpus all
 
 let found: CudaRuntime | undefined;
 
-/** Loads the addon and asks the driver, once. Creates no CUDA context yet. */
+/**
+ * Loads the addon and asks the driver; once, unless what fails may pass. Creates no CUDA context yet, and never throws: what
+ * goes wrong is the reason.
+ */
 export function cudaRuntime(): CudaRuntime {
-  found ??= findRuntime();
+  if (found === undefined || found.isPassing) found = findRuntime();
   const fatal = fatalCudaError();
   if (fatal === undefined || found.addon === undefined) return found;
   return {
@@ -50,12 +60,31 @@ export function addonInUse(): CudaAddon {
   return found?.addon ?? cudaAddon();
 }
 
+/** Whether something was made on the GPU here, or could be at once: the addon is loaded, and its context not lost. */
+export function isCudaInUse(): boolean {
+  return found?.addon !== undefined && fatalCudaError() === undefined;
+}
+
 function findRuntime(): CudaRuntime {
-  const search = loadAddon();
+  try {
+    return askDriver(loadAddon());
+  } catch (cause) {
+    return {
+      addon: undefined,
+      reason: `looking for the GPU fails (${withoutFullStop(cause)})`,
+      remedy: "Use device: 'wasm' or 'auto'.",
+      cause,
+    };
+  }
+}
+
+function askDriver(search: AddonSearch): CudaRuntime {
   if (search.addon === undefined) return search;
   const report = search.addon.probe();
   const device = report.devices[0];
-  if (report.error !== null || device === undefined) return { addon: undefined, ...explain(report) };
+  if (report.error !== null || device === undefined) {
+    return { addon: undefined, ...explain(report), isPassing: isPassing(report.error?.cudaName) };
+  }
   const name = `${device.name} (compute capability ${device.major}.${device.minor})`;
   if (isOld(device)) {
     return {

@@ -1,5 +1,5 @@
 /**
- * The environment variables of the CUDA device.
+ * The environment variables of the CUDA device, read once, on first use.
  *
  * - `DISPATCH_LAYOUT_CUDA=0` disables it: the addon is not even looked for.
  * - `DISPATCH_LAYOUT_CUDA_ADDON=/path/dispatch_layout_cuda.node` loads that addon, and no other.
@@ -9,21 +9,35 @@
  * @module
  */
 
-function setting(name: string): string | undefined {
-  const value = typeof process === 'undefined' ? undefined : process.env[name];
-  return value === '' ? undefined : value;
+/** What the environment says. */
+export interface CudaSettings {
+  readonly isDisabled: boolean;
+  readonly addonPath: string | undefined;
+  /** Undefined where it is not set, or is no number. */
+  readonly crossover: number | undefined;
 }
 
-export function isCudaDisabled(): boolean {
-  return ['0', 'false', 'off'].includes(setting('DISPATCH_LAYOUT_CUDA')?.toLowerCase() ?? '');
+let settings: CudaSettings | undefined;
+
+export function cudaSettings(): CudaSettings {
+  settings ??= readSettings();
+  return settings;
 }
 
-export function addonPath(): string | undefined {
-  return setting('DISPATCH_LAYOUT_CUDA_ADDON');
+function readSettings(): CudaSettings {
+  const crossover = Number(variable('DISPATCH_LAYOUT_CUDA_CROSSOVER') ?? Number.NaN);
+  return {
+    isDisabled: ['0', 'false', 'off'].includes(variable('DISPATCH_LAYOUT_CUDA')?.toLowerCase() ?? ''),
+    addonPath: variable('DISPATCH_LAYOUT_CUDA_ADDON'),
+    crossover: Number.isNaN(crossover) ? undefined : crossover,
+  };
 }
 
-/** Undefined where it is not set, or is no number. */
-export function crossoverSetting(): number | undefined {
-  const value = setting('DISPATCH_LAYOUT_CUDA_CROSSOVER');
-  return value === undefined || Number.isNaN(Number(value)) ? undefined : Number(value);
+/** Undefined also where there is no environment, or where reading it is denied: by Deno without `--allow-env`. */
+function variable(name: string): string | undefined {
+  try {
+    return process.env[name] || undefined;
+  } catch {
+    return undefined;
+  }
 }

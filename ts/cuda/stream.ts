@@ -4,6 +4,8 @@
  * @module
  */
 import type { AsyncLocalStorage } from 'node:async_hooks';
+import { describe } from '../describe.ts';
+import { DispatchLayoutError } from '../errors.ts';
 import { EventOverlap } from '../event-overlap.ts';
 import type { NativeEvent, StreamHandle } from './addon.ts';
 import { untilDone } from './polling.ts';
@@ -41,11 +43,18 @@ export class Stream {
 
   /**
    * A stream that other code made, such as PyTorch's `torch.cuda.current_stream().cuda_stream` within one process. It must
-   * exist for as long as anything is queued here.
+   * exist for as long as this object, and every tensor that was used on it, does.
    *
    * @param handle the `cudaStream_t`; 0 is the default stream.
+   * @throws {@link DispatchLayoutError} `TENSOR` if it is no 64-bit address.
    */
   static fromHandle(handle: bigint): Stream {
+    if (typeof handle !== 'bigint' || handle !== BigInt.asUintN(64, handle)) {
+      throw new DispatchLayoutError('TENSOR', `the handle of the stream is ${describe(handle)}`, {
+        value: handle,
+        remedy: 'Pass a cudaStream_t, as a bigint.',
+      });
+    }
     return handle === 0n ? Stream.default : new Stream(cudaAddon().wrapStream(handle));
   }
 

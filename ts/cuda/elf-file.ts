@@ -1,0 +1,47 @@
+/**
+ * Whether the file of an addon is whole. Linux maps a file that was cut short (a full disk, a broken download) without
+ * complaint, and kills the process on the first access behind its end.
+ *
+ * @module
+ */
+
+/** ELF, 64 bits, little-endian. */
+const magic = [0x7f, 0x45, 0x4c, 0x46, 2, 1];
+const headerBytes = 64;
+
+/**
+ * Checks an addon on Linux: its section headers, by which linkers end the file, must be there. What cannot be read passes,
+ * since loading it says why.
+ *
+ * @throws Error if the file is no addon, or not all of it.
+ */
+export function checkWhole(path: string): void {
+  if (process.platform !== 'linux' || !path.endsWith('.node')) return;
+  const file = readHeader(path);
+  if (file === undefined) return;
+  const { header, length } = file;
+  if (header.byteLength < headerBytes || magic.some((byte, i) => header.getUint8(i) !== byte)) {
+    throw new Error(`it is no addon for Linux (${length} bytes that do not begin as one does)`);
+  }
+  const sectionsOffset = header.getBigUint64(0x28, true);
+  const sectionsBytes = header.getUint16(0x3a, true) * header.getUint16(0x3c, true);
+  if (sectionsOffset + BigInt(sectionsBytes) > BigInt(length)) {
+    throw new Error(`it is cut short, to ${length} bytes of ${sectionsOffset + BigInt(sectionsBytes)}`);
+  }
+}
+
+function readHeader(path: string): { readonly header: DataView; readonly length: number } | undefined {
+  const { closeSync, fstatSync, openSync, readSync } = process.getBuiltinModule('node:fs');
+  try {
+    const file = openSync(path, 'r');
+    try {
+      const bytes = new Uint8Array(headerBytes);
+      const numRead = readSync(file, bytes, 0, headerBytes, 0);
+      return { header: new DataView(bytes.buffer, 0, numRead), length: fstatSync(file).size };
+    } finally {
+      closeSync(file);
+    }
+  } catch {
+    return undefined;
+  }
+}
