@@ -152,13 +152,14 @@ Download::Download(EnvironmentPtr environment, const AllocationPtr& source, size
                    const StreamPtr& stream)
     : environment(std::move(environment)),
       memory(std::make_shared<Pinned>(this->environment, bytes)),
-      bytes(bytes) {
+      bytes(bytes),
+      done(std::make_shared<Event>(this->environment)) {
   if (bytes > 0) {
     source->record(stream);
     CHECK_CUDA(cudaMemcpyAsync(memory->data(), static_cast<const uint8_t*>(source->pointer) + offset, bytes,
                                cudaMemcpyDeviceToHost, stream->handle));
   }
-  done = std::make_shared<Event>(this->environment, stream->handle);
+  done->record(stream->handle);
 }
 
 Download::~Download() {
@@ -212,6 +213,7 @@ void Plan::run(const void* topk_idx, const TopkShape& shape, const OutputPointer
 
 Plan::DeviceResult Plan::launch(const DeviceInput& input, const std::vector<DeviceOutput>* outputs,
                                 Status* status, const StreamOrder& order) {
+  const auto done = std::make_shared<Event>(environment_);
   begin_order(environment_, order, comm_->handle);
   DeviceResult result;
   OutputPointers pointers{};
@@ -247,19 +249,26 @@ Plan::DeviceResult Plan::launch(const DeviceInput& input, const std::vector<Devi
   if (outputs != nullptr)
     for (const DeviceOutput& output : *outputs) record(output.allocation);
 
-  run(static_cast<const uint8_t*>(input.allocation->pointer) + input.offset, input.shape, pointers,
-      status == nullptr ? nullptr : status->word());
-  const auto done = std::make_shared<Event>(environment_, comm_->handle);
+  try {
+    run(static_cast<const uint8_t*>(input.allocation->pointer) + input.offset, input.shape, pointers,
+        status == nullptr ? nullptr : status->word());
+    done->record(comm_->handle);
+    if (order.is_async)
+      result.done = done;
+    else
+      done->make_wait(order.current->handle);
+  } catch (...) {
+    // The current stream does not wait for the communication stream, and memory goes back in its order
+    cudaStreamSynchronize(comm_->handle);
+    cudaGetLastError();
+    throw;
+  }
   if (status != nullptr) {
     status->done = done;
     status->input = input.allocation;
     status->input_offset = input.offset;
     status->shape = input.shape;
   }
-  if (order.is_async)
-    result.done = done;
-  else
-    done->make_wait(order.current->handle);
   return result;
 }
 
@@ -273,6 +282,7 @@ std::shared_ptr<HostLayout> Plan::launch(const void* topk_idx, const TopkShape& 
   if (shape.num_tokens > 0 && shape.num_topk > 0) pack(topk_idx, shape, layout->input->data());
   uint8_t* base = layout->output->data();
   std::memset(base, 0xff, sizeof(uint64_t));
+  const auto done = std::make_shared<Event>(environment_);
   begin_order(environment_, order, comm_->handle);
   TopkShape packed = shape;
   packed.token_stride = shape.num_topk;
@@ -282,7 +292,8 @@ std::shared_ptr<HostLayout> Plan::launch(const void* topk_idx, const TopkShape& 
        reinterpret_cast<int32_t*>(base + offsets.per_node),
        reinterpret_cast<int32_t*>(base + offsets.per_expert), base + offsets.mask},
       is_strict ? reinterpret_cast<uint64_t*>(base) : nullptr);
-  layout->done = std::make_shared<Event>(environment_, comm_->handle);
+  done->record(comm_->handle);
+  layout->done = done;
   if (!order.is_async) layout->done->make_wait(order.current->handle);
   return layout;
 }

@@ -45,7 +45,7 @@ Stream::~Stream() {
   if (is_owned_) ignore(cudaStreamDestroy(handle));
 }
 
-Event::Event(EnvironmentPtr environment, cudaStream_t stream) : environment_(std::move(environment)) {
+Event::Event(EnvironmentPtr environment) : environment_(std::move(environment)) {
   std::vector<cudaEvent_t>& idle = environment_->idle_events_;
   if (idle.empty()) {
     CHECK_CUDA(cudaEventCreateWithFlags(&handle_, cudaEventDisableTiming));
@@ -53,11 +53,18 @@ Event::Event(EnvironmentPtr environment, cudaStream_t stream) : environment_(std
     handle_ = idle.back();
     idle.pop_back();
   }
+}
+
+Event::Event(EnvironmentPtr environment, cudaStream_t stream) : Event(std::move(environment)) {
+  record(stream);
+}
+
+void Event::record(cudaStream_t stream) {
   const cudaError_t error = cudaEventRecord(handle_, stream);
-  if (error != cudaSuccess) {
-    idle.push_back(handle_);
-    throw CudaError(error, "cudaEventRecord");
-  }
+  if (error == cudaSuccess) return;
+  const CudaError failure(error, "cudaEventRecord");
+  ignore(cudaStreamSynchronize(stream));
+  throw failure;
 }
 
 // Streams that were told to wait go on waiting for what was recorded then
@@ -221,10 +228,12 @@ void* Environment::allocate(size_t bytes, cudaStream_t stream) {
 
 void Environment::upload(void* target, const void* source, size_t bytes, cudaStream_t stream) {
   if (bytes == 0) return;
-  PinnedPtr staging = std::make_shared<Pinned>(shared_from_this(), bytes);
+  const PinnedPtr staging = std::make_shared<Pinned>(shared_from_this(), bytes);
+  const EventPtr done = std::make_shared<Event>(shared_from_this());
   std::memcpy(staging->data(), source, bytes);
   CHECK_CUDA(cudaMemcpyAsync(target, staging->data(), bytes, cudaMemcpyHostToDevice, stream));
-  keep_until(std::make_shared<Event>(shared_from_this(), stream), std::move(staging));
+  done->record(stream);
+  keep_until(done, staging);
 }
 
 }  // namespace dispatch_layout

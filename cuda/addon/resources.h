@@ -33,13 +33,17 @@ class Stream {
 };
 using StreamPtr = std::shared_ptr<Stream>;
 
-// A point in the work of a stream
+// A point in the work of a stream. To tell when memory is free again, create it before the work that uses the memory is
+// queued, when failing still does no harm, and record it after.
 class Event {
  public:
+  explicit Event(EnvironmentPtr environment);              // Not recorded yet, which counts as done
   Event(EnvironmentPtr environment, cudaStream_t stream);  // Records
   ~Event();
   Event(const Event&) = delete;
 
+  // Throws only when the work that it would have stood for is done
+  void record(cudaStream_t stream);
   bool is_done() const;
   void synchronize() const;
   void make_wait(cudaStream_t stream) const;

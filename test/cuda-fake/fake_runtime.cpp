@@ -7,7 +7,8 @@
 //   FAKE_CUDA_DEVICES=0          the number of GPUs
 //   FAKE_CUDA_CAPABILITY=61      compute capability, times ten
 //   FAKE_CUDA_FAULT=cudaMallocFromPoolAsync=2@3   the third call from now on (and those after it) returns error 2;
-//                                with "!" behind the code, only that one; with "*", every call of anything does: sticky
+//                                with "!" behind the code, only that one; with "*", every call of anything does: sticky;
+//                                "any" stands for every function, until the setting is gone
 //   FAKE_CUDA_SLOW=20            milliseconds that every kernel takes at least
 //   FAKE_CUDA_WRONG=1            every kernel counts one token too many
 //   FAKE_CUDA_REPORT=1           writes what was not released, to stderr, when the process ends
@@ -56,7 +57,8 @@ cudaError_t fault(const char* function) {
     calls_until_fault = at == std::string::npos ? 1 : std::atoi(setting.c_str() + at + 1);
   }
   const size_t equals = setting.find('=');
-  if (setting.empty() || setting.compare(0, equals, function) != 0) return cudaSuccess;
+  const std::string name = setting.substr(0, equals);
+  if (name.empty() || (name != function && name != "any")) return cudaSuccess;
   if (--calls_until_fault > 0) return cudaSuccess;
   const auto code = static_cast<cudaError_t>(std::atoi(setting.c_str() + equals + 1));
   if (setting.find('!') != std::string::npos && calls_until_fault < 0) return cudaSuccess;
@@ -228,6 +230,7 @@ const char* cudaGetErrorName(cudaError_t error) {
     case cudaErrorInsufficientDriver: return "cudaErrorInsufficientDriver";
     case cudaErrorNoDevice: return "cudaErrorNoDevice";
     case cudaErrorInvalidValue: return "cudaErrorInvalidValue";
+    case cudaErrorInvalidDevice: return "cudaErrorInvalidDevice";
     case cudaErrorInvalidResourceHandle: return "cudaErrorInvalidResourceHandle";
     case cudaErrorIllegalAddress: return "cudaErrorIllegalAddress";
     case cudaErrorLaunchOutOfResources: return "cudaErrorLaunchOutOfResources";
@@ -253,7 +256,10 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   stream_of(stream).record()->wait();
   return static_cast<cudaError_t>(sticky.load());
 }
-cudaError_t cudaStreamQuery(cudaStream_t) { return static_cast<cudaError_t>(sticky.load()); }
+cudaError_t cudaStreamQuery(cudaStream_t) {
+  RETURN_FAULT();
+  return cudaSuccess;
+}
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
   RETURN_FAULT();
   stream_of(stream).push([state = event->state] { state->wait(); });
