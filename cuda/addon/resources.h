@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <list>
 #include <map>
 #include <memory>
 #include <utility>
@@ -97,7 +98,7 @@ class Pinned {
 
  private:
   const EnvironmentPtr environment_;
-  const size_t capacity_;
+  size_t capacity_;
   uint8_t* data_;
 };
 using PinnedPtr = std::shared_ptr<Pinned>;
@@ -123,16 +124,26 @@ class Environment : public std::enable_shared_from_this<Environment> {
     EventPtr done;
     PinnedPtr memory;
   };
+  struct IdlePinned {
+    uint8_t* data;
+    size_t capacity;
+  };
+  using IdlePinnedList = std::list<IdlePinned>;
 
   Environment() = default;
-  void drop_kept();
+  // Asks so many of what is kept, in turn, whether they are done
+  void drop_kept(size_t num_asked);
+  // Frees idle pinned memory, least recently used first, until so much is left
+  void shrink_idle_pinned(size_t max_bytes) noexcept;
 
   cudaMemPool_t pool_ = nullptr;
   cudaStream_t reclaim_ = nullptr;  // Frees what several streams used
   std::vector<cudaEvent_t> idle_events_;
-  std::map<size_t, std::vector<uint8_t*>> idle_pinned_;
+  IdlePinnedList idle_pinned_;  // In the order of last use
+  std::multimap<size_t, IdlePinnedList::iterator> idle_pinned_by_capacity_;
   size_t idle_pinned_bytes_ = 0;
   std::vector<Kept> kept_;
+  size_t next_kept_ = 0;  // To be asked next
 };
 
 }  // namespace dispatch_layout

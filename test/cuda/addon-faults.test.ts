@@ -116,4 +116,41 @@ describe('the addon, when a call fails', function () {
       console.log(attempt(() => group.getDispatchLayout(host(64, 3), 8)));`);
     assert.strictEqual(output, 'CUDA_ERROR\nnone\nCUDA_ERROR, fatal');
   });
+
+  it('pinned memory of another size is freed for the one that is needed', () => {
+    const output = run(`
+      const group = ready();
+      group.getDispatchLayout(host(1000, 3), 8);
+      fault('cudaHostAlloc=2@1!');
+      console.log(attempt(() => group.getDispatchLayout(host(100_000, 3), 8)));`);
+    assert.strictEqual(output, 'none');
+  });
+});
+
+describe('pinned memory of the addon', function () {
+  this.timeout(60_000);
+  const prelude = `
+    const copy = (mebibytes) => {
+      const tensor = DeviceTensor.empty([mebibytes * 2 ** 20], 'uint8');
+      const outcome = attempt(() => tensor.toTypedArray());
+      tensor.dispose();
+      return outcome;
+    };
+    const isKept = (mebibytes) => {
+      fault('cudaHostAlloc=2@1');
+      const outcome = copy(mebibytes);
+      fault('');
+      return outcome === 'none';
+    };`;
+
+  it('is kept for the sizes that were used last', () => {
+    const output = run(`${prelude}
+      for (const mebibytes of [10, 20, 30, 45, 60, 80, 110]) copy(mebibytes);
+      console.log(isKept(110), isKept(80), isKept(60), isKept(45));`);
+    assert.strictEqual(output, 'true true true false');
+  });
+
+  it('serves a somewhat smaller size, and not a much smaller one', () => {
+    assert.strictEqual(run(`${prelude} copy(20); console.log(isKept(17), isKept(20), isKept(10));`), 'true true false');
+  });
 });
