@@ -69,13 +69,19 @@ cudaError_t fault(const char* function) {
 struct Live {
   std::atomic<int> streams{0}, events{0}, pools{0}, pinned{0};
   std::map<void*, size_t> memory;
-  ~Live() {
+};
+// Never destroyed: where nobody waits, streams still work when the process ends
+Live& live = *new Live;
+
+struct Report {
+  ~Report() {
     if (std::getenv("FAKE_CUDA_REPORT") == nullptr) return;
     const std::lock_guard<std::mutex> lock(global_mutex);
     std::fprintf(stderr, "fake CUDA: live streams %d, events %d, pools %d, pinned %d, allocations %zu\n",
-                 streams.load(), events.load(), pools.load(), pinned.load(), memory.size());
+                 live.streams.load(), live.events.load(), live.pools.load(), live.pinned.load(),
+                 live.memory.size());
   }
-} live;
+} report;
 
 struct State {
   std::mutex mutex;
@@ -331,7 +337,8 @@ cudaError_t cudaHostAlloc(void** pointer, size_t bytes, unsigned) {
   return cudaSuccess;
 }
 cudaError_t cudaFreeHost(void* pointer) {
-  std::free(pointer);
+  // With a lost context nobody waits, and here a kernel may still write
+  if (sticky == 0) std::free(pointer);
   --live.pinned;
   return cudaSuccess;
 }
