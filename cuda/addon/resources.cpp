@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <exception>
 #include <iterator>
 #include <new>
 #include <utility>
@@ -122,13 +123,13 @@ void Allocation::release() noexcept {
       return;
     case Origin::kPool:
       if (users_.empty()) return ignore(cudaFreeAsync(pointer, home_->handle));
-      users_.push_back(home_);
       try {
         for (const StreamPtr& user : users_)
           Event(environment_, user->handle).make_wait(environment_->reclaim_);
-      } catch (const CudaError&) {
-        // Lost with its context
-        return;
+        Event(environment_, home_->handle).make_wait(environment_->reclaim_);
+      } catch (const std::exception&) {
+        for (const StreamPtr& user : users_) ignore(cudaStreamSynchronize(user->handle));
+        ignore(cudaStreamSynchronize(home_->handle));
       }
       ignore(cudaFreeAsync(pointer, environment_->reclaim_));
   }

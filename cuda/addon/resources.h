@@ -95,6 +95,7 @@ class Pinned {
   Pinned(const Pinned&) = delete;
 
   uint8_t* data() const { return data_; }
+  size_t capacity() const { return capacity_; }
 
  private:
   const EnvironmentPtr environment_;

@@ -9,6 +9,7 @@
 //   FAKE_CUDA_FAULT=cudaMallocFromPoolAsync=2@3   the third call from now on (and those after it) returns error 2;
 //                                with "!" behind the code, only that one; with "*", every call of anything does: sticky;
 //                                "any" stands for every function, until the setting is gone
+//   FAKE_CUDA_POINTER_DEVICE=1   the GPU that all memory is of; the current one is 0
 //   FAKE_CUDA_SLOW=20            milliseconds that every kernel takes at least
 //   FAKE_CUDA_WRONG=1            every kernel counts one token too many
 //   FAKE_CUDA_REPORT=1           writes what was not released, to stderr, when the process ends
@@ -361,6 +362,7 @@ cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* attributes, const vo
                         static_cast<const char*>(pointer) <
                             static_cast<const char*>(std::prev(after)->first) + std::prev(after)->second;
   attributes->type = is_known ? cudaMemoryTypeDevice : cudaMemoryTypeUnregistered;
+  attributes->device = number("FAKE_CUDA_POINTER_DEVICE", 0);
   return cudaSuccess;
 }
 // Within one process, which the real one does not allow
