@@ -53,15 +53,34 @@ build_kernel() {
 
 addon=dist/prebuilds/linux-x64/dispatch_layout_cuda.node
 
-# Without nvcc the library is whole, but for the device `cuda`
-build_addon() {
+# What keeps the CUDA addon from being built here, or nothing
+addon_obstacle() {
+  local nvcc release
   if [ "$(uname -sm)" != 'Linux x86_64' ]; then
-    say "Skipping the CUDA addon: it is for Linux on x86-64, this is $(uname -sm)"
-  elif ! command -v nvcc >/dev/null && ! [ -x /usr/local/cuda/bin/nvcc ]; then
-    say "Skipping the CUDA addon: there is no nvcc here. The other devices are unaffected; to build it, install the CUDA toolkit"
-  elif ! newer "$addon" cuda; then
+    echo "it is for Linux on x86-64, this is $(uname -sm)"
+  elif ! nvcc=$(PATH=$PATH:/usr/local/cuda/bin command -v nvcc); then
+    echo 'there is no nvcc here. To build it, install the CUDA toolkit, 12.8 or later'
+  else
+    release=$("$nvcc" --version | sed -n 's/.*release \([0-9.]*\).*/\1/p')
+    # The first for the newest GPUs of the list in cuda/CMakeLists.txt
+    if [ "$(printf '%s\n' 12.8 "$release" | sort -V | head -n 1)" != 12.8 ]; then
+      echo "$nvcc is of CUDA ${release:-unknown}, too old. To build it, install the CUDA toolkit, 12.8 or later"
+    fi
+  fi
+}
+
+# Without it the library is whole, but for the device `cuda`
+build_addon() {
+  local obstacle stamp=build/cuda/architectures architectures=${CUDA_ARCHITECTURES:-all}
+  obstacle=$(addon_obstacle)
+  if [ -n "$obstacle" ]; then
+    say "Skipping the CUDA addon, the other devices are unaffected: $obstacle"
+  elif ! newer "$addon" cuda || [ "$(cat "$stamp" 2>/dev/null)" != "$architectures" ]; then
     say 'Building the CUDA addon'
+    rm -f "$stamp"
     cuda/build.sh "$PWD/$addon"
+    echo "$architectures" >"$stamp.$$"
+    mv "$stamp.$$" "$stamp"
   fi
 }
 

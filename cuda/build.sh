@@ -17,6 +17,8 @@ if grep 'bytes spill' "$log" | grep -qv ' 0 bytes spill stores, 0 bytes spill lo
   grep -B2 'bytes spill' "$log" >&2
   exit 1
 fi
-cp build/cuda/Release/dispatch_layout_cuda.node "$target"
+# In one step: half an addon would take a process that loads it down, and its pages are mapped where it is in use
+cp build/cuda/Release/dispatch_layout_cuda.node "$target.$$"
+mv -f "$target.$$" "$target"
 awk -F'Used ' '/Used [0-9]+ registers/ { kernels++; if ($2 + 0 > most) most = $2 + 0 }
   END { if (kernels) print kernels " kernels compiled, at most " most " registers, no spills" }' "$log" >&2

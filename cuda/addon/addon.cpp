@@ -7,6 +7,7 @@
 #include <napi.h>
 
 #include <cstring>
+#include <exception>
 #include <memory>
 #include <new>
 #include <string>
@@ -45,10 +46,12 @@ const EnvironmentPtr& environment_of(const Napi::CallbackInfo& info) {
 
 // --- Handles: a shared pointer, and a name by which a handle of another kind is refused ---
 struct HandleBase {
-  explicit HandleBase(const char* kind) : kind(kind) {}
+  HandleBase(const char* kind, int64_t num_external_bytes)
+      : kind(kind), num_external_bytes(num_external_bytes) {}
   virtual ~HandleBase() = default;
   virtual void reset() = 0;
   const char* const kind;
+  int64_t num_external_bytes;  // As the garbage collector was told
 };
 
 template <typename T>
@@ -70,17 +73,44 @@ constexpr const char* kind_of<Download> = "download";
 
 template <typename T>
 struct Handle : HandleBase {
-  explicit Handle(std::shared_ptr<T> pointer) : HandleBase(kind_of<T>), pointer(std::move(pointer)) {}
+  Handle(std::shared_ptr<T> pointer, int64_t num_external_bytes)
+      : HandleBase(kind_of<T>, num_external_bytes), pointer(std::move(pointer)) {}
   void reset() override { pointer.reset(); }
   std::shared_ptr<T> pointer;
 };
 
+// Bytes that a handle keeps outside the heap of JavaScript, which sees but a few words of it
+template <typename T>
+int64_t external_bytes(const T&) {
+  return 0;
+}
+int64_t external_bytes(const Allocation& allocation) {
+  const bool is_ours =
+      allocation.origin == Allocation::Origin::kPool || allocation.origin == Allocation::Origin::kShareable;
+  return is_ours ? static_cast<int64_t>(allocation.bytes) : 0;
+}
+int64_t external_bytes(const HostLayout& layout) {
+  return static_cast<int64_t>(layout.input->capacity() + layout.output->capacity());
+}
+int64_t external_bytes(const Download& download) { return static_cast<int64_t>(download.memory->capacity()); }
+
+// Tells the garbage collector, which would otherwise see no reason to run
+void adjust_external_bytes(Napi::Env env, int64_t change) {
+  int64_t total = 0;
+  if (change != 0) napi_adjust_external_memory(env, change, &total);
+}
+
 template <typename T>
 Napi::Value make_handle(Napi::Env env, std::shared_ptr<T> pointer) {
-  std::unique_ptr<HandleBase> handle(new Handle<T>(std::move(pointer)));
+  const int64_t num_bytes = external_bytes(*pointer);
+  std::unique_ptr<HandleBase> handle(new Handle<T>(std::move(pointer), num_bytes));
   const Napi::Value external =
-      Napi::External<HandleBase>::New(env, handle.get(), [](Napi::Env, HandleBase* data) { delete data; });
+      Napi::External<HandleBase>::New(env, handle.get(), [](Napi::Env env, HandleBase* data) {
+        adjust_external_bytes(env, -data->num_external_bytes);
+        delete data;
+      });
   handle.release();  // Only now: in a worker that is being terminated, there may be no external
+  adjust_external_bytes(env, num_bytes);
   return external;
 }
 
@@ -109,6 +139,13 @@ std::shared_ptr<T> from_optional_handle(const Napi::Value& value) {
 
 int64_t integer(const Napi::Value& value) { return value.As<Napi::Number>().Int64Value(); }
 
+// Of bytes
+size_t size(const Napi::Value& value) {
+  const int64_t bytes = integer(value);
+  if (bytes < 0) fail(value.Env(), "a size or an offset is negative");
+  return static_cast<size_t>(bytes);
+}
+
 // The bytes of a typed array, over a SharedArrayBuffer too
 struct Bytes {
   uint8_t* data;
@@ -130,6 +167,7 @@ Napi::BigInt to_bigint(Napi::Env env, const void* pointer) {
 }
 
 void* from_bigint(const Napi::Value& value) {
+  if (!value.IsBigInt()) fail(value.Env(), "the address is no bigint");
   bool is_lossless = false;
   const uint64_t address = value.As<Napi::BigInt>().Uint64Value(&is_lossless);
   if (!is_lossless) fail(value.Env(), "the address does not fit 64 bits");
@@ -163,9 +201,15 @@ Napi::Value probe(const Napi::CallbackInfo& info) {
     if (error != cudaSuccess) throw CudaError(error, "cudaGetDeviceCount");
     for (int i = 0; i < num_devices; ++i) {
       cudaDeviceProp properties{};
-      CHECK_CUDA(cudaGetDeviceProperties(&properties, i));
       int has_pools = 0;
-      CHECK_CUDA(cudaDeviceGetAttribute(&has_pools, cudaDevAttrMemoryPoolsSupported, i));
+      try {
+        CHECK_CUDA(cudaGetDeviceProperties(&properties, i));
+        CHECK_CUDA(cudaDeviceGetAttribute(&has_pools, cudaDevAttrMemoryPoolsSupported, i));
+      } catch (const CudaError&) {
+        // Only the first is used: another one that is broken does no harm
+        if (i == 0) throw;
+        continue;
+      }
       Napi::Object device = Napi::Object::New(env);
       device["name"] = Napi::String::New(env, properties.name);
       device["major"] = Napi::Number::New(env, properties.major);
@@ -228,7 +272,7 @@ Napi::Value is_done(const Napi::CallbackInfo& info) {
 
 // --- Memory ---
 Napi::Value allocate(const Napi::CallbackInfo& info) {
-  const auto bytes = static_cast<size_t>(integer(info[0]));
+  const auto bytes = size(info[0]);
   const bool is_shareable = info[2].As<Napi::Boolean>();
   const StreamPtr& stream = from_handle<Stream>(info[1]);
   const EnvironmentPtr& environment = environment_of(info);
@@ -239,13 +283,20 @@ Napi::Value allocate(const Napi::CallbackInfo& info) {
 // Memory of somebody else, which must be the GPU's or accessible to it
 Napi::Value wrap_pointer(const Napi::CallbackInfo& info) {
   void* pointer = from_bigint(info[0]);
+  const size_t bytes = size(info[1]);
   const EnvironmentPtr& environment = environment_of(info);
-  cudaPointerAttributes attributes{};
-  CHECK_CUDA(cudaPointerGetAttributes(&attributes, pointer));
-  if (attributes.type == cudaMemoryTypeUnregistered) return info.Env().Null();
-  return make_handle(info.Env(),
-                     std::make_shared<Allocation>(environment, Allocation::Origin::kExternal, pointer,
-                                                  static_cast<size_t>(integer(info[1])), nullptr));
+  // No elements have any address: that of an empty tensor is 0
+  if (bytes > 0) {
+    cudaPointerAttributes attributes{};
+    CHECK_CUDA(cudaPointerGetAttributes(&attributes, pointer));
+    if (attributes.type == cudaMemoryTypeUnregistered) return info.Env().Null();
+    int device_idx = 0;
+    CHECK_CUDA(cudaGetDevice(&device_idx));
+    if (attributes.type == cudaMemoryTypeDevice && attributes.device != device_idx)
+      throw CudaError(cudaErrorInvalidDevice, "cudaPointerGetAttributes");
+  }
+  return make_handle(info.Env(), std::make_shared<Allocation>(environment, Allocation::Origin::kExternal,
+                                                              pointer, bytes, nullptr));
 }
 
 Napi::Value open_ipc_handle(const Napi::CallbackInfo& info) {
@@ -256,9 +307,8 @@ Napi::Value open_ipc_handle(const Napi::CallbackInfo& info) {
   const EnvironmentPtr& environment = environment_of(info);
   void* pointer = nullptr;
   CHECK_CUDA(cudaIpcOpenMemHandle(&pointer, handle, cudaIpcMemLazyEnablePeerAccess));
-  return make_handle(info.Env(),
-                     std::make_shared<Allocation>(environment, Allocation::Origin::kIpc, pointer,
-                                                  static_cast<size_t>(integer(info[1])), nullptr));
+  return make_handle(info.Env(), std::make_shared<Allocation>(environment, Allocation::Origin::kIpc, pointer,
+                                                              size(info[1]), nullptr));
 }
 
 // Null for memory that cannot be shared
@@ -284,7 +334,7 @@ Napi::Value record_stream(const Napi::CallbackInfo& info) {
 // (allocation, byte offset, typed array, stream)
 Napi::Value upload(const Napi::CallbackInfo& info) {
   const AllocationPtr& allocation = from_handle<Allocation>(info[0]);
-  const auto offset = static_cast<size_t>(integer(info[1]));
+  const auto offset = size(info[1]);
   const Bytes source = bytes_of(info[2]);
   const StreamPtr& stream = from_handle<Stream>(info[3]);
   if (source.length > allocation->bytes || offset > allocation->bytes - source.length)
@@ -298,7 +348,7 @@ Napi::Value upload(const Napi::CallbackInfo& info) {
 // (allocation, byte offset, bytes, stream)
 Napi::Value download(const Napi::CallbackInfo& info) {
   const AllocationPtr& allocation = from_handle<Allocation>(info[0]);
-  const auto offset = static_cast<size_t>(integer(info[1])), bytes = static_cast<size_t>(integer(info[2]));
+  const auto offset = size(info[1]), bytes = size(info[2]);
   if (bytes > allocation->bytes || offset > allocation->bytes - bytes)
     fail(info.Env(), "more bytes than the tensor has");
   return make_handle(info.Env(), std::make_shared<Download>(environment_of(info), allocation, offset, bytes,
@@ -315,7 +365,9 @@ Napi::Value finish_download(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value release(const Napi::CallbackInfo& info) {
-  handle_base(info[0])->reset();
+  HandleBase* handle = handle_base(info[0]);
+  handle->reset();
+  adjust_external_bytes(info.Env(), -std::exchange(handle->num_external_bytes, 0));
   return info.Env().Undefined();
 }
 
@@ -365,14 +417,12 @@ Napi::Value launch_on_device(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const EnvironmentPtr& environment = environment_of(info);
   const std::shared_ptr<Plan>& plan = from_handle<Plan>(info[0]);
-  const Plan::DeviceInput input{from_handle<Allocation>(info[1]), static_cast<size_t>(integer(info[2])),
-                                topk_shape(info[3])};
+  const Plan::DeviceInput input{from_handle<Allocation>(info[1]), size(info[2]), topk_shape(info[3])};
   std::vector<Plan::DeviceOutput> outputs;
   if (!info[4].IsNull()) {
     const auto array = info[4].As<Napi::Array>();
     for (uint32_t i = 0; i + 1 < array.Length(); i += 2)
-      outputs.push_back(
-          {from_optional_handle<Allocation>(array.Get(i)), static_cast<size_t>(integer(array.Get(i + 1)))});
+      outputs.push_back({from_optional_handle<Allocation>(array.Get(i)), size(array.Get(i + 1))});
     if (outputs.size() != 4) fail(env, "a layout has four outputs");
   }
   const bool is_strict = info[5].As<Napi::Boolean>();
@@ -417,7 +467,7 @@ Napi::Value copy_host_outputs(const Napi::CallbackInfo& info) {
     for (int i = 0; i < 4; ++i) {
       if (info[1 + 2 * i].IsNull()) continue;
       const Bytes target = bytes_of(info[1 + 2 * i]);
-      const auto bytes = static_cast<size_t>(integer(info[2 + 2 * i]));
+      const auto bytes = size(info[2 + 2 * i]);
       if (target.length != bytes || bytes > ends[i] - begins[i]) return Napi::Boolean::New(info.Env(), false);
       if (is_copying && bytes > 0) layout->copy_output(target.data, begins[i], bytes);
     }
@@ -452,8 +502,16 @@ Napi::Value guarded(const Napi::CallbackInfo& info) {
     Napi::Error error = Napi::Error::New(env, cuda_error.what());
     error.Set("cuda", describe_error(env, cuda_error));
     throw error;
+  } catch (const Napi::Error&) {
+    throw;
   } catch (const std::bad_alloc&) {
-    throw Napi::Error::New(env, "out of host memory");
+    // Of the host; to the library, memory is memory
+    const CudaError full(cudaErrorMemoryAllocation, "malloc");
+    Napi::Error error = Napi::Error::New(env, "out of host memory");
+    error.Set("cuda", describe_error(env, full));
+    throw error;
+  } catch (const std::exception& exception) {
+    throw Napi::Error::New(env, exception.what());
   }
 }
 

@@ -13,10 +13,8 @@ class CudaError : public std::exception {
  public:
   // `call` is the text of the call: its name ends at the first parenthesis
   CudaError(cudaError_t code, const char* call) : code(code), call(call, std::strcspn(call, "(")) {
-    // A sticky error is what every later call returns as well: the context is lost
     cudaGetLastError();
-    const cudaError_t next = cudaStreamQuery(nullptr);
-    is_sticky = next != cudaSuccess && next != cudaErrorNotReady && next == code;
+    is_sticky = can_lose_context(code) && cudaStreamQuery(nullptr) == code;
     cudaGetLastError();
   }
 
@@ -25,7 +23,33 @@ class CudaError : public std::exception {
 
   cudaError_t code;
   std::string call;
+  // Whether the context is lost: every later call returns the same
   bool is_sticky;
+
+ private:
+  // Other errors may well repeat and pass all the same. Full memory does, if it is too full for a context: the question
+  // whether it repeats then tries to create one.
+  static bool can_lose_context(cudaError_t code) {
+    switch (code) {
+      case cudaErrorCudartUnloading:
+      case cudaErrorECCUncorrectable:
+      case cudaErrorNvlinkUncorrectable:
+      case cudaErrorIllegalAddress:
+      case cudaErrorLaunchTimeout:
+      case cudaErrorContextIsDestroyed:
+      case cudaErrorAssert:
+      case cudaErrorHardwareStackError:
+      case cudaErrorIllegalInstruction:
+      case cudaErrorMisalignedAddress:
+      case cudaErrorInvalidAddressSpace:
+      case cudaErrorInvalidPc:
+      case cudaErrorLaunchFailure:
+      case cudaErrorMpsClientTerminated:
+      case cudaErrorExternalDevice:
+      case cudaErrorUnknown: return true;
+      default: return false;
+    }
+  }
 };
 
 inline void check_cuda(cudaError_t code, const char* call) {

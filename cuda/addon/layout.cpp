@@ -2,7 +2,10 @@
 
 #include <algorithm>
 #include <cstring>
-#include <system_error>
+#include <exception>
+#include <limits>
+#include <stdexcept>
+#include <string>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -25,11 +28,12 @@ void copy(uint8_t* target, const uint8_t* source, size_t bytes) {
   std::vector<std::thread> threads;
   size_t begin = 0;
   try {
+    threads.reserve(num_parts);
     for (; begin + 2 * part_bytes <= bytes && threads.size() + 1 < num_parts; begin += part_bytes)
       threads.emplace_back(
           [target, source, begin, part_bytes] { std::memcpy(target + begin, source + begin, part_bytes); });
-  } catch (const std::system_error&) {
-    // No more threads are to be had: this one does the rest
+  } catch (const std::exception&) {
+    // No more threads, or no memory for them, are to be had: this one does the rest
   }
   if (begin < bytes) std::memcpy(target + begin, source + begin, bytes - begin);
   for (std::thread& thread : threads) thread.join();
@@ -87,6 +91,11 @@ void begin_order(const EnvironmentPtr& environment, const StreamOrder& order, cu
 }  // namespace
 
 OutputOffsets::OutputOffsets(int64_t num_tokens, int num_experts, int num_ranks, int num_nodes) {
+  constexpr int64_t kMaxMaskBytes = int64_t{1} << 48;
+  if (num_tokens < 0 || num_experts <= 0 || num_ranks <= 0 || num_nodes <= 0 ||
+      num_tokens > kMaxMaskBytes / num_ranks)
+    throw std::length_error("a layout of " + std::to_string(num_tokens) + " tokens on " +
+                            std::to_string(num_ranks) + " ranks is larger than any memory");
   // The first 16 bytes are the status word of a host layout
   per_rank = 16;
   per_node = align(per_rank + sizeof(int32_t) * num_ranks);
@@ -152,13 +161,14 @@ Download::Download(EnvironmentPtr environment, const AllocationPtr& source, size
                    const StreamPtr& stream)
     : environment(std::move(environment)),
       memory(std::make_shared<Pinned>(this->environment, bytes)),
-      bytes(bytes) {
+      bytes(bytes),
+      done(std::make_shared<Event>(this->environment)) {
   if (bytes > 0) {
     source->record(stream);
     CHECK_CUDA(cudaMemcpyAsync(memory->data(), static_cast<const uint8_t*>(source->pointer) + offset, bytes,
                                cudaMemcpyDeviceToHost, stream->handle));
   }
-  done = std::make_shared<Event>(this->environment, stream->handle);
+  done->record(stream->handle);
 }
 
 Download::~Download() {
@@ -190,11 +200,15 @@ Plan::Plan(EnvironmentPtr environment, StreamPtr comm, int num_experts, int num_
 
 void Plan::run(const void* topk_idx, const TopkShape& shape, const OutputPointers& outputs,
                uint64_t* status) {
+  // Without tokens there are no ids, however many each would have
+  const int64_t num_topk = shape.num_tokens == 0 ? 0 : shape.num_topk;
+  if (num_topk > std::numeric_limits<int>::max())
+    throw CudaError(cudaErrorInvalidValue, "launch_dispatch_layout");
   DispatchLayoutArguments arguments;
   arguments.topk_idx = topk_idx;
   arguments.topk_idx_type = shape.type;
   arguments.num_tokens = shape.num_tokens;
-  arguments.num_topk = static_cast<int>(shape.num_topk);
+  arguments.num_topk = static_cast<int>(num_topk);
   arguments.token_stride = shape.token_stride;
   arguments.num_experts = num_experts_;
   arguments.num_ranks = num_ranks_;
@@ -212,11 +226,12 @@ void Plan::run(const void* topk_idx, const TopkShape& shape, const OutputPointer
 
 Plan::DeviceResult Plan::launch(const DeviceInput& input, const std::vector<DeviceOutput>* outputs,
                                 Status* status, const StreamOrder& order) {
+  const OutputOffsets offsets = output_offsets(input.shape.num_tokens);
+  const auto done = std::make_shared<Event>(environment_);
   begin_order(environment_, order, comm_->handle);
   DeviceResult result;
   OutputPointers pointers{};
   if (outputs == nullptr) {
-    const OutputOffsets offsets = output_offsets(input.shape.num_tokens);
     // Allocated in the order of the communication stream, where the kernel is next; without `asyncFinish`, the current
     // stream, where the memory belongs, is ordered after that
     result.outputs = Allocation::from_pool(environment_, offsets.end, comm_,
@@ -226,10 +241,15 @@ Plan::DeviceResult Plan::launch(const DeviceInput& input, const std::vector<Devi
                 reinterpret_cast<int32_t*>(base + offsets.per_node),
                 reinterpret_cast<int32_t*>(base + offsets.per_expert), base + offsets.mask};
   } else {
+    const size_t sizes[] = {sizeof(int32_t) * num_ranks_, num_nodes_ > 1 ? sizeof(int32_t) * num_nodes_ : 0,
+                            sizeof(int32_t) * num_experts_,
+                            static_cast<size_t>(input.shape.num_tokens) * num_ranks_};
     const auto at = [&](size_t i) -> uint8_t* {
-      const DeviceOutput& output = outputs->at(i);
-      if (output.allocation == nullptr) return nullptr;
-      return static_cast<uint8_t*>(output.allocation->pointer) + output.offset;
+      const auto& [allocation, offset] = outputs->at(i);
+      if (allocation == nullptr) return nullptr;
+      if (offset > allocation->bytes || sizes[i] > allocation->bytes - offset)
+        throw std::length_error("an output is larger than its memory");
+      return static_cast<uint8_t*>(allocation->pointer) + offset;
     };
     pointers = {reinterpret_cast<int32_t*>(at(0)), reinterpret_cast<int32_t*>(at(1)),
                 reinterpret_cast<int32_t*>(at(2)), at(3)};
@@ -247,32 +267,43 @@ Plan::DeviceResult Plan::launch(const DeviceInput& input, const std::vector<Devi
   if (outputs != nullptr)
     for (const DeviceOutput& output : *outputs) record(output.allocation);
 
-  run(static_cast<const uint8_t*>(input.allocation->pointer) + input.offset, input.shape, pointers,
-      status == nullptr ? nullptr : status->word());
-  const auto done = std::make_shared<Event>(environment_, comm_->handle);
+  try {
+    run(static_cast<const uint8_t*>(input.allocation->pointer) + input.offset, input.shape, pointers,
+        status == nullptr ? nullptr : status->word());
+    done->record(comm_->handle);
+    if (order.is_async)
+      result.done = done;
+    else
+      done->make_wait(order.current->handle);
+  } catch (...) {
+    // The current stream does not wait for the communication stream, and memory goes back in its order
+    cudaStreamSynchronize(comm_->handle);
+    cudaGetLastError();
+    throw;
+  }
   if (status != nullptr) {
     status->done = done;
     status->input = input.allocation;
     status->input_offset = input.offset;
     status->shape = input.shape;
   }
-  if (order.is_async)
-    result.done = done;
-  else
-    done->make_wait(order.current->handle);
   return result;
 }
 
 std::shared_ptr<HostLayout> Plan::launch(const void* topk_idx, const TopkShape& shape, bool is_strict,
                                          const StreamOrder& order) {
   const OutputOffsets offsets = output_offsets(shape.num_tokens);
-  const size_t input_bytes = shape.num_tokens * shape.num_topk * id_bytes(shape.type);
+  size_t input_bytes = 0;
+  if (__builtin_mul_overflow(shape.num_tokens, shape.num_topk, &input_bytes) ||
+      __builtin_mul_overflow(input_bytes, id_bytes(shape.type), &input_bytes))
+    throw std::length_error("the ids are larger than any memory");
   const std::shared_ptr<HostLayout> layout(new HostLayout{
       environment_, std::make_shared<Pinned>(environment_, input_bytes),
       std::make_shared<Pinned>(environment_, offsets.end), offsets, shape.type, nullptr, false});
   if (shape.num_tokens > 0 && shape.num_topk > 0) pack(topk_idx, shape, layout->input->data());
   uint8_t* base = layout->output->data();
   std::memset(base, 0xff, sizeof(uint64_t));
+  const auto done = std::make_shared<Event>(environment_);
   begin_order(environment_, order, comm_->handle);
   TopkShape packed = shape;
   packed.token_stride = shape.num_topk;
@@ -282,7 +313,8 @@ std::shared_ptr<HostLayout> Plan::launch(const void* topk_idx, const TopkShape& 
        reinterpret_cast<int32_t*>(base + offsets.per_node),
        reinterpret_cast<int32_t*>(base + offsets.per_expert), base + offsets.mask},
       is_strict ? reinterpret_cast<uint64_t*>(base) : nullptr);
-  layout->done = std::make_shared<Event>(environment_, comm_->handle);
+  done->record(comm_->handle);
+  layout->done = done;
   if (!order.is_async) layout->done->make_wait(order.current->handle);
   return layout;
 }

@@ -74,7 +74,7 @@ struct HostLayout {
   PinnedPtr input, output;
   OutputOffsets offsets;
   TopkIdxType type;
-  EventPtr done;
+  EventPtr done;  // Null until the kernel is queued
   bool is_finished;
 };
 

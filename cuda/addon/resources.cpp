@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <cstring>
+#include <exception>
+#include <iterator>
+#include <new>
 #include <utility>
 
 #include "cuda_error.h"
@@ -45,7 +48,7 @@ Stream::~Stream() {
   if (is_owned_) ignore(cudaStreamDestroy(handle));
 }
 
-Event::Event(EnvironmentPtr environment, cudaStream_t stream) : environment_(std::move(environment)) {
+Event::Event(EnvironmentPtr environment) : environment_(std::move(environment)) {
   std::vector<cudaEvent_t>& idle = environment_->idle_events_;
   if (idle.empty()) {
     CHECK_CUDA(cudaEventCreateWithFlags(&handle_, cudaEventDisableTiming));
@@ -53,11 +56,18 @@ Event::Event(EnvironmentPtr environment, cudaStream_t stream) : environment_(std
     handle_ = idle.back();
     idle.pop_back();
   }
+}
+
+Event::Event(EnvironmentPtr environment, cudaStream_t stream) : Event(std::move(environment)) {
+  record(stream);
+}
+
+void Event::record(cudaStream_t stream) {
   const cudaError_t error = cudaEventRecord(handle_, stream);
-  if (error != cudaSuccess) {
-    idle.push_back(handle_);
-    throw CudaError(error, "cudaEventRecord");
-  }
+  if (error == cudaSuccess) return;
+  const CudaError failure(error, "cudaEventRecord");
+  ignore(cudaStreamSynchronize(stream));
+  throw failure;
 }
 
 // Streams that were told to wait go on waiting for what was recorded then
@@ -113,13 +123,13 @@ void Allocation::release() noexcept {
       return;
     case Origin::kPool:
       if (users_.empty()) return ignore(cudaFreeAsync(pointer, home_->handle));
-      users_.push_back(home_);
       try {
         for (const StreamPtr& user : users_)
           Event(environment_, user->handle).make_wait(environment_->reclaim_);
-      } catch (const CudaError&) {
-        // Lost with its context
-        return;
+        Event(environment_, home_->handle).make_wait(environment_->reclaim_);
+      } catch (const std::exception&) {
+        for (const StreamPtr& user : users_) ignore(cudaStreamSynchronize(user->handle));
+        ignore(cudaStreamSynchronize(home_->handle));
       }
       ignore(cudaFreeAsync(pointer, environment_->reclaim_));
   }
@@ -128,27 +138,47 @@ void Allocation::release() noexcept {
 Pinned::Pinned(EnvironmentPtr environment, size_t bytes)
     : environment_(std::move(environment)), capacity_(pinned_capacity(bytes)) {
   Environment& e = *environment_;
-  e.drop_kept();
-  const auto idle = e.idle_pinned_.find(capacity_);
-  if (idle != e.idle_pinned_.end() && !idle->second.empty()) {
-    data_ = idle->second.back();
-    idle->second.pop_back();
+  // A use of pinned memory adds at most two, so that a few more keep the list short, at a cost that does not grow with it
+  e.drop_kept(8);
+  auto idle = e.idle_pinned_by_capacity_.lower_bound(capacity_);
+  if (idle != e.idle_pinned_by_capacity_.end() && idle->first <= capacity_ + capacity_ / 4) {
+    // Of equals the last one used, so that what is in excess grows old
+    idle = std::prev(e.idle_pinned_by_capacity_.upper_bound(idle->first));
+    data_ = idle->second->data;
+    capacity_ = idle->first;
     e.idle_pinned_bytes_ -= capacity_;
+    e.idle_pinned_.erase(idle->second);
+    e.idle_pinned_by_capacity_.erase(idle);
     return;
   }
   void* memory = nullptr;
-  CHECK_CUDA(cudaHostAlloc(&memory, capacity_, cudaHostAllocDefault));
+  cudaError_t error = cudaHostAlloc(&memory, capacity_, cudaHostAllocDefault);
+  if (error == cudaErrorMemoryAllocation) {
+    // What is idle here has other sizes
+    cudaGetLastError();
+    e.drop_kept(e.kept_.size());
+    e.shrink_idle_pinned(0);
+    error = cudaHostAlloc(&memory, capacity_, cudaHostAllocDefault);
+  }
+  check_cuda(error, "cudaHostAlloc");
   data_ = static_cast<uint8_t*>(memory);
 }
 
 Pinned::~Pinned() {
   Environment& e = *environment_;
-  if (e.idle_pinned_bytes_ + capacity_ > kMaxIdlePinnedBytes) {
+  if (capacity_ > kMaxIdlePinnedBytes) {
     ignore(cudaFreeHost(data_));
     return;
   }
-  e.idle_pinned_[capacity_].push_back(data_);
-  e.idle_pinned_bytes_ += capacity_;
+  e.shrink_idle_pinned(kMaxIdlePinnedBytes - capacity_);
+  try {
+    e.idle_pinned_.push_back({data_, capacity_});
+    e.idle_pinned_by_capacity_.emplace(capacity_, std::prev(e.idle_pinned_.end()));
+    e.idle_pinned_bytes_ += capacity_;
+  } catch (const std::bad_alloc&) {
+    if (!e.idle_pinned_.empty() && e.idle_pinned_.back().data == data_) e.idle_pinned_.pop_back();
+    ignore(cudaFreeHost(data_));
+  }
 }
 
 EnvironmentPtr Environment::create() {
@@ -180,21 +210,32 @@ void Environment::close() noexcept {
   kept.swap(kept_);
 }
 
-void Environment::drop_kept() {
-  for (size_t i = 0; i < kept_.size();) {
-    if (kept_[i].done->is_done()) {
-      std::swap(kept_[i], kept_.back());
+void Environment::drop_kept(size_t num_asked) {
+  for (; num_asked > 0 && !kept_.empty(); --num_asked) {
+    if (next_kept_ >= kept_.size()) next_kept_ = 0;
+    if (kept_[next_kept_].done->is_done()) {
+      std::swap(kept_[next_kept_], kept_.back());
       kept_.pop_back();
     } else {
-      ++i;
+      ++next_kept_;
     }
+  }
+}
+
+void Environment::shrink_idle_pinned(size_t max_bytes) noexcept {
+  while (idle_pinned_bytes_ > max_bytes) {
+    const auto oldest = idle_pinned_.begin();
+    // Equals are in the order in which they became idle: it is the first of them
+    idle_pinned_by_capacity_.erase(idle_pinned_by_capacity_.lower_bound(oldest->capacity));
+    idle_pinned_bytes_ -= oldest->capacity;
+    ignore(cudaFreeHost(oldest->data));
+    idle_pinned_.erase(oldest);
   }
 }
 
 // By now nothing is left but what is idle
 Environment::~Environment() {
-  for (const auto& [capacity, buffers] : idle_pinned_)
-    for (uint8_t* buffer : buffers) ignore(cudaFreeHost(buffer));
+  shrink_idle_pinned(0);
   for (cudaEvent_t event : idle_events_) ignore(cudaEventDestroy(event));
   if (reclaim_ != nullptr) {
     // The pool must not go before what is freed into it
@@ -221,10 +262,12 @@ void* Environment::allocate(size_t bytes, cudaStream_t stream) {
 
 void Environment::upload(void* target, const void* source, size_t bytes, cudaStream_t stream) {
   if (bytes == 0) return;
-  PinnedPtr staging = std::make_shared<Pinned>(shared_from_this(), bytes);
+  const PinnedPtr staging = std::make_shared<Pinned>(shared_from_this(), bytes);
+  const EventPtr done = std::make_shared<Event>(shared_from_this());
   std::memcpy(staging->data(), source, bytes);
   CHECK_CUDA(cudaMemcpyAsync(target, staging->data(), bytes, cudaMemcpyHostToDevice, stream));
-  keep_until(std::make_shared<Event>(shared_from_this(), stream), std::move(staging));
+  done->record(stream);
+  keep_until(done, staging);
 }
 
 }  // namespace dispatch_layout

@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <list>
 #include <map>
 #include <memory>
 #include <utility>
@@ -33,13 +34,17 @@ class Stream {
 };
 using StreamPtr = std::shared_ptr<Stream>;
 
-// A point in the work of a stream
+// A point in the work of a stream. To tell when memory is free again, create it before the work that uses the memory is
+// queued, when failing still does no harm, and record it after.
 class Event {
  public:
+  explicit Event(EnvironmentPtr environment);              // Not recorded yet, which counts as done
   Event(EnvironmentPtr environment, cudaStream_t stream);  // Records
   ~Event();
   Event(const Event&) = delete;
 
+  // Throws only when the work that it would have stood for is done
+  void record(cudaStream_t stream);
   bool is_done() const;
   void synchronize() const;
   void make_wait(cudaStream_t stream) const;
@@ -90,10 +95,11 @@ class Pinned {
   Pinned(const Pinned&) = delete;
 
   uint8_t* data() const { return data_; }
+  size_t capacity() const { return capacity_; }
 
  private:
   const EnvironmentPtr environment_;
-  const size_t capacity_;
+  size_t capacity_;
   uint8_t* data_;
 };
 using PinnedPtr = std::shared_ptr<Pinned>;
@@ -119,16 +125,26 @@ class Environment : public std::enable_shared_from_this<Environment> {
     EventPtr done;
     PinnedPtr memory;
   };
+  struct IdlePinned {
+    uint8_t* data;
+    size_t capacity;
+  };
+  using IdlePinnedList = std::list<IdlePinned>;
 
   Environment() = default;
-  void drop_kept();
+  // Asks so many of what is kept, in turn, whether they are done
+  void drop_kept(size_t num_asked);
+  // Frees idle pinned memory, least recently used first, until so much is left
+  void shrink_idle_pinned(size_t max_bytes) noexcept;
 
   cudaMemPool_t pool_ = nullptr;
   cudaStream_t reclaim_ = nullptr;  // Frees what several streams used
   std::vector<cudaEvent_t> idle_events_;
-  std::map<size_t, std::vector<uint8_t*>> idle_pinned_;
+  IdlePinnedList idle_pinned_;  // In the order of last use
+  std::multimap<size_t, IdlePinnedList::iterator> idle_pinned_by_capacity_;
   size_t idle_pinned_bytes_ = 0;
   std::vector<Kept> kept_;
+  size_t next_kept_ = 0;  // To be asked next
 };
 
 }  // namespace dispatch_layout

@@ -7,7 +7,9 @@
 //   FAKE_CUDA_DEVICES=0          the number of GPUs
 //   FAKE_CUDA_CAPABILITY=61      compute capability, times ten
 //   FAKE_CUDA_FAULT=cudaMallocFromPoolAsync=2@3   the third call from now on (and those after it) returns error 2;
-//                                with "!" behind the code, only that one; with "*", every call of anything does: sticky
+//                                with "!" behind the code, only that one; with "*", every call of anything does: sticky;
+//                                "any" stands for every function, until the setting is gone
+//   FAKE_CUDA_POINTER_DEVICE=1   the GPU that all memory is of; the current one is 0
 //   FAKE_CUDA_SLOW=20            milliseconds that every kernel takes at least
 //   FAKE_CUDA_WRONG=1            every kernel counts one token too many
 //   FAKE_CUDA_REPORT=1           writes what was not released, to stderr, when the process ends
@@ -56,7 +58,8 @@ cudaError_t fault(const char* function) {
     calls_until_fault = at == std::string::npos ? 1 : std::atoi(setting.c_str() + at + 1);
   }
   const size_t equals = setting.find('=');
-  if (setting.empty() || setting.compare(0, equals, function) != 0) return cudaSuccess;
+  const std::string name = setting.substr(0, equals);
+  if (name.empty() || (name != function && name != "any")) return cudaSuccess;
   if (--calls_until_fault > 0) return cudaSuccess;
   const auto code = static_cast<cudaError_t>(std::atoi(setting.c_str() + equals + 1));
   if (setting.find('!') != std::string::npos && calls_until_fault < 0) return cudaSuccess;
@@ -67,13 +70,19 @@ cudaError_t fault(const char* function) {
 struct Live {
   std::atomic<int> streams{0}, events{0}, pools{0}, pinned{0};
   std::map<void*, size_t> memory;
-  ~Live() {
+};
+// Never destroyed: where nobody waits, streams still work when the process ends
+Live& live = *new Live;
+
+struct Report {
+  ~Report() {
     if (std::getenv("FAKE_CUDA_REPORT") == nullptr) return;
     const std::lock_guard<std::mutex> lock(global_mutex);
     std::fprintf(stderr, "fake CUDA: live streams %d, events %d, pools %d, pinned %d, allocations %zu\n",
-                 streams.load(), events.load(), pools.load(), pinned.load(), memory.size());
+                 live.streams.load(), live.events.load(), live.pools.load(), live.pinned.load(),
+                 live.memory.size());
   }
-} live;
+} report;
 
 struct State {
   std::mutex mutex;
@@ -228,6 +237,7 @@ const char* cudaGetErrorName(cudaError_t error) {
     case cudaErrorInsufficientDriver: return "cudaErrorInsufficientDriver";
     case cudaErrorNoDevice: return "cudaErrorNoDevice";
     case cudaErrorInvalidValue: return "cudaErrorInvalidValue";
+    case cudaErrorInvalidDevice: return "cudaErrorInvalidDevice";
     case cudaErrorInvalidResourceHandle: return "cudaErrorInvalidResourceHandle";
     case cudaErrorIllegalAddress: return "cudaErrorIllegalAddress";
     case cudaErrorLaunchOutOfResources: return "cudaErrorLaunchOutOfResources";
@@ -253,7 +263,10 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   stream_of(stream).record()->wait();
   return static_cast<cudaError_t>(sticky.load());
 }
-cudaError_t cudaStreamQuery(cudaStream_t) { return static_cast<cudaError_t>(sticky.load()); }
+cudaError_t cudaStreamQuery(cudaStream_t) {
+  RETURN_FAULT();
+  return cudaSuccess;
+}
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
   RETURN_FAULT();
   stream_of(stream).push([state = event->state] { state->wait(); });
@@ -325,7 +338,8 @@ cudaError_t cudaHostAlloc(void** pointer, size_t bytes, unsigned) {
   return cudaSuccess;
 }
 cudaError_t cudaFreeHost(void* pointer) {
-  std::free(pointer);
+  // With a lost context nobody waits, and here a kernel may still write
+  if (sticky == 0) std::free(pointer);
   --live.pinned;
   return cudaSuccess;
 }
@@ -348,6 +362,7 @@ cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* attributes, const vo
                         static_cast<const char*>(pointer) <
                             static_cast<const char*>(std::prev(after)->first) + std::prev(after)->second;
   attributes->type = is_known ? cudaMemoryTypeDevice : cudaMemoryTypeUnregistered;
+  attributes->device = number("FAKE_CUDA_POINTER_DEVICE", 0);
   return cudaSuccess;
 }
 // Within one process, which the real one does not allow

@@ -1,0 +1,162 @@
+/** The addon's own care when a call fails half-way: of memory that work still uses, and of what the failure means. */
+import { assert } from 'chai';
+import { fakeAddon, runScript } from './fake.ts';
+
+function run(script: string, env: Readonly<Record<string, string>> = {}): string {
+  const imports = `
+    import { describeDevices, ExpertGroup } from 'dispatch-layout';
+    import { DeviceTensor, Stream } from 'dispatch-layout/cuda';
+    const fault = (setting) => { process.env.FAKE_CUDA_FAULT = setting; };
+    const attempt = (use) => {
+      try { use(); return 'none'; } catch (error) { return error.code + (error.isFatal ? ', fatal' : ''); }
+    };
+    const host = (numTokens, expert) => ({ data: new Int32Array(numTokens * 8).fill(expert), shape: [numTokens, 8] });
+    const ready = () => {
+      const group = new ExpertGroup({ numRanks: 4, device: 'cuda' });
+      group.getDispatchLayout(host(64, 3), 8);
+      return group;
+    };`;
+  const { stdout, stderr, status } = runScript(imports + script, { DISPATCH_LAYOUT_CUDA_ADDON: fakeAddon(), ...env });
+  assert.strictEqual(status, 0, stderr);
+  return stdout.trim();
+}
+
+describe('the addon, when a call fails', function () {
+  this.timeout(60_000);
+
+  for (const call of ['cudaEventCreateWithFlags', 'cudaEventRecord']) {
+    it(`${call}, of a layout of host arrays: nobody gets its buffers while its kernel runs`, () => {
+      const output = run(`
+        const [group, other, before] = [ready(), ready(), ready()];
+        const topkIdx = DeviceTensor.from(new Int32Array(512).fill(3), [64, 8]);
+        // Without checks, and with the upload known to be done, no event becomes idle later
+        for (const _copy of [1, 2]) topkIdx.toTypedArray();
+        const options = { asyncFinish: true, invalidExperts: 'ignore' };
+        process.env.FAKE_CUDA_SLOW = '40';
+        const queued = [1, 2, 3, 4, 5].map(() => before.getDispatchLayout(topkIdx, 8, options));
+        const previousEvent = queued[4].event;
+        globalThis.noIdleEvents = Array.from({ length: 60 }, () => Stream.default.record());
+        fault('${call}=2@1!');
+        console.log(attempt(() => group.getDispatchLayout(host(64, 3), 8, { previousEvent })));
+        fault('');
+        const layout = other.getDispatchLayout(host(60, 5), 8, { asyncFinish: true });
+        await new Promise((resolve) => setTimeout(resolve, 400));
+        await layout.event.wait();
+        console.log(layout.numTokensPerExpert.join());
+        console.log(group.getDispatchLayout(host(64, 3), 8).numTokensPerExpert.join());`);
+      assert.strictEqual(output, 'OUT_OF_MEMORY\n0,0,0,0,0,480,0,0\n0,0,0,512,0,0,0,0');
+    });
+
+    it(`${call}, of a layout of tensors: no kernel runs on when the error is thrown`, () => {
+      const output = run(`
+        const group = ready();
+        const topkIdx = DeviceTensor.from(new Int32Array(512).fill(3), [64, 8]);
+        // Without checks, and with the upload done, no event becomes idle in between
+        const options = { invalidExperts: 'ignore' };
+        const counts = group.getDispatchLayout(topkIdx, 8, options).numTokensPerExpert.toTypedArray().join();
+        topkIdx.toTypedArray();
+        const previousEvent = Stream.default.record();
+        globalThis.noIdleEvents = Array.from({ length: 60 }, () => Stream.default.record());
+        process.env.FAKE_CUDA_SLOW = '150';
+        fault('${call}=2@1!');
+        const begin = performance.now();
+        console.log(attempt(() => group.getDispatchLayout(topkIdx, 8, { ...options, previousEvent })));
+        const isDone = performance.now() - begin > 100 || ${call === 'cudaEventCreateWithFlags'};
+        fault('');
+        process.env.FAKE_CUDA_SLOW = '0';
+        const again = group.getDispatchLayout(topkIdx, 8);
+        console.log(isDone, again.numTokensPerExpert.toTypedArray().join() === counts);`);
+      assert.strictEqual(output, 'OUT_OF_MEMORY\ntrue true');
+    });
+  }
+
+  it('cudaStreamWaitEvent, of a layout of tensors: the same', () => {
+    const output = run(`
+      const group = ready();
+      const topkIdx = DeviceTensor.from(new Int32Array(512).fill(3), [64, 8]);
+      process.env.FAKE_CUDA_SLOW = '150';
+      fault('cudaStreamWaitEvent=2@2!');
+      const begin = performance.now();
+      console.log(attempt(() => group.getDispatchLayout(topkIdx, 8)));
+      console.log(performance.now() - begin > 100);`);
+    assert.strictEqual(output, 'OUT_OF_MEMORY\ntrue');
+  });
+
+  it('cudaEventRecord, of an upload and a download: the staging memory is not reused too soon', () => {
+    const output = run(`
+      const stream = new Stream();
+      const group = ready();
+      const slow = DeviceTensor.from(new Int32Array(512), [64, 8]);
+      const behind = () => stream.run(() => group.getDispatchLayout(slow, 8));
+      const target = DeviceTensor.from(new Int32Array(64).fill(1));
+      process.env.FAKE_CUDA_SLOW = '100';
+      for (const use of [() => DeviceTensor.from(new Int32Array(64)), () => target.toTypedArrayAsync()]) {
+        behind();
+        const begin = performance.now();
+        fault('cudaEventRecord=2@1!');
+        const code = await stream.run(async () => use()).then(() => 'none', (error) => error.code);
+        fault('');
+        console.log(code, performance.now() - begin > 60);
+      }`);
+    assert.strictEqual(output, 'OUT_OF_MEMORY true\nOUT_OF_MEMORY true');
+  });
+
+  it('full memory is never taken for a lost context, even if every call reports it', () => {
+    const output = run(`
+      const group = ready();
+      fault('any=2@1');
+      console.log(attempt(() => group.getDispatchLayout(host(64, 3), 8)));
+      fault('');
+      console.log(attempt(() => group.getDispatchLayout(host(64, 3), 8)));
+      console.log(describeDevices().find(({ device }) => device === 'cuda').available);`);
+    assert.strictEqual(output, 'OUT_OF_MEMORY\nnone\ntrue');
+  });
+
+  it('an error that can mean a lost context is fatal only if it repeats', () => {
+    const output = run(`
+      const group = ready();
+      fault('cudaStreamWaitEvent=719@1!');
+      console.log(attempt(() => group.getDispatchLayout(host(64, 3), 8)));
+      console.log(attempt(() => group.getDispatchLayout(host(64, 3), 8)));
+      fault('cudaStreamWaitEvent=719*@1');
+      console.log(attempt(() => group.getDispatchLayout(host(64, 3), 8)));`);
+    assert.strictEqual(output, 'CUDA_ERROR\nnone\nCUDA_ERROR, fatal');
+  });
+
+  it('pinned memory of another size is freed for the one that is needed', () => {
+    const output = run(`
+      const group = ready();
+      group.getDispatchLayout(host(1000, 3), 8);
+      fault('cudaHostAlloc=2@1!');
+      console.log(attempt(() => group.getDispatchLayout(host(100_000, 3), 8)));`);
+    assert.strictEqual(output, 'none');
+  });
+});
+
+describe('pinned memory of the addon', function () {
+  this.timeout(60_000);
+  const prelude = `
+    const copy = (mebibytes) => {
+      const tensor = DeviceTensor.empty([mebibytes * 2 ** 20], 'uint8');
+      const outcome = attempt(() => tensor.toTypedArray());
+      tensor.dispose();
+      return outcome;
+    };
+    const isKept = (mebibytes) => {
+      fault('cudaHostAlloc=2@1');
+      const outcome = copy(mebibytes);
+      fault('');
+      return outcome === 'none';
+    };`;
+
+  it('is kept for the sizes that were used last', () => {
+    const output = run(`${prelude}
+      for (const mebibytes of [10, 20, 30, 45, 60, 80, 110]) copy(mebibytes);
+      console.log(isKept(110), isKept(80), isKept(60), isKept(45));`);
+    assert.strictEqual(output, 'true true true false');
+  });
+
+  it('serves a somewhat smaller size, and not a much smaller one', () => {
+    assert.strictEqual(run(`${prelude} copy(20); console.log(isKept(17), isKept(20), isKept(10));`), 'true true false');
+  });
+});
