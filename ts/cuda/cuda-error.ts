@@ -75,7 +75,8 @@ function outOfHostMemory(cause: Error): DispatchLayoutError {
 
 /** An error of the addon as one of ours; what is no failure of CUDA passes unchanged. */
 export function translate(error: Error & { readonly cuda?: CudaFailure }): Error {
-  if (error.cuda === undefined) return error.message === 'out of host memory' ? outOfHostMemory(error) : error;
+  if (error.cuda === undefined) return error;
+  if (error.cuda.call === 'malloc') return outOfHostMemory(error);
   const translatedError = new CudaError(error.cuda);
   if (translatedError.isFatal) fatal ??= translatedError;
   return translatedError;
