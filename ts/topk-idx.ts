@@ -64,16 +64,22 @@ export interface TopkIdx {
   valueAt(token: number, slot: number): number | bigint;
 }
 
-const idTypes: Readonly<Record<string, IdType>> = {
-  BigInt64Array: 'int64',
-  BigUint64Array: 'uint64',
-  Int32Array: 'int32',
-  Uint32Array: 'uint32',
-  Int16Array: 'int16',
-  Uint16Array: 'uint16',
-  Int8Array: 'int8',
-  Uint8Array: 'uint8',
-};
+/** The typed array of each id type. */
+export const arrayClasses = {
+  int64: BigInt64Array,
+  uint64: BigUint64Array,
+  int32: Int32Array,
+  uint32: Uint32Array,
+  int16: Int16Array,
+  uint16: Uint16Array,
+  int8: Int8Array,
+  uint8: Uint8Array,
+} as const;
+
+/** The id type of a typed array, by the name of its class. */
+export const idTypes: Readonly<Record<string, IdType>> = Object.fromEntries(
+  Object.entries(arrayClasses).map(([idType, { name }]) => [name, idType as IdType]),
+);
 
 /** More selections than this could overflow an int32 count. */
 const maxSelections = 2 ** 31 - 1;

@@ -8,7 +8,7 @@ import { instantiateSync } from '@assemblyscript/loader';
 import { DispatchLayoutError } from './errors.ts';
 import { kernelBase64 } from './generated/kernel.ts';
 import type { Partition } from './partition.ts';
-import type { IdType, IntegerArray } from './topk-idx.ts';
+import { arrayClasses, type IdType, type IntegerArray } from './topk-idx.ts';
 
 /** `IdType` of the kernel, by name. */
 const idTypeCodes: Readonly<Record<IdType, number>> = {
@@ -21,17 +21,6 @@ const idTypeCodes: Readonly<Record<IdType, number>> = {
   int8: 6,
   uint8: 7,
 };
-
-const viewOf = {
-  int64: BigInt64Array,
-  uint64: BigUint64Array,
-  int32: Int32Array,
-  uint32: Uint32Array,
-  int16: Int16Array,
-  uint16: Uint16Array,
-  int8: Int8Array,
-  uint8: Uint8Array,
-} as const;
 
 /** Ids pass through a window of this many bytes, and rows through another: both stay in cache. */
 const idsWindowBytes = 64 * 1024;
@@ -261,7 +250,7 @@ function place(start: number, partition: Partition, numTopk: number): Places {
 
 function view(buffer: ArrayBuffer, places: Places, partition: Partition): Views {
   const ids = Object.fromEntries(
-    Object.entries(viewOf).map(([idType, View]) => [
+    Object.entries(arrayClasses).map(([idType, View]) => [
       idType,
       new View(
         buffer,

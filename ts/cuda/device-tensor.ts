@@ -6,7 +6,7 @@
 
 import { describe } from '../describe.ts';
 import { DispatchLayoutError } from '../errors.ts';
-import type { IdType, IntegerArray } from '../topk-idx.ts';
+import { arrayClasses, type IdType, type IntegerArray, idTypes } from '../topk-idx.ts';
 import { isDetached, typedArrayName } from '../typed-array.ts';
 import type { AllocationHandle, CudaAddon, DownloadHandle } from './addon.ts';
 import type { LayoutCheck } from './layout-check.ts';
@@ -31,23 +31,7 @@ export type TypeOf<Data extends IntegerArray> = {
   [Type in IdType]: Data extends TypedArrayOf[Type] ? Type : never;
 }[IdType];
 
-const arrayClasses: {
-  readonly [Type in IdType]: { new (length: number): TypedArrayOf[Type]; BYTES_PER_ELEMENT: number };
-} = {
-  int64: BigInt64Array,
-  uint64: BigUint64Array,
-  int32: Int32Array,
-  uint32: Uint32Array,
-  int16: Int16Array,
-  uint16: Uint16Array,
-  int8: Int8Array,
-  uint8: Uint8Array,
-};
-
-const idTypes = Object.keys(arrayClasses) as IdType[];
-const typeOfClass: Readonly<Record<string, IdType>> = Object.fromEntries(
-  idTypes.map((type) => [arrayClasses[type].name, type]),
-);
+const idTypeNames = Object.keys(arrayClasses) as IdType[];
 
 /** Memory that several tensors may lie in. */
 export class SharedAllocation {
@@ -163,12 +147,12 @@ export class DeviceTensor<Type extends IdType = IdType> implements Disposable {
     shape?: readonly number[],
     options: AllocationOptions = {},
   ): DeviceTensor<TypeOf<Data>> {
-    const dtype = typeOfClass[typedArrayName(array) ?? ''];
+    const dtype = idTypes[typedArrayName(array) ?? ''];
     if (dtype === undefined) {
       throw tensorError(
         `the elements are ${describe(array)}`,
         array,
-        `Pass one of ${Object.keys(typeOfClass).join(', ')}.`,
+        `Pass one of ${Object.keys(idTypes).join(', ')}.`,
       );
     }
     if (isDetached(array)) {
@@ -429,7 +413,7 @@ export class DeviceTensor<Type extends IdType = IdType> implements Disposable {
   }
 
   #finish(addon: CudaAddon, download: DownloadHandle, check: LayoutCheck | undefined): TypedArrayOf[Type] {
-    const array = new arrayClasses[this.dtype](this.size);
+    const array = new arrayClasses[this.dtype](this.size) as TypedArrayOf[Type];
     addon.finishDownload(download, array);
     addon.release(download);
     // It is not done yet only where the caller reads without waiting for the layout's event
@@ -482,7 +466,7 @@ function checkOptions<Options extends object>(options: Options): Options {
 
 function checkType(dtype: IdType): number {
   if (Object.hasOwn(arrayClasses, dtype)) return arrayClasses[dtype].BYTES_PER_ELEMENT;
-  throw tensorError(`the dtype is ${describe(dtype)}`, dtype, `It must be one of ${idTypes.join(', ')}.`);
+  throw tensorError(`the dtype is ${describe(dtype)}`, dtype, `It must be one of ${idTypeNames.join(', ')}.`);
 }
 
 function tensorError(problem: string, value: unknown, remedy: string): DispatchLayoutError {
