@@ -4,7 +4,7 @@
  * @module
  */
 import type { IntegerArray, TopkIdx } from './topk-idx.ts';
-import { bufferOf, byteLengthOf, byteOffsetOf, lengthOf } from './typed-array.ts';
+import { bufferOf, byteLengthOf, byteOffsetOf, lengthOf, setElements } from './typed-array.ts';
 
 /** Copies tokens `[firstToken, firstToken + numTokens)` to the start of `target`, which has the type of the data. */
 export function copyIds(topkIdx: TopkIdx, firstToken: number, numTokens: number, target: IntegerArray): void {
@@ -14,8 +14,7 @@ export function copyIds(topkIdx: TopkIdx, firstToken: number, numTokens: number,
   if (isDense) {
     const length = numTokens * numTopk;
     const isWhole = offset === 0 && lengthOf(data) === length;
-    // Typed arrays of one type: the pair is narrower than TypeScript can know
-    (target as BigInt64Array).set((isWhole ? data : sameView(target, data, offset, length)) as BigInt64Array);
+    setElements(target, isWhole ? data : sameView(target, data, offset, length));
   } else if (target.BYTES_PER_ELEMENT === 8) {
     // As pairs of 32-bit words: reading 64-bit elements would make a BigInt of each
     gatherPairs(words(data), offset, numTokens, numTopk, tokenStride, slotStride, words(target));

@@ -72,7 +72,6 @@ class PreparedWasm implements PreparedDevice {
       copyIds(topkIdx, token, count, ids);
       const isValid = kernel.locate(idType, count * numTopk, (token - firstToken) * numTopk);
       if (strict && !isValid) {
-        kernel.finish();
         const position = kernel.findInvalid(idType, count * numTopk);
         const invalidToken = token + Math.floor(position / numTopk);
         const slot = position % numTopk;

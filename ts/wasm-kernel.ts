@@ -170,7 +170,7 @@ export class WasmKernel {
 
   /** Starts a layout. */
   begin(): void {
-    // A layout that was cut off (by a stack overflow, or by the timeout of a vm) has left counts in the table
+    // A layout that did not finish (an invalid id, a stack overflow, the timeout of a vm) may have left counts in the table
     if (this.#isRunning) this.#exports.finish();
     this.#isRunning = true;
     this.#exports.begin();
