@@ -117,6 +117,7 @@ describe('command line: at a terminal', function () {
       python(
         atTerminal,
         'env',
+        '-i',
         ...environment,
         process.execPath,
         commandPath,
@@ -126,8 +127,10 @@ describe('command line: at a terminal', function () {
         '--num-ranks',
         '4',
       );
-    assert.include(run('-u', 'NO_COLOR', '-u', 'FORCE_COLOR'), '\x1b[1mTokens per rank');
-    assert.notInclude(run('-u', 'FORCE_COLOR', 'NO_COLOR=1'), '\x1b');
+    assert.include(run('TERM=xterm-256color'), '\x1b[1mTokens per rank');
+    for (const environment of ['NO_COLOR=1', 'TERM=dumb', 'CI=true']) {
+      assert.notInclude(run('TERM=xterm-256color', environment), '\x1b', environment);
+    }
   });
 
   it('shows progress of long work, takes it away, and sends no bytes to the screen', () => {

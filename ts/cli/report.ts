@@ -17,7 +17,7 @@ const maxLayerRows = 32;
 /** @param colour whether the terminal is to show headings in bold. */
 export function formatReport(result: RunResult, colour: boolean): string {
   const heading = (title: string, note: string): string => {
-    const styled = colour ? styleText('bold', title) : title;
+    const styled = colour ? styleText('bold', title, { validateStream: false }) : title;
     return note === '' ? styled : `${styled}${' '.repeat(Math.max(2, 26 - title.length))}${note}`;
   };
   const together = result.perLayer.length > 1 ? 'all layers together, ' : '';

@@ -75,7 +75,8 @@ export async function run(path: string | undefined, flags: RunFlags): Promise<vo
     perLayer: perLayer(layout),
   };
   const written = out === undefined ? '' : `\nwrote ${out}\n`;
-  const colour = process.stdout.isTTY && (process.env.NO_COLOR ?? '') === '';
+  // Also minds NO_COLOR, FORCE_COLOR, TERM and CI.
+  const colour = process.stdout.isTTY && process.stdout.hasColors();
   await print(flags.json ? formatJsonReport(result) : `${formatReport(result, colour)}${written}`);
 }
 
