@@ -51,7 +51,7 @@ class PreparedWasm implements PreparedDevice {
       }
     }
 
-    kernel.begin();
+    kernel.begin(numTokens * numTopk);
     for (let token = 0; token < numTokens; token += numTokensLocated) {
       const end = Math.min(token + numTokensLocated, numTokens);
       this.#locate(kernel, topkIdx, token, end, strict && !checkFirst);

@@ -39,7 +39,7 @@ const pageBytes = 65536;
 interface Exports {
   plan(): number;
   build_table(): void;
-  begin(): void;
+  begin(numIds: number): void;
   locate(ids: number, idType: number, numIds: number, firstId: number): number;
   find_invalid(ids: number, idType: number, numIds: number): number;
   add_tokens(firstId: number, numTokens: number, numTopk: number, firstToken: number, isTokenInRank: number): void;
@@ -168,12 +168,12 @@ export class WasmKernel {
     return this.#prepared.views.isTokenInRank;
   }
 
-  /** Starts a layout. */
-  begin(): void {
+  /** Starts a layout of so many ids. */
+  begin(numIds: number): void {
     // A layout that did not finish (an invalid id, a stack overflow, the timeout of a vm) may have left counts in the table
     if (this.#isRunning) this.#exports.finish();
     this.#isRunning = true;
-    this.#exports.begin();
+    this.#exports.begin(numIds);
   }
 
   /** Locates the ids in the window as number `firstId` on. Returns whether all of them are experts or -1. */

@@ -54,15 +54,19 @@ EXPORT void build_table() {
   const Plan& plan = the_plan;
   with_table(plan, [&](auto table) {
     Entry* const entries = reinterpret_cast<Entry*>(table.address());
-    for (uint32_t expert = 0; expert < plan.num_experts + kNumEmptyEntries; expert++) {
+    const uint32_t num = num_entries(plan);
+    for (uint32_t expert = 0; expert < num; expert++) {
       const int32_t rank = expert < plan.num_experts ? plan.rank_of_expert[expert] : kNoRank;
-      entries[expert] =
+      const Entry entry =
           has_mask_rows(plan) ? mask_entry(rank, plan.num_ranks_per_node) : byte_entry(rank, plan);
+      for (uint32_t copy = 0; copy < max_copies(plan); copy++) entries[copy * num + expert] = entry;
     }
   });
 }
 
-EXPORT void begin() {
+// num_ids: of the whole layout. Adding up the copies of a table takes time, which many ids win back.
+EXPORT void begin(uint32_t num_ids) {
+  the_plan.num_copies = num_ids / kMinIdsPerCopiedExpert < the_plan.num_experts ? 1 : max_copies(the_plan);
   fill(the_plan.num_tokens_per_rank, the_plan.num_ranks, 0);
   fill(the_plan.num_tokens_per_rdma_rank, the_plan.num_rdma_ranks, 0);
   fill(the_plan.last_token_of_node, the_plan.num_rdma_ranks, kNoToken);
@@ -107,21 +111,12 @@ EXPORT void add_tokens(uint32_t first_id, uint32_t num_tokens, uint32_t num_topk
   });
 }
 
-// In fours: behind the experts are empty entries, and room for their counts.
 EXPORT void finish() {
   const Plan& plan = the_plan;
-  uint8_t* entry = reinterpret_cast<uint8_t*>(with_table(plan, [](auto table) { return table.address(); }));
-  const v128_t all_but_counter = wasm_i32x4_const(-1, -1, 0, -1);
-  for (uint32_t expert = 0; expert < plan.num_experts; expert += 4, entry += 64) {
-    v128_t entries[4];
-    for (int i = 0; i < 4; i++) {
-      entries[i] = wasm_v128_load(entry + 16 * i);
-      wasm_v128_store(entry + 16 * i, wasm_v128_and(entries[i], all_but_counter));
-    }
-    const v128_t low = wasm_i32x4_shuffle(entries[0], entries[1], 2, 6, 2, 6);
-    const v128_t high = wasm_i32x4_shuffle(entries[2], entries[3], 2, 6, 2, 6);
-    wasm_v128_store(plan.num_tokens_per_expert + expert, wasm_i64x2_shuffle(low, high, 0, 2));
-  }
+  with_table(plan, [&](auto table) {
+    take_counts(reinterpret_cast<uint8_t*>(table.address()), plan.num_experts, num_entries(plan),
+                table.num_copies, plan.num_tokens_per_expert);
+  });
   if (num_counted_nodes(plan) == 0 && plan.num_rdma_ranks > 1) {  // one rank per node
     memcpy(plan.num_tokens_per_rdma_rank, plan.num_tokens_per_rank, plan.num_ranks * sizeof(uint32_t));
   }

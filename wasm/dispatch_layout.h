@@ -5,7 +5,7 @@
 //
 //   plan()             address of the Plan, all fields 32-bit, in the order below
 //   build_table()      rebuilds the expert table from rank_of_expert; whenever the partition changes
-//   begin()            zeroes the counts of ranks and RDMA ranks; once per layout
+//   begin(...)         zeroes the counts of ranks and RDMA ranks; once per layout
 //   locate(...)        checks a window of ids, and writes where their table entries are
 //   find_invalid(...)  the position of the first id that is neither -1 nor an expert
 //   add_tokens(...)    adds located tokens to the counts, and writes their rows of is_token_in_rank
@@ -34,6 +34,7 @@ struct Plan {
   uint32_t* num_tokens_per_expert;     // [num_experts rounded up to 4]
   uint32_t* last_token_of_node;        // [num_rdma_ranks + 1], beyond 64 nodes only
   void* positions;                     // [ids located at a time, plus 8], 16-bit or 32-bit
+  uint32_t num_copies;                 // of the table that this layout counts in, set by begin()
 };
 
 // At most 255 tokens can be added up in 8-bit lanes without overflow; 128 leaves the L1 cache to the table.

@@ -14,12 +14,15 @@ struct alignas(16) Entry {
 };
 
 // Below the module's static data (see build.sh: GLOBAL_BASE), at a constant address: LLVM then folds it into the offset
-// of every load and store, since a 16-bit number plus this cannot wrap.
+// of every load and store, since a 16-bit number plus this cannot wrap. Few experts have several copies of the table,
+// one behind the other, which neighbouring slots count in: incrementing one counter again and again waits for a store
+// each time.
 struct SmallTable {
   using Position = uint16_t;
   static constexpr uint32_t kAddress = 0x10000;
+  const uint32_t num_copies;
 
-  explicit SmallTable(const Plan&) {}
+  explicit SmallTable(const Plan& plan) : num_copies(plan.num_copies) {}
   static uint32_t address() { return kAddress; }
   static uint8_t* at(Position offset) { return reinterpret_cast<uint8_t*>(kAddress + offset); }
 };
@@ -27,7 +30,8 @@ struct SmallTable {
 // Positions are addresses.
 struct LargeTable {
   using Position = uint32_t;
-  const Entry* entries;
+  static constexpr uint32_t num_copies = 1;
+  const Entry* const entries;
 
   explicit LargeTable(const Plan& plan) : entries(plan.large_table) {}
   uint32_t address() const { return static_cast<uint32_t>(reinterpret_cast<uintptr_t>(entries)); }
@@ -36,6 +40,19 @@ struct LargeTable {
 
 // 16-bit byte offsets reach 4096 entries.
 constexpr uint32_t kMaxSmallTableExperts = 0x10000 / sizeof(Entry) - kNumEmptyEntries;
+
+// From so many ids per expert on a layout counts in all copies.
+constexpr uint32_t kMinIdsPerCopiedExpert = 64;
+
+// Of one copy.
+inline uint32_t num_entries(const Plan& plan) { return plan.num_experts + kNumEmptyEntries; }
+
+// Up to 8 copies, as many as take half of the L1 cache: 8 up to 128 experts, 4 up to 264, 2 up to 536.
+inline uint32_t max_copies(const Plan& plan) {
+  uint32_t num_copies = 8;
+  while (num_copies > 1 && num_copies * num_entries(plan) * sizeof(Entry) > 17 * 1024) num_copies /= 2;
+  return num_copies;
+}
 
 // Calls use(table) with the table that these experts need.
 template <class Use>
@@ -50,6 +67,52 @@ inline v128_t count_selection(typename Table::Position position) {
   const v128_t value = wasm_v128_load(entry);
   wasm_v128_store(entry, wasm_i32x4_add(value, wasm_i32x4_const(0, 0, 1, 0)));
   return value;
+}
+
+// Counts the selections of a token and calls use(entry) with the entry of each as it was before. kNumTopk: 0 takes num_topk
+// at run time, four at a time, since V8 pays for every iteration of a loop.
+template <class Table, uint32_t kNumTopk, class Use>
+inline __attribute__((always_inline)) void count_selections(const typename Table::Position* positions,
+                                                            uint32_t num_topk, Use use) {
+  auto count = [&](uint32_t slot) __attribute__((always_inline)) {
+    use(count_selection<Table>(positions[slot]));
+  };
+  if constexpr (kNumTopk != 0) {
+#pragma unroll
+    for (uint32_t slot = 0; slot < kNumTopk; slot++) count(slot);
+  } else {
+    uint32_t slot = 0;
+    for (; slot + 4 <= num_topk; slot += 4) {
+      for (uint32_t i = 0; i < 4; i++) count(slot + i);
+    }
+    if (num_topk & 2) {
+      count(slot);
+      count(slot + 1);
+    }
+    if (num_topk & 1) count(num_topk - 1);
+  }
+}
+
+// Adds up the counters of the copies of a table and zeroes them, four experts at a time: behind the experts are empty
+// entries, and room for their counts.
+inline void take_counts(uint8_t* entry, uint32_t num_experts, uint32_t num_entries, uint32_t num_copies,
+                        uint32_t* counts) {
+  const v128_t all_but_counter = wasm_i32x4_const(-1, -1, 0, -1);
+  for (uint32_t expert = 0; expert < num_experts; expert += 4, entry += 4 * sizeof(Entry)) {
+    v128_t sum = wasm_i32x4_const_splat(0);
+    uint8_t* of_copy = entry;
+    for (uint32_t copy = 0; copy < num_copies; copy++, of_copy += num_entries * sizeof(Entry)) {
+      v128_t entries[4];
+      for (int i = 0; i < 4; i++) {
+        entries[i] = wasm_v128_load(of_copy + 16 * i);
+        wasm_v128_store(of_copy + 16 * i, wasm_v128_and(entries[i], all_but_counter));
+      }
+      const v128_t low = wasm_i32x4_shuffle(entries[0], entries[1], 2, 6, 2, 6);
+      const v128_t high = wasm_i32x4_shuffle(entries[2], entries[3], 2, 6, 2, 6);
+      sum = wasm_i32x4_add(sum, wasm_i64x2_shuffle(low, high, 0, 2));
+    }
+    wasm_v128_store(counts + expert, sum);
+  }
 }
 
 // Adds 16 counters of 8 bits to 16 of 32 bits.
