@@ -67,6 +67,8 @@ interface Views {
   readonly numTokensPerExpert: Int32Array;
   readonly ids: Readonly<Record<IdType, IntegerArray>>;
   readonly isTokenInRank: Uint8Array;
+  someRows: Uint8Array;
+  otherRows: Uint8Array;
 }
 
 /** What depends on the partition and the width of its requests. */
@@ -163,9 +165,15 @@ export class WasmKernel {
     return this.#prepared.views.ids[idType];
   }
 
-  /** The window of rows. */
-  get isTokenInRank(): Uint8Array {
-    return this.#prepared.views.isTokenInRank;
+  /** The first rows of their window, `numTokens * numRanks` bytes. */
+  rows(numTokens: number): Uint8Array {
+    const { views } = this.#prepared;
+    const length = numTokens * views.numTokensPerRank.length;
+    // Calls of one shape need at most two lengths, that of full windows and that of the last
+    if (views.someRows.length === length) return views.someRows;
+    [views.someRows, views.otherRows] = [views.otherRows, views.someRows];
+    if (views.someRows.length !== length) views.someRows = views.isTokenInRank.subarray(0, length);
+    return views.someRows;
   }
 
   /** Starts a layout of so many ids. */
@@ -239,7 +247,7 @@ function place(start: number, partition: Partition, numTopk: number): Places {
     largeTable: take(numExperts > maxSmallTableExperts ? 16 * (numExperts + numEmptyEntries) : 0),
     numTokensPerRank: take(4 * (numRanks + 63)),
     numTokensPerRdmaRank: take(4 * (numRdmaRanks + 31)),
-    numTokensPerExpert: take(4 * (numExperts + 3)),
+    numTokensPerExpert: take(4 * (numExperts + numEmptyEntries)),
     lastTokenOfNode: take(4 * (numRdmaRanks + 1)),
     positions: take(4 * (Math.max(maxLocatedIds, numTopk) + 8)),
     ids: take(Math.max(idsWindowBytes, 8 * numTopk) + slackBytes),
@@ -259,12 +267,15 @@ function view(buffer: ArrayBuffer, places: Places, partition: Partition): Views 
       ),
     ]),
   ) as Record<IdType, IntegerArray>;
+  const isTokenInRank = new Uint8Array(buffer, places.isTokenInRank, places.end - places.isTokenInRank - slackBytes);
   return {
     numTokensPerRank: new Int32Array(buffer, places.numTokensPerRank, partition.numRanks),
     numTokensPerRdmaRank: new Int32Array(buffer, places.numTokensPerRdmaRank, partition.numRdmaRanks),
     numTokensPerExpert: new Int32Array(buffer, places.numTokensPerExpert, partition.numExperts),
     ids,
-    isTokenInRank: new Uint8Array(buffer, places.isTokenInRank, places.end - places.isTokenInRank - slackBytes),
+    isTokenInRank,
+    someRows: isTokenInRank,
+    otherRows: isTokenInRank,
   };
 }
 

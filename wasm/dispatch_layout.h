@@ -31,10 +31,13 @@ struct Plan {
   Entry* large_table;                  // [num_experts + kNumEmptyEntries], beyond kMaxSmallTableExperts only
   uint32_t* num_tokens_per_rank;       // [num_ranks rounded up to 64]
   uint32_t* num_tokens_per_rdma_rank;  // [num_rdma_ranks + 1, rounded up to 16]
-  uint32_t* num_tokens_per_expert;     // [num_experts rounded up to 4]
+  uint32_t* num_tokens_per_expert;     // [num_experts + kNumEmptyEntries]
   uint32_t* last_token_of_node;        // [num_rdma_ranks + 1], beyond 64 nodes only
   void* positions;                     // [ids located at a time, plus 8], 16-bit or 32-bit
-  uint32_t num_copies;                 // of the table that this layout counts in, set by begin()
+  // Of the layout that begin() began:
+  uint32_t num_copies;   // of the table that it counts in
+  uint32_t num_ids;      // all of them
+  uint32_t num_located;  // so far
 };
 
 // At most 255 tokens can be added up in 8-bit lanes without overflow; 128 leaves the L1 cache to the table.

@@ -4,6 +4,8 @@
 
 #include <wasm_simd128.h>
 
+#include <cstring>
+
 #include "dispatch_layout.h"
 
 // What the masks are is up to the rows: rank and node masks (mask_rows.h), or node mask and rank (byte_rows.h).
@@ -23,7 +25,7 @@ struct SmallTable {
   const uint32_t num_copies;
 
   explicit SmallTable(const Plan& plan) : num_copies(plan.num_copies) {}
-  static uint32_t address() { return kAddress; }
+  static Entry* entries() { return reinterpret_cast<Entry*>(kAddress); }
   static uint8_t* at(Position offset) { return reinterpret_cast<uint8_t*>(kAddress + offset); }
 };
 
@@ -31,10 +33,10 @@ struct SmallTable {
 struct LargeTable {
   using Position = uint32_t;
   static constexpr uint32_t num_copies = 1;
-  const Entry* const entries;
+  Entry* const large_table;
 
-  explicit LargeTable(const Plan& plan) : entries(plan.large_table) {}
-  uint32_t address() const { return static_cast<uint32_t>(reinterpret_cast<uintptr_t>(entries)); }
+  explicit LargeTable(const Plan& plan) : large_table(plan.large_table) {}
+  Entry* entries() const { return large_table; }
   static uint8_t* at(Position address) { return reinterpret_cast<uint8_t*>(address); }
 };
 
@@ -44,13 +46,18 @@ constexpr uint32_t kMaxSmallTableExperts = 0x10000 / sizeof(Entry) - kNumEmptyEn
 // From so many ids per expert on a layout counts in all copies.
 constexpr uint32_t kMinIdsPerCopiedExpert = 64;
 
-// Of one copy.
-inline uint32_t num_entries(const Plan& plan) { return plan.num_experts + kNumEmptyEntries; }
+// Up to so many ids, and one for four experts, the counts are taken from the entries of these ids. So many are located at
+// once, before the first of them is counted.
+constexpr uint32_t kMaxFewIds = 1024;
+inline bool has_few_ids(const Plan& plan) {
+  return plan.num_ids <= kMaxFewIds && plan.num_ids <= plan.num_experts / 4;
+}
 
 // Up to 8 copies, as many as take half of the L1 cache: 8 up to 128 experts, 4 up to 264, 2 up to 536.
 inline uint32_t max_copies(const Plan& plan) {
   uint32_t num_copies = 8;
-  while (num_copies > 1 && num_copies * num_entries(plan) * sizeof(Entry) > 17 * 1024) num_copies /= 2;
+  while (num_copies > 1 && num_copies * (plan.num_experts + kNumEmptyEntries) * sizeof(Entry) > 17 * 1024)
+    num_copies /= 2;
   return num_copies;
 }
 
@@ -95,23 +102,35 @@ inline __attribute__((always_inline)) void count_selections(const typename Table
 
 // Adds up the counters of the copies of a table and zeroes them, four experts at a time: behind the experts are empty
 // entries, and room for their counts.
-inline void take_counts(uint8_t* entry, uint32_t num_experts, uint32_t num_entries, uint32_t num_copies,
-                        uint32_t* counts) {
+template <class Table>
+void take_counts(Table table, uint32_t num_experts, uint32_t* counts) {
   const v128_t all_but_counter = wasm_i32x4_const(-1, -1, 0, -1);
-  for (uint32_t expert = 0; expert < num_experts; expert += 4, entry += 4 * sizeof(Entry)) {
+  for (uint32_t expert = 0; expert < num_experts; expert += 4) {
     v128_t sum = wasm_i32x4_const_splat(0);
-    uint8_t* of_copy = entry;
-    for (uint32_t copy = 0; copy < num_copies; copy++, of_copy += num_entries * sizeof(Entry)) {
+    Entry* entry = table.entries() + expert;
+    for (uint32_t copy = 0; copy < table.num_copies; copy++, entry += num_experts + kNumEmptyEntries) {
       v128_t entries[4];
       for (int i = 0; i < 4; i++) {
-        entries[i] = wasm_v128_load(of_copy + 16 * i);
-        wasm_v128_store(of_copy + 16 * i, wasm_v128_and(entries[i], all_but_counter));
+        entries[i] = wasm_v128_load(entry + i);
+        wasm_v128_store(entry + i, wasm_v128_and(entries[i], all_but_counter));
       }
       const v128_t low = wasm_i32x4_shuffle(entries[0], entries[1], 2, 6, 2, 6);
       const v128_t high = wasm_i32x4_shuffle(entries[2], entries[3], 2, 6, 2, 6);
       sum = wasm_i32x4_add(sum, wasm_i64x2_shuffle(low, high, 0, 2));
     }
     wasm_v128_store(counts + expert, sum);
+  }
+}
+
+// The same where few ids were located: from their entries only.
+template <class Table>
+void take_few_counts(Table table, uint32_t num_experts, const typename Table::Position* positions,
+                     uint32_t num_located, uint32_t* counts) {
+  memset(counts, 0, num_experts * sizeof(uint32_t));
+  for (uint32_t i = 0; i < num_located; i++) {
+    Entry* const entry = reinterpret_cast<Entry*>(Table::at(positions[i]));
+    counts[entry - table.entries()] += entry->num_tokens;  // all of them at the first of its ids
+    entry->num_tokens = 0;
   }
 }
 

@@ -105,7 +105,7 @@ __attribute__((noinline)) bool locate(const uint8_t* ids, uint32_t num_ids, uint
 template <IdType kType>
 __attribute__((noinline)) bool locate(const uint8_t* ids, uint32_t num_ids, uint32_t num_experts,
                                       LargeTable table, uint32_t* positions) {
-  const v128_t base = wasm_i32x4_splat(static_cast<int32_t>(table.address()));
+  const v128_t base = wasm_i32x4_splat(static_cast<int32_t>(reinterpret_cast<uintptr_t>(table.entries())));
   const v128_t last = wasm_i32x4_splat(static_cast<int32_t>(num_experts));
   const v128_t empty = wasm_i32x4_add(last, wasm_i32x4_const(0, 1, 2, 3));
   v128_t largest = wasm_i32x4_const_splat(0);

@@ -9,7 +9,7 @@ import { DispatchLayoutError } from '../errors.ts';
 import { jsDevice } from '../js-device.ts';
 import type { LayoutArrays } from '../layout.ts';
 import { partitionExperts } from '../partition.ts';
-import { readTopkIdx } from '../topk-idx.ts';
+import { readTopkIdx, TopkIdx } from '../topk-idx.ts';
 import { cudaDevice } from './cuda-device.ts';
 import { CudaError, isPassing, withoutFullStop } from './cuda-error.ts';
 import { cudaRuntime, isCudaInUse } from './runtime.ts';
@@ -78,8 +78,8 @@ function selfCheck(reason: string): Checked {
   const expected = results(0);
   const actual = results(-1);
   try {
-    jsDevice.prepare(partition).computeLayout(readTopkIdx(rows), true, expected, false);
-    cudaDevice.prepare(partition).computeLayout(readTopkIdx(rows), true, actual, false);
+    jsDevice.prepare(partition).computeLayout(readTopkIdx(rows, new TopkIdx()), true, expected, false);
+    cudaDevice.prepare(partition).computeLayout(readTopkIdx(rows, new TopkIdx()), true, actual, false);
   } catch (cause) {
     return {
       device: undefined,
