@@ -325,7 +325,8 @@ function isDeviceFailure(error: unknown): boolean {
   return error instanceof DispatchLayoutError && (error.code === 'CUDA_ERROR' || error.code === 'OUT_OF_MEMORY');
 }
 
-function checkObject<Options extends object>(name: string, options: Options): Options {
+/** Options, which must be an object. */
+export function checkObject<Options extends object>(name: string, options: Options): Options {
   if (typeof options !== 'object' || options === null) {
     throw new DispatchLayoutError('OPTION', `${name} is ${describe(options)}`, {
       value: options,

@@ -4,9 +4,8 @@
  *
  * @module
  */
-import { instantiateSync } from '@assemblyscript/loader';
 import { DispatchLayoutError } from './errors.ts';
-import { kernelBase64 } from './generated/kernel.ts';
+import { instantiateKernel } from './kernel-instance.ts';
 import type { Partition } from './partition.ts';
 import { arrayClasses, type IdType, type IntegerArray } from './topk-idx.ts';
 
@@ -78,14 +77,6 @@ interface Prepared {
   readonly views: Views;
 }
 
-let compiled: WebAssembly.Module | undefined;
-
-/** Compiles the kernel, once in a thread. */
-function compile(): WebAssembly.Module {
-  compiled ??= new WebAssembly.Module(Uint8Array.from(atob(kernelBase64), (character) => character.charCodeAt(0)));
-  return compiled;
-}
-
 /** One instance of the kernel. It holds the tables of one partition at a time. */
 export class WasmKernel {
   readonly #memory: WebAssembly.Memory;
@@ -98,8 +89,7 @@ export class WasmKernel {
   #isRunning = false;
 
   constructor() {
-    const { exports } = instantiateSync(compile(), {});
-    const raw = exports as unknown as Record<string, unknown>;
+    const raw = instantiateKernel();
     this.#memory = raw.memory as WebAssembly.Memory;
     this.#heapBase = (raw.__heap_base as WebAssembly.Global<'i32'>).value;
     this.#exports = Object.fromEntries(
