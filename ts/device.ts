@@ -9,7 +9,7 @@ import type { DeviceLayoutArrays } from './device-layout.ts';
 import type { EventHandle } from './event-overlap.ts';
 import type { LayoutArrays, LayoutShape } from './layout.ts';
 import type { Partition } from './partition.ts';
-import type { TopkIdx } from './topk-idx.ts';
+import type { IdType, IntegerArray, TopkIdx } from './topk-idx.ts';
 
 /** The devices behind `getDispatchLayout`. */
 export type DeviceName = 'cuda' | 'wasm' | 'js';
@@ -36,6 +36,33 @@ export interface PreparedDevice {
    * @throws InvalidExpertError with the first such id in row-major order.
    */
   computeLayout(topkIdx: TopkIdx, strict: boolean, out: LayoutArrays, keepOnError: boolean): void;
+  /**
+   * The memory of a workspace, where a device has one in which nothing needs to be copied.
+   *
+   * @throws DispatchLayoutError `OUT_OF_MEMORY`
+   */
+  createWorkspace?(shape: WorkspaceShape): WorkspaceMemory;
+}
+
+/** What a workspace has room for. */
+export interface WorkspaceShape {
+  readonly maxTokens: number;
+  readonly numTopk: number;
+  readonly idType: IdType;
+}
+
+/** Arrays that a device computes in, without copies. */
+export interface WorkspaceMemory {
+  /** `[maxTokens, numTopk]` */
+  readonly topkIdx: IntegerArray;
+  /** The results of `maxTokens` tokens. */
+  readonly out: LayoutArrays;
+  /**
+   * Computes the layout of the first `numTokens` tokens into `layout`, which is `out` as far as these tokens go.
+   *
+   * @throws InvalidExpertError if `strict`; the results are untouched then.
+   */
+  compute(numTokens: number, strict: boolean, layout: LayoutArrays): void;
 }
 
 /** Who waits for whom: DeepEP's options of a call. */

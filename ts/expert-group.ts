@@ -21,7 +21,8 @@ import { ComputedLayout, type DispatchLayout, isResult, type LayoutArrays } from
 import { LayoutRequest, plainOrder } from './layout-request.ts';
 import { allocateOut, checkOut, readOut } from './out-arrays.ts';
 import { checkPlacement, checkRankGroup, type Partition, partitionExperts, type RankGroup } from './partition.ts';
-import { checkAttached, readTopkIdx, type TopkIdxInput } from './topk-idx.ts';
+import { checkAttached, type IdType, readTopkIdx, type TopkIdxInput } from './topk-idx.ts';
+import { Workspace, type WorkspaceOptions } from './workspace.ts';
 
 /** What an {@link ExpertGroup} is made of. */
 export interface ExpertGroupOptions {
@@ -173,6 +174,26 @@ export class ExpertGroup {
         this.#idleRequest = request;
       }
     }
+  }
+
+  /**
+   * A workspace: arrays in which this group computes layouts without copies and without allocations.
+   *
+   * @throws {@link DispatchLayoutError} `NUM_EXPERTS`, `UNEVEN_EXPERTS`, `PLACEMENT`, `OPTION`, `TOO_LARGE`, `OUT_OF_MEMORY`
+   */
+  createWorkspace<Type extends IdType = 'int64'>(options: WorkspaceOptions<Type>): Workspace<Type> {
+    const {
+      numExperts,
+      maxTokens,
+      numTopk,
+      idType = 'int64' as Type,
+      invalidExperts,
+    } = checkObject('options', options);
+    const strict = isStrict(invalidExperts);
+    const partition = this.#partitionFor(numExperts, strict);
+    const prepared = this.#host.prepare(partition);
+    const shape = { numExperts, maxTokens, numTopk, idType };
+    return new Workspace(this.#group, shape, strict, this.#host.device.name, prepared);
   }
 
   /** An event recorded on the current stream, to pass as `previousEvent`: DeepEP's `Buffer.capture`. */

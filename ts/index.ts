@@ -20,3 +20,4 @@ export { type DispatchLayoutOptions, getDispatchLayout } from './get-dispatch-la
 export type { DispatchLayout, LayoutArrays, LayoutShape } from './layout.ts';
 export { type PrepareOptions, prepare } from './prepare.ts';
 export type { IdType, IntegerArray, TopkIdxInput, TopkNdarray, TopkTensor } from './topk-idx.ts';
+export { Workspace, type WorkspaceOptions } from './workspace.ts';

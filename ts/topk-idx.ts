@@ -95,6 +95,9 @@ export const arrayClasses = {
   uint8: Uint8Array,
 } as const;
 
+/** The typed arrays by id type. */
+export type IdArrays = { readonly [Type in IdType]: InstanceType<(typeof arrayClasses)[Type]> };
+
 /** The id type of a typed array, by the name of its class. */
 export const idTypes: Readonly<Record<string, IdType>> = Object.fromEntries(
   Object.entries(arrayClasses).map(([idType, { name }]) => [name, idType as IdType]),
@@ -248,7 +251,12 @@ export function checkRowShape(shape: readonly number[], strides: readonly number
   return pair;
 }
 
-function checkSelections(numTokens: number, numTopk: number): void {
+/**
+ * Checks that int32 counts can hold what comes.
+ *
+ * @throws DispatchLayoutError `TOO_LARGE`
+ */
+export function checkSelections(numTokens: number, numTopk: number): void {
   if (numTokens * numTopk > maxSelections) {
     throw new DispatchLayoutError('TOO_LARGE', `topkIdx has ${numTokens} x ${numTopk} selections`, {
       value: numTokens * numTopk,
