@@ -128,21 +128,23 @@ export function readTopkIdx(input: TopkIdxInput, ids: TopkIdx): TopkIdx {
       remedy: "Cast the router's TopK output to int64 or int32.",
     });
   }
-  const [numTokens, numTopk] = checkShape(lengths);
-  const steps = checkPair(strides ?? stride, 'strides');
-  const isEmpty = numTokens * numTopk === 0;
-  const isWhole = strides === undefined && stride === undefined && offset === undefined;
-  const start = checkOffset(offset);
+  readShape(lengths, ids);
+  const steps: unknown = strides ?? stride;
+  if (steps !== undefined) readStrides(steps, ids);
+  else if (fortranOrder) setColumnMajor(ids);
+  else setRowMajor(ids);
+  ids.offset = checkOffset(offset);
   ids.data = data as IntegerArray;
   ids.idType = idType;
-  ids.numTokens = numTokens;
-  ids.numTopk = numTopk;
-  ids.offset = start;
-  ids.tokenStride = steps === undefined ? (fortranOrder ? 1 : numTopk) : steps[0];
-  ids.slotStride = steps === undefined ? (fortranOrder ? numTokens : 1) : steps[1];
-  checkExtent(ids, isWhole);
-  if (isEmpty) setRowMajor(ids);
+  checkExtent(ids, steps === undefined && offset === undefined);
+  if (ids.numTokens * ids.numTopk === 0) setRowMajor(ids);
   return ids;
+}
+
+function setColumnMajor(ids: TopkIdx): void {
+  ids.offset = 0;
+  ids.tokenStride = 1;
+  ids.slotStride = ids.numTokens;
 }
 
 function setRowMajor(ids: TopkIdx): void {
@@ -223,16 +225,36 @@ function idTypeOf(data: unknown): IdType {
   return idType;
 }
 
-function checkShape(lengths: unknown): readonly [number, number] {
-  const pair = checkPair(lengths, 'the shape');
-  if (pair === undefined || pair[0] < 0 || pair[1] < 0) {
+function readShape(lengths: unknown, shape: Pick<TopkIdx, 'numTokens' | 'numTopk'>): void {
+  const { length, 0: numTokens, 1: numTopk } = Object(lengths) as Partial<ArrayLike<unknown>>;
+  if (!isPairOfIntegers(length, numTokens, numTopk)) throw notTwoIntegers('the shape', lengths);
+  shape.numTokens = numTokens as number;
+  shape.numTopk = numTopk as number;
+  if (shape.numTokens < 0 || shape.numTopk < 0) {
     throw new DispatchLayoutError('TOPK_SHAPE', `the shape of topkIdx is ${describe(lengths)}`, {
       value: lengths,
       remedy: 'It must be [numTokens, numTopk], both 0 or more; flatten leading dimensions into numTokens.',
     });
   }
-  checkSelections(pair[0], pair[1]);
-  return pair;
+  checkSelections(shape.numTokens, shape.numTopk);
+}
+
+function readStrides(strides: unknown, ids: TopkIdx): void {
+  const { length, 0: tokenStride, 1: slotStride } = Object(strides) as Partial<ArrayLike<unknown>>;
+  if (!isPairOfIntegers(length, tokenStride, slotStride)) throw notTwoIntegers('strides', strides);
+  ids.tokenStride = tokenStride as number;
+  ids.slotStride = slotStride as number;
+}
+
+function isPairOfIntegers(length: unknown, first: unknown, second: unknown): boolean {
+  return length === 2 && Number.isSafeInteger(first) && Number.isSafeInteger(second);
+}
+
+function notTwoIntegers(what: string, values: unknown): DispatchLayoutError {
+  return new DispatchLayoutError('TOPK_SHAPE', `${what} of topkIdx is ${describe(values)}, not two integers`, {
+    value: values,
+    remedy: 'topkIdx is [numTokens, numTopk]; flatten leading dimensions into numTokens.',
+  });
 }
 
 /**
@@ -241,14 +263,15 @@ function checkShape(lengths: unknown): readonly [number, number] {
  * @throws DispatchLayoutError `TOPK_SHAPE`, `TOO_LARGE`
  */
 export function checkRowShape(shape: readonly number[], strides: readonly number[]): readonly [number, number] {
-  const pair = checkShape(shape);
-  if (pair[1] > 1 && pair[0] > 0 && strides[1] !== 1) {
+  const ids = { numTokens: 0, numTopk: 0 };
+  readShape(shape, ids);
+  if (ids.numTopk > 1 && ids.numTokens > 0 && strides[1] !== 1) {
     throw new DispatchLayoutError('TOPK_SHAPE', `the slots of topkIdx are ${strides[1]} elements apart`, {
       value: strides,
       remedy: 'On the GPU the ids of each token must be contiguous; only tokens may be apart.',
     });
   }
-  return pair;
+  return [ids.numTokens, ids.numTopk];
 }
 
 /**
@@ -263,18 +286,6 @@ export function checkSelections(numTokens: number, numTopk: number): void {
       remedy: `int32 counts hold at most ${maxSelections}: split the tokens and add up the counts.`,
     });
   }
-}
-
-function checkPair(values: unknown, what: string): readonly [number, number] | undefined {
-  if (values === undefined) return undefined;
-  const { length, 0: first, 1: second } = Object(values) as Partial<ArrayLike<unknown>>;
-  if (length !== 2 || !Number.isSafeInteger(first) || !Number.isSafeInteger(second)) {
-    throw new DispatchLayoutError('TOPK_SHAPE', `${what} of topkIdx is ${describe(values)}, not two integers`, {
-      value: values,
-      remedy: 'topkIdx is [numTokens, numTopk]; flatten leading dimensions into numTokens.',
-    });
-  }
-  return [first as number, second as number];
 }
 
 function checkOffset(offset: unknown): number {

@@ -15,6 +15,7 @@ import {
   type TopkIdxInput,
 } from 'dispatch-layout';
 import { setting } from './loader.ts';
+import { WorkspaceGroup } from './workspace-group.ts';
 
 /** What the suite needs of a group. */
 export interface TestGroup {
@@ -36,10 +37,17 @@ function libraryDevice(device: DeviceName, optional: boolean): TableEntry {
   return { device, optional, createGroup: (options) => new ExpertGroup({ ...options, device }) };
 }
 
+/** A line of the table for the workspaces of a device. */
+function workspaceDevice(device: 'wasm' | 'js'): TableEntry {
+  return { device, optional: false, createGroup: (options) => new WorkspaceGroup(options, device) };
+}
+
 const table: Record<string, TableEntry> = {
   wasm: libraryDevice('wasm', false),
   js: libraryDevice('js', false),
   cuda: libraryDevice('cuda', true),
+  'wasm-workspace': workspaceDevice('wasm'),
+  'js-workspace': workspaceDevice('js'),
 };
 
 /** A device under test. */
