@@ -6,7 +6,7 @@ object=$1.o
 trap 'rm -f "$object"' EXIT
 
 emcc -c dispatch_layout.cpp -o "$object" \
-  -std=c++17 -O3 -msimd128 -mbulk-memory -fno-exceptions -fno-rtti -Wall -Wextra -Werror
+  -std=c++17 -O3 -msimd128 -mbulk-memory -fno-exceptions -fno-rtti -mllvm -unswitch-threshold=0 -Wall -Wextra -Werror
 
 # Linked at -O1: from -O2 on, wasm-opt inlines all kernels into one giant function, which V8 compiles to slower code
 # (1.6 times at 8 ranks, measured). No imports, no allocator: everything above __heap_base is JavaScript's. Static data
