@@ -4,6 +4,7 @@
  *
  * @module
  */
+import type { DeviceDescription, DeviceName, Obstacle } from './device.ts';
 
 /** The stable identifiers of everything that can go wrong. */
 export type ErrorCode =
@@ -29,6 +30,8 @@ export type ErrorCode =
   | 'OUT'
   /** An option has a value outside its domain. */
   | 'OPTION'
+  /** An environment variable has a value outside its domain. */
+  | 'ENVIRONMENT'
   /** `previousEvent`, `asyncFinish` and `allocateOnCommStream` contradict each other. */
   | 'EVENT_FLAGS'
   /** An event that was never recorded was waited for. */
@@ -97,14 +100,29 @@ export class InvalidExpertError extends DispatchLayoutError {
   }
 }
 
-/** The requested device cannot be used here; `cause` and the message say why. */
+/** The requested device cannot be used here; the message, `cause` and `description` say why. */
 export class DeviceUnavailableError extends DispatchLayoutError {
   override readonly name = 'DeviceUnavailableError';
   /** The device that was asked for. */
-  readonly device: string;
+  readonly device: DeviceName;
+  /** What `describeDevices` says of it: code, reason, cause, versions and remedy. */
+  readonly description: DeviceDescription;
 
-  constructor(device: string, why: string, details: ErrorDetails) {
-    super('DEVICE_UNAVAILABLE', `device '${device}' is not available, because ${why}`, { value: device, ...details });
+  constructor(device: DeviceName, obstacle: Obstacle) {
+    const { reason, remedy, cause } = obstacle;
+    super('DEVICE_UNAVAILABLE', `device '${device}' is not available, because ${reason}`, {
+      value: device,
+      remedy,
+      cause,
+    });
     this.device = device;
+    this.description = describeObstacle(device, obstacle);
   }
+}
+
+/** What keeps a device from being used, as `describeDevices` tells it. */
+export function describeObstacle(device: DeviceName, obstacle: Obstacle): DeviceDescription {
+  const { code, reason, cause, versions = {}, remedy } = obstacle;
+  const withCause = cause === undefined ? {} : { cause };
+  return { device, available: false, chosen: false, code, reason, ...withCause, versions, remedy };
 }

@@ -14,7 +14,14 @@ import type {
   StreamsDevice,
 } from './device.ts';
 import { type DeviceDispatchLayout, type DeviceLayoutArrays, isDeviceTensor } from './device-layout.ts';
-import { chooseDevice, chooseTensorDevice, cudaForHostArrays, cudaInUse, type DeviceOption } from './devices.ts';
+import {
+  chooseDevice,
+  chooseTensorDevice,
+  cudaForHostArrays,
+  cudaInUse,
+  type DeviceOption,
+  readDeviceOption,
+} from './devices.ts';
 import { DispatchLayoutError } from './errors.ts';
 import { type EventHandle, EventOverlap, finishedHandle, handleOf, notRecorded } from './event-overlap.ts';
 import type { DispatchLayout, LayoutArrays } from './layout.ts';
@@ -91,13 +98,14 @@ export class ExpertGroup {
   #partition: Partition | undefined;
 
   /**
-   * @throws {@link DispatchLayoutError} `NUM_RANKS`, `NUM_RANKS_PER_NODE`, `PLACEMENT`, `OPTION`
+   * @throws {@link DispatchLayoutError} `NUM_RANKS`, `NUM_RANKS_PER_NODE`, `PLACEMENT`, `OPTION`, `ENVIRONMENT`
    * @throws {@link DeviceUnavailableError} if `device` names one that cannot be used here.
    */
   constructor(options: ExpertGroupOptions) {
-    const { numRanks, numRanksPerNode = 8, placement, device = 'auto' } = checkObject('options', options);
+    const { numRanks, numRanksPerNode = 8, placement, device: option } = checkObject('options', options);
     this.#group = checkRankGroup(numRanks, numRanksPerNode);
     this.#placement = placement === undefined ? undefined : checkPlacement(placement, numRanks);
+    const device = readDeviceOption(option);
     this.#option = device;
     if (device === 'cuda') {
       this.#cuda = new Lane(chooseTensorDevice(device));
