@@ -83,9 +83,12 @@ export interface DeviceLayoutOptions extends CallOptions {
  * repeated calls with the same `numExperts` cost nothing but the kernel.
  *
  * ```ts
+ * import { ExpertGroup } from 'dispatch-layout';
+ *
  * const group = new ExpertGroup({ numRanks: 16 });
+ * const ids = new BigInt64Array(4096 * 8);
  * const layout = group.getDispatchLayout({ data: ids, shape: [4096, 8] }, 256);
- * layout.numTokensPerRdmaRank; // Int32Array(2)
+ * console.log(layout.numTokensPerRdmaRank?.join(' ')); // 4096 0
  * ```
  */
 export class ExpertGroup {

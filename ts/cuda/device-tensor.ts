@@ -74,9 +74,13 @@ const brand = Symbol.for('dispatch-layout.DeviceTensor');
  * made known by {@link recordStream} if the tensor may be disposed of before it ends. Layouts do both themselves.
  *
  * ```ts
- * using topkIdx = DeviceTensor.from(ids, [4096, 8]);
- * const layout = group.getDispatchLayout(topkIdx, 256); // DeviceTensors, nothing waits
+ * import { getDispatchLayout } from 'dispatch-layout';
+ * import { DeviceTensor } from 'dispatch-layout/cuda';
+ *
+ * using topkIdx = DeviceTensor.from(new BigInt64Array(4096 * 8), [4096, 8]);
+ * const layout = getDispatchLayout(topkIdx, 256, { numRanks: 8 }); // DeviceTensors, nothing waits
  * const counts = await layout.numTokensPerRank.toTypedArrayAsync();
+ * console.log(counts.join(' ')); // 4096 0 0 0 0 0 0 0
  * ```
  */
 export class DeviceTensor<Type extends IdType = IdType> implements Disposable {

@@ -20,9 +20,12 @@ let defaultStream: Stream | undefined;
  * default stream unless `run` says otherwise, as in PyTorch.
  *
  * ```ts
+ * import { DeviceTensor, Stream } from 'dispatch-layout/cuda';
+ *
  * const stream = new Stream();
- * const tensor = stream.run(() => DeviceTensor.from(ids, [4096, 8]));
+ * const tensor = stream.run(() => DeviceTensor.from(new BigInt64Array(4096 * 8), [4096, 8]));
  * await stream.wait();
+ * console.log(tensor.shape.join(' ')); // 4096 8
  * ```
  */
 export class Stream {
