@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Everything there is to do here: ./build.sh [build | test | demo | bench | lint | clean]
+# Everything there is to do here: ./build.sh [build | test | demo | bench | lint | docs | clean]
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -19,6 +19,13 @@ install_packages() {
   say 'Installing npm packages'
   # The build needs the development packages even where NODE_ENV says production
   npm ci --include=dev --no-audit --no-fund
+}
+
+# install_in FOLDER: the packages of a folder that has a package.json of its own, for who wants what it is for
+install_in() {
+  newer "$1/node_modules/.package-lock.json" "$1/package.json" "$1/package-lock.json" && return
+  say "Installing the npm packages of $1"
+  npm ci --prefix "$1" --ignore-scripts --no-audit --no-fund
 }
 
 # apt_install PACKAGE...: as root or by sudo
@@ -142,6 +149,13 @@ run_lint() {
   git ls-files -z '*.h' '*.cpp' '*.cc' '*.cu' '*.cuh' | xargs -0 clang-format --dry-run -Werror
 }
 
+build_docs() {
+  build
+  install_in docs/api
+  docs/api/node_modules/.bin/typedoc --options docs/api/typedoc.json
+  say "The API is described in build/api/index.html"
+}
+
 command=${1:-build}
 shift || true
 case "$command" in
@@ -150,6 +164,7 @@ case "$command" in
   demo) run_demo ;;
   bench) build && node --import=tsx bench/run.ts ;;
   lint) run_lint ;;
+  docs) build_docs ;;
   clean) rm -rf dist build coverage ts/generated ;;
-  *) fail "unknown command '$command'; one of: build (default), test, demo, bench, lint, clean" ;;
+  *) fail "unknown command '$command'; one of: build (default), test, demo, bench, lint, docs, clean" ;;
 esac

@@ -11,11 +11,11 @@ import type { LayoutArrays, LayoutShape } from './layout.ts';
 import type { Partition } from './partition.ts';
 import type { TopkIdx } from './topk-idx.ts';
 
-/** The devices behind `getDispatchLayout`, in order of preference. */
-export const deviceNames = ['cuda', 'wasm', 'js'] as const;
+/** The devices behind `getDispatchLayout`. */
+export type DeviceName = 'cuda' | 'wasm' | 'js';
 
-/** The name of a device. */
-export type DeviceName = (typeof deviceNames)[number];
+/** All of them, in order of preference. */
+export const deviceNames: readonly DeviceName[] = ['cuda', 'wasm', 'js'];
 
 /** A device, ready for use. */
 export interface Device {
@@ -126,6 +126,7 @@ export type DeviceVersions = Readonly<Record<string, string>>;
 
 /** Why a device cannot be used here. */
 export interface Obstacle {
+  /** What kind of obstacle it is. */
   readonly code: ObstacleCode;
   /** A clause, without full stop. */
   readonly reason: string;
@@ -133,13 +134,17 @@ export interface Obstacle {
   readonly remedy: string;
   /** The error behind it. */
   readonly cause?: unknown;
+  /** Of what is there of it. */
   readonly versions?: DeviceVersions;
 }
 
 /** What one device can do here, and whether it would be chosen. */
 export interface DeviceDescription {
+  /** Its name. */
   readonly device: DeviceName;
+  /** Whether it can be used here. */
   readonly available: boolean;
+  /** Whether a group with the option that was asked about computes host arrays on it. */
   readonly chosen: boolean;
   /** `AVAILABLE`, or what keeps it from being used. */
   readonly code: 'AVAILABLE' | ObstacleCode;

@@ -61,6 +61,7 @@ export interface ErrorDetails {
 
 /** The base of the family: `error instanceof DispatchLayoutError` holds for everything this library throws on purpose. */
 export class DispatchLayoutError extends Error {
+  /** The name of the class. */
   override readonly name: string = 'DispatchLayoutError';
   /** The stable identifier of what went wrong. */
   readonly code: ErrorCode;
@@ -79,6 +80,7 @@ export class DispatchLayoutError extends Error {
 
 /** An id of `topkIdx` is neither `-1` (no selection) nor an expert. The first one in row-major order is reported. */
 export class InvalidExpertError extends DispatchLayoutError {
+  /** The name of the class. */
   override readonly name = 'InvalidExpertError';
   /** The row of the offending id in `topkIdx`. */
   readonly token: number;
@@ -102,6 +104,7 @@ export class InvalidExpertError extends DispatchLayoutError {
 
 /** The requested device cannot be used here; the message, `cause` and `description` say why. */
 export class DeviceUnavailableError extends DispatchLayoutError {
+  /** The name of the class. */
   override readonly name = 'DeviceUnavailableError';
   /** The device that was asked for. */
   readonly device: DeviceName;

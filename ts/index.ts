@@ -4,7 +4,7 @@
  *
  * @module
  */
-export type { DeviceDescription, DeviceName, DeviceVersions, ObstacleCode } from './device.ts';
+export type { DeviceDescription, DeviceName, DeviceVersions, Obstacle, ObstacleCode } from './device.ts';
 export type { DeviceDispatchLayout, DeviceLayoutArrays } from './device-layout.ts';
 export { type DeviceOption, describeDevices } from './devices.ts';
 export {

@@ -29,13 +29,17 @@ let defaultStream: Stream | undefined;
  * ```
  */
 export class Stream {
-  /** For the other modules of this folder. */
+  /**
+   * For the other modules of this folder.
+   *
+   * @internal
+   */
   readonly native: StreamHandle;
 
   /**
    * A new stream, independent of the default stream. It is destroyed when it is no longer used.
    *
-   * @throws {@link DeviceUnavailableError} if there is no CUDA here; {@link CudaError}
+   * @throws DeviceUnavailableError if there is no CUDA here; {@link CudaError}
    */
   constructor();
   /** @internal */
@@ -49,7 +53,7 @@ export class Stream {
    * exist for as long as this object, and every tensor that was used on it, does.
    *
    * @param handle the `cudaStream_t`; 0 is the default stream.
-   * @throws {@link DispatchLayoutError} `TENSOR` if it is no 64-bit address.
+   * @throws DispatchLayoutError `TENSOR` if it is no 64-bit address.
    */
   static fromHandle(handle: bigint): Stream {
     if (typeof handle !== 'bigint' || handle !== BigInt.asUintN(64, handle)) {
