@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Everything there is to do here: ./build.sh [build | test | demo | bench | lint | docs | clean]
+# Everything there is to do here: ./build.sh [build | test | demo | bench | lint | docs | examples | clean]
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -149,6 +149,16 @@ run_lint() {
   git ls-files -z '*.h' '*.cpp' '*.cc' '*.cu' '*.cuh' | xargs -0 clang-format --dry-run -Werror
 }
 
+# The packages of the examples, and beside them the library as it was built
+install_examples() {
+  build
+  install_in examples/onnx-router
+  local modules=examples/onnx-router/node_modules
+  mkdir -p $modules/@assemblyscript
+  ln -sfn ../../.. $modules/dispatch-layout
+  ln -sfn ../../../../node_modules/@assemblyscript/loader $modules/@assemblyscript/loader
+}
+
 build_docs() {
   build
   install_in docs/api
@@ -165,6 +175,7 @@ case "$command" in
   bench) build && node --import=tsx bench/run.ts ;;
   lint) run_lint ;;
   docs) build_docs ;;
+  examples) install_examples && node examples/onnx-router/make-model.mjs && node examples/onnx-router/node.mjs ;;
   clean) rm -rf dist build coverage ts/generated ;;
-  *) fail "unknown command '$command'; one of: build (default), test, demo, bench, lint, docs, clean" ;;
+  *) fail "unknown command '$command'; one of: build (default), test, demo, bench, lint, docs, examples, clean" ;;
 esac

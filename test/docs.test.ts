@@ -22,7 +22,12 @@ const filesUnder = (folder: string, ending: string): string[] =>
     .map((path) => `${folder}/${path}`)
     .sort();
 
-const documents = ['README.md', 'CONTRIBUTING.md', ...filesUnder('docs', '.md').filter(isOurs)];
+const documents = [
+  'README.md',
+  'CONTRIBUTING.md',
+  'SECURITY.md',
+  ...['docs', 'examples'].flatMap((folder) => filesUnder(folder, '.md')).filter(isOurs),
+];
 const sources = filesUnder('ts', '.ts');
 
 /** Not of the packages that are installed there. */
