@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Everything there is to do here: ./build.sh [build | test | demo | bench | lint | clean]
+# Everything there is to do here: ./build.sh [build | test | demo | bench | lint | docs | examples | clean]
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -19,6 +19,13 @@ install_packages() {
   say 'Installing npm packages'
   # The build needs the development packages even where NODE_ENV says production
   npm ci --include=dev --no-audit --no-fund
+}
+
+# install_in FOLDER: the packages of a folder that has a package.json of its own, for who wants what it is for
+install_in() {
+  newer "$1/node_modules/.package-lock.json" "$1/package.json" "$1/package-lock.json" && return
+  say "Installing the npm packages of $1"
+  npm ci --prefix "$1" --ignore-scripts --no-audit --no-fund
 }
 
 # apt_install PACKAGE...: as root or by sudo
@@ -140,6 +147,23 @@ run_lint() {
   git ls-files -z '*.h' '*.cpp' '*.cc' '*.cu' '*.cuh' | xargs -0 clang-format --dry-run -Werror
 }
 
+# The packages of the examples, and beside them the library as it was built
+install_examples() {
+  build
+  install_in examples/onnx-router
+  local modules=examples/onnx-router/node_modules
+  mkdir -p $modules/@assemblyscript
+  ln -sfn ../../.. $modules/dispatch-layout
+  ln -sfn ../../../../node_modules/@assemblyscript/loader $modules/@assemblyscript/loader
+}
+
+build_docs() {
+  build
+  install_in docs/api
+  docs/api/node_modules/.bin/typedoc --options docs/api/typedoc.json
+  say "The API is described in build/api/index.html"
+}
+
 command=${1:-build}
 shift || true
 case "$command" in
@@ -148,6 +172,8 @@ case "$command" in
   demo) run_demo ;;
   bench) build && node --import=tsx bench/run.ts ;;
   lint) run_lint ;;
+  docs) build_docs ;;
+  examples) install_examples && node examples/onnx-router/make-model.mjs && node examples/onnx-router/node.mjs ;;
   clean) rm -rf dist build coverage ts/generated ;;
-  *) fail "unknown command '$command'; one of: build (default), test, demo, bench, lint, clean" ;;
+  *) fail "unknown command '$command'; one of: build (default), test, demo, bench, lint, docs, examples, clean" ;;
 esac

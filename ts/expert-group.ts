@@ -14,7 +14,14 @@ import type {
   StreamsDevice,
 } from './device.ts';
 import { type DeviceDispatchLayout, type DeviceLayoutArrays, isDeviceTensor } from './device-layout.ts';
-import { chooseDevice, chooseTensorDevice, cudaForHostArrays, cudaInUse, type DeviceOption } from './devices.ts';
+import {
+  chooseDevice,
+  chooseTensorDevice,
+  cudaForHostArrays,
+  cudaInUse,
+  type DeviceOption,
+  readDeviceOption,
+} from './devices.ts';
 import { DispatchLayoutError } from './errors.ts';
 import { type EventHandle, EventOverlap, finishedHandle, handleOf, notRecorded } from './event-overlap.ts';
 import { ComputedLayout, type DispatchLayout, isResult, type LayoutArrays } from './layout.ts';
@@ -78,9 +85,12 @@ export interface DeviceLayoutOptions extends CallOptions {
  * repeated calls with the same `numExperts` cost nothing but the kernel.
  *
  * ```ts
+ * import { ExpertGroup } from 'dispatch-layout';
+ *
  * const group = new ExpertGroup({ numRanks: 16 });
+ * const ids = new BigInt64Array(4096 * 8);
  * const layout = group.getDispatchLayout({ data: ids, shape: [4096, 8] }, 256);
- * layout.numTokensPerRdmaRank; // Int32Array(2)
+ * console.log(layout.numTokensPerRdmaRank?.join(' ')); // 4096 0
  * ```
  */
 export class ExpertGroup {
@@ -94,13 +104,14 @@ export class ExpertGroup {
   #idleRequest: LayoutRequest | undefined;
 
   /**
-   * @throws {@link DispatchLayoutError} `NUM_RANKS`, `NUM_RANKS_PER_NODE`, `PLACEMENT`, `OPTION`
+   * @throws {@link DispatchLayoutError} `NUM_RANKS`, `NUM_RANKS_PER_NODE`, `PLACEMENT`, `OPTION`, `ENVIRONMENT`
    * @throws {@link DeviceUnavailableError} if `device` names one that cannot be used here.
    */
   constructor(options: ExpertGroupOptions) {
-    const { numRanks, numRanksPerNode = 8, placement, device = 'auto' } = checkObject('options', options);
+    const { numRanks, numRanksPerNode = 8, placement, device: option } = checkObject('options', options);
     this.#group = checkRankGroup(numRanks, numRanksPerNode);
     this.#placement = placement === undefined ? undefined : checkPlacement(placement, numRanks);
+    const device = readDeviceOption(option);
     this.#option = device;
     if (device === 'cuda') {
       this.#cuda = new Lane(chooseTensorDevice(device));

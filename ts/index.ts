@@ -4,9 +4,9 @@
  *
  * @module
  */
-export type { DeviceName } from './device.ts';
+export type { DeviceDescription, DeviceName, DeviceVersions, Obstacle, ObstacleCode } from './device.ts';
 export type { DeviceDispatchLayout, DeviceLayoutArrays } from './device-layout.ts';
-export { type DeviceDescription, type DeviceOption, describeDevices } from './devices.ts';
+export { type DeviceOption, describeDevices } from './devices.ts';
 export {
   DeviceUnavailableError,
   DispatchLayoutError,

@@ -25,6 +25,7 @@ export type IdType = 'int64' | 'uint64' | 'int32' | 'uint32' | 'int16' | 'uint16
 export interface TopkTensor {
   /** An {@link IntegerArray}; typed as ONNX Runtime types it, and checked when it is read. */
   readonly data: ArrayLike<unknown>;
+  /** `[numTokens, numTopk]`. */
   readonly dims: readonly number[];
   /** The element type; where given, it must be that of `data`. */
   readonly type?: string | undefined;
@@ -32,6 +33,7 @@ export interface TopkTensor {
 
 /** An array with a shape, as npy readers, `ndarray` and stdlib have them. Strides and offset count elements. */
 export interface TopkNdarray {
+  /** The ids; longer than the shape needs only where strides or an offset are given. */
   readonly data: IntegerArray;
   /** `[numTokens, numTopk]`. */
   readonly shape: readonly number[];

@@ -5,6 +5,7 @@
  * @module
  */
 export type { DeviceDispatchLayout, DeviceLayoutArrays } from '../device-layout.ts';
+export type { CudaFailure } from './addon.ts';
 export { CudaError } from './cuda-error.ts';
-export { DeviceTensor, type TypedArrayOf, type TypeOf } from './device-tensor.ts';
+export { type AllocationOptions, DeviceTensor, type TypedArrayOf, type TypeOf } from './device-tensor.ts';
 export { Stream } from './stream.ts';
