@@ -103,6 +103,8 @@ export function chooseDevice(option: DeviceOption): Device {
   return available(name, probes[name]());
 }
 
+let compiling: Promise<void> | undefined;
+
 /**
  * Has the kernel compiled without blocking, if the option may use it: also where a probe that had to compile it at once
  * failed.
@@ -110,10 +112,13 @@ export function chooseDevice(option: DeviceOption): Device {
 export async function makeAvailable(option: DeviceOption): Promise<void> {
   if ((option !== 'auto' && option !== 'wasm') || wasm?.device !== undefined) return;
   try {
-    await instantiateKernelAhead();
+    compiling ??= instantiateKernelAhead();
+    await compiling;
     wasm = availableWasm();
   } catch (cause) {
     wasm = unavailableWasm(cause);
+  } finally {
+    compiling = undefined;
   }
 }
 
