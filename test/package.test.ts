@@ -3,6 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
+import { createContext, runInContext } from 'node:vm';
 import { gzipSync } from 'node:zlib';
 import { assert } from 'chai';
 import { type BuildOptions, build } from 'esbuild';
@@ -152,6 +153,30 @@ describe('the package', function () {
       assert.isBelow(text.length, 40_000);
     });
   }
+
+  it('an edge runtime may hand the kernel over from another realm, as that of Next.js does', async () => {
+    const { outputFiles } = await build({
+      stdin: { contents: useOne, resolveDir: root },
+      bundle: true,
+      format: 'iife',
+      conditions: ['edge-light'],
+      write: false,
+      logLevel: 'silent',
+      plugins: [
+        {
+          name: 'kernel',
+          setup({ onResolve, onLoad }) {
+            onResolve({ filter: /kernel\.wasm\?module$/ }, () => ({ path: 'kernel', namespace: 'kernel' }));
+            onLoad({ filter: /.*/, namespace: 'kernel' }, () => ({ contents: 'export default globalThis.kernel' }));
+          },
+        },
+      ],
+    });
+    const kernel = new WebAssembly.Module(readFileSync(require.resolve('dispatch-layout/kernel.wasm')));
+    const context = createContext({ kernel, TextDecoder });
+    runInContext(outputFiles[0].text, context);
+    assert.strictEqual(runInContext('use([[0]], 8, { numRanks: 4 }).device', context), 'wasm');
+  });
 
   it('ships what is needed, and nothing else', () => {
     const output = execFileSync('npm', ['pack', '--dry-run', '--json'], { cwd: root, encoding: 'utf8', stdio: 'pipe' });
