@@ -67,13 +67,14 @@ describe('prepare', () => {
       ${limitSynchronousCompilation}
       ${imports}
       const before = getDispatchLayout([[0]], 8, { numRanks: 4 }).device;
-      const reason = describeDevices().find(({ device }) => device === 'wasm').reason;
+      const { reason, remedy } = describeDevices().find(({ device }) => device === 'wasm');
       const prepared = await prepare();
       const after = new ExpertGroup({ numRanks: 4 }).getDispatchLayout([[0]], 8).device;
-      console.log(JSON.stringify({ before, reason, prepared, after }));`;
+      console.log(JSON.stringify({ before, reason, remedy, prepared, after }));`;
     assert.deepStrictEqual(inNewProcess(script), {
       before: 'js',
       reason: 'the kernel does not compile here (WebAssembly.Module is disallowed on the main thread)',
+      remedy: 'Call `await prepare()` first, which compiles it asynchronously.',
       prepared: 'wasm',
       after: 'wasm',
     });

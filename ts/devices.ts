@@ -79,7 +79,10 @@ function unavailableWasm(cause: unknown): DeviceAvailability {
       typeof WebAssembly === 'undefined'
         ? 'this runtime has no WebAssembly'
         : `the kernel does not compile here (${cause instanceof Error ? cause.message : String(cause)})`,
-    remedy: "Allow 'wasm-unsafe-eval' in the content security policy, or use a runtime with WebAssembly SIMD.",
+    remedy:
+      cause instanceof RangeError
+        ? 'Call `await prepare()` first, which compiles it asynchronously.'
+        : "Allow 'wasm-unsafe-eval' in the content security policy, or use a runtime with WebAssembly SIMD.",
     cause,
   };
 }
