@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Everything there is to do here: ./build.sh [build | test | demo | bench | lint | docs | examples | clean]
+# Everything there is to do here: ./build.sh [build | test | runtimes | demo | bench | lint | docs | examples | clean]
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -129,6 +129,18 @@ run_tests() {
   node_modules/.bin/c8 node_modules/.bin/mocha "$@"
 }
 
+# The packed library in every runtime and bundler; what that takes stays out of the packages of the build
+run_runtimes() {
+  build
+  local folder=test/runtimes
+  if ! newer $folder/node_modules/.package-lock.json $folder/package.json $folder/package-lock.json; then
+    say 'Installing the runtimes and bundlers'
+    npm ci --prefix $folder --no-audit --no-fund
+  fi
+  say 'Running the conformance suite in every runtime'
+  node $folder/run.mjs "$@"
+}
+
 run_demo() {
   build
   mkdir -p build
@@ -169,11 +181,12 @@ shift || true
 case "$command" in
   build) build ;;
   test) run_tests "$@" ;;
+  runtimes) run_runtimes "$@" ;;
   demo) run_demo ;;
   bench) build && node --import=tsx bench/run.ts ;;
   lint) run_lint ;;
   docs) build_docs ;;
   examples) install_examples && node examples/onnx-router/make-model.mjs && node examples/onnx-router/node.mjs ;;
   clean) rm -rf dist build coverage ts/generated ;;
-  *) fail "unknown command '$command'; one of: build (default), test, demo, bench, lint, docs, examples, clean" ;;
+  *) fail "unknown command '$command'; one of: build (default), test, runtimes, demo, bench, lint, docs, examples, clean" ;;
 esac

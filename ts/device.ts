@@ -121,9 +121,11 @@ export type ObstacleCode =
   | 'NO_SIMD'
   /** `wasm`: compiling is forbidden, such as by a content security policy. */
   | 'WEBASSEMBLY_FORBIDDEN'
+  /** `wasm`: the browser compiles nothing of this size synchronously on a page's main thread. */
+  | 'NEEDS_PREPARE'
   /** `wasm`: no memory for the kernel. */
   | 'NO_MEMORY'
-  /** `cuda`: the entry for browsers and bundlers was imported. */
+  /** `cuda`: this is the build for browsers and edge runtimes. */
   | 'NO_CUDA'
   /** `cuda`: the runtime loads no Node-API addons, or is told not to. */
   | 'ADDONS_FORBIDDEN'

@@ -102,6 +102,10 @@ function wasmObstacle(cause: unknown): Obstacle {
     return { code: 'NO_WEBASSEMBLY', reason: 'this runtime has no WebAssembly', remedy };
   }
   const because = cause instanceof Error ? cause.message : String(cause);
+  if (cause instanceof RangeError && because.includes('main thread')) {
+    const remedy = 'Call `await prepare()` first, which compiles it asynchronously.';
+    return { code: 'NEEDS_PREPARE', reason: `the kernel may not be compiled synchronously here (${because})`, remedy };
+  }
   if (cause instanceof RangeError) {
     const remedy = "Drop groups and instances that are no longer needed, or use device: 'js'.";
     return { code: 'NO_MEMORY', reason: `there is no memory for the kernel (${because})`, remedy };
@@ -144,6 +148,8 @@ export function chooseDevice(option: DeviceOption): Device {
   return available(name, probes[name](), option);
 }
 
+let compiling: Promise<void> | undefined;
+
 /**
  * Has the kernel compiled without blocking, if the option may use it: also where a probe that had to compile it at once
  * failed.
@@ -152,10 +158,13 @@ export async function makeAvailable(option: DeviceOption): Promise<void> {
   if ((option !== 'auto' && option !== 'wasm') || wasm?.device !== undefined || disabledBy('wasm') !== undefined)
     return;
   try {
-    await instantiateKernelAhead();
+    compiling ??= instantiateKernelAhead();
+    await compiling;
     wasm = availableWasm();
   } catch (cause) {
     wasm = unavailableWasm(cause);
+  } finally {
+    compiling = undefined;
   }
 }
 

@@ -31,9 +31,11 @@ export interface WorkspaceOptions<Type extends IdType = 'int64'> {
  * `topkIdx` need no copy, and a layout of as many tokens as an earlier one allocates nothing.
  *
  * ```ts
- * const workspace = new ExpertGroup({ numRanks: 8 }).createWorkspace({ numExperts: 256, maxTokens: 128, numTopk: 8 });
- * workspace.topkIdx.set(ids); // or have the router write there
- * const { numTokensPerExpert } = workspace.run(numTokens);
+ * import { ExpertGroup } from 'dispatch-layout';
+ *
+ * const workspace = new ExpertGroup({ numRanks: 4 }).createWorkspace({ numExperts: 8, maxTokens: 128, numTopk: 2 });
+ * workspace.topkIdx.set([0n, 5n, 6n, -1n]); // or have the router write there
+ * console.log(workspace.run(2).numTokensPerRank.join(' ')); // 1 0 1 1
  * ```
  *
  * All layouts of a workspace are in the same arrays: each run overwrites the results of the run before, so copy
