@@ -8,7 +8,7 @@ import { existsSync } from 'node:fs';
 import { mkdtemp } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { build } from 'esbuild';
+import { nodeBundlers } from './bundlers.mjs';
 import { run } from './commands.mjs';
 
 const inPackage = (path) => fileURLToPath(new URL(`node_modules/${path}`, import.meta.url));
@@ -31,26 +31,17 @@ export function serverRows(project, options) {
   }));
 }
 
-/** A bundle for Node.js with the library inside, run where no package is installed. */
-export function nodeBundleRow(project, folder, options) {
+/** Bundles for Node.js with the library inside, run where no package is installed. */
+export function nodeBundleRows(project, folder, options) {
   const command = commands['Node.js 20'];
-  return {
-    name: 'esbuild, Node.js bundle',
+  return Object.entries(nodeBundlers).map(([name, bundle]) => ({
+    name: `${name}, bundle for Node.js`,
     missing: whyMissing(command),
     async run() {
       const empty = await mkdtemp(join(folder, 'node-bundle-'));
-      const outfile = join(empty, 'bundle.mjs');
-      await build({
-        entryPoints: [join(project, 'process.mjs')],
-        outfile,
-        bundle: true,
-        format: 'esm',
-        platform: 'node',
-        logLevel: 'warning',
-      });
-      return runProgram(command, outfile, empty, options);
+      return runProgram(command, await bundle(project, empty), empty, options);
     },
-  };
+  }));
 }
 
 function whyMissing({ file }) {
