@@ -83,13 +83,14 @@ const probes: Readonly<Record<DeviceName, () => DeviceAvailability>> = {
 const preference = Object.keys(probes) as DeviceName[];
 
 /**
- * The device for host arrays that an option names.
+ * The device for host arrays that an option names, with so many threads if it can have several.
  *
  * @throws DeviceUnavailableError if it names one that cannot be used here; DispatchLayoutError `OPTION` if it names none.
  */
-export function chooseDevice(option: DeviceOption): Device {
+export function chooseDevice(option: DeviceOption, threads: number | 'auto'): Device {
   const name = resolve(option);
-  return available(name, probes[name]());
+  const device = available(name, probes[name]());
+  return device.withThreads?.(threads) ?? device;
 }
 
 /**

@@ -12,16 +12,21 @@ import { bufferOf, byteOffsetOf, isDetached, lengthOf, overlap, typedArrayName }
 /**
  * Allocates arrays for a layout of this shape.
  *
+ * @param inSharedMemory whether other threads are to write them: each is then over a SharedArrayBuffer.
  * @throws DispatchLayoutError `OUT_OF_MEMORY`
  */
-export function allocateOut(shape: LayoutShape): LayoutArrays {
+export function allocateOut(shape: LayoutShape, inSharedMemory: boolean): LayoutArrays {
   const { numTokens, numExperts, numRanks, numRdmaRanks } = shape;
+  const counts = (length: number) =>
+    inSharedMemory ? new Int32Array(new SharedArrayBuffer(4 * length)) : new Int32Array(length);
+  const flags = (length: number) =>
+    inSharedMemory ? new Uint8Array(new SharedArrayBuffer(length)) : new Uint8Array(length);
   try {
     return {
-      numTokensPerRank: new Int32Array(numRanks),
-      numTokensPerRdmaRank: numRdmaRanks === 1 ? null : new Int32Array(numRdmaRanks),
-      numTokensPerExpert: new Int32Array(numExperts),
-      isTokenInRank: new Uint8Array(numTokens * numRanks),
+      numTokensPerRank: counts(numRanks),
+      numTokensPerRdmaRank: numRdmaRanks === 1 ? null : counts(numRdmaRanks),
+      numTokensPerExpert: counts(numExperts),
+      isTokenInRank: flags(numTokens * numRanks),
     };
   } catch (cause) {
     throw new DispatchLayoutError(

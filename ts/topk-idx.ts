@@ -81,6 +81,13 @@ export const idTypes: Readonly<Record<string, IdType>> = Object.fromEntries(
   Object.entries(arrayClasses).map(([idType, { name }]) => [name, idType as IdType]),
 );
 
+/** Ids in memory of any kind. */
+export function idsOver(idType: IdType, buffer: ArrayBufferLike, byteOffset: number, length: number): IntegerArray {
+  const View: new (buffer: ArrayBuffer, byteOffset: number, length: number) => IntegerArray = arrayClasses[idType];
+  // The declarations tell ArrayBuffer and SharedArrayBuffer apart, the constructors do not
+  return new View(buffer as ArrayBuffer, byteOffset, length);
+}
+
 /** More selections than this could overflow an int32 count. */
 const maxSelections = 2 ** 31 - 1;
 
@@ -117,7 +124,8 @@ export function readTopkIdx(input: TopkIdxInput): TopkIdx {
     : stridedTopkIdx(ids, idType, numTokens, numTopk, offset ?? 0, tokenStride, slotStride);
 }
 
-function stridedTopkIdx(
+/** `topkIdx` over data that were checked. */
+export function stridedTopkIdx(
   data: IntegerArray,
   idType: IdType,
   numTokens: number,

@@ -3,17 +3,30 @@
  *
  * @module
  */
-import { copyIds } from './copy-ids.ts';
-import type { Device, PreparedDevice } from './device.ts';
+import type { Device, PreparedThreads } from './device.ts';
 import { DispatchLayoutError, InvalidExpertError } from './errors.ts';
+import type { EventHandle } from './event-overlap.ts';
 import type { LayoutArrays } from './layout.ts';
+import { allValid, locateTokens } from './locate-tokens.ts';
 import type { Partition } from './partition.ts';
+import { CommunicationStream, type LocalDevice } from './threads/communication-stream.ts';
+import { numCountsOf, numTokensPerChunk } from './threads/participant.ts';
+import { maxCounts, maxThreads, workerPool } from './threads/pool.ts';
 import type { TopkIdx } from './topk-idx.ts';
-import { setElements } from './typed-array.ts';
+import { bufferOf, byteOffsetOf, isShared, lengthOf, setElements } from './typed-array.ts';
 import { WasmKernel } from './wasm-kernel.ts';
 
 /** A request that needs more memory than this gets an instance of its own, which is collected with its group. */
 const maxSharedBytes = 16 * 1024 * 1024;
+
+/** From so many selections on, a call with `threads: n` is split: into two chunks. */
+const minSharedSelections = 16384;
+
+/** From so many selections on, `threads: 'auto'` splits calls. */
+const autoCrossover = 65536;
+
+/** A layout of fewer selections is computed at once with `asyncFinish`: telling the worker takes as long. */
+const minBackgroundSelections = 16384;
 
 /** The instance that groups share: changing between them rebuilds a table, about a microsecond for 256 experts. */
 let shared: WasmKernel | undefined;
@@ -25,22 +38,96 @@ let shared: WasmKernel | undefined;
  */
 export function loadWasmDevice(): Device {
   shared ??= new WasmKernel();
-  return { name: 'wasm', prepare: (partition) => new PreparedWasm(partition) };
+  return wasmDevice(1);
 }
 
-class PreparedWasm implements PreparedDevice {
-  readonly #partition: Partition;
+function wasmDevice(threads: number | 'auto'): Device {
+  return {
+    name: 'wasm',
+    prepare: (partition, earlier) => {
+      const stream = earlier instanceof PreparedWasm ? earlier.stream : new CommunicationStream();
+      return new PreparedWasm(partition, threads, stream);
+    },
+    withThreads: wasmDevice,
+  };
+}
+
+class PreparedWasm implements PreparedThreads, LocalDevice {
+  readonly partition: Partition;
+  readonly stream: CommunicationStream;
+  readonly #threads: number | 'auto';
   #own: WasmKernel | undefined;
   #checkedTopk = -1;
 
-  constructor(partition: Partition) {
-    this.#partition = partition;
+  constructor(partition: Partition, threads: number | 'auto', stream: CommunicationStream) {
+    this.partition = partition;
+    this.stream = stream;
+    this.#threads = threads;
+  }
+
+  sharesOutputs(topkIdx: TopkIdx, asyncFinish: boolean): boolean {
+    return asyncFinish ? this.#fitsWorkers(topkIdx) : this.#numThreadsFor(topkIdx) > 1;
   }
 
   computeLayout(topkIdx: TopkIdx, strict: boolean, out: LayoutArrays, keepOnError: boolean): void {
+    if (!this.stream.isIdle) this.stream.drain();
+    if (this.#threads !== 1 && this.#computeTogether(topkIdx, strict, out, keepOnError)) return;
+    this.computeAlone(topkIdx, strict, out, keepOnError);
+  }
+
+  queueBehind(
+    topkIdx: TopkIdx,
+    strict: boolean,
+    out: LayoutArrays,
+    keepOnError: boolean,
+    previous: EventHandle | null,
+    isOver: (error: unknown) => boolean,
+  ): EventHandle | undefined {
+    if (!isShared(out.isTokenInRank) || !this.#fitsWorkers(topkIdx)) return undefined;
+    const request = { topkIdx, strict, out, keepOnError, device: this, isOver };
+    const numSelections = topkIdx.numTokens * topkIdx.numTopk;
+    return this.stream.queue(request, previous, numSelections >= minBackgroundSelections);
+  }
+
+  /** Returns false if it is not worth it, or an id is no expert: nothing was written then that must be kept. */
+  #computeTogether(topkIdx: TopkIdx, strict: boolean, out: LayoutArrays, keepOnError: boolean): boolean {
+    const numThreads = this.#numThreadsFor(topkIdx);
+    if (numThreads === 1 || !isShared(out.isTokenInRank)) return false;
+    const pool = workerPool();
+    if (pool === undefined || !pool.hasIdle(numThreads - 1)) return false;
     const { numTokens, numTopk } = topkIdx;
-    const kernel = this.#kernelFor(numTopk);
-    kernel.use(this.#partition, numTopk);
+    const rows = out.isTokenInRank;
+    const job = {
+      block: pool.block,
+      partition: this.partition,
+      topkIdx,
+      isTokenInRank: new Uint8Array(bufferOf(rows), byteOffsetOf(rows), lengthOf(rows)),
+      strict,
+      checkFirst: strict && keepOnError,
+      numTokensPerChunk: numTokensPerChunk(numTokens, numTopk, this.partition.numRanks, numThreads),
+    };
+    return pool.lead(job, numThreads - 1, this.kernelFor(numTopk), out);
+  }
+
+  #numThreadsFor(topkIdx: TopkIdx): number {
+    if (this.#threads === 1) return 1;
+    const least = this.#threads === 'auto' ? autoCrossover : minSharedSelections;
+    if (topkIdx.numTokens * topkIdx.numTopk < least || !isShared(topkIdx.data) || !this.#fitsWorkers(topkIdx)) return 1;
+    const numThreads = this.#threads === 'auto' ? (workerPool()?.parallelism ?? 1) : this.#threads;
+    return Math.min(numThreads, maxThreads);
+  }
+
+  /** Whether there are workers, and their memory is enough. */
+  #fitsWorkers({ numTopk }: TopkIdx): boolean {
+    if (numCountsOf(this.partition) > maxCounts || workerPool() === undefined) return false;
+    this.kernelFor(numTopk);
+    return this.#own === undefined;
+  }
+
+  computeAlone(topkIdx: TopkIdx, strict: boolean, out: LayoutArrays, keepOnError: boolean): void {
+    const { numTokens, numTopk } = topkIdx;
+    const kernel = this.kernelFor(numTopk);
+    kernel.use(this.partition, numTopk);
     const numTokensLocated = WasmKernel.numTokensLocated(numTopk);
     // Nothing may be written before all ids are known to be valid, so those that cannot be located at once are checked
     // in a pass of their own; unless nobody will ever see the arrays
@@ -64,25 +151,15 @@ class PreparedWasm implements PreparedDevice {
   }
 
   #locate(kernel: WasmKernel, topkIdx: TopkIdx, firstToken: number, end: number, strict: boolean): void {
-    const { idType, numTopk } = topkIdx;
-    const ids = kernel.ids(idType);
-    const step = WasmKernel.numTokensOfIds(numTopk, ids.BYTES_PER_ELEMENT);
-    for (let token = firstToken; token < end; token += step) {
-      const count = Math.min(step, end - token);
-      copyIds(topkIdx, token, count, ids);
-      const isValid = kernel.locate(idType, count * numTopk, (token - firstToken) * numTopk);
-      if (strict && !isValid) {
-        const position = kernel.findInvalid(idType, count * numTopk);
-        const invalidToken = token + Math.floor(position / numTopk);
-        const slot = position % numTopk;
-        const value = topkIdx.valueAt(invalidToken, slot);
-        throw new InvalidExpertError(value, invalidToken, slot, this.#partition.numExperts);
-      }
-    }
+    const position = locateTokens(kernel, topkIdx, firstToken, end, 0, strict);
+    if (position === allValid) return;
+    const token = Math.floor(position / topkIdx.numTopk);
+    const slot = position % topkIdx.numTopk;
+    throw new InvalidExpertError(topkIdx.valueAt(token, slot), token, slot, this.partition.numExperts);
   }
 
   #add(kernel: WasmKernel, numTopk: number, firstToken: number, end: number, isTokenInRank: Uint8Array): void {
-    const { numRanks } = this.#partition;
+    const { numRanks } = this.partition;
     const step = WasmKernel.numTokensOfRows(numRanks);
     for (let token = firstToken; token < end; token += step) {
       const count = Math.min(step, end - token);
@@ -91,10 +168,10 @@ class PreparedWasm implements PreparedDevice {
     }
   }
 
-  #kernelFor(numTopk: number): WasmKernel {
+  kernelFor(numTopk: number): WasmKernel {
     if (this.#own !== undefined) return this.#own;
     if (numTopk > this.#checkedTopk) {
-      const footprint = WasmKernel.footprint(this.#partition, numTopk);
+      const footprint = WasmKernel.footprint(this.partition, numTopk);
       if (footprint > maxSharedBytes) {
         this.#own = instantiate(footprint);
         return this.#own;
