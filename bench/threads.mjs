@@ -73,5 +73,7 @@ for (const numTokens of [1024, 2048, 4096, 16384, 65536]) {
     await event.wait();
     finished.push((performance.now() - start) * 1000);
   }
-  console.log(`${numTokens} | ${[atOnce, median(returned), median(finished)].map((value) => value.toFixed(0)).join(' | ')}`);
+  console.log(
+    `${numTokens} | ${[atOnce, median(returned), median(finished)].map((value) => value.toFixed(0)).join(' | ')}`,
+  );
 }

@@ -12,21 +12,13 @@ import type { Partition } from './partition.ts';
 import { CommunicationStream, type LocalDevice } from './threads/communication-stream.ts';
 import { numCountsOf, numTokensPerChunk } from './threads/participant.ts';
 import { maxCounts, maxThreads, workerPool } from './threads/pool.ts';
+import { thresholds } from './threads/thresholds.ts';
 import type { TopkIdx } from './topk-idx.ts';
 import { bufferOf, byteOffsetOf, isShared, lengthOf, setElements } from './typed-array.ts';
 import { WasmKernel } from './wasm-kernel.ts';
 
 /** A request that needs more memory than this gets an instance of its own, which is collected with its group. */
 const maxSharedBytes = 16 * 1024 * 1024;
-
-/** From so many selections on, a call with `threads: n` is split: into two chunks. */
-const minSharedSelections = 16384;
-
-/** From so many selections on, `threads: 'auto'` splits calls. */
-const autoCrossover = 65536;
-
-/** A layout of fewer selections is computed at once with `asyncFinish`: telling the worker takes as long. */
-const minBackgroundSelections = 16384;
 
 /** The instance that groups share: changing between them rebuilds a table, about a microsecond for 256 experts. */
 let shared: WasmKernel | undefined;
@@ -86,7 +78,7 @@ class PreparedWasm implements PreparedThreads, LocalDevice {
     if (!isShared(out.isTokenInRank) || !this.#fitsWorkers(topkIdx)) return undefined;
     const request = { topkIdx, strict, out, keepOnError, device: this, isOver };
     const numSelections = topkIdx.numTokens * topkIdx.numTopk;
-    return this.stream.queue(request, previous, numSelections >= minBackgroundSelections);
+    return this.stream.queue(request, previous, numSelections >= thresholds.background);
   }
 
   /** Returns false if it is not worth it, or an id is no expert: nothing was written then that must be kept. */
@@ -111,7 +103,7 @@ class PreparedWasm implements PreparedThreads, LocalDevice {
 
   #numThreadsFor(topkIdx: TopkIdx): number {
     if (this.#threads === 1) return 1;
-    const least = this.#threads === 'auto' ? autoCrossover : minSharedSelections;
+    const least = this.#threads === 'auto' ? thresholds.auto : thresholds.split;
     if (topkIdx.numTokens * topkIdx.numTopk < least || !isShared(topkIdx.data) || !this.#fitsWorkers(topkIdx)) return 1;
     const numThreads = this.#threads === 'auto' ? (workerPool()?.parallelism ?? 1) : this.#threads;
     return Math.min(numThreads, maxThreads);

@@ -19,6 +19,7 @@ import type { TopkIdx } from '../topk-idx.ts';
 import { setElements } from '../typed-array.ts';
 import { WasmKernel } from '../wasm-kernel.ts';
 import { checked, free, type JobBlock, state } from './job-block.ts';
+import { thresholds } from './thresholds.ts';
 
 /** A layout to compute, as all its participants see it. */
 export interface SharedJob {
@@ -37,9 +38,6 @@ export interface SharedJob {
 /** The work of a smaller part is too little to wait for; of 2^31 ids it is 2^19. */
 export const maxChunks = 4096;
 
-/** So many ids, about 6 µs of work, are worth the 0.3 µs that a chunk costs. */
-const minIdsPerChunk = 8192;
-
 /** In the end each thread waits for half a chunk of another on average. */
 const numChunksPerThread = 16;
 
@@ -52,7 +50,7 @@ const timePerId = 2e-6;
 
 /** Into how large parts the tokens are split. */
 export function numTokensPerChunk(numTokens: number, numTopk: number, numRanks: number, numThreads: number): number {
-  const fewest = Math.ceil(Math.max(minIdsPerChunk / Math.max(1, numTopk), numTokens / maxChunks));
+  const fewest = Math.ceil(Math.max(thresholds.chunk / Math.max(1, numTopk), numTokens / maxChunks));
   const wanted = Math.ceil(numTokens / (numThreads * numChunksPerThread));
   return Math.max(fewest, Math.min(wanted, WasmKernel.numTokensOfRows(numRanks)));
 }
