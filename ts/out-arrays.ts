@@ -6,6 +6,7 @@
 import { describe } from './describe.ts';
 import { DispatchLayoutError } from './errors.ts';
 import type { LayoutArrays, LayoutShape } from './layout.ts';
+import { allocateShared } from './shared-memory.ts';
 import type { TopkIdx } from './topk-idx.ts';
 import { bufferOf, byteOffsetOf, isDetached, lengthOf, overlap, typedArrayName } from './typed-array.ts';
 
@@ -18,9 +19,8 @@ import { bufferOf, byteOffsetOf, isDetached, lengthOf, overlap, typedArrayName }
 export function allocateOut(shape: LayoutShape, inSharedMemory: boolean): LayoutArrays {
   const { numTokens, numExperts, numRanks, numRdmaRanks } = shape;
   const counts = (length: number) =>
-    inSharedMemory ? new Int32Array(new SharedArrayBuffer(4 * length)) : new Int32Array(length);
-  const flags = (length: number) =>
-    inSharedMemory ? new Uint8Array(new SharedArrayBuffer(length)) : new Uint8Array(length);
+    inSharedMemory ? new Int32Array(allocateShared(4 * length)) : new Int32Array(length);
+  const flags = (length: number) => (inSharedMemory ? new Uint8Array(allocateShared(length)) : new Uint8Array(length));
   try {
     return {
       numTokensPerRank: counts(numRanks),

@@ -4,6 +4,8 @@
  * @module
  */
 
+import { allocateShared } from '../shared-memory.ts';
+
 /** The first word of a participant's line: what it may do. */
 export const state = {
   /** A worker that has not come yet. */
@@ -42,7 +44,7 @@ export class JobBlock {
     this.numParticipants = numParticipants;
     this.maxChunks = maxChunks;
     this.maxCounts = Math.ceil(maxCounts / lineWords) * lineWords;
-    this.words = words ?? new Int32Array(new SharedArrayBuffer(4 * this.counts(numParticipants)));
+    this.words = words ?? new Int32Array(allocateShared(4 * this.counts(numParticipants)));
   }
 
   /** The index of a participant's state. */

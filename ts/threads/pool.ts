@@ -226,12 +226,3 @@ export function workerPool(): Pool | undefined {
   }
   return pool.isBroken ? undefined : pool;
 }
-
-/**
- * Ends all workers of this thread, as a shortage of memory may: for tests.
- *
- * @internal
- */
-export function terminateWorkers(): void {
-  pool?.terminate();
-}

@@ -5,6 +5,7 @@
  * @module
  */
 import type { Partition } from '../partition.ts';
+import { pressCollector } from '../shared-memory.ts';
 import { WasmKernel } from '../wasm-kernel.ts';
 import { JobBlock, state } from './job-block.ts';
 import { readJob } from './job-numbers.ts';
@@ -24,6 +25,7 @@ export function serve(post: (message: FromWorker) => void): (message: ToWorker) 
         break;
       case 'know':
         known.set(message.number, message.known);
+        if ('byteLength' in message.known) pressCollector(message.known.byteLength);
         break;
       case 'forget':
         known.delete(message.number);
@@ -35,6 +37,7 @@ export function serve(post: (message: FromWorker) => void): (message: ToWorker) 
         const block = blockOf(message.block);
         const partition = known.get(message.partition) as Partition;
         takePart(1, kernel, block, () => readJob(message.numbers, block, partition, message.ids, message.rows));
+        for (const { byteLength } of [message.ids, message.rows]) pressCollector(byteLength);
         post({ type: 'through', layout: message.layout });
         break;
       }

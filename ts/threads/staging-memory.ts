@@ -4,6 +4,7 @@
  * @module
  */
 import { DispatchLayoutError } from '../errors.ts';
+import { allocateShared } from '../shared-memory.ts';
 
 /** What is kept: the copies of two large layouts, as when one is made while the other is computed. */
 const maxKept = 2;
@@ -18,7 +19,7 @@ export class StagingMemory {
     const index = this.#kept.findIndex(({ byteLength }) => byteLength >= numBytes);
     if (index >= 0) return this.#kept.splice(index, 1)[0];
     try {
-      return new SharedArrayBuffer(numBytes);
+      return allocateShared(numBytes);
     } catch (cause) {
       throw new DispatchLayoutError('OUT_OF_MEMORY', `a copy of ${numBytes} bytes of ids does not fit in memory`, {
         value: numBytes,
