@@ -98,7 +98,7 @@ class PreparedWasm implements PreparedThreads, LocalDevice {
       checkFirst: strict && keepOnError,
       numTokensPerChunk: numTokensPerChunk(numTokens, numTopk, this.partition.numRanks, numThreads),
     };
-    return pool.lead(job, numThreads - 1, this.kernelFor(numTopk), out);
+    return pool.lead(job, numThreads - 1, this.kernelFor(numTopk), out, !keepOnError);
   }
 
   #numThreadsFor(topkIdx: TopkIdx): number {

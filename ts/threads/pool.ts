@@ -22,7 +22,7 @@ export const maxCounts = 16384;
 const spinTime = 0.1;
 
 /** How many partitions and buffers the workers know: what is used in turns, and no more memory than that is kept. */
-const maxKnown = 64;
+const maxKnown = 16;
 
 /** So many workers in turn end before they run, until no more are started. */
 const maxFailures = 3;
@@ -71,12 +71,17 @@ export class Pool {
     return this.#block;
   }
 
-  /** Whether a worker has nothing to do. Starts those that are missing, for later calls. */
+  /**
+   * Whether a worker has nothing to do, and none has unread messages: memory that is on its way would pile up. Starts
+   * those that are missing, for later calls.
+   */
   hasIdle(numWorkers: number): boolean {
     let hasIdle = false;
     for (let worker = 1; worker <= numWorkers; worker++) {
       if (!this.#start(worker)) return false;
-      hasIdle ||= Atomics.load(this.#block.words, this.#block.statusOf(worker)) !== status.busy;
+      const now = Atomics.load(this.#block.words, this.#block.statusOf(worker));
+      if (now === status.woken || now === status.invited) return false;
+      hasIdle ||= now !== status.busy;
     }
     return hasIdle;
   }
@@ -84,18 +89,24 @@ export class Pool {
   /**
    * Computes a layout together with the workers that have nothing else to do.
    *
+   * @param isNew whether nobody has seen `out` before.
    * @returns false if an id is no expert; nothing was written then if the job checks first.
    */
-  lead(job: SharedJob, numWorkers: number, kernel: WasmKernel, out: LayoutArrays): boolean {
+  lead(job: SharedJob, numWorkers: number, kernel: WasmKernel, out: LayoutArrays, isNew: boolean): boolean {
     const lastNumber = this.#lastNumber;
     const [ids, rows] = buffersOf(job);
-    [job.partition, ids, rows].forEach((known, index) => {
-      this.#call[index] = this.#numberOf(known);
-    });
+    this.#call[0] = this.#numberOf(job.partition);
+    this.#call[1] = this.#numberOf(ids);
+    // To be weakly referred to makes an object old, too, and a new one is hardly used again
+    this.#call[2] = isNew ? this.#introduce(rows) : this.#numberOf(rows);
     writeJob(job, this.#call.subarray(3));
     this.#block.reset(numChunksOf(job.topkIdx.numTokens, job.numTokensPerChunk));
     for (let worker = 1; worker <= numWorkers; worker++) this.#invite(worker, this.#lastNumber !== lastNumber);
-    return new Participant(job, 0, kernel).lead(out);
+    try {
+      return new Participant(job, 0, kernel).lead(out);
+    } finally {
+      if (isNew) this.#tell({ type: 'forget', number: this.#call[2] });
+    }
   }
 
   #invite(worker: number, hasNews: boolean): void {
@@ -194,8 +205,7 @@ export class Pool {
   #numberOf(known: Known): number {
     const existing = this.#numbers.get(known);
     if (existing !== undefined && this.#numbersInUse.has(existing)) return existing;
-    const number = ++this.#lastNumber;
-    this.#tell({ type: 'know', number, known });
+    const number = this.#introduce(known);
     this.#numbers.set(known, number);
     this.#numbersInUse.add(number);
     this.#collected.register(known, number);
@@ -203,6 +213,12 @@ export class Pool {
       const [oldest] = this.#numbersInUse;
       this.#forget(oldest);
     }
+    return number;
+  }
+
+  #introduce(known: Known): number {
+    const number = ++this.#lastNumber;
+    this.#tell({ type: 'know', number, known });
     return number;
   }
 
