@@ -43,6 +43,8 @@ export class Pool {
   readonly #workers: (StartedWorker | undefined)[] = [];
   /** How many workers ended before they ran since one last did. */
   #numFailures = 0;
+  /** Those that were told to end, and have not yet. */
+  readonly #terminated = new Set<number>();
   #numbers = new WeakMap<Known, number>();
   /** Those that the workers know, in the order that they were told. */
   readonly #numbersInUse = new Set<number>();
@@ -156,7 +158,11 @@ export class Pool {
 
   /** Ends all workers, as a shortage of memory may. New ones are started when they are needed. */
   terminate(): void {
-    for (const worker of this.#workers) worker?.terminate();
+    for (const [worker, started] of this.#workers.entries()) {
+      if (started === undefined) continue;
+      this.#terminated.add(worker);
+      started.terminate();
+    }
   }
 
   /** Returns false where workers cannot be started. */
@@ -196,7 +202,7 @@ export class Pool {
   #end(worker: number, wasReady: boolean): void {
     this.#workers[worker] = undefined;
     Atomics.store(this.#block.words, this.#block.statusOf(worker), status.busy);
-    if (!wasReady) this.#numFailures++;
+    if (!this.#terminated.delete(worker) && !wasReady) this.#numFailures++;
     if (worker !== 1) return;
     for (const layout of this.#layouts.values()) layout.onThrough();
   }
