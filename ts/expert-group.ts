@@ -202,9 +202,13 @@ export class ExpertGroup {
     const { numRanks, numRdmaRanks } = this.#group;
     const shape = { numTokens, numTopk, numExperts, numRanks, numRdmaRanks };
     let lane = this.#laneFor(numTokens * numTopk, partition);
-    const device = lane.prepare(partition);
-    const isShared = hasThreads(device) && device.sharesOutputs(ids, order.asyncFinish);
-    const arrays = given === undefined ? allocateOut(shape, isShared) : checkOut(given, shape, ids);
+    let arrays: LayoutArrays;
+    if (given === undefined) {
+      const prepared = lane.prepare(partition);
+      arrays = allocateOut(shape, hasThreads(prepared) && prepared.sharesOutputs(ids, order.asyncFinish));
+    } else {
+      arrays = checkOut(given, shape, ids);
+    }
     const compute = (lane: Lane<Device>): EventHandle => {
       const prepared = lane.prepare(partition);
       if (order.asyncFinish && hasThreads(prepared)) {

@@ -58,7 +58,7 @@ class PreparedWasm implements PreparedThreads, LocalDevice {
   }
 
   sharesOutputs(topkIdx: TopkIdx, asyncFinish: boolean): boolean {
-    return asyncFinish ? this.#fitsWorkers(topkIdx) : this.#numThreadsFor(topkIdx) > 1;
+    return asyncFinish ? this.#fitsWorkers(topkIdx) : this.#threads !== 1 && this.#numThreadsFor(topkIdx) > 1;
   }
 
   computeLayout(topkIdx: TopkIdx, strict: boolean, out: LayoutArrays, keepOnError: boolean): void {
@@ -102,7 +102,6 @@ class PreparedWasm implements PreparedThreads, LocalDevice {
   }
 
   #numThreadsFor(topkIdx: TopkIdx): number {
-    if (this.#threads === 1) return 1;
     const least = this.#threads === 'auto' ? thresholds.auto : thresholds.split;
     if (topkIdx.numTokens * topkIdx.numTopk < least || !isShared(topkIdx.data) || !this.#fitsWorkers(topkIdx)) return 1;
     const numThreads = this.#threads === 'auto' ? (workerPool()?.parallelism ?? 1) : this.#threads;
