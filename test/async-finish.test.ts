@@ -3,7 +3,6 @@ import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { assert } from 'chai';
 import { type DispatchLayout, type EventHandle, EventOverlap, ExpertGroup } from 'dispatch-layout';
-import { workerPool } from '../dist/threads/pool.js';
 import { thresholds } from '../dist/threads/thresholds.js';
 import { expectError, expectRejection } from './support/expect.ts';
 import { Random } from './support/random.ts';
@@ -14,10 +13,11 @@ import {
   sharedIds,
   sharedOut,
   sleep,
+  threadPool,
   untilIdle,
 } from './support/shared-memory.ts';
 
-const library = new URL('../dist/node.js', import.meta.url).href;
+const library = new URL('../dist/index.js', import.meta.url).href;
 const usual = { ...thresholds };
 const numExperts = 256;
 
@@ -324,7 +324,7 @@ describe('asyncFinish on wasm', () => {
         group.getDispatchLayout(request, numExperts, { asyncFinish: true }),
       );
       await sleep(random.below(4));
-      workerPool()?.terminate();
+      threadPool()?.terminate();
       layouts.push(group.getDispatchLayout(other, numExperts, { asyncFinish: true }));
       if (random.chance(0.5)) layouts[random.below(7)].event.currentStreamWait();
       await layouts[6].event.wait();

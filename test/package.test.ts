@@ -21,8 +21,9 @@ const inNode = (script: string, type: 'module' | 'commonjs') =>
     stdio: ['ignore', 'pipe', 'ignore'],
   });
 
-/** A bundle of a module that imports the library by its name, as esbuild makes it. */
+/** A bundle of a module that imports the library by its name, as esbuild makes it; `import()`s are chunks of their own. */
 async function bundle(contents: string, options: Pick<BuildOptions, 'platform' | 'conditions' | 'external'>) {
+  const chunks: string[] = [];
   const { metafile, outputFiles, warnings } = await build({
     stdin: { contents, resolveDir: root },
     bundle: true,
@@ -32,10 +33,21 @@ async function bundle(contents: string, options: Pick<BuildOptions, 'platform' |
     write: false,
     logLevel: 'silent',
     absWorkingDir: root,
+    plugins: [
+      {
+        name: 'chunks',
+        setup: ({ onResolve }) =>
+          onResolve({ filter: /^\./ }, ({ kind, path }) => {
+            if (kind !== 'dynamic-import') return undefined;
+            chunks.push(path);
+            return { path, external: true };
+          }),
+      },
+    ],
     ...options,
   });
   assert.deepStrictEqual(warnings, []);
-  return { inputs: Object.keys(metafile.inputs), metafile, text: outputFiles[0].text };
+  return { inputs: Object.keys(metafile.inputs), metafile, text: outputFiles[0].text, chunks };
 }
 
 const useAll = "export * from 'dispatch-layout';";
@@ -113,13 +125,17 @@ describe('the package', function () {
     assert.isAbove(inputs.length, 5);
     for (const [path, { imports }] of inputs) {
       assert.match(path, /^(dist\/(?!cuda\/)|node_modules\/@assemblyscript\/loader\/)/);
-      for (const { path: target, external } of imports) assert.isFalse(external ?? false, `${path} imports ${target}`);
+      for (const { path: target, external, kind } of imports) {
+        assert.isTrue(kind === 'dynamic-import' || !external, `${path} imports ${target}`);
+      }
     }
   });
 
-  it('the core stays below 20 kB in a browser, minified and gzipped', async () => {
-    const { text } = await bundle(useOne, { platform: 'browser' });
+  it('the core stays below 20 kB in a browser, minified and gzipped; threads are chunks of their own', async () => {
+    const { chunks, text } = await bundle(useOne, { platform: 'browser' });
     assert.isBelow(gzipSync(text).length, 20_000);
+    assert.include(chunks, '../threads/threaded-layouts.js');
+    assert.notInclude(text, 'Atomics');
   });
 
   for (const platform of ['browser', 'node'] as const) {
@@ -260,6 +276,8 @@ describe('the conformance suite', () => {
     for (const { file, path } of imports) {
       if (!file.endsWith('/loader.ts')) assert.include(allowed, path, `${file} imports ${path}`);
     }
-    for (const file of Object.keys(result.metafile.inputs)) assert.match(file, /^test\/(conformance|support)\//);
+    for (const file of Object.keys(result.metafile.inputs)) {
+      assert.match(file, /^(test\/(conformance|support)|dist\/threads)\//);
+    }
   });
 });

@@ -5,7 +5,6 @@ import { promisify } from 'node:util';
 import { Worker } from 'node:worker_threads';
 import { assert } from 'chai';
 import { ExpertGroup, type ExpertGroupOptions, getDispatchLayout } from 'dispatch-layout';
-import { workerPool } from '../dist/threads/pool.js';
 import { thresholds } from '../dist/threads/thresholds.js';
 import { expectError } from './support/expect.ts';
 import { Random } from './support/random.ts';
@@ -16,10 +15,11 @@ import {
   sharedIds,
   sharedOut,
   sleep,
+  threadPool,
   untilIdle,
 } from './support/shared-memory.ts';
 
-const library = new URL('../dist/node.js', import.meta.url).href;
+const library = new URL('../dist/index.js', import.meta.url).href;
 const usual = { ...thresholds };
 
 /** What `requestSource` makes, and its counts per rank. */
@@ -182,7 +182,7 @@ describe('threads', () => {
     for (let round = 0; round < 25; round++) {
       await untilIdle(2);
       for (let call = random.below(6); call >= 0; call--) group.getDispatchLayout(request, 256, { out });
-      workerPool()?.terminate();
+      threadPool()?.terminate();
       for (let call = 0; call < 4; call++) {
         const layout = group.getDispatchLayout(request, 256, { out });
         assert.strictEqual(Buffer.compare(layout.isTokenInRank, reference.isTokenInRank), 0);
@@ -243,11 +243,8 @@ describe('threads', () => {
       "delete globalThis.SharedArrayBuffer; const { ExpertGroup } = await import('",
     );
     assert.strictEqual(await run(without.replace(`${library}';`, `${library}');`)), expected);
-    const broken = `import { provideWorkers } from '${new URL('threads/worker-host.js', library)}';
-      ${source.replace(
-        'const group',
-        `provideWorkers({ parallelism: 2, start() { throw new Error('not allowed'); } }); const group`,
-      )}`;
+    const broken = `import { nodeWorkers } from '${new URL('threads/node-workers.js', library)}';
+      ${source.replace('const group', `nodeWorkers.start = function () { throw new Error('not allowed'); }; const group`)}`;
     assert.strictEqual(await run(broken), expected);
     // Workers that end before they run
     const ending = broken.replace(

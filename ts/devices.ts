@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { cudaProvider } from '#platform';
+import { cudaProvider, disabledBy, log, settings } from '#platform';
 import { describe } from './describe.ts';
 import {
   type Device,
@@ -19,7 +19,6 @@ import { DeviceUnavailableError, DispatchLayoutError, describeObstacle } from '.
 import { jsDevice } from './js-device.ts';
 import { instantiateKernelAhead } from './kernel-instance.ts';
 import type { Partition } from './partition.ts';
-import { disabledBy, log, settings } from './settings.ts';
 import { loadWasmDevice } from './wasm-device.ts';
 
 /**

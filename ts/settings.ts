@@ -1,5 +1,5 @@
 /**
- * The environment variables of every runtime, read once, on first use.
+ * The environment variables, where there are any: read once, on first use.
  *
  * - `DISPATCH_LAYOUT_DEVICE=wasm` is the device that `auto` stands for. The option `device` of a group wins.
  * - `DISPATCH_LAYOUT_DISABLE=cuda,wasm` makes devices unavailable; they are not even looked for.
@@ -13,7 +13,7 @@ import type { DeviceOption } from './devices.ts';
 import { DispatchLayoutError } from './errors.ts';
 
 /** What the environment says. */
-interface Settings {
+export interface Settings {
   readonly device: DeviceOption;
   readonly disabled: readonly string[];
   readonly isLogged: boolean;

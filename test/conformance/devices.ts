@@ -15,8 +15,7 @@ import {
   type LayoutOptions,
   type TopkIdxInput,
 } from 'dispatch-layout';
-import { thresholds } from '../../dist/threads/thresholds.js';
-import { setting } from './loader.ts';
+import { setting, splitSmallLayouts } from './loader.ts';
 import { WorkspaceGroup } from './workspace-group.ts';
 
 /** What the suite needs of a group. */
@@ -65,7 +64,7 @@ const wasmThreads: TableEntry = {
   optional: false,
   isVariant: true,
   createGroup(options) {
-    Object.assign(thresholds, { split: 1, chunk: 64 });
+    splitSmallLayouts();
     const group = new ExpertGroup({ ...options, device: 'wasm', threads: 2 });
     return {
       getDispatchLayout: (topkIdx, ...rest) => group.getDispatchLayout(inSharedMemory(topkIdx), ...rest),
@@ -79,7 +78,7 @@ const wasmAsync: TableEntry = {
   optional: false,
   isVariant: true,
   createGroup(options) {
-    Object.assign(thresholds, { background: 0, chunk: 64 });
+    splitSmallLayouts();
     const group = new ExpertGroup({ ...options, device: 'wasm' });
     return {
       getDispatchLayout(topkIdx, numExperts, layoutOptions) {

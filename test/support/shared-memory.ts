@@ -5,7 +5,8 @@
  */
 import { assert } from 'chai';
 import { type DispatchLayout, ExpertGroup, type ExpertGroupOptions, type LayoutArrays } from 'dispatch-layout';
-import { workerPool } from '../../dist/threads/pool.js';
+import { threadedLayouts } from '../../dist/platform/node.js';
+import { type Pool, workerPool } from '../../dist/threads/pool.js';
 import type { Random } from './random.ts';
 
 export interface SharedRequest {
@@ -70,9 +71,15 @@ export function sleep(milliseconds: number): Promise<void> {
   });
 }
 
+/** The workers of this thread. */
+export function threadPool(): Pool | undefined {
+  threadedLayouts();
+  return workerPool();
+}
+
 /** Resolves when so many workers have been started and at least one has nothing to do. */
 export async function untilIdle(numWorkers: number): Promise<void> {
-  const pool = workerPool();
+  const pool = threadPool();
   if (pool === undefined) assert.fail('there are no workers here');
   for (let polls = 0; !pool.hasIdle(numWorkers); polls++) {
     if (polls > 2000) assert.fail('no worker gets ready');
@@ -82,7 +89,7 @@ export async function untilIdle(numWorkers: number): Promise<void> {
 
 /** How many chunks of the last split call a worker has claimed. */
 export function numChunksOfWorkers(numChunks: number): number {
-  const block = workerPool()?.block;
+  const block = threadPool()?.block;
   if (block === undefined) assert.fail('there are no workers here');
   let count = 0;
   for (let chunk = 0; chunk < numChunks; chunk++) if (block.words[block.addOf(chunk)] > 1) count++;

@@ -5,13 +5,24 @@
  * @module
  */
 import type { CudaProvider } from '../devices.ts';
-import { log } from '../settings.ts';
+import type { Settings } from '../settings.ts';
 import type { ThreadedLayouts } from '../threads/threaded-layouts.ts';
 
 export { compileKernel, kernelModule } from '../embedded-kernel.ts';
 
 /** There are no addons here. */
 export const cudaProvider: CudaProvider | undefined = undefined;
+
+/** There is no environment here. */
+export function settings(): Settings {
+  return { device: 'auto', disabled: [], isLogged: false };
+}
+
+/** Nothing is. */
+export function disabledBy(): undefined {}
+
+/** Nobody can ask for it. */
+export function log(): void {}
 
 let threads: typeof ThreadedLayouts | undefined;
 let loading: Promise<void> | undefined;
@@ -43,6 +54,6 @@ async function load(): Promise<void> {
     threads = ThreadedLayouts;
   } catch (error) {
     // The layouts are computed on this thread
-    log(`threads cannot be loaded (${String(error)})`);
+    console.warn('dispatch-layout: threads cannot be loaded', error);
   }
 }

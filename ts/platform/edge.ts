@@ -8,6 +8,8 @@
 import type { CudaProvider } from '../devices.ts';
 import module from '../kernel.wasm?module';
 
+export { disabledBy, log, settings } from '../settings.ts';
+
 /** The kernel. */
 export function kernelModule(): WebAssembly.Module {
   // Next.js compiles it in another realm than this code runs in, and the loader asks `instanceof`

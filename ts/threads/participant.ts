@@ -89,15 +89,15 @@ export class Participant {
     this.#lastPlace = Math.max(0, Math.floor(WasmKernel.numTokensLocated(topkIdx.numTopk) / numTokensPerChunk) - 1);
   }
 
-  /** The part of a worker that has joined. */
-  work(): void {
+  /** The part of a worker that has joined. Returns whether its counts are there. */
+  work(): boolean {
     this.#useKernel();
     if (this.#job.checkFirst) {
       this.#checkChunks();
-      if (!this.#waitForChecks()) return;
+      if (!this.#waitForChecks()) return false;
     }
     this.#kernel.clearCounts();
-    if (this.#addChunks()) this.#publish();
+    return this.#addChunks() && this.#publish();
   }
 
   /**
@@ -300,16 +300,17 @@ export class Participant {
     return true;
   }
 
-  #publish(): void {
+  #publish(): boolean {
     const { block, partition } = this.#job;
     this.#kernel.finish();
     const { numTokensPerRank, numTokensPerRdmaRank, numTokensPerExpert } = this.#kernel.counts;
     const start = block.counts(this.#id);
     const words = this.#words;
-    if (Atomics.compareExchange(words, this.#state, state.working, state.writing) !== state.working) return;
+    if (Atomics.compareExchange(words, this.#state, state.working, state.writing) !== state.working) return false;
     words.set(numTokensPerRank, start);
     words.set(numTokensPerRdmaRank, start + partition.numRanks);
     words.set(numTokensPerExpert, start + partition.numRanks + partition.numRdmaRanks);
     Atomics.store(words, this.#state, state.published);
+    return true;
   }
 }

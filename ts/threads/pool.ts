@@ -17,7 +17,7 @@ import type { StartedWorker, WorkerHost } from './worker-host.ts';
 export const maxCounts = 16384;
 
 /** How long a worker stays awake after a call, in milliseconds. */
-const spinTime = 0.1;
+const spinTime = 0.2;
 
 /** How many partitions and buffers the workers know: what is used in turns, and no more memory than that is kept. */
 const maxKnown = 16;

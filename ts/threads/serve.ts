@@ -74,9 +74,8 @@ class Calls {
     const { words } = this.#block;
     if (Atomics.compareExchange(words, this.#status, status.woken, status.busy) !== status.woken) return;
     do {
-      const isKnown = takePart(this.#me, this.#kernel, this.#block, () => this.#readCall());
-      if (!isKnown) {
-        // Messages that are on their way say what it is
+      if (!takePart(this.#me, this.#kernel, this.#block, () => this.#readCall())) {
+        // Too late, or messages that are on their way say what the memory is
         Atomics.store(words, this.#status, status.asleep);
         return;
       }
@@ -106,17 +105,16 @@ class Calls {
   }
 }
 
-/** Returns false if the worker cannot read the job. Whatever fails here, the leader does it. */
+/** Returns whether the worker has done its part. Whatever fails here, the leader does. */
 function takePart(me: number, kernel: WasmKernel, block: JobBlock, read: () => SharedJob | undefined): boolean {
-  if (!block.join(me)) return true;
+  if (!block.join(me)) return false;
+  const index = block.stateOf(me);
   try {
     const job = read();
-    if (job !== undefined) new Participant(job, me, kernel).work();
-    return job !== undefined;
+    return job !== undefined && new Participant(job, me, kernel).work();
   } catch {
-    return true;
+    return false;
   } finally {
-    const index = block.stateOf(me);
     if (Atomics.load(block.words, index) !== state.published) Atomics.store(block.words, index, state.revoked);
   }
 }

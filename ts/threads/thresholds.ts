@@ -10,7 +10,7 @@ export const thresholds = {
   /** A call with `threads: n` is split: into two chunks. */
   split: 16384,
   /** A call with `threads: 'auto'` is split. */
-  auto: 131072,
+  auto: 2 ** 19,
   /** With `asyncFinish`, a worker computes it. A smaller one is computed at once: telling the worker takes as long. */
   background: 16384,
   /** A chunk is not smaller: about 6 µs of work for the 0.3 µs that it costs. */
