@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Everything there is to do here: ./build.sh [build | test | demo | bench | lint | docs | examples | clean]
+# Everything there is to do here: ./build.sh [build | test | runtimes | demo | bench | lint | docs | examples | clean]
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -51,9 +51,7 @@ build_kernel() {
   say 'Building the WASM kernel'
   mkdir -p dist build ts/generated
   wasm/build.sh "$PWD/build/kernel.wasm"
-  local bytes
-  bytes=$(base64 <build/kernel.wasm | tr -d '\n')
-  printf "// Made by build.sh from wasm/.\nexport const kernelBase64 = '%s';\n" "$bytes" >build/kernel.ts
+  node wasm/embed-kernel.mjs build/kernel.wasm >build/kernel.ts
   mv build/kernel.wasm dist/kernel.wasm
   mv build/kernel.ts ts/generated/kernel.ts
 }
@@ -102,7 +100,7 @@ build_library() {
     --legal-comments=none --metafile=build/cli-metafile.json --external:../index.ts --outfile=build/cli.js --log-level=warning \
     --banner:js='import { createRequire as requireFrom } from "node:module"; const require = requireFrom(import.meta.url);'
   write_notices >dist/THIRD-PARTY-NOTICES.txt
-  sed 's#"../index.ts"#"./node.js"#' build/cli.js >build/cli-of-dist.js
+  sed 's#"../index.ts"#"./index.js"#' build/cli.js >build/cli-of-dist.js
   chmod +x build/cli-of-dist.js
   mv build/cli.js.map dist/cli.js.map
   mv build/cli-of-dist.js dist/cli.js
@@ -129,6 +127,18 @@ run_tests() {
   build
   # Coverage of the library, in this process and in those of the command line
   node_modules/.bin/c8 node_modules/.bin/mocha "$@"
+}
+
+# The packed library in every runtime and bundler; what that takes stays out of the packages of the build
+run_runtimes() {
+  build
+  local folder=test/runtimes
+  if ! newer $folder/node_modules/.package-lock.json $folder/package.json $folder/package-lock.json; then
+    say 'Installing the runtimes and bundlers'
+    npm ci --prefix $folder --no-audit --no-fund
+  fi
+  say 'Running the conformance suite in every runtime'
+  node $folder/run.mjs "$@"
 }
 
 run_demo() {
@@ -171,11 +181,12 @@ shift || true
 case "$command" in
   build) build ;;
   test) run_tests "$@" ;;
+  runtimes) run_runtimes "$@" ;;
   demo) run_demo ;;
   bench) build && node --import=tsx bench/run.ts ;;
   lint) run_lint ;;
   docs) build_docs ;;
   examples) install_examples && node examples/onnx-router/make-model.mjs && node examples/onnx-router/node.mjs ;;
   clean) rm -rf dist build coverage ts/generated ;;
-  *) fail "unknown command '$command'; one of: build (default), test, demo, bench, lint, docs, examples, clean" ;;
+  *) fail "unknown command '$command'; one of: build (default), test, runtimes, demo, bench, lint, docs, examples, clean" ;;
 esac

@@ -310,6 +310,13 @@ describe('devices', () => {
         /runtime with WebAssembly SIMD/,
       ],
       [
+        'asynchronous only',
+        "WebAssembly.Module = class { constructor() { throw new RangeError('disallowed on the main thread, use compile'); } };",
+        'NEEDS_PREPARE',
+        /may not be compiled synchronously here \(disallowed/,
+        /await prepare\(\)/,
+      ],
+      [
         'out of memory',
         "WebAssembly.Instance = class { constructor() { throw new RangeError('could not allocate memory'); } };",
         'NO_MEMORY',

@@ -9,7 +9,7 @@ import type { DeviceLayoutArrays } from './device-layout.ts';
 import type { EventHandle } from './event-overlap.ts';
 import type { LayoutArrays, LayoutShape } from './layout.ts';
 import type { Partition } from './partition.ts';
-import type { TopkIdx } from './topk-idx.ts';
+import type { IdType, IntegerArray, TopkIdx } from './topk-idx.ts';
 
 /** The devices behind `getDispatchLayout`. */
 export type DeviceName = 'cuda' | 'wasm' | 'js';
@@ -27,6 +27,8 @@ export interface Device {
    *   stream.
    */
   prepare(partition: Partition, earlier?: PreparedDevice): PreparedDevice;
+  /** The same device with so many threads, where it can have several. */
+  withThreads?(threads: number | 'auto'): Device;
 }
 
 /** A device that holds the tables of one partition. */
@@ -39,6 +41,54 @@ export interface PreparedDevice {
    * @throws InvalidExpertError with the first such id in row-major order.
    */
   computeLayout(topkIdx: TopkIdx, strict: boolean, out: LayoutArrays, keepOnError: boolean): void;
+  /**
+   * The memory of a workspace, where a device has one in which nothing needs to be copied.
+   *
+   * @throws DispatchLayoutError `OUT_OF_MEMORY`
+   */
+  createWorkspace?(shape: WorkspaceShape): WorkspaceMemory;
+}
+
+/** What a workspace has room for. */
+export interface WorkspaceShape {
+  readonly maxTokens: number;
+  readonly numTopk: number;
+  readonly idType: IdType;
+}
+
+/** Arrays that a device computes in, without copies. */
+export interface WorkspaceMemory {
+  /** `[maxTokens, numTopk]` */
+  readonly topkIdx: IntegerArray;
+  /** The results of `maxTokens` tokens. */
+  readonly out: LayoutArrays;
+  /**
+   * Computes the layout of the first `numTokens` tokens into `layout`, which is `out` as far as these tokens go.
+   *
+   * @throws InvalidExpertError if `strict`; the results are untouched then.
+   */
+  compute(numTokens: number, strict: boolean, layout: LayoutArrays): void;
+}
+
+/** A device with several threads that holds the tables of one partition. */
+export interface PreparedThreads extends PreparedDevice {
+  /** Whether new outputs of this layout should be in shared memory. */
+  sharesOutputs(topkIdx: TopkIdx, asyncFinish: boolean): boolean;
+  /**
+   * Has a worker compute one layout, behind earlier ones of the group and behind `previous`. With `keepOnError`, the ids
+   * are checked before `out` is written.
+   *
+   * @param isOver whether an event that failed with this error is over all the same.
+   * @returns undefined where there is no worker, or it cannot write to `out`.
+   */
+  queueBehind(
+    topkIdx: TopkIdx,
+    strict: boolean,
+    out: LayoutArrays,
+    keepOnError: boolean,
+    previous: EventHandle | null,
+    isOver: (error: unknown) => boolean,
+  ): EventHandle | undefined;
 }
 
 /** Who waits for whom: DeepEP's options of a call. */
@@ -94,9 +144,11 @@ export type ObstacleCode =
   | 'NO_SIMD'
   /** `wasm`: compiling is forbidden, such as by a content security policy. */
   | 'WEBASSEMBLY_FORBIDDEN'
+  /** `wasm`: the browser compiles nothing of this size synchronously on a page's main thread. */
+  | 'NEEDS_PREPARE'
   /** `wasm`: no memory for the kernel. */
   | 'NO_MEMORY'
-  /** `cuda`: the entry for browsers and bundlers was imported. */
+  /** `cuda`: this is the build for browsers and edge runtimes. */
   | 'NO_CUDA'
   /** `cuda`: the runtime loads no Node-API addons, or is told not to. */
   | 'ADDONS_FORBIDDEN'

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { cudaProvider } from '#platform';
 import { describe } from './describe.ts';
 import {
   type Device,
@@ -16,6 +17,7 @@ import {
 } from './device.ts';
 import { DeviceUnavailableError, DispatchLayoutError, describeObstacle } from './errors.ts';
 import { jsDevice } from './js-device.ts';
+import { instantiateKernelAhead } from './kernel-instance.ts';
 import type { Partition } from './partition.ts';
 import { disabledBy, log, settings } from './settings.ts';
 import { loadWasmDevice } from './wasm-device.ts';
@@ -26,7 +28,7 @@ import { loadWasmDevice } from './wasm-device.ts';
  */
 export type DeviceOption = 'auto' | DeviceName;
 
-/** The `cuda` device, where the entry that was imported brings it along. */
+/** The `cuda` device, where the platform has it. */
 export interface CudaProvider {
   /** Loads the addon and checks the GPU on first use. */
   probe(): DeviceAvailability<StreamsDevice>;
@@ -42,40 +44,51 @@ export interface CudaProvider {
   readonly wakeAfter: number;
 }
 
-let cudaProvider: CudaProvider | undefined;
-
-/** Adds the `cuda` device; the core itself knows nothing of addons. */
-export function provideCuda(provider: CudaProvider): void {
-  cudaProvider = provider;
-}
-
 function probeCuda(): DeviceAvailability<StreamsDevice> {
   if (cudaProvider !== undefined) return cudaProvider.probe();
   return {
     device: undefined,
     code: 'NO_CUDA',
-    reason: 'this entry of dispatch-layout has no CUDA: it is the one for browsers and bundlers',
-    remedy: "Use Node.js, Bun or Deno, and import 'dispatch-layout' or 'dispatch-layout/cuda' there.",
+    reason: 'this is the build of dispatch-layout for browsers and edge runtimes, which has no CUDA',
+    remedy:
+      "Use Node.js, Bun or Deno; in a bundle for these, keep dispatch-layout external or set the condition 'node'.",
   };
+}
+
+let wasm: DeviceAvailability | undefined;
+
+function probeWasm(): DeviceAvailability {
+  if (wasm === undefined) {
+    const disabled = disabledBy('wasm');
+    if (disabled !== undefined) return { device: undefined, ...disabled };
+    try {
+      wasm = availableWasm();
+    } catch (cause) {
+      wasm = unavailableWasm(cause);
+    }
+  }
+  return wasm;
+}
+
+function availableWasm(): DeviceAvailability {
+  return { device: loadWasmDevice(), reason: 'WebAssembly with SIMD runs here', versions: engineVersions() };
+}
+
+function unavailableWasm(cause: unknown): DeviceAvailability {
+  return { device: undefined, ...wasmObstacle(cause), cause, versions: engineVersions() };
+}
+
+function probeJs(): DeviceAvailability {
+  const disabled = disabledBy('js');
+  if (disabled !== undefined) return { device: undefined, ...disabled };
+  return { device: jsDevice, reason: 'plain JavaScript runs everywhere', versions: engineVersions() };
 }
 
 /** In order of preference. Each is probed once, on first use. */
 const probes: Readonly<Record<DeviceName, () => DeviceAvailability>> = {
   cuda: probeCuda,
-  wasm: once((): DeviceAvailability => {
-    const disabled = disabledBy('wasm');
-    if (disabled !== undefined) return { device: undefined, ...disabled };
-    try {
-      return { device: loadWasmDevice(), reason: 'WebAssembly with SIMD runs here', versions: engineVersions() };
-    } catch (cause) {
-      return { device: undefined, ...wasmObstacle(cause), cause, versions: engineVersions() };
-    }
-  }),
-  js: once((): DeviceAvailability => {
-    const disabled = disabledBy('js');
-    if (disabled !== undefined) return { device: undefined, ...disabled };
-    return { device: jsDevice, reason: 'plain JavaScript runs everywhere', versions: engineVersions() };
-  }),
+  wasm: probeWasm,
+  js: probeJs,
 };
 
 /** A module with one SIMD instruction: validating it tells an engine without SIMD from one that forbids compiling. */
@@ -89,6 +102,10 @@ function wasmObstacle(cause: unknown): Obstacle {
     return { code: 'NO_WEBASSEMBLY', reason: 'this runtime has no WebAssembly', remedy };
   }
   const because = cause instanceof Error ? cause.message : String(cause);
+  if (cause instanceof RangeError && because.includes('main thread')) {
+    const remedy = 'Call `await prepare()` first, which compiles it asynchronously.';
+    return { code: 'NEEDS_PREPARE', reason: `the kernel may not be compiled synchronously here (${because})`, remedy };
+  }
   if (cause instanceof RangeError) {
     const remedy = "Drop groups and instances that are no longer needed, or use device: 'js'.";
     return { code: 'NO_MEMORY', reason: `there is no memory for the kernel (${because})`, remedy };
@@ -125,13 +142,34 @@ export function readDeviceOption(option: DeviceOption = 'auto'): DeviceOption {
 }
 
 /**
- * The device for host arrays that an option names.
+ * The device for host arrays that an option names, with so many threads if it can have several.
  *
  * @throws DeviceUnavailableError if it names one that cannot be used here; DispatchLayoutError `OPTION` if it names none.
  */
-export function chooseDevice(option: DeviceOption): Device {
+export function chooseDevice(option: DeviceOption, threads: number | 'auto'): Device {
   const name = resolve(option);
-  return available(name, probes[name](), option);
+  const device = available(name, probes[name](), option);
+  return device.withThreads?.(threads) ?? device;
+}
+
+let compiling: Promise<void> | undefined;
+
+/**
+ * Has the kernel compiled without blocking, if the option may use it: also where a probe that had to compile it at once
+ * failed.
+ */
+export async function makeAvailable(option: DeviceOption): Promise<void> {
+  if ((option !== 'auto' && option !== 'wasm') || wasm?.device !== undefined || disabledBy('wasm') !== undefined)
+    return;
+  try {
+    compiling ??= instantiateKernelAhead();
+    await compiling;
+    wasm = availableWasm();
+  } catch (cause) {
+    wasm = unavailableWasm(cause);
+  } finally {
+    compiling = undefined;
+  }
 }
 
 /**
@@ -243,12 +281,4 @@ function resolve(option: DeviceOption): DeviceName {
     value: option,
     remedy: `It must be one of ${['auto', ...deviceNames].join(', ')}.`,
   });
-}
-
-function once<Value>(make: () => Value): () => Value {
-  let value: Value | undefined;
-  return () => {
-    value ??= make();
-    return value;
-  };
 }

@@ -10,6 +10,7 @@ import type {
   DeviceName,
   PreparedDevice,
   PreparedStreamsDevice,
+  PreparedThreads,
   StreamOrder,
   StreamsDevice,
 } from './device.ts';
@@ -24,10 +25,13 @@ import {
 } from './devices.ts';
 import { DispatchLayoutError } from './errors.ts';
 import { type EventHandle, EventOverlap, finishedHandle, handleOf, notRecorded } from './event-overlap.ts';
-import type { DispatchLayout, LayoutArrays } from './layout.ts';
+import { ComputedLayout, type DispatchLayout, isResult, type LayoutArrays } from './layout.ts';
+import { LayoutRequest, plainOrder } from './layout-request.ts';
 import { allocateOut, checkOut, readOut } from './out-arrays.ts';
 import { checkPlacement, checkRankGroup, type Partition, partitionExperts, type RankGroup } from './partition.ts';
-import { checkAttached, readTopkIdx, type TopkIdxInput } from './topk-idx.ts';
+import { maxThreads } from './threads/limits.ts';
+import { checkAttached, type IdType, readTopkIdx, type TopkIdxInput } from './topk-idx.ts';
+import { Workspace, type WorkspaceOptions } from './workspace.ts';
 
 /** What an {@link ExpertGroup} is made of. */
 export interface ExpertGroupOptions {
@@ -45,6 +49,13 @@ export interface ExpertGroupOptions {
   readonly placement?: ArrayLike<number> | undefined;
   /** Where to compute. Default `auto`: ids on the GPU there, host arrays where that is fastest. */
   readonly device?: DeviceOption | undefined;
+  /**
+   * How many threads the `wasm` device splits large layouts over, 1 to 32. `auto` takes as many as run at the same time
+   * here, where that is faster. Only ids over a SharedArrayBuffer are split, and only into an `out` whose `isTokenInRank`
+   * is over one, or into new arrays, which then are too. Default 1: workers cost memory and the other cores' time, which
+   * is the application's to spend. See docs/threads.md.
+   */
+  readonly threads?: number | 'auto' | undefined;
 }
 
 /** What can differ from one call to the next, besides where the results go. */
@@ -56,7 +67,12 @@ interface CallOptions {
   readonly invalidExperts?: 'throw' | 'ignore' | undefined;
   /** Work to wait for before the layout is computed. */
   readonly previousEvent?: EventOverlap | undefined;
-  /** Whether the current stream goes on without waiting; the outputs are valid after `event`. Default false. */
+  /**
+   * Whether the current stream goes on without waiting; the outputs are valid after `event`, and ids that are no experts
+   * are reported by it: `event.wait()` rejects, `event.currentStreamWait()` throws. On `wasm`, where there are workers, one
+   * computes the layout; new outputs are over SharedArrayBuffers, and an `out` must be, or else the layout is computed at
+   * once. Ids over a SharedArrayBuffer must not change before the event, others are copied. Default false.
+   */
   readonly asyncFinish?: boolean | undefined;
   /** Whether the outputs belong to the communication stream; needs `previousEvent` and `asyncFinish`. Default false. */
   readonly allocateOnCommStream?: boolean | undefined;
@@ -65,9 +81,9 @@ interface CallOptions {
 /** What can differ from one call to the next. */
 export interface LayoutOptions extends CallOptions {
   /**
-   * Arrays to write to, such as an earlier result. Untouched if the call throws. Where `isTokenInRank` is longer than
-   * needed, the result has a view of its first part: to use all of it again, pass the same object again. Default: new
-   * arrays.
+   * Arrays to write to, such as an earlier result, which is returned again where it fits the call, so that nothing is
+   * allocated. Untouched if the call throws. Where `isTokenInRank` is longer than needed, the result has a view of its
+   * first part: to use all of it again, pass the same object again. Default: new arrays.
    */
   readonly out?: LayoutArrays | undefined;
 }
@@ -99,22 +115,24 @@ export class ExpertGroup {
   readonly #host: Lane<Device>;
   #cuda: Lane<StreamsDevice> | undefined;
   #partition: Partition | undefined;
+  #idleRequest: LayoutRequest | undefined;
 
   /**
    * @throws {@link DispatchLayoutError} `NUM_RANKS`, `NUM_RANKS_PER_NODE`, `PLACEMENT`, `OPTION`, `ENVIRONMENT`
    * @throws {@link DeviceUnavailableError} if `device` names one that cannot be used here.
    */
   constructor(options: ExpertGroupOptions) {
-    const { numRanks, numRanksPerNode = 8, placement, device: option } = checkObject('options', options);
+    const { numRanks, numRanksPerNode = 8, placement, device: option, threads = 1 } = checkObject('options', options);
     this.#group = checkRankGroup(numRanks, numRanksPerNode);
     this.#placement = placement === undefined ? undefined : checkPlacement(placement, numRanks);
     const device = readDeviceOption(option);
+    const numThreads = checkThreads(threads);
     this.#option = device;
     if (device === 'cuda') {
       this.#cuda = new Lane(chooseTensorDevice(device));
       this.#host = this.#cuda;
     } else {
-      this.#host = new Lane(chooseDevice(device));
+      this.#host = new Lane(chooseDevice(device, numThreads));
     }
   }
 
@@ -165,15 +183,43 @@ export class ExpertGroup {
   ): DispatchLayout | DeviceDispatchLayout {
     const { invalidExperts, out, previousEvent, asyncFinish, allocateOnCommStream } = checkObject('options', options);
     const strict = isStrict(invalidExperts);
-    checkEventFlags(previousEvent, asyncFinish, allocateOnCommStream);
-    const order = {
-      previous: previousEvent === undefined ? null : handleOf(previousEvent),
-      asyncFinish: asyncFinish === true,
-      allocateOnCommStream: allocateOnCommStream === true,
-    };
-    return isDeviceTensor(topkIdx)
-      ? this.#layoutOfTensor(topkIdx, numExperts, strict, out as DeviceLayoutArrays | undefined, order)
-      : this.#layoutOfArrays(topkIdx, numExperts, strict, out as LayoutArrays | undefined, order);
+    const order = readOrder(previousEvent, asyncFinish, allocateOnCommStream);
+    if (isDeviceTensor(topkIdx)) {
+      return this.#layoutOfTensor(topkIdx, numExperts, strict, out as DeviceLayoutArrays | undefined, order);
+    }
+    // A getter of the caller's may call again: it finds none, and makes one of its own
+    const request = this.#idleRequest ?? new LayoutRequest();
+    this.#idleRequest = undefined;
+    request.strict = strict;
+    request.order = order;
+    try {
+      return this.#layoutOfArrays(topkIdx, numExperts, out as LayoutArrays | undefined, request);
+    } finally {
+      if (!order.asyncFinish) {
+        request.clear();
+        this.#idleRequest = request;
+      }
+    }
+  }
+
+  /**
+   * A workspace: arrays in which this group computes layouts without copies and without allocations.
+   *
+   * @throws {@link DispatchLayoutError} `NUM_EXPERTS`, `UNEVEN_EXPERTS`, `PLACEMENT`, `OPTION`, `TOO_LARGE`, `OUT_OF_MEMORY`
+   */
+  createWorkspace<Type extends IdType = 'int64'>(options: WorkspaceOptions<Type>): Workspace<Type> {
+    const {
+      numExperts,
+      maxTokens,
+      numTopk,
+      idType = 'int64' as Type,
+      invalidExperts,
+    } = checkObject('options', options);
+    const strict = isStrict(invalidExperts);
+    const partition = this.#partitionFor(numExperts, strict);
+    const prepared = this.#host.prepare(partition);
+    const shape = { numExperts, maxTokens, numTopk, idType };
+    return new Workspace(this.#group, shape, strict, this.#host.device.name, prepared);
   }
 
   /** An event recorded on the current stream, to pass as `previousEvent`: DeepEP's `Buffer.capture`. */
@@ -186,56 +232,62 @@ export class ExpertGroup {
   #layoutOfArrays(
     topkIdx: TopkIdxInput,
     numExperts: number,
-    strict: boolean,
     out: LayoutArrays | undefined,
-    order: StreamOrder,
+    request: LayoutRequest,
   ): DispatchLayout {
-    const given = out === undefined ? undefined : readOut(out);
-    const partition = this.#partitionFor(numExperts, strict);
+    request.isOutGiven = out !== undefined;
+    if (out !== undefined) readOut(out, request.out);
+    const partition = this.#partitionFor(numExperts, request.strict);
     // Nested arrays are copied at once, and like all ids not before the event
-    const pending = Array.isArray(topkIdx) ? waitHere(this.#host.device, order, this.#option) : order;
-    const ids = readTopkIdx(topkIdx);
-    const { numTokens, numTopk } = ids;
-    const { numRanks, numRdmaRanks } = this.#group;
-    const shape = { numTokens, numTopk, numExperts, numRanks, numRdmaRanks };
-    const arrays = given === undefined ? allocateOut(shape) : checkOut(given, shape, ids);
-    const compute = (lane: Lane<Device>): EventHandle => {
-      const prepared = lane.prepare(partition);
-      const remaining = waitHere(lane.device, pending, this.#option);
-      if (remaining !== pending) {
-        // An event may run code of the caller, which may transfer arrays away
-        checkAttached(ids.data);
-        if (given !== undefined) checkOut(given, shape, ids);
-      }
-      if (hasStreams(prepared)) return prepared.queueLayout(ids, strict, arrays, remaining);
-      prepared.computeLayout(ids, strict, arrays, given !== undefined);
-      return finishedHandle;
-    };
-
+    if (Array.isArray(topkIdx)) request.order = waitHere(this.#host.device, request.order, this.#option);
+    const { numTokens, numTopk } = readTopkIdx(topkIdx, request.topkIdx);
+    request.numTokens = numTokens;
+    request.numTopk = numTopk;
+    request.numExperts = numExperts;
+    request.numRanks = this.#group.numRanks;
+    request.numRdmaRanks = this.#group.numRdmaRanks;
     let lane = this.#laneFor(numTokens * numTopk, partition);
+    if (out === undefined) {
+      const isShared = lane === this.#host && sharesOutputs(lane.prepare(partition), request);
+      allocateOut(request, request.out, isShared);
+    } else {
+      checkOut(request.out, request, request.topkIdx);
+    }
+
     let handle: EventHandle;
     try {
-      handle = compute(lane);
+      handle = this.#compute(lane, partition, request);
     } catch (error) {
       if (lane === this.#host || !isDeviceFailure(error)) throw error;
       // `auto` chose the GPU for its speed: without it, the layout is as good
       lane = this.#host;
-      handle = compute(lane);
+      handle = this.#compute(lane, partition, request);
     }
-    return {
-      // Named one by one: spreading both objects takes microseconds
-      numTokensPerRank: arrays.numTokensPerRank,
-      numTokensPerRdmaRank: arrays.numTokensPerRdmaRank,
-      numTokensPerExpert: arrays.numTokensPerExpert,
-      isTokenInRank: arrays.isTokenInRank,
-      numTokens,
-      numTopk,
-      numExperts,
-      numRanks,
-      numRdmaRanks,
-      event: order.asyncFinish ? new EventOverlap(handle) : notRecorded,
-      device: lane.device.name,
-    };
+    const event = request.order.asyncFinish ? new EventOverlap(handle) : notRecorded;
+    const { name } = lane.device;
+    if (isResult(out, request.out, request, event, name)) return out;
+    return new ComputedLayout(request.out, request, event, name);
+  }
+
+  #compute(lane: Lane<Device>, partition: Partition, request: LayoutRequest): EventHandle {
+    const { topkIdx, out, strict, isOutGiven } = request;
+    const prepared = lane.prepare(partition);
+    if (request.order.asyncFinish && hasThreads(prepared)) {
+      const { previous } = request.order;
+      const handle = prepared.queueBehind(topkIdx, strict, out, isOutGiven, previous, (error) =>
+        isOver(error, this.#option),
+      );
+      if (handle !== undefined) return handle;
+    }
+    const order = waitHere(lane.device, request.order, this.#option);
+    if (order !== request.order) {
+      // An event may run code of the caller, which may transfer arrays away
+      checkAttached(topkIdx.data);
+      if (isOutGiven) checkOut(out, request, topkIdx);
+    }
+    if (hasStreams(prepared)) return prepared.queueLayout(topkIdx, strict, out, order);
+    prepared.computeLayout(topkIdx, strict, out, isOutGiven);
+    return finishedHandle;
   }
 
   #layoutOfTensor(
@@ -307,10 +359,7 @@ class Lane<Kind extends Device> {
   }
 }
 
-/**
- * Waits for an event that the device cannot wait for by itself, and takes it out of the order. To `auto`, which goes on
- * without a GPU, an event that the GPU has lost is over.
- */
+/** Waits for an event that the device cannot wait for by itself, and takes it out of the order. */
 function waitHere(device: Device | StreamsDevice, order: StreamOrder, option: DeviceOption): StreamOrder {
   const { previous } = order;
   if (previous === null || ('canWaitFor' in device && device.canWaitFor(previous))) return order;
@@ -318,9 +367,22 @@ function waitHere(device: Device | StreamsDevice, order: StreamOrder, option: De
     if (previous.synchronize !== undefined) previous.synchronize();
     else previous.currentStreamWait();
   } catch (error) {
-    if (option !== 'auto' || !isDeviceFailure(error)) throw error;
+    if (!isOver(error, option)) throw error;
   }
   return { ...order, previous: null };
+}
+
+/** Whether an event that failed so is over: to `auto`, which goes on without a GPU, one that the GPU has lost. */
+function isOver(error: unknown, option: DeviceOption): boolean {
+  return option === 'auto' && isDeviceFailure(error);
+}
+
+function hasThreads(prepared: PreparedDevice): prepared is PreparedThreads {
+  return 'queueBehind' in prepared;
+}
+
+function sharesOutputs(prepared: PreparedDevice, { topkIdx, order }: LayoutRequest): boolean {
+  return hasThreads(prepared) && prepared.sharesOutputs(topkIdx, order.asyncFinish);
 }
 
 function hasStreams(prepared: PreparedDevice): prepared is PreparedStreamsDevice {
@@ -331,7 +393,8 @@ function isDeviceFailure(error: unknown): boolean {
   return error instanceof DispatchLayoutError && (error.code === 'CUDA_ERROR' || error.code === 'OUT_OF_MEMORY');
 }
 
-function checkObject<Options extends object>(name: string, options: Options): Options {
+/** Options, which must be an object. */
+export function checkObject<Options extends object>(name: string, options: Options): Options {
   if (typeof options !== 'object' || options === null) {
     throw new DispatchLayoutError('OPTION', `${name} is ${describe(options)}`, {
       value: options,
@@ -339,6 +402,17 @@ function checkObject<Options extends object>(name: string, options: Options): Op
     });
   }
   return options;
+}
+
+function checkThreads(threads: unknown): number | 'auto' {
+  if (threads === 'auto') return threads;
+  if (Number.isInteger(threads) && (threads as number) >= 1 && (threads as number) <= maxThreads) {
+    return threads as number;
+  }
+  throw new DispatchLayoutError('OPTION', `threads is ${describe(threads)}`, {
+    value: threads,
+    remedy: `It must be an integer from 1 to ${maxThreads}, or 'auto'.`,
+  });
 }
 
 function isStrict(invalidExperts: unknown): boolean {
@@ -350,12 +424,13 @@ function isStrict(invalidExperts: unknown): boolean {
   });
 }
 
-/** DeepEP's host-side assertions on the stream options, as errors. */
-function checkEventFlags(
+/** The stream options, after DeepEP's host-side assertions on them. */
+function readOrder(
   previousEvent: EventOverlap | undefined,
   asyncFinish: boolean | undefined,
   allocateOnCommStream: boolean | undefined,
-): void {
+): StreamOrder {
+  if (previousEvent === undefined && asyncFinish === undefined && allocateOnCommStream === undefined) return plainOrder;
   checkFlag('asyncFinish', asyncFinish);
   checkFlag('allocateOnCommStream', allocateOnCommStream);
   if (previousEvent !== undefined && !(previousEvent instanceof EventOverlap)) {
@@ -374,6 +449,11 @@ function checkEventFlags(
       remedy: 'Outputs of the communication stream need both previousEvent (recorded) and asyncFinish: true.',
     });
   }
+  return {
+    previous: previousEvent === undefined ? null : handleOf(previousEvent),
+    asyncFinish: asyncFinish === true,
+    allocateOnCommStream: allocateOnCommStream === true,
+  };
 }
 
 function checkFlag(name: string, flag: unknown): void {

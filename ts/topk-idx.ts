@@ -54,17 +54,36 @@ export interface TopkNdarray {
 export type TopkIdxInput = TopkTensor | TopkNdarray | readonly ArrayLike<number | bigint>[];
 
 /** `topkIdx`, checked: `data[offset + token * tokenStride + slot * slotStride]` exists for every token and slot. */
-export interface TopkIdx {
-  readonly data: IntegerArray;
-  readonly idType: IdType;
-  readonly numTokens: number;
-  readonly numTopk: number;
-  readonly offset: number;
-  readonly tokenStride: number;
-  readonly slotStride: number;
-  /** What the caller wrote there; nested arrays keep values here that `data` cannot hold. */
-  valueAt(token: number, slot: number): number | bigint;
+export class TopkIdx {
+  data: IntegerArray = noIds;
+  idType: IdType = 'int32';
+  numTokens = 0;
+  numTopk = 0;
+  offset = 0;
+  tokenStride = 0;
+  slotStride = 1;
+  /** Of nested arrays: the values that `data` cannot hold, by their number. */
+  unfit: ReadonlyMap<number, number | bigint> | null = null;
+  /** Of nested arrays: 1 for each value that was a bigint. */
+  isBigint: Uint8Array | null = null;
+
+  /** What the caller wrote there. */
+  valueAt(token: number, slot: number): number | bigint {
+    const { data, offset, tokenStride, slotStride, unfit, isBigint } = this;
+    const index = token * this.numTopk + slot;
+    const value = unfit?.get(index) ?? data[offset + token * tokenStride + slot * slotStride];
+    return isBigint?.[index] === 1 ? BigInt(value) : value;
+  }
+
+  /** Lets go of the caller's array, so that this can be kept for the next. */
+  clear(): void {
+    this.data = noIds;
+    this.unfit = null;
+    this.isBigint = null;
+  }
 }
+
+const noIds = new Int32Array(0);
 
 /** The typed array of each id type. */
 export const arrayClasses = {
@@ -78,10 +97,33 @@ export const arrayClasses = {
   uint8: Uint8Array,
 } as const;
 
+/** The typed arrays by id type. */
+export type IdArrays = { readonly [Type in IdType]: InstanceType<(typeof arrayClasses)[Type]> };
+
 /** The id type of a typed array, by the name of its class. */
 export const idTypes: Readonly<Record<string, IdType>> = Object.fromEntries(
   Object.entries(arrayClasses).map(([idType, { name }]) => [name, idType as IdType]),
 );
+
+/** Ids in memory of any kind. */
+export function idsOver(idType: IdType, buffer: ArrayBufferLike, byteOffset: number, length: number): IntegerArray {
+  const View: new (buffer: ArrayBuffer, byteOffset: number, length: number) => IntegerArray = arrayClasses[idType];
+  // The declarations tell ArrayBuffer and SharedArrayBuffer apart, the constructors do not
+  return new View(buffer as ArrayBuffer, byteOffset, length);
+}
+
+/** `topkIdx` over data that were checked. */
+export function stridedTopkIdx(
+  data: IntegerArray,
+  idType: IdType,
+  numTokens: number,
+  numTopk: number,
+  offset: number,
+  tokenStride: number,
+  slotStride: number,
+): TopkIdx {
+  return Object.assign(new TopkIdx(), { data, idType, numTokens, numTopk, offset, tokenStride, slotStride });
+}
 
 /** More selections than this could overflow an int32 count. */
 const maxSelections = 2 ** 31 - 1;
@@ -90,12 +132,12 @@ const maxSelections = 2 ** 31 - 1;
 const doesNotFit = -(2 ** 31);
 
 /**
- * Reads `topkIdx` in any accepted form. Every property of the caller's object is read once.
+ * Reads `topkIdx` in any accepted form into `ids`. Every property of the caller's object is read once.
  *
  * @throws DispatchLayoutError `TOPK_TYPE`, `TOPK_SHAPE`, `DETACHED_BUFFER`, `TOO_LARGE`
  */
-export function readTopkIdx(input: TopkIdxInput): TopkIdx {
-  if (Array.isArray(input)) return readNested(input as readonly unknown[]);
+export function readTopkIdx(input: TopkIdxInput, ids: TopkIdx): TopkIdx {
+  if (Array.isArray(input)) return readNested(input as readonly unknown[], ids);
   if (typeof input !== 'object' || input === null) throw unknownForm(input);
   const { data, dims, type, shape, strides, stride, offset, fortranOrder } = input as Partial<TopkTensor & TopkNdarray>;
   const lengths: unknown = dims ?? shape;
@@ -108,48 +150,40 @@ export function readTopkIdx(input: TopkIdxInput): TopkIdx {
       remedy: "Cast the router's TopK output to int64 or int32.",
     });
   }
-  const [numTokens, numTopk] = checkShape(lengths);
-  const [tokenStride, slotStride] =
-    checkPair(strides ?? stride, 'strides') ?? (fortranOrder ? [1, numTokens] : [numTopk, 1]);
-  const isWhole = strides === undefined && stride === undefined && offset === undefined;
-  const ids = data as IntegerArray;
-  checkExtent(ids, numTokens, numTopk, checkOffset(offset), tokenStride, slotStride, isWhole);
-  return numTokens * numTopk === 0
-    ? stridedTopkIdx(ids, idType, numTokens, numTopk, 0, numTopk, 1)
-    : stridedTopkIdx(ids, idType, numTokens, numTopk, offset ?? 0, tokenStride, slotStride);
+  readShape(lengths, ids);
+  const steps: unknown = strides ?? stride;
+  if (steps !== undefined) readStrides(steps, ids);
+  else if (fortranOrder) setColumnMajor(ids);
+  else setRowMajor(ids);
+  ids.offset = checkOffset(offset);
+  ids.data = data as IntegerArray;
+  ids.idType = idType;
+  checkExtent(ids, steps === undefined && offset === undefined);
+  if (ids.numTokens * ids.numTopk === 0) setRowMajor(ids);
+  return ids;
 }
 
-function stridedTopkIdx(
-  data: IntegerArray,
-  idType: IdType,
-  numTokens: number,
-  numTopk: number,
-  offset: number,
-  tokenStride: number,
-  slotStride: number,
-): TopkIdx {
-  return {
-    data,
-    idType,
-    numTokens,
-    numTopk,
-    offset,
-    tokenStride,
-    slotStride,
-    valueAt: (token, slot) => data[offset + token * tokenStride + slot * slotStride] as number | bigint,
-  };
+function setColumnMajor(ids: TopkIdx): void {
+  ids.offset = 0;
+  ids.tokenStride = 1;
+  ids.slotStride = ids.numTokens;
 }
 
-function readNested(rows: readonly unknown[]): TopkIdx {
+function setRowMajor(ids: TopkIdx): void {
+  ids.offset = 0;
+  ids.tokenStride = ids.numTopk;
+  ids.slotStride = 1;
+}
+
+function readNested(rows: readonly unknown[], ids: TopkIdx): TopkIdx {
   // Every length is read once: getters among the elements may change it
   const numTokens = rows.length;
   const first = rows[0];
   const numTopk = numTokens > 0 ? (lengthOfRow(first) ?? 0) : 0;
   checkSelections(numTokens, numTopk);
   const data = new Int32Array(numTokens * numTopk);
-  /** The ids that do not fit, and which ids were bigints: for the error that names them as they were written. */
   const unfit = new Map<number, number | bigint>();
-  let isBigint: Uint8Array | undefined;
+  let isBigint: Uint8Array | null = null;
   for (let token = 0; token < numTokens; token++) {
     const row: unknown = token === 0 ? first : rows[token];
     const length = token === 0 && Array.isArray(row) ? numTopk : lengthOfRow(row);
@@ -181,12 +215,14 @@ function readNested(rows: readonly unknown[]): TopkIdx {
       }
     }
   }
-  const plain = stridedTopkIdx(data, 'int32', numTokens, numTopk, 0, numTopk, 1);
-  const valueAt = (token: number, slot: number) => {
-    const index = token * numTopk + slot;
-    return unfit.get(index) ?? (isBigint?.[index] === 1 ? BigInt(data[index]) : data[index]);
-  };
-  return { ...plain, valueAt };
+  ids.data = data;
+  ids.idType = 'int32';
+  ids.numTokens = numTokens;
+  ids.numTopk = numTopk;
+  ids.unfit = unfit;
+  ids.isBigint = isBigint;
+  setRowMajor(ids);
+  return ids;
 }
 
 /** The length of a row of nested arrays, which may be a typed array of integers; `undefined` for anything else. */
@@ -211,16 +247,36 @@ function idTypeOf(data: unknown): IdType {
   return idType;
 }
 
-function checkShape(lengths: unknown): readonly [number, number] {
-  const pair = checkPair(lengths, 'the shape');
-  if (pair === undefined || pair[0] < 0 || pair[1] < 0) {
+function readShape(lengths: unknown, shape: Pick<TopkIdx, 'numTokens' | 'numTopk'>): void {
+  const { length, 0: numTokens, 1: numTopk } = Object(lengths) as Partial<ArrayLike<unknown>>;
+  if (!isPairOfIntegers(length, numTokens, numTopk)) throw notTwoIntegers('the shape', lengths);
+  shape.numTokens = numTokens as number;
+  shape.numTopk = numTopk as number;
+  if (shape.numTokens < 0 || shape.numTopk < 0) {
     throw new DispatchLayoutError('TOPK_SHAPE', `the shape of topkIdx is ${describe(lengths)}`, {
       value: lengths,
       remedy: 'It must be [numTokens, numTopk], both 0 or more; flatten leading dimensions into numTokens.',
     });
   }
-  checkSelections(pair[0], pair[1]);
-  return pair;
+  checkSelections(shape.numTokens, shape.numTopk);
+}
+
+function readStrides(strides: unknown, ids: TopkIdx): void {
+  const { length, 0: tokenStride, 1: slotStride } = Object(strides) as Partial<ArrayLike<unknown>>;
+  if (!isPairOfIntegers(length, tokenStride, slotStride)) throw notTwoIntegers('strides', strides);
+  ids.tokenStride = tokenStride as number;
+  ids.slotStride = slotStride as number;
+}
+
+function isPairOfIntegers(length: unknown, first: unknown, second: unknown): boolean {
+  return length === 2 && Number.isSafeInteger(first) && Number.isSafeInteger(second);
+}
+
+function notTwoIntegers(what: string, values: unknown): DispatchLayoutError {
+  return new DispatchLayoutError('TOPK_SHAPE', `${what} of topkIdx is ${describe(values)}, not two integers`, {
+    value: values,
+    remedy: 'topkIdx is [numTokens, numTopk]; flatten leading dimensions into numTokens.',
+  });
 }
 
 /**
@@ -229,35 +285,29 @@ function checkShape(lengths: unknown): readonly [number, number] {
  * @throws DispatchLayoutError `TOPK_SHAPE`, `TOO_LARGE`
  */
 export function checkRowShape(shape: readonly number[], strides: readonly number[]): readonly [number, number] {
-  const pair = checkShape(shape);
-  if (pair[1] > 1 && pair[0] > 0 && strides[1] !== 1) {
+  const ids = { numTokens: 0, numTopk: 0 };
+  readShape(shape, ids);
+  if (ids.numTopk > 1 && ids.numTokens > 0 && strides[1] !== 1) {
     throw new DispatchLayoutError('TOPK_SHAPE', `the slots of topkIdx are ${strides[1]} elements apart`, {
       value: strides,
       remedy: 'On the GPU the ids of each token must be contiguous; only tokens may be apart.',
     });
   }
-  return pair;
+  return [ids.numTokens, ids.numTopk];
 }
 
-function checkSelections(numTokens: number, numTopk: number): void {
+/**
+ * Checks that int32 counts can hold what comes.
+ *
+ * @throws DispatchLayoutError `TOO_LARGE`
+ */
+export function checkSelections(numTokens: number, numTopk: number): void {
   if (numTokens * numTopk > maxSelections) {
     throw new DispatchLayoutError('TOO_LARGE', `topkIdx has ${numTokens} x ${numTopk} selections`, {
       value: numTokens * numTopk,
       remedy: `int32 counts hold at most ${maxSelections}: split the tokens and add up the counts.`,
     });
   }
-}
-
-function checkPair(values: unknown, what: string): readonly [number, number] | undefined {
-  if (values === undefined) return undefined;
-  const { length, 0: first, 1: second } = Object(values) as Partial<ArrayLike<unknown>>;
-  if (length !== 2 || !Number.isSafeInteger(first) || !Number.isSafeInteger(second)) {
-    throw new DispatchLayoutError('TOPK_SHAPE', `${what} of topkIdx is ${describe(values)}, not two integers`, {
-      value: values,
-      remedy: 'topkIdx is [numTokens, numTopk]; flatten leading dimensions into numTokens.',
-    });
-  }
-  return [first as number, second as number];
 }
 
 function checkOffset(offset: unknown): number {
@@ -271,15 +321,8 @@ function checkOffset(offset: unknown): number {
   return offset as number;
 }
 
-function checkExtent(
-  data: IntegerArray,
-  numTokens: number,
-  numTopk: number,
-  offset: number,
-  tokenStride: number,
-  slotStride: number,
-  isWhole: boolean,
-): void {
+function checkExtent(ids: TopkIdx, isWhole: boolean): void {
+  const { data, numTokens, numTopk, offset, tokenStride, slotStride } = ids;
   const numSelections = numTokens * numTopk;
   checkAttached(data);
   if (isWhole ? lengthOf(data) === numSelections : numSelections === 0) return;

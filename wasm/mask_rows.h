@@ -40,16 +40,10 @@ __attribute__((noinline)) uint8_t* add_mask_rows(const typename Table::Position*
   for (uint32_t token = 0; token < num_tokens; token++, positions += num_topk, row += num_ranks) {
     // Count the experts, gather the masks. The lane of the counters is garbage from here on
     v128_t mask = zero;
-    if constexpr (kNumTopk != 0) {
-#pragma unroll
-      for (uint32_t slot = 0; slot < kNumTopk; slot++) {
-        mask = wasm_v128_or(mask, count_selection<Table>(positions[slot]));
-      }
-    } else {
-      for (uint32_t slot = 0; slot < num_topk; slot++) {
-        mask = wasm_v128_or(mask, count_selection<Table>(positions[slot]));
-      }
-    }
+    for_each_slot<kNumTopk>(
+        num_topk, [&](uint32_t slot) __attribute__((always_inline)) {
+          mask = wasm_v128_or(mask, count_selection<Table>(positions[slot]));
+        });
 
     // Spread the mask over the row, count the ranks
     if constexpr (kNumRankChunks == 0) {
@@ -110,7 +104,7 @@ uint8_t* add_mask_rows_of_plan(const typename Table::Position* positions, uint32
 #define ADD_ROWS(rank_chunks, node_chunks) \
   add_mask_rows_of_topk<Table, rank_chunks, node_chunks>(positions, num_tokens, num_topk, plan, row)
   if constexpr (std::is_same_v<Table, SmallTable>) {
-    if (num_nodes == 0 && num_ranks <= 8) return ADD_ROWS(0, 0);
+    if (num_nodes == 0) return num_ranks <= 8 ? ADD_ROWS(0, 0) : ADD_ROWS(4, 0);
     if (num_nodes > 0 && num_nodes <= 16) {
       if (num_ranks <= 16) return ADD_ROWS(1, 1);
       return num_ranks <= 32 ? ADD_ROWS(2, 1) : ADD_ROWS(4, 1);

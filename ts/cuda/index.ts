@@ -1,11 +1,10 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 /**
  * dispatch-layout/cuda: tensors that stay on the GPU, streams and events. `getDispatchLayout` takes a
  * {@link DeviceTensor} as `topkIdx`, and returns DeviceTensors then.
  *
  * @module
  */
-import './provider.ts';
-
 export type { DeviceDispatchLayout, DeviceLayoutArrays } from '../device-layout.ts';
 export type { CudaFailure } from './addon.ts';
 export { CudaError } from './cuda-error.ts';
