@@ -10,16 +10,20 @@ const rows = [
   [2, 7],
 ];
 const options = { numRanks: 4, numRanksPerNode: 2 };
-const copyUrl = new URL('../build/copy-of-dist/', import.meta.url);
+const rootUrl = new URL('..', import.meta.url);
+const packageUrl = new URL('build/copy/', rootUrl);
+const copyUrl = new URL('dist/', packageUrl);
 
 describe('two copies of the library', function () {
   this.timeout(20_000);
   let copy: typeof library;
   before(async () => {
-    cpSync(fileURLToPath(new URL('../dist', import.meta.url)), fileURLToPath(copyUrl), { recursive: true });
-    copy = (await import(new URL('node.js', copyUrl).href)) as typeof library;
+    for (const path of ['dist', 'package.json']) {
+      cpSync(fileURLToPath(new URL(path, rootUrl)), fileURLToPath(new URL(path, packageUrl)), { recursive: true });
+    }
+    copy = (await import(new URL('index.js', copyUrl).href)) as typeof library;
   });
-  after(() => rmSync(copyUrl, { recursive: true, force: true }));
+  after(() => rmSync(packageUrl, { recursive: true, force: true }));
 
   it('are two', () => assert.notStrictEqual(copy.ExpertGroup, library.ExpertGroup));
 
@@ -66,7 +70,7 @@ describe('two copies of the library', function () {
       `
       import { getDispatchLayout } from 'dispatch-layout';
       import { DeviceTensor } from 'dispatch-layout/cuda';
-      const copy = await import('${new URL('node.js', copyUrl).href}');
+      const copy = await import('${new URL('index.js', copyUrl).href}');
       const { DeviceTensor: OtherTensor } = await import('${new URL('cuda/index.js', copyUrl).href}');
       const options = { numRanks: 4 };
       const other = OtherTensor.from(Int32Array.of(0, 1, 2, 7), [2, 2]);

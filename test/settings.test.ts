@@ -82,6 +82,11 @@ describe('environment variables', function () {
       "dispatch-layout: device 'wasm' is not available (DISABLED): DISPATCH_LAYOUT_DISABLE names it\n" +
         "dispatch-layout: device 'js' is chosen (device: 'auto'): plain JavaScript runs everywhere\n",
     );
+    assert.strictEqual(
+      choose({ DISPATCH_LAYOUT_LOG: '1', DISPATCH_LAYOUT_DEVICE: 'js' }).stderr,
+      "dispatch-layout: DISPATCH_LAYOUT_DEVICE makes 'auto' mean 'js'\n" +
+        "dispatch-layout: device 'js' is chosen (device: 'js'): plain JavaScript runs everywhere\n",
+    );
     assert.strictEqual(choose({ DISPATCH_LAYOUT_LOG: '0' }).stderr, '');
     assert.strictEqual(choose({}).stderr, '');
   });

@@ -134,7 +134,10 @@ function engineVersions(): DeviceVersions {
  * @throws DispatchLayoutError `ENVIRONMENT`
  */
 export function readDeviceOption(option: DeviceOption = 'auto'): DeviceOption {
-  return option === 'auto' ? settings().device : option;
+  if (option !== 'auto') return option;
+  const { device } = settings();
+  if (device !== 'auto') log(`DISPATCH_LAYOUT_DEVICE makes 'auto' mean '${device}'`);
+  return device;
 }
 
 /**
@@ -177,7 +180,7 @@ export function chooseTensorDevice(option: DeviceOption): StreamsDevice {
   if (option === 'auto' || option === 'cuda') return available('cuda', probeCuda(), option);
   throw new DispatchLayoutError('OPTION', `topkIdx is on the GPU, and the group's device is ${describe(option)}`, {
     value: option,
-    remedy: "Make the group with device: 'cuda' or 'auto', or copy the ids to the host.",
+    remedy: "Make the group with device: 'cuda', or copy the ids to the host.",
   });
 }
 

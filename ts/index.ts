@@ -20,5 +20,5 @@ export { type DeviceLayoutOptions, ExpertGroup, type ExpertGroupOptions, type La
 export { type DispatchLayoutOptions, getDispatchLayout } from './get-dispatch-layout.ts';
 export type { DispatchLayout, LayoutArrays, LayoutShape } from './layout.ts';
 export { type PrepareOptions, prepare } from './prepare.ts';
-export type { IdType, IntegerArray, TopkIdxInput, TopkNdarray, TopkTensor } from './topk-idx.ts';
+export type { IdType, IntegerArray, TopkIdxInput, TopkNdarray, TopkTensor, TypedArrayOf } from './topk-idx.ts';
 export { Workspace, type WorkspaceOptions } from './workspace.ts';

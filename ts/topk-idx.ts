@@ -21,6 +21,26 @@ export type IntegerArray =
 /** The element type of {@link IntegerArray}, as ONNX and numpy name it. */
 export type IdType = 'int64' | 'uint64' | 'int32' | 'uint32' | 'int16' | 'uint16' | 'int8' | 'uint8';
 
+/** The typed array that holds elements of a type. */
+export interface TypedArrayOf {
+  /** The array of `int64`. */
+  readonly int64: BigInt64Array;
+  /** The array of `uint64`. */
+  readonly uint64: BigUint64Array;
+  /** The array of `int32`. */
+  readonly int32: Int32Array;
+  /** The array of `uint32`. */
+  readonly uint32: Uint32Array;
+  /** The array of `int16`. */
+  readonly int16: Int16Array;
+  /** The array of `uint16`. */
+  readonly uint16: Uint16Array;
+  /** The array of `int8`. */
+  readonly int8: Int8Array;
+  /** The array of `uint8`. */
+  readonly uint8: Uint8Array;
+}
+
 /** An ONNX Runtime tensor, such as the int64 output of a TopK: row-major, `dims` is `[numTokens, numTopk]`. */
 export interface TopkTensor {
   /** An {@link IntegerArray}; typed as ONNX Runtime types it, and checked when it is read. */
@@ -96,9 +116,6 @@ export const arrayClasses = {
   int8: Int8Array,
   uint8: Uint8Array,
 } as const;
-
-/** The typed arrays by id type. */
-export type IdArrays = { readonly [Type in IdType]: InstanceType<(typeof arrayClasses)[Type]> };
 
 /** The id type of a typed array, by the name of its class. */
 export const idTypes: Readonly<Record<string, IdType>> = Object.fromEntries(

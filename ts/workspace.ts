@@ -10,7 +10,14 @@ import { notRecorded } from './event-overlap.ts';
 import { ComputedLayout, type DispatchLayout, type LayoutArrays, type LayoutShape } from './layout.ts';
 import { allocateOut, OutArrays } from './out-arrays.ts';
 import type { RankGroup } from './partition.ts';
-import { arrayClasses, checkSelections, type IdArrays, type IdType, stridedTopkIdx, type TopkIdx } from './topk-idx.ts';
+import {
+  arrayClasses,
+  checkSelections,
+  type IdType,
+  stridedTopkIdx,
+  type TopkIdx,
+  type TypedArrayOf,
+} from './topk-idx.ts';
 
 /** What a {@link Workspace} has room for. */
 export interface WorkspaceOptions<Type extends IdType = 'int64'> {
@@ -45,7 +52,7 @@ export interface WorkspaceOptions<Type extends IdType = 'int64'> {
  */
 export class Workspace<Type extends IdType = IdType> {
   /** `[maxTokens, numTopk]`, row-major: the experts of each token, -1 for none. A run leaves them as they are. */
-  readonly topkIdx: IdArrays[Type];
+  readonly topkIdx: TypedArrayOf[Type];
   /** The most tokens of a run. */
   readonly maxTokens: number;
   /** Slots of each token. */
@@ -84,7 +91,7 @@ export class Workspace<Type extends IdType = IdType> {
     this.#memory =
       prepared.createWorkspace?.({ maxTokens, numTopk, idType }) ??
       new PlainWorkspace(prepared, { ...this.#shape, numTokens: maxTokens }, idType);
-    this.topkIdx = this.#memory.topkIdx as IdArrays[Type];
+    this.topkIdx = this.#memory.topkIdx as TypedArrayOf[Type];
   }
 
   /**
@@ -125,7 +132,7 @@ const maxLayouts = 1024;
 
 /** The arrays of a workspace on a device that takes them from anywhere. */
 class PlainWorkspace implements WorkspaceMemory {
-  readonly topkIdx: IdArrays[IdType];
+  readonly topkIdx: TypedArrayOf[IdType];
   readonly out = new OutArrays();
   readonly #prepared: PreparedDevice;
   readonly #ids: TopkIdx;

@@ -6,33 +6,13 @@
 
 import { describe } from '../describe.ts';
 import { DispatchLayoutError } from '../errors.ts';
-import { arrayClasses, type IdType, type IntegerArray, idTypes } from '../topk-idx.ts';
+import { arrayClasses, type IdType, type IntegerArray, idTypes, type TypedArrayOf } from '../topk-idx.ts';
 import { isDetached, typedArrayName } from '../typed-array.ts';
 import type { AllocationHandle, CudaAddon, DownloadHandle } from './addon.ts';
 import type { LayoutCheck } from './layout-check.ts';
 import { untilDone } from './polling.ts';
 import { addonInUse, cudaAddon } from './runtime.ts';
 import { Stream } from './stream.ts';
-
-/** The typed array that holds elements of a type. */
-export interface TypedArrayOf {
-  /** The array of `int64`. */
-  int64: BigInt64Array;
-  /** The array of `uint64`. */
-  uint64: BigUint64Array;
-  /** The array of `int32`. */
-  int32: Int32Array;
-  /** The array of `uint32`. */
-  uint32: Uint32Array;
-  /** The array of `int16`. */
-  int16: Int16Array;
-  /** The array of `uint16`. */
-  uint16: Uint16Array;
-  /** The array of `int8`. */
-  int8: Int8Array;
-  /** The array of `uint8`. */
-  uint8: Uint8Array;
-}
 
 /** The element type of a typed array. */
 export type TypeOf<Data extends IntegerArray> = {

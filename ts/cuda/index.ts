@@ -6,7 +6,8 @@
  * @module
  */
 export type { DeviceDispatchLayout, DeviceLayoutArrays } from '../device-layout.ts';
+export type { TypedArrayOf } from '../topk-idx.ts';
 export type { CudaFailure } from './addon.ts';
 export { CudaError } from './cuda-error.ts';
-export { type AllocationOptions, DeviceTensor, type TypedArrayOf, type TypeOf } from './device-tensor.ts';
+export { type AllocationOptions, DeviceTensor, type TypeOf } from './device-tensor.ts';
 export { Stream } from './stream.ts';
