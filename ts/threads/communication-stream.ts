@@ -6,7 +6,7 @@
  */
 import { copyIds } from '../copy-ids.ts';
 import { DispatchLayoutError } from '../errors.ts';
-import type { EventHandle } from '../event-overlap.ts';
+import { type EventHandle, finishedHandle } from '../event-overlap.ts';
 import type { LayoutArrays } from '../layout.ts';
 import type { Partition } from '../partition.ts';
 import { arrayClasses, checkAttached, idsOver, stridedTopkIdx, type TopkIdx } from '../topk-idx.ts';
@@ -145,7 +145,7 @@ class QueuedLayout implements EventHandle, BackgroundLayout {
     this.#topkIdx = request.topkIdx;
     // Layouts of the same stream are in order anyway
     const isOrdered = previous instanceof QueuedLayout && (previous.#stream === stream || previous.#isFinished);
-    this.#previous = isOrdered ? null : previous;
+    this.#previous = isOrdered || previous === finishedHandle ? null : previous;
     if (this.#previous === null) this.#share();
     else void this.#awaitPrevious(this.#previous);
   }

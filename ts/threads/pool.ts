@@ -186,6 +186,7 @@ export class Pool {
         call: this.#call,
         spinTime: this.#host.parallelism === 1 ? 0 : spinTime,
       });
+      if (worker === 1 && this.#numWaiting > 0) started.keepAlive(true);
       this.#workers[worker] = started;
     } catch {
       // By a policy, for instance: layouts are computed on this thread
@@ -202,7 +203,7 @@ export class Pool {
     Atomics.store(this.#block.words, this.#block.statusOf(worker), status.busy);
     if (!this.#terminated.delete(worker) && !wasReady) this.#numFailures++;
     if (worker !== 1) return;
-    for (const layout of this.#layouts.values()) layout.onThrough();
+    for (const layout of [...this.#layouts.values()]) layout.onThrough();
   }
 
   /** The number by which workers know an object. */

@@ -1,6 +1,6 @@
 /**
- * From which sizes on other threads are worth it, in selections (`numTokens * numTopk`). The figures are in
- * docs/threads.md.
+ * From which sizes on other threads are worth it, in selections (`numTokens * numTopk`). What is measured of it, and what
+ * is not yet, is in docs/threads.md.
  *
  * @module
  */
@@ -9,7 +9,7 @@
 export const thresholds = {
   /** A call with `threads: n` is split: into two chunks. */
   split: 16384,
-  /** A call with `threads: 'auto'` is split. */
+  /** A call with `threads: 'auto'` is split, where it pays to wake a worker, some 50 µs: an estimate. */
   auto: 2 ** 19,
   /** With `asyncFinish`, a worker computes it. A smaller one is computed at once: telling the worker takes as long. */
   background: 16384,
