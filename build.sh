@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Everything there is to do here: ./build.sh [build | test | demo | bench | lint | clean]
+# Everything there is to do here: ./build.sh [build | test | demo | bench | fuzz | lint | clean]
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -124,6 +124,19 @@ run_tests() {
   node_modules/.bin/c8 node_modules/.bin/mocha "$@"
 }
 
+# run_fuzz [SECONDS]: the kernel's source under libFuzzer and sanitizers, from the committed inputs on
+run_fuzz() {
+  [ -d /usr/include/simde ] && command -v clang++ >/dev/null || apt_install libsimde-dev clang
+  local resources
+  resources=$(clang++ -print-resource-dir)
+  compgen -G "$resources/lib/linux/libclang_rt.fuzzer-*.a" >/dev/null ||
+    apt_install "libclang-rt-$(basename "$resources" | cut -d. -f1)-dev"
+  test/native/build.sh fuzz
+  mkdir -p build/fuzz
+  say "Fuzzing the kernel for ${1:-60} seconds. What crashes it goes to build/fuzz-*; keep such a file in test/native/corpus"
+  build/native/fuzz build/fuzz test/native/corpus -max_total_time="${1:-60}" -max_len=400 -artifact_prefix=build/fuzz-
+}
+
 run_demo() {
   build
   mkdir -p build
@@ -149,7 +162,8 @@ case "$command" in
   test) run_tests "$@" ;;
   demo) run_demo ;;
   bench) build && node --import=tsx bench/run.ts ;;
+  fuzz) run_fuzz "$@" ;;
   lint) run_lint ;;
   clean) rm -rf dist build coverage ts/generated ;;
-  *) fail "unknown command '$command'; one of: build (default), test, demo, bench, lint, clean" ;;
+  *) fail "unknown command '$command'; one of: build (default), test, demo, bench, fuzz, lint, clean" ;;
 esac
