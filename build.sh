@@ -44,9 +44,7 @@ build_kernel() {
   say 'Building the WASM kernel'
   mkdir -p dist build ts/generated
   wasm/build.sh "$PWD/build/kernel.wasm"
-  local bytes
-  bytes=$(base64 <build/kernel.wasm | tr -d '\n')
-  printf "// Made by build.sh from wasm/.\nexport const kernelBase64 = '%s';\n" "$bytes" >build/kernel.ts
+  node wasm/embed-kernel.mjs build/kernel.wasm >build/kernel.ts
   mv build/kernel.wasm dist/kernel.wasm
   mv build/kernel.ts ts/generated/kernel.ts
 }
@@ -95,7 +93,7 @@ build_library() {
     --legal-comments=none --metafile=build/cli-metafile.json --external:../index.ts --outfile=build/cli.js --log-level=warning \
     --banner:js='import { createRequire as requireFrom } from "node:module"; const require = requireFrom(import.meta.url);'
   write_notices >dist/THIRD-PARTY-NOTICES.txt
-  sed 's#"../index.ts"#"./node.js"#' build/cli.js >build/cli-of-dist.js
+  sed 's#"../index.ts"#"./index.js"#' build/cli.js >build/cli-of-dist.js
   chmod +x build/cli-of-dist.js
   mv build/cli.js.map dist/cli.js.map
   mv build/cli-of-dist.js dist/cli.js

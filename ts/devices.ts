@@ -3,10 +3,12 @@
  *
  * @module
  */
+import { cudaProvider } from '#platform';
 import { describe } from './describe.ts';
 import type { Device, DeviceAvailability, DeviceName, StreamsDevice } from './device.ts';
 import { DeviceUnavailableError, DispatchLayoutError } from './errors.ts';
 import { jsDevice } from './js-device.ts';
+import { instantiateKernelAhead } from './kernel-instance.ts';
 import type { Partition } from './partition.ts';
 import { loadWasmDevice } from './wasm-device.ts';
 
@@ -27,7 +29,7 @@ export interface DeviceDescription {
   readonly remedy?: string;
 }
 
-/** The `cuda` device, where the entry that was imported brings it along. */
+/** The `cuda` device, where the platform has it. */
 export interface CudaProvider {
   /** Loads the addon and checks the GPU on first use. */
   probe(): DeviceAvailability<StreamsDevice>;
@@ -43,41 +45,50 @@ export interface CudaProvider {
   readonly wakeAfter: number;
 }
 
-let cudaProvider: CudaProvider | undefined;
-
-/** Adds the `cuda` device; the core itself knows nothing of addons. */
-export function provideCuda(provider: CudaProvider): void {
-  cudaProvider = provider;
-}
-
 function probeCuda(): DeviceAvailability<StreamsDevice> {
   if (cudaProvider !== undefined) return cudaProvider.probe();
   return {
     device: undefined,
-    reason: 'this entry of dispatch-layout has no CUDA: it is the one for browsers and bundlers',
-    remedy: "Use Node.js, Bun or Deno, and import 'dispatch-layout' or 'dispatch-layout/cuda' there.",
+    reason: 'this is the build of dispatch-layout for browsers and edge runtimes, which has no CUDA',
+    remedy:
+      "Use Node.js, Bun or Deno; in a bundle for these, keep dispatch-layout external or set the condition 'node'.",
+  };
+}
+
+let wasm: DeviceAvailability | undefined;
+
+function probeWasm(): DeviceAvailability {
+  if (wasm === undefined) {
+    try {
+      wasm = availableWasm();
+    } catch (cause) {
+      wasm = unavailableWasm(cause);
+    }
+  }
+  return wasm;
+}
+
+function availableWasm(): DeviceAvailability {
+  return { device: loadWasmDevice(), reason: 'WebAssembly with SIMD runs here' };
+}
+
+function unavailableWasm(cause: unknown): DeviceAvailability {
+  return {
+    device: undefined,
+    reason:
+      typeof WebAssembly === 'undefined'
+        ? 'this runtime has no WebAssembly'
+        : `the kernel does not compile here (${cause instanceof Error ? cause.message : String(cause)})`,
+    remedy: "Allow 'wasm-unsafe-eval' in the content security policy, or use a runtime with WebAssembly SIMD.",
+    cause,
   };
 }
 
 /** In order of preference. Each is probed once, on first use. */
 const probes: Readonly<Record<DeviceName, () => DeviceAvailability>> = {
   cuda: probeCuda,
-  wasm: once((): DeviceAvailability => {
-    try {
-      return { device: loadWasmDevice(), reason: 'WebAssembly with SIMD runs here' };
-    } catch (cause) {
-      return {
-        device: undefined,
-        reason:
-          typeof WebAssembly === 'undefined'
-            ? 'this runtime has no WebAssembly'
-            : `the kernel does not compile here (${cause instanceof Error ? cause.message : String(cause)})`,
-        remedy: "Allow 'wasm-unsafe-eval' in the content security policy, or use a runtime with WebAssembly SIMD.",
-        cause,
-      };
-    }
-  }),
-  js: once(() => ({ device: jsDevice, reason: 'plain JavaScript runs everywhere' })),
+  wasm: probeWasm,
+  js: () => ({ device: jsDevice, reason: 'plain JavaScript runs everywhere' }),
 };
 
 const preference = Object.keys(probes) as DeviceName[];
@@ -90,6 +101,20 @@ const preference = Object.keys(probes) as DeviceName[];
 export function chooseDevice(option: DeviceOption): Device {
   const name = resolve(option);
   return available(name, probes[name]());
+}
+
+/**
+ * Has the kernel compiled without blocking, if the option may use it: also where a probe that had to compile it at once
+ * failed.
+ */
+export async function makeAvailable(option: DeviceOption): Promise<void> {
+  if ((option !== 'auto' && option !== 'wasm') || wasm?.device !== undefined) return;
+  try {
+    await instantiateKernelAhead();
+    wasm = availableWasm();
+  } catch (cause) {
+    wasm = unavailableWasm(cause);
+  }
 }
 
 /**
@@ -177,12 +202,4 @@ function resolve(option: DeviceOption): DeviceName {
     value: option,
     remedy: `It must be one of ${['auto', ...preference].join(', ')}.`,
   });
-}
-
-function once<Value>(make: () => Value): () => Value {
-  let value: Value | undefined;
-  return () => {
-    value ??= make();
-    return value;
-  };
 }

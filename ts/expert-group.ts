@@ -17,7 +17,8 @@ import { type DeviceDispatchLayout, type DeviceLayoutArrays, isDeviceTensor } fr
 import { chooseDevice, chooseTensorDevice, cudaForHostArrays, cudaInUse, type DeviceOption } from './devices.ts';
 import { DispatchLayoutError } from './errors.ts';
 import { type EventHandle, EventOverlap, finishedHandle, handleOf, notRecorded } from './event-overlap.ts';
-import type { DispatchLayout, LayoutArrays } from './layout.ts';
+import { ComputedLayout, type DispatchLayout, isResult, type LayoutArrays } from './layout.ts';
+import { LayoutRequest, plainOrder } from './layout-request.ts';
 import { allocateOut, checkOut, readOut } from './out-arrays.ts';
 import { checkPlacement, checkRankGroup, type Partition, partitionExperts, type RankGroup } from './partition.ts';
 import { checkAttached, readTopkIdx, type TopkIdxInput } from './topk-idx.ts';
@@ -58,9 +59,9 @@ interface CallOptions {
 /** What can differ from one call to the next. */
 export interface LayoutOptions extends CallOptions {
   /**
-   * Arrays to write to, such as an earlier result. Untouched if the call throws. Where `isTokenInRank` is longer than
-   * needed, the result has a view of its first part: to use all of it again, pass the same object again. Default: new
-   * arrays.
+   * Arrays to write to, such as an earlier result, which is returned again where it fits the call, so that nothing is
+   * allocated. Untouched if the call throws. Where `isTokenInRank` is longer than needed, the result has a view of its
+   * first part: to use all of it again, pass the same object again. Default: new arrays.
    */
   readonly out?: LayoutArrays | undefined;
 }
@@ -89,6 +90,7 @@ export class ExpertGroup {
   readonly #host: Lane<Device>;
   #cuda: Lane<StreamsDevice> | undefined;
   #partition: Partition | undefined;
+  #idleRequest: LayoutRequest | undefined;
 
   /**
    * @throws {@link DispatchLayoutError} `NUM_RANKS`, `NUM_RANKS_PER_NODE`, `PLACEMENT`, `OPTION`
@@ -154,15 +156,23 @@ export class ExpertGroup {
   ): DispatchLayout | DeviceDispatchLayout {
     const { invalidExperts, out, previousEvent, asyncFinish, allocateOnCommStream } = checkObject('options', options);
     const strict = isStrict(invalidExperts);
-    checkEventFlags(previousEvent, asyncFinish, allocateOnCommStream);
-    const order = {
-      previous: previousEvent === undefined ? null : handleOf(previousEvent),
-      asyncFinish: asyncFinish === true,
-      allocateOnCommStream: allocateOnCommStream === true,
-    };
-    return isDeviceTensor(topkIdx)
-      ? this.#layoutOfTensor(topkIdx, numExperts, strict, out as DeviceLayoutArrays | undefined, order)
-      : this.#layoutOfArrays(topkIdx, numExperts, strict, out as LayoutArrays | undefined, order);
+    const order = readOrder(previousEvent, asyncFinish, allocateOnCommStream);
+    if (isDeviceTensor(topkIdx)) {
+      return this.#layoutOfTensor(topkIdx, numExperts, strict, out as DeviceLayoutArrays | undefined, order);
+    }
+    // A getter of the caller's may call again: it finds none, and makes one of its own
+    const request = this.#idleRequest ?? new LayoutRequest();
+    this.#idleRequest = undefined;
+    request.strict = strict;
+    request.order = order;
+    try {
+      return this.#layoutOfArrays(topkIdx, numExperts, out as LayoutArrays | undefined, request);
+    } finally {
+      if (!order.asyncFinish) {
+        request.clear();
+        this.#idleRequest = request;
+      }
+    }
   }
 
   /** An event recorded on the current stream, to pass as `previousEvent`: DeepEP's `Buffer.capture`. */
@@ -175,56 +185,51 @@ export class ExpertGroup {
   #layoutOfArrays(
     topkIdx: TopkIdxInput,
     numExperts: number,
-    strict: boolean,
     out: LayoutArrays | undefined,
-    order: StreamOrder,
+    request: LayoutRequest,
   ): DispatchLayout {
-    const given = out === undefined ? undefined : readOut(out);
-    const partition = this.#partitionFor(numExperts, strict);
+    request.isOutGiven = out !== undefined;
+    if (out !== undefined) readOut(out, request.out);
+    const partition = this.#partitionFor(numExperts, request.strict);
     // Nested arrays are copied at once, and like all ids not before the event
-    const pending = Array.isArray(topkIdx) ? waitHere(this.#host.device, order, this.#option) : order;
-    const ids = readTopkIdx(topkIdx);
-    const { numTokens, numTopk } = ids;
-    const { numRanks, numRdmaRanks } = this.#group;
-    const shape = { numTokens, numTopk, numExperts, numRanks, numRdmaRanks };
-    const arrays = given === undefined ? allocateOut(shape) : checkOut(given, shape, ids);
-    const compute = (lane: Lane<Device>): EventHandle => {
-      const prepared = lane.prepare(partition);
-      const remaining = waitHere(lane.device, pending, this.#option);
-      if (remaining !== pending) {
-        // An event may run code of the caller, which may transfer arrays away
-        checkAttached(ids.data);
-        if (given !== undefined) checkOut(given, shape, ids);
-      }
-      if (hasStreams(prepared)) return prepared.queueLayout(ids, strict, arrays, remaining);
-      prepared.computeLayout(ids, strict, arrays, given !== undefined);
-      return finishedHandle;
-    };
+    if (Array.isArray(topkIdx)) request.order = waitHere(this.#host.device, request.order, this.#option);
+    const { numTokens, numTopk } = readTopkIdx(topkIdx, request.topkIdx);
+    request.numTokens = numTokens;
+    request.numTopk = numTopk;
+    request.numExperts = numExperts;
+    request.numRanks = this.#group.numRanks;
+    request.numRdmaRanks = this.#group.numRdmaRanks;
+    if (out === undefined) allocateOut(request, request.out);
+    else checkOut(request.out, request, request.topkIdx);
 
     let lane = this.#laneFor(numTokens * numTopk, partition);
     let handle: EventHandle;
     try {
-      handle = compute(lane);
+      handle = this.#compute(lane, partition, request);
     } catch (error) {
       if (lane === this.#host || !isDeviceFailure(error)) throw error;
       // `auto` chose the GPU for its speed: without it, the layout is as good
       lane = this.#host;
-      handle = compute(lane);
+      handle = this.#compute(lane, partition, request);
     }
-    return {
-      // Named one by one: spreading both objects takes microseconds
-      numTokensPerRank: arrays.numTokensPerRank,
-      numTokensPerRdmaRank: arrays.numTokensPerRdmaRank,
-      numTokensPerExpert: arrays.numTokensPerExpert,
-      isTokenInRank: arrays.isTokenInRank,
-      numTokens,
-      numTopk,
-      numExperts,
-      numRanks,
-      numRdmaRanks,
-      event: order.asyncFinish ? new EventOverlap(handle) : notRecorded,
-      device: lane.device.name,
-    };
+    const event = request.order.asyncFinish ? new EventOverlap(handle) : notRecorded;
+    const { name } = lane.device;
+    if (isResult(out, request.out, request, event, name)) return out;
+    return new ComputedLayout(request.out, request, event, name);
+  }
+
+  #compute(lane: Lane<Device>, partition: Partition, request: LayoutRequest): EventHandle {
+    const { topkIdx, out, strict, isOutGiven } = request;
+    const prepared = lane.prepare(partition);
+    const order = waitHere(lane.device, request.order, this.#option);
+    if (order !== request.order) {
+      // An event may run code of the caller, which may transfer arrays away
+      checkAttached(topkIdx.data);
+      if (isOutGiven) checkOut(out, request, topkIdx);
+    }
+    if (hasStreams(prepared)) return prepared.queueLayout(topkIdx, strict, out, order);
+    prepared.computeLayout(topkIdx, strict, out, isOutGiven);
+    return finishedHandle;
   }
 
   #layoutOfTensor(
@@ -320,7 +325,8 @@ function isDeviceFailure(error: unknown): boolean {
   return error instanceof DispatchLayoutError && (error.code === 'CUDA_ERROR' || error.code === 'OUT_OF_MEMORY');
 }
 
-function checkObject<Options extends object>(name: string, options: Options): Options {
+/** Options, which must be an object. */
+export function checkObject<Options extends object>(name: string, options: Options): Options {
   if (typeof options !== 'object' || options === null) {
     throw new DispatchLayoutError('OPTION', `${name} is ${describe(options)}`, {
       value: options,
@@ -339,12 +345,13 @@ function isStrict(invalidExperts: unknown): boolean {
   });
 }
 
-/** DeepEP's host-side assertions on the stream options, as errors. */
-function checkEventFlags(
+/** The stream options, after DeepEP's host-side assertions on them. */
+function readOrder(
   previousEvent: EventOverlap | undefined,
   asyncFinish: boolean | undefined,
   allocateOnCommStream: boolean | undefined,
-): void {
+): StreamOrder {
+  if (previousEvent === undefined && asyncFinish === undefined && allocateOnCommStream === undefined) return plainOrder;
   checkFlag('asyncFinish', asyncFinish);
   checkFlag('allocateOnCommStream', allocateOnCommStream);
   if (previousEvent !== undefined && !(previousEvent instanceof EventOverlap)) {
@@ -363,6 +370,11 @@ function checkEventFlags(
       remedy: 'Outputs of the communication stream need both previousEvent (recorded) and asyncFinish: true.',
     });
   }
+  return {
+    previous: previousEvent === undefined ? null : handleOf(previousEvent),
+    asyncFinish: asyncFinish === true,
+    allocateOnCommStream: allocateOnCommStream === true,
+  };
 }
 
 function checkFlag(name: string, flag: unknown): void {

@@ -18,4 +18,5 @@ export { type EventHandle, EventOverlap } from './event-overlap.ts';
 export { type DeviceLayoutOptions, ExpertGroup, type ExpertGroupOptions, type LayoutOptions } from './expert-group.ts';
 export { type DispatchLayoutOptions, getDispatchLayout } from './get-dispatch-layout.ts';
 export type { DispatchLayout, LayoutArrays, LayoutShape } from './layout.ts';
+export { type PrepareOptions, prepare } from './prepare.ts';
 export type { IdType, IntegerArray, TopkIdxInput, TopkNdarray, TopkTensor } from './topk-idx.ts';

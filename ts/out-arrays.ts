@@ -9,20 +9,35 @@ import type { LayoutArrays, LayoutShape } from './layout.ts';
 import type { TopkIdx } from './topk-idx.ts';
 import { bufferOf, byteOffsetOf, isDetached, lengthOf, overlap, typedArrayName } from './typed-array.ts';
 
+/** The arrays of one call. */
+export class OutArrays implements LayoutArrays {
+  numTokensPerRank: Int32Array = none.counts;
+  numTokensPerRdmaRank: Int32Array | null = null;
+  numTokensPerExpert: Int32Array = none.counts;
+  isTokenInRank: Uint8Array = none.rows;
+
+  clear(): void {
+    this.numTokensPerRank = none.counts;
+    this.numTokensPerRdmaRank = null;
+    this.numTokensPerExpert = none.counts;
+    this.isTokenInRank = none.rows;
+  }
+}
+
+const none = { counts: new Int32Array(0), rows: new Uint8Array(0) };
+
 /**
  * Allocates arrays for a layout of this shape.
  *
  * @throws DispatchLayoutError `OUT_OF_MEMORY`
  */
-export function allocateOut(shape: LayoutShape): LayoutArrays {
+export function allocateOut(shape: LayoutShape, arrays: OutArrays): void {
   const { numTokens, numExperts, numRanks, numRdmaRanks } = shape;
   try {
-    return {
-      numTokensPerRank: new Int32Array(numRanks),
-      numTokensPerRdmaRank: numRdmaRanks === 1 ? null : new Int32Array(numRdmaRanks),
-      numTokensPerExpert: new Int32Array(numExperts),
-      isTokenInRank: new Uint8Array(numTokens * numRanks),
-    };
+    arrays.numTokensPerRank = new Int32Array(numRanks);
+    arrays.numTokensPerRdmaRank = numRdmaRanks === 1 ? null : new Int32Array(numRdmaRanks);
+    arrays.numTokensPerExpert = new Int32Array(numExperts);
+    arrays.isTokenInRank = new Uint8Array(numTokens * numRanks);
   } catch (cause) {
     throw new DispatchLayoutError(
       'OUT_OF_MEMORY',
@@ -38,7 +53,7 @@ export function allocateOut(shape: LayoutShape): LayoutArrays {
  *
  * @throws DispatchLayoutError `OUT`
  */
-export function readOut(out: LayoutArrays): LayoutArrays {
+export function readOut(out: LayoutArrays, arrays: OutArrays): void {
   if (typeof out !== 'object' || out === null) {
     throw new DispatchLayoutError('OUT', `out is ${describe(out)}`, {
       value: out,
@@ -46,36 +61,34 @@ export function readOut(out: LayoutArrays): LayoutArrays {
     });
   }
   const { numTokensPerRank, numTokensPerRdmaRank, numTokensPerExpert, isTokenInRank } = out;
-  return { numTokensPerRank, numTokensPerRdmaRank, numTokensPerExpert, isTokenInRank };
+  arrays.numTokensPerRank = numTokensPerRank;
+  arrays.numTokensPerRdmaRank = numTokensPerRdmaRank;
+  arrays.numTokensPerExpert = numTokensPerExpert;
+  arrays.isTokenInRank = isTokenInRank;
 }
 
 /**
  * Checks the caller's arrays against the shape. `isTokenInRank` may be longer than needed, so that one array serves
- * changing numbers of tokens.
+ * changing numbers of tokens: it becomes a view of its first part.
  *
  * @throws DispatchLayoutError `OUT`, `DETACHED_BUFFER`
  */
-export function checkOut(out: LayoutArrays, shape: LayoutShape, topkIdx: TopkIdx): LayoutArrays {
-  const { numTokensPerRank, numTokensPerRdmaRank, numTokensPerExpert, isTokenInRank } = out;
-  checkArray('numTokensPerRank', numTokensPerRank, 'Int32Array', shape.numRanks);
-  checkArray('numTokensPerExpert', numTokensPerExpert, 'Int32Array', shape.numExperts);
-  checkArray('isTokenInRank', isTokenInRank, 'Uint8Array', shape.numTokens * shape.numRanks);
+export function checkOut(arrays: OutArrays, shape: LayoutShape, topkIdx: TopkIdx): void {
+  checkArray('numTokensPerRank', arrays.numTokensPerRank, 'Int32Array', shape.numRanks);
+  checkArray('numTokensPerExpert', arrays.numTokensPerExpert, 'Int32Array', shape.numExperts);
+  checkArray('isTokenInRank', arrays.isTokenInRank, 'Uint8Array', shape.numTokens * shape.numRanks);
   if (shape.numRdmaRanks > 1) {
-    checkArray('numTokensPerRdmaRank', numTokensPerRdmaRank, 'Int32Array', shape.numRdmaRanks);
-  } else if (numTokensPerRdmaRank !== null && numTokensPerRdmaRank !== undefined) {
-    throw new DispatchLayoutError('OUT', `out.numTokensPerRdmaRank is ${describe(numTokensPerRdmaRank)}`, {
-      value: numTokensPerRdmaRank,
+    checkArray('numTokensPerRdmaRank', arrays.numTokensPerRdmaRank, 'Int32Array', shape.numRdmaRanks);
+  } else if (arrays.numTokensPerRdmaRank !== null && arrays.numTokensPerRdmaRank !== undefined) {
+    throw new DispatchLayoutError('OUT', `out.numTokensPerRdmaRank is ${describe(arrays.numTokensPerRdmaRank)}`, {
+      value: arrays.numTokensPerRdmaRank,
       remedy: 'It must be null within one node.',
     });
+  } else {
+    arrays.numTokensPerRdmaRank = null;
   }
-  const arrays = {
-    numTokensPerRank,
-    numTokensPerRdmaRank: shape.numRdmaRanks === 1 ? null : numTokensPerRdmaRank,
-    numTokensPerExpert,
-    isTokenInRank: firstElements(isTokenInRank, shape.numTokens * shape.numRanks),
-  };
+  arrays.isTokenInRank = firstElements(arrays.isTokenInRank, shape.numTokens * shape.numRanks);
   checkDisjoint(arrays, topkIdx);
-  return arrays;
 }
 
 function firstElements(array: Uint8Array, length: number): Uint8Array {
@@ -107,15 +120,7 @@ function checkArray(name: string, array: unknown, type: 'Int32Array' | 'Uint8Arr
 
 /** Results written over the input, or over each other, would be silently wrong. */
 function checkDisjoint(out: LayoutArrays, topkIdx: TopkIdx): void {
-  const { numTokensPerRank, numTokensPerRdmaRank, numTokensPerExpert, isTokenInRank } = out;
-  const buffers = [topkIdx.data, numTokensPerRank, numTokensPerExpert, isTokenInRank].map(bufferOf);
-  if (numTokensPerRdmaRank !== null) buffers.push(bufferOf(numTokensPerRdmaRank));
-  let isShared = false;
-  for (let i = 1; i < buffers.length; i++) {
-    for (let j = 0; j < i; j++) isShared ||= buffers[i] === buffers[j];
-  }
-  if (!isShared) return;
-
+  if (haveBuffersOfTheirOwn(out, topkIdx)) return;
   const others: [string, ArrayBufferView][] = [['topkIdx', topkIdx.data]];
   for (const [name, array] of Object.entries(out) as [string, ArrayBufferView | null][]) {
     if (array === null) continue;
@@ -128,4 +133,25 @@ function checkDisjoint(out: LayoutArrays, topkIdx: TopkIdx): void {
     }
     others.push([`out.${name}`, array]);
   }
+}
+
+/** The usual case, decided without an allocation. */
+function haveBuffersOfTheirOwn(out: LayoutArrays, topkIdx: TopkIdx): boolean {
+  const ids = bufferOf(topkIdx.data);
+  const ranks = bufferOf(out.numTokensPerRank);
+  const experts = bufferOf(out.numTokensPerExpert);
+  const rows = bufferOf(out.isTokenInRank);
+  const nodes = out.numTokensPerRdmaRank === null ? null : bufferOf(out.numTokensPerRdmaRank);
+  return (
+    ids !== ranks &&
+    ids !== experts &&
+    ids !== rows &&
+    ids !== nodes &&
+    ranks !== experts &&
+    ranks !== rows &&
+    ranks !== nodes &&
+    experts !== rows &&
+    experts !== nodes &&
+    rows !== nodes
+  );
 }

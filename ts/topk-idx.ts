@@ -52,17 +52,36 @@ export interface TopkNdarray {
 export type TopkIdxInput = TopkTensor | TopkNdarray | readonly ArrayLike<number | bigint>[];
 
 /** `topkIdx`, checked: `data[offset + token * tokenStride + slot * slotStride]` exists for every token and slot. */
-export interface TopkIdx {
-  readonly data: IntegerArray;
-  readonly idType: IdType;
-  readonly numTokens: number;
-  readonly numTopk: number;
-  readonly offset: number;
-  readonly tokenStride: number;
-  readonly slotStride: number;
-  /** What the caller wrote there; nested arrays keep values here that `data` cannot hold. */
-  valueAt(token: number, slot: number): number | bigint;
+export class TopkIdx {
+  data: IntegerArray = noIds;
+  idType: IdType = 'int32';
+  numTokens = 0;
+  numTopk = 0;
+  offset = 0;
+  tokenStride = 0;
+  slotStride = 1;
+  /** Of nested arrays: the values that `data` cannot hold, by their number. */
+  unfit: ReadonlyMap<number, number | bigint> | null = null;
+  /** Of nested arrays: 1 for each value that was a bigint. */
+  isBigint: Uint8Array | null = null;
+
+  /** What the caller wrote there. */
+  valueAt(token: number, slot: number): number | bigint {
+    const { data, offset, tokenStride, slotStride, unfit, isBigint } = this;
+    const index = token * this.numTopk + slot;
+    const value = unfit?.get(index) ?? data[offset + token * tokenStride + slot * slotStride];
+    return isBigint?.[index] === 1 ? BigInt(value) : value;
+  }
+
+  /** Lets go of the caller's array, so that this can be kept for the next. */
+  clear(): void {
+    this.data = noIds;
+    this.unfit = null;
+    this.isBigint = null;
+  }
 }
+
+const noIds = new Int32Array(0);
 
 /** The typed array of each id type. */
 export const arrayClasses = {
@@ -88,12 +107,12 @@ const maxSelections = 2 ** 31 - 1;
 const doesNotFit = -(2 ** 31);
 
 /**
- * Reads `topkIdx` in any accepted form. Every property of the caller's object is read once.
+ * Reads `topkIdx` in any accepted form into `ids`. Every property of the caller's object is read once.
  *
  * @throws DispatchLayoutError `TOPK_TYPE`, `TOPK_SHAPE`, `DETACHED_BUFFER`, `TOO_LARGE`
  */
-export function readTopkIdx(input: TopkIdxInput): TopkIdx {
-  if (Array.isArray(input)) return readNested(input as readonly unknown[]);
+export function readTopkIdx(input: TopkIdxInput, ids: TopkIdx): TopkIdx {
+  if (Array.isArray(input)) return readNested(input as readonly unknown[], ids);
   if (typeof input !== 'object' || input === null) throw unknownForm(input);
   const { data, dims, type, shape, strides, stride, offset, fortranOrder } = input as Partial<TopkTensor & TopkNdarray>;
   const lengths: unknown = dims ?? shape;
@@ -107,47 +126,37 @@ export function readTopkIdx(input: TopkIdxInput): TopkIdx {
     });
   }
   const [numTokens, numTopk] = checkShape(lengths);
-  const [tokenStride, slotStride] =
-    checkPair(strides ?? stride, 'strides') ?? (fortranOrder ? [1, numTokens] : [numTopk, 1]);
+  const steps = checkPair(strides ?? stride, 'strides');
+  const isEmpty = numTokens * numTopk === 0;
   const isWhole = strides === undefined && stride === undefined && offset === undefined;
-  const ids = data as IntegerArray;
-  checkExtent(ids, numTokens, numTopk, checkOffset(offset), tokenStride, slotStride, isWhole);
-  return numTokens * numTopk === 0
-    ? stridedTopkIdx(ids, idType, numTokens, numTopk, 0, numTopk, 1)
-    : stridedTopkIdx(ids, idType, numTokens, numTopk, offset ?? 0, tokenStride, slotStride);
+  const start = checkOffset(offset);
+  ids.data = data as IntegerArray;
+  ids.idType = idType;
+  ids.numTokens = numTokens;
+  ids.numTopk = numTopk;
+  ids.offset = start;
+  ids.tokenStride = steps === undefined ? (fortranOrder ? 1 : numTopk) : steps[0];
+  ids.slotStride = steps === undefined ? (fortranOrder ? numTokens : 1) : steps[1];
+  checkExtent(ids, isWhole);
+  if (isEmpty) setRowMajor(ids);
+  return ids;
 }
 
-function stridedTopkIdx(
-  data: IntegerArray,
-  idType: IdType,
-  numTokens: number,
-  numTopk: number,
-  offset: number,
-  tokenStride: number,
-  slotStride: number,
-): TopkIdx {
-  return {
-    data,
-    idType,
-    numTokens,
-    numTopk,
-    offset,
-    tokenStride,
-    slotStride,
-    valueAt: (token, slot) => data[offset + token * tokenStride + slot * slotStride] as number | bigint,
-  };
+function setRowMajor(ids: TopkIdx): void {
+  ids.offset = 0;
+  ids.tokenStride = ids.numTopk;
+  ids.slotStride = 1;
 }
 
-function readNested(rows: readonly unknown[]): TopkIdx {
+function readNested(rows: readonly unknown[], ids: TopkIdx): TopkIdx {
   // Every length is read once: getters among the elements may change it
   const numTokens = rows.length;
   const first = rows[0];
   const numTopk = numTokens > 0 ? (lengthOfRow(first) ?? 0) : 0;
   checkSelections(numTokens, numTopk);
   const data = new Int32Array(numTokens * numTopk);
-  /** The ids that do not fit, and which ids were bigints: for the error that names them as they were written. */
   const unfit = new Map<number, number | bigint>();
-  let isBigint: Uint8Array | undefined;
+  let isBigint: Uint8Array | null = null;
   for (let token = 0; token < numTokens; token++) {
     const row: unknown = token === 0 ? first : rows[token];
     const length = token === 0 && Array.isArray(row) ? numTopk : lengthOfRow(row);
@@ -179,12 +188,14 @@ function readNested(rows: readonly unknown[]): TopkIdx {
       }
     }
   }
-  const plain = stridedTopkIdx(data, 'int32', numTokens, numTopk, 0, numTopk, 1);
-  const valueAt = (token: number, slot: number) => {
-    const index = token * numTopk + slot;
-    return unfit.get(index) ?? (isBigint?.[index] === 1 ? BigInt(data[index]) : data[index]);
-  };
-  return { ...plain, valueAt };
+  ids.data = data;
+  ids.idType = 'int32';
+  ids.numTokens = numTokens;
+  ids.numTopk = numTopk;
+  ids.unfit = unfit;
+  ids.isBigint = isBigint;
+  setRowMajor(ids);
+  return ids;
 }
 
 /** The length of a row of nested arrays, which may be a typed array of integers; `undefined` for anything else. */
@@ -269,15 +280,8 @@ function checkOffset(offset: unknown): number {
   return offset as number;
 }
 
-function checkExtent(
-  data: IntegerArray,
-  numTokens: number,
-  numTopk: number,
-  offset: number,
-  tokenStride: number,
-  slotStride: number,
-  isWhole: boolean,
-): void {
+function checkExtent(ids: TopkIdx, isWhole: boolean): void {
+  const { data, numTokens, numTopk, offset, tokenStride, slotStride } = ids;
   const numSelections = numTokens * numTopk;
   checkAttached(data);
   if (isWhole ? lengthOf(data) === numSelections : numSelections === 0) return;

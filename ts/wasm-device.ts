@@ -51,7 +51,7 @@ class PreparedWasm implements PreparedDevice {
       }
     }
 
-    kernel.begin();
+    kernel.begin(numTokens * numTopk);
     for (let token = 0; token < numTokens; token += numTokensLocated) {
       const end = Math.min(token + numTokensLocated, numTokens);
       this.#locate(kernel, topkIdx, token, end, strict && !checkFirst);
@@ -87,7 +87,7 @@ class PreparedWasm implements PreparedDevice {
     for (let token = firstToken; token < end; token += step) {
       const count = Math.min(step, end - token);
       kernel.addTokens((token - firstToken) * numTopk, count, numTopk, token);
-      copyRows(kernel.isTokenInRank, count * numRanks, isTokenInRank, token * numRanks);
+      setElements(isTokenInRank, kernel.rows(count), token * numRanks);
     }
   }
 
@@ -116,8 +116,4 @@ function instantiate(footprint: number): WasmKernel {
       cause,
     });
   }
-}
-
-function copyRows(rows: Uint8Array, length: number, target: Uint8Array, offset: number): void {
-  setElements(target, rows.length === length ? rows : rows.subarray(0, length), offset);
 }

@@ -4,9 +4,8 @@
  *
  * @module
  */
-import { instantiateSync } from '@assemblyscript/loader';
 import { DispatchLayoutError } from './errors.ts';
-import { kernelBase64 } from './generated/kernel.ts';
+import { instantiateKernel } from './kernel-instance.ts';
 import type { Partition } from './partition.ts';
 import { arrayClasses, type IdType, type IntegerArray } from './topk-idx.ts';
 
@@ -39,7 +38,7 @@ const pageBytes = 65536;
 interface Exports {
   plan(): number;
   build_table(): void;
-  begin(): void;
+  begin(numIds: number): void;
   locate(ids: number, idType: number, numIds: number, firstId: number): number;
   find_invalid(ids: number, idType: number, numIds: number): number;
   add_tokens(firstId: number, numTokens: number, numTopk: number, firstToken: number, isTokenInRank: number): void;
@@ -67,6 +66,8 @@ interface Views {
   readonly numTokensPerExpert: Int32Array;
   readonly ids: Readonly<Record<IdType, IntegerArray>>;
   readonly isTokenInRank: Uint8Array;
+  someRows: Uint8Array;
+  otherRows: Uint8Array;
 }
 
 /** What depends on the partition and the width of its requests. */
@@ -74,14 +75,6 @@ interface Prepared {
   readonly numTopk: number;
   readonly places: Places;
   readonly views: Views;
-}
-
-let compiled: WebAssembly.Module | undefined;
-
-/** Compiles the kernel, once in a thread. */
-function compile(): WebAssembly.Module {
-  compiled ??= new WebAssembly.Module(Uint8Array.from(atob(kernelBase64), (character) => character.charCodeAt(0)));
-  return compiled;
 }
 
 /** One instance of the kernel. It holds the tables of one partition at a time. */
@@ -96,8 +89,7 @@ export class WasmKernel {
   #isRunning = false;
 
   constructor() {
-    const { exports } = instantiateSync(compile(), {});
-    const raw = exports as unknown as Record<string, unknown>;
+    const raw = instantiateKernel();
     this.#memory = raw.memory as WebAssembly.Memory;
     this.#heapBase = (raw.__heap_base as WebAssembly.Global<'i32'>).value;
     this.#exports = Object.fromEntries(
@@ -163,17 +155,23 @@ export class WasmKernel {
     return this.#prepared.views.ids[idType];
   }
 
-  /** The window of rows. */
-  get isTokenInRank(): Uint8Array {
-    return this.#prepared.views.isTokenInRank;
+  /** The first rows of their window, `numTokens * numRanks` bytes. */
+  rows(numTokens: number): Uint8Array {
+    const { views } = this.#prepared;
+    const length = numTokens * views.numTokensPerRank.length;
+    // Calls of one shape need at most two lengths, that of full windows and that of the last
+    if (views.someRows.length === length) return views.someRows;
+    [views.someRows, views.otherRows] = [views.otherRows, views.someRows];
+    if (views.someRows.length !== length) views.someRows = views.isTokenInRank.subarray(0, length);
+    return views.someRows;
   }
 
-  /** Starts a layout. */
-  begin(): void {
+  /** Starts a layout of so many ids. */
+  begin(numIds: number): void {
     // A layout that did not finish (an invalid id, a stack overflow, the timeout of a vm) may have left counts in the table
     if (this.#isRunning) this.#exports.finish();
     this.#isRunning = true;
-    this.#exports.begin();
+    this.#exports.begin(numIds);
   }
 
   /** Locates the ids in the window as number `firstId` on. Returns whether all of them are experts or -1. */
@@ -239,7 +237,7 @@ function place(start: number, partition: Partition, numTopk: number): Places {
     largeTable: take(numExperts > maxSmallTableExperts ? 16 * (numExperts + numEmptyEntries) : 0),
     numTokensPerRank: take(4 * (numRanks + 63)),
     numTokensPerRdmaRank: take(4 * (numRdmaRanks + 31)),
-    numTokensPerExpert: take(4 * (numExperts + 3)),
+    numTokensPerExpert: take(4 * (numExperts + numEmptyEntries)),
     lastTokenOfNode: take(4 * (numRdmaRanks + 1)),
     positions: take(4 * (Math.max(maxLocatedIds, numTopk) + 8)),
     ids: take(Math.max(idsWindowBytes, 8 * numTopk) + slackBytes),
@@ -259,12 +257,15 @@ function view(buffer: ArrayBuffer, places: Places, partition: Partition): Views 
       ),
     ]),
   ) as Record<IdType, IntegerArray>;
+  const isTokenInRank = new Uint8Array(buffer, places.isTokenInRank, places.end - places.isTokenInRank - slackBytes);
   return {
     numTokensPerRank: new Int32Array(buffer, places.numTokensPerRank, partition.numRanks),
     numTokensPerRdmaRank: new Int32Array(buffer, places.numTokensPerRdmaRank, partition.numRdmaRanks),
     numTokensPerExpert: new Int32Array(buffer, places.numTokensPerExpert, partition.numExperts),
     ids,
-    isTokenInRank: new Uint8Array(buffer, places.isTokenInRank, places.end - places.isTokenInRank - slackBytes),
+    isTokenInRank,
+    someRows: isTokenInRank,
+    otherRows: isTokenInRank,
   };
 }
 

@@ -6,6 +6,7 @@
 #include <wasm_simd128.h>
 
 #include <cstring>
+#include <type_traits>
 
 #include "dispatch_layout.h"
 #include "expert_table.h"
@@ -32,7 +33,15 @@ __attribute__((noinline)) inline void add_columns(const uint8_t* rows, uint32_t 
   for (uint32_t rank = 0; rank < num_ranks; rank += 64) {
     v128_t sums[4] = {zero, zero, zero, zero};
     const uint8_t* row = rows + rank;
-    for (uint32_t token = 0; token < num_tokens; token++, row += num_ranks) {
+    uint32_t token = 0;
+    for (; token + 2 <= num_tokens; token += 2, row += 2 * num_ranks) {
+      for (int i = 0; i < 4; i++) {
+        const uint8_t* const bytes = row + 16 * i;
+        const v128_t pair = wasm_i8x16_add(wasm_v128_load(bytes), wasm_v128_load(bytes + num_ranks));
+        sums[i] = wasm_i8x16_add(sums[i], pair);
+      }
+    }
+    if (token < num_tokens) {
       for (int i = 0; i < 4; i++) sums[i] = wasm_i8x16_add(sums[i], wasm_v128_load(row + 16 * i));
     }
     for (int i = 0; i < 4; i++) add_byte_counts(num_tokens_per_rank + rank + 16 * i, sums[i]);
@@ -42,7 +51,7 @@ __attribute__((noinline)) inline void add_columns(const uint8_t* rows, uint32_t 
 // Adds at most kMaxTokensPerBlock tokens. kNumNodeChunks: 16-bit chunks of the node mask, kTouchNodes where there is none.
 // Returns the end of the rows; one byte behind them is written.
 constexpr int kTouchNodes = -1;
-template <class Table, int kNumNodeChunks>
+template <class Table, int kNumNodeChunks, uint32_t kNumTopk>
 __attribute__((noinline)) uint8_t* add_byte_rows(const typename Table::Position* positions,
                                                  uint32_t num_tokens, uint32_t num_topk, const Plan& plan,
                                                  uint32_t first_token, uint8_t* rows) {
@@ -54,8 +63,7 @@ __attribute__((noinline)) uint8_t* add_byte_rows(const typename Table::Position*
   uint8_t* row = rows;
   for (uint32_t token = first_token; token < first_token + num_tokens; token++, positions += num_topk) {
     v128_t mask = zero;
-    for (uint32_t slot = 0; slot < num_topk; slot++) {
-      const v128_t entry = count_selection<Table>(positions[slot]);
+    count_selections<Table, kNumTopk>(positions, num_topk, [&](v128_t entry) {
       row[wasm_u32x4_extract_lane(entry, 3)] = 1;
       if constexpr (kNumNodeChunks > 0) mask = wasm_v128_or(mask, entry);
       if constexpr (kNumNodeChunks == kTouchNodes) {
@@ -63,7 +71,7 @@ __attribute__((noinline)) uint8_t* add_byte_rows(const typename Table::Position*
         plan.num_tokens_per_rdma_rank[node] += plan.last_token_of_node[node] != token;
         plan.last_token_of_node[node] = token;
       }
-    }
+    });
     row += num_ranks;
     *row = 0;  // written by selections without rank
 
@@ -83,11 +91,24 @@ __attribute__((noinline)) uint8_t* add_byte_rows(const typename Table::Position*
   return row;
 }
 
+// Code of its own for 8 slots; what is not takes num_topk at run time.
+template <class Table, int kNumNodeChunks>
+uint8_t* add_byte_rows_of_topk(const typename Table::Position* positions, uint32_t num_tokens,
+                               uint32_t num_topk, const Plan& plan, uint32_t first_token, uint8_t* rows) {
+#define ADD_ROWS(topk) \
+  add_byte_rows<Table, kNumNodeChunks, topk>(positions, num_tokens, num_topk, plan, first_token, rows)
+  if constexpr (std::is_same_v<Table, SmallTable>) {
+    if (num_topk == 8) return ADD_ROWS(8);
+  }
+  return ADD_ROWS(0);
+#undef ADD_ROWS
+}
+
 template <class Table>
 uint8_t* add_byte_rows_of_plan(const typename Table::Position* positions, uint32_t num_tokens,
                                uint32_t num_topk, const Plan& plan, uint32_t first_token, uint8_t* rows) {
 #define ADD_ROWS(chunks) \
-  add_byte_rows<Table, chunks>(positions, num_tokens, num_topk, plan, first_token, rows)
+  add_byte_rows_of_topk<Table, chunks>(positions, num_tokens, num_topk, plan, first_token, rows)
   const uint32_t num_nodes = num_counted_nodes(plan);
   if (num_nodes == 0) return ADD_ROWS(0);
   if (num_nodes <= 16) return ADD_ROWS(1);

@@ -53,30 +53,39 @@ EXPORT Plan* plan() { return &the_plan; }
 EXPORT void build_table() {
   const Plan& plan = the_plan;
   with_table(plan, [&](auto table) {
-    Entry* const entries = reinterpret_cast<Entry*>(table.address());
-    for (uint32_t expert = 0; expert < plan.num_experts + kNumEmptyEntries; expert++) {
+    const uint32_t num_entries = plan.num_experts + kNumEmptyEntries;
+    for (uint32_t expert = 0; expert < num_entries; expert++) {
       const int32_t rank = expert < plan.num_experts ? plan.rank_of_expert[expert] : kNoRank;
-      entries[expert] =
+      const Entry entry =
           has_mask_rows(plan) ? mask_entry(rank, plan.num_ranks_per_node) : byte_entry(rank, plan);
+      for (uint32_t copy = 0; copy < max_copies(plan); copy++)
+        table.entries()[copy * num_entries + expert] = entry;
     }
   });
 }
 
-EXPORT void begin() {
-  fill(the_plan.num_tokens_per_rank, the_plan.num_ranks, 0);
-  fill(the_plan.num_tokens_per_rdma_rank, the_plan.num_rdma_ranks, 0);
-  fill(the_plan.last_token_of_node, the_plan.num_rdma_ranks, kNoToken);
+// num_ids: of the whole layout. Adding up the copies of a table takes time, which many ids win back.
+EXPORT void begin(uint32_t num_ids) {
+  Plan& plan = the_plan;
+  plan.num_copies = num_ids / kMinIdsPerCopiedExpert < plan.num_experts ? 1 : max_copies(plan);
+  plan.num_ids = num_ids;
+  plan.num_located = 0;
+  fill(plan.num_tokens_per_rank, plan.num_ranks, 0);
+  fill(plan.num_tokens_per_rdma_rank, plan.num_rdma_ranks, 0);
+  fill(plan.last_token_of_node, plan.num_rdma_ranks, kNoToken);
 }
 
 // Ids to entries, written from number first_id of plan.positions on. Returns whether all of them are experts or -1; what
 // is not goes to an empty entry. Overwrites kSlackBytes behind the ids.
 EXPORT bool locate(uint8_t* ids, IdType type, uint32_t num_ids, uint32_t first_id) {
-  const Plan& plan = the_plan;
+  Plan& plan = the_plan;
   return with_id_type(type, [&](auto id_type) {
     zero_behind(ids + num_ids * kIdBytes<id_type.value>);
     return with_table(plan, [&](auto table) {
       auto* positions = static_cast<typename decltype(table)::Position*>(plan.positions) + first_id;
-      return locate<id_type.value>(ids, num_ids, plan.num_experts, table, positions);
+      const bool are_valid = locate<id_type.value>(ids, num_ids, plan.num_experts, table, positions);
+      plan.num_located = first_id + num_ids;
+      return are_valid;
     });
   });
 }
@@ -107,21 +116,16 @@ EXPORT void add_tokens(uint32_t first_id, uint32_t num_tokens, uint32_t num_topk
   });
 }
 
-// In fours: behind the experts are empty entries, and room for their counts.
 EXPORT void finish() {
   const Plan& plan = the_plan;
-  uint8_t* entry = reinterpret_cast<uint8_t*>(with_table(plan, [](auto table) { return table.address(); }));
-  const v128_t all_but_counter = wasm_i32x4_const(-1, -1, 0, -1);
-  for (uint32_t expert = 0; expert < plan.num_experts; expert += 4, entry += 64) {
-    v128_t entries[4];
-    for (int i = 0; i < 4; i++) {
-      entries[i] = wasm_v128_load(entry + 16 * i);
-      wasm_v128_store(entry + 16 * i, wasm_v128_and(entries[i], all_but_counter));
+  with_table(plan, [&](auto table) {
+    if (has_few_ids(plan)) {
+      const auto* positions = static_cast<const typename decltype(table)::Position*>(plan.positions);
+      take_few_counts(table, plan.num_experts, positions, plan.num_located, plan.num_tokens_per_expert);
+    } else {
+      take_counts(table, plan.num_experts, plan.num_tokens_per_expert);
     }
-    const v128_t low = wasm_i32x4_shuffle(entries[0], entries[1], 2, 6, 2, 6);
-    const v128_t high = wasm_i32x4_shuffle(entries[2], entries[3], 2, 6, 2, 6);
-    wasm_v128_store(plan.num_tokens_per_expert + expert, wasm_i64x2_shuffle(low, high, 0, 2));
-  }
+  });
   if (num_counted_nodes(plan) == 0 && plan.num_rdma_ranks > 1) {  // one rank per node
     memcpy(plan.num_tokens_per_rdma_rank, plan.num_tokens_per_rank, plan.num_ranks * sizeof(uint32_t));
   }

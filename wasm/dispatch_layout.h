@@ -5,7 +5,7 @@
 //
 //   plan()             address of the Plan, all fields 32-bit, in the order below
 //   build_table()      rebuilds the expert table from rank_of_expert; whenever the partition changes
-//   begin()            zeroes the counts of ranks and RDMA ranks; once per layout
+//   begin(...)         zeroes the counts of ranks and RDMA ranks; once per layout
 //   locate(...)        checks a window of ids, and writes where their table entries are
 //   find_invalid(...)  the position of the first id that is neither -1 nor an expert
 //   add_tokens(...)    adds located tokens to the counts, and writes their rows of is_token_in_rank
@@ -31,9 +31,13 @@ struct Plan {
   Entry* large_table;                  // [num_experts + kNumEmptyEntries], beyond kMaxSmallTableExperts only
   uint32_t* num_tokens_per_rank;       // [num_ranks rounded up to 64]
   uint32_t* num_tokens_per_rdma_rank;  // [num_rdma_ranks + 31]
-  uint32_t* num_tokens_per_expert;     // [num_experts rounded up to 4]
+  uint32_t* num_tokens_per_expert;     // [num_experts + kNumEmptyEntries]
   uint32_t* last_token_of_node;        // [num_rdma_ranks + 1]
   void* positions;                     // [ids located at a time, plus 8], 16-bit or 32-bit
+  // Of the layout that begin() began:
+  uint32_t num_copies;   // of the table that it counts in
+  uint32_t num_ids;      // all of them
+  uint32_t num_located;  // so far
 };
 
 // At most 255 tokens can be added up in 8-bit lanes without overflow; 128 leaves the L1 cache to the table.

@@ -4,6 +4,8 @@
 
 #include <wasm_simd128.h>
 
+#include <cstring>
+
 #include "dispatch_layout.h"
 
 // What the masks are is up to the rows: rank and node masks (mask_rows.h), or node mask and rank (byte_rows.h).
@@ -14,28 +16,50 @@ struct alignas(16) Entry {
 };
 
 // Below the module's static data (see build.sh: GLOBAL_BASE), at a constant address: LLVM then folds it into the offset
-// of every load and store, since a 16-bit number plus this cannot wrap.
+// of every load and store, since a 16-bit number plus this cannot wrap. Few experts have several copies of the table,
+// one behind the other, which neighbouring slots count in: incrementing one counter again and again waits for a store
+// each time.
 struct SmallTable {
   using Position = uint16_t;
   static constexpr uint32_t kAddress = 0x10000;
+  const uint32_t num_copies;
 
-  explicit SmallTable(const Plan&) {}
-  static uint32_t address() { return kAddress; }
+  explicit SmallTable(const Plan& plan) : num_copies(plan.num_copies) {}
+  static Entry* entries() { return reinterpret_cast<Entry*>(kAddress); }
   static uint8_t* at(Position offset) { return reinterpret_cast<uint8_t*>(kAddress + offset); }
 };
 
 // Positions are addresses.
 struct LargeTable {
   using Position = uint32_t;
-  const Entry* entries;
+  static constexpr uint32_t num_copies = 1;
+  Entry* const large_table;
 
-  explicit LargeTable(const Plan& plan) : entries(plan.large_table) {}
-  uint32_t address() const { return static_cast<uint32_t>(reinterpret_cast<uintptr_t>(entries)); }
+  explicit LargeTable(const Plan& plan) : large_table(plan.large_table) {}
+  Entry* entries() const { return large_table; }
   static uint8_t* at(Position address) { return reinterpret_cast<uint8_t*>(address); }
 };
 
 // 16-bit byte offsets reach 4096 entries.
 constexpr uint32_t kMaxSmallTableExperts = 0x10000 / sizeof(Entry) - kNumEmptyEntries;
+
+// From so many ids per expert on a layout counts in all copies.
+constexpr uint32_t kMinIdsPerCopiedExpert = 64;
+
+// Up to so many ids, and one for four experts, the counts are taken from the entries of these ids. So many are located at
+// once, before the first of them is counted.
+constexpr uint32_t kMaxFewIds = 1024;
+inline bool has_few_ids(const Plan& plan) {
+  return plan.num_ids <= kMaxFewIds && plan.num_ids <= plan.num_experts / 4;
+}
+
+// Up to 8 copies, as many as take half of the L1 cache: 8 up to 128 experts, 4 up to 264, 2 up to 536.
+inline uint32_t max_copies(const Plan& plan) {
+  uint32_t num_copies = 8;
+  while (num_copies > 1 && num_copies * (plan.num_experts + kNumEmptyEntries) * sizeof(Entry) > 17 * 1024)
+    num_copies /= 2;
+  return num_copies;
+}
 
 // Calls use(table) with the table that these experts need.
 template <class Use>
@@ -50,6 +74,64 @@ inline v128_t count_selection(typename Table::Position position) {
   const v128_t value = wasm_v128_load(entry);
   wasm_v128_store(entry, wasm_i32x4_add(value, wasm_i32x4_const(0, 0, 1, 0)));
   return value;
+}
+
+// Counts the selections of a token and calls use(entry) with the entry of each as it was before. kNumTopk: 0 takes num_topk
+// at run time, four at a time, since V8 pays for every iteration of a loop.
+template <class Table, uint32_t kNumTopk, class Use>
+inline __attribute__((always_inline)) void count_selections(const typename Table::Position* positions,
+                                                            uint32_t num_topk, Use use) {
+  auto count = [&](uint32_t slot) __attribute__((always_inline)) {
+    use(count_selection<Table>(positions[slot]));
+  };
+  if constexpr (kNumTopk != 0) {
+#pragma unroll
+    for (uint32_t slot = 0; slot < kNumTopk; slot++) count(slot);
+  } else {
+    uint32_t slot = 0;
+    for (; slot + 4 <= num_topk; slot += 4) {
+      for (uint32_t i = 0; i < 4; i++) count(slot + i);
+    }
+    if (num_topk & 2) {
+      count(slot);
+      count(slot + 1);
+    }
+    if (num_topk & 1) count(num_topk - 1);
+  }
+}
+
+// Adds up the counters of the copies of a table and zeroes them, four experts at a time: behind the experts are empty
+// entries, and room for their counts.
+template <class Table>
+void take_counts(Table table, uint32_t num_experts, uint32_t* counts) {
+  const v128_t all_but_counter = wasm_i32x4_const(-1, -1, 0, -1);
+  for (uint32_t expert = 0; expert < num_experts; expert += 4) {
+    v128_t sum = wasm_i32x4_const_splat(0);
+    Entry* entry = table.entries() + expert;
+    for (uint32_t copy = 0; copy < table.num_copies; copy++, entry += num_experts + kNumEmptyEntries) {
+      v128_t entries[4];
+      for (int i = 0; i < 4; i++) {
+        entries[i] = wasm_v128_load(entry + i);
+        wasm_v128_store(entry + i, wasm_v128_and(entries[i], all_but_counter));
+      }
+      const v128_t low = wasm_i32x4_shuffle(entries[0], entries[1], 2, 6, 2, 6);
+      const v128_t high = wasm_i32x4_shuffle(entries[2], entries[3], 2, 6, 2, 6);
+      sum = wasm_i32x4_add(sum, wasm_i64x2_shuffle(low, high, 0, 2));
+    }
+    wasm_v128_store(counts + expert, sum);
+  }
+}
+
+// The same where few ids were located: from their entries only.
+template <class Table>
+void take_few_counts(Table table, uint32_t num_experts, const typename Table::Position* positions,
+                     uint32_t num_located, uint32_t* counts) {
+  memset(counts, 0, num_experts * sizeof(uint32_t));
+  for (uint32_t i = 0; i < num_located; i++) {
+    Entry* const entry = reinterpret_cast<Entry*>(Table::at(positions[i]));
+    counts[entry - table.entries()] += entry->num_tokens;  // all of them at the first of its ids
+    entry->num_tokens = 0;
+  }
 }
 
 // Adds 16 counters of 8 bits to 16 of 32 bits.

@@ -40,16 +40,8 @@ __attribute__((noinline)) uint8_t* add_mask_rows(const typename Table::Position*
   for (uint32_t token = 0; token < num_tokens; token++, positions += num_topk, row += num_ranks) {
     // Count the experts, gather the masks. The lane of the counters is garbage from here on
     v128_t mask = zero;
-    if constexpr (kNumTopk != 0) {
-#pragma unroll
-      for (uint32_t slot = 0; slot < kNumTopk; slot++) {
-        mask = wasm_v128_or(mask, count_selection<Table>(positions[slot]));
-      }
-    } else {
-      for (uint32_t slot = 0; slot < num_topk; slot++) {
-        mask = wasm_v128_or(mask, count_selection<Table>(positions[slot]));
-      }
-    }
+    count_selections<Table, kNumTopk>(positions, num_topk,
+                                      [&](v128_t entry) { mask = wasm_v128_or(mask, entry); });
 
     // Spread the mask over the row, count the ranks
     if constexpr (kNumRankChunks == 0) {

@@ -79,18 +79,24 @@ inline v128_t load_4_ids(const uint8_t* ids) {
 
 // Writes the position of each id's entry, 8 ids at a time, and returns whether all of them were -1 or experts. What is no
 // expert, -1 too, goes to one of the empty entries behind them: as an unsigned number it is at least num_experts, so its
-// minimum with num_experts + lane is at least num_experts too. Reads and writes up to 7 ids further than num_ids.
+// minimum with num_experts + lane is at least num_experts too. Lane by lane the copies of the table take turns; their
+// number is a power of 2. Reads and writes up to 7 ids further than num_ids.
 template <IdType kType>
-__attribute__((noinline)) bool locate(const uint8_t* ids, uint32_t num_ids, uint32_t num_experts, SmallTable,
-                                      uint16_t* positions) {
-  const v128_t last = wasm_i16x8_splat(static_cast<int16_t>(num_experts));
-  const v128_t empty = wasm_i16x8_add(last, wasm_i16x8_const(0, 1, 2, 3, 4, 5, 6, 7));
+__attribute__((noinline)) bool locate(const uint8_t* ids, uint32_t num_ids, uint32_t num_experts,
+                                      SmallTable table, uint16_t* positions) {
+  auto splat = [](uint32_t value) { return wasm_i16x8_splat(static_cast<int16_t>(value)); };
+  const v128_t lanes = wasm_i16x8_const(0, 1, 2, 3, 4, 5, 6, 7);
+  const v128_t last = splat(num_experts);
+  const v128_t empty = wasm_i16x8_add(last, lanes);
+  const v128_t copy = wasm_v128_and(lanes, splat(table.num_copies - 1));
+  const v128_t first_entry = wasm_i16x8_mul(copy, splat(num_experts + kNumEmptyEntries));
   v128_t largest = wasm_i16x8_const_splat(0);
   for (const uint16_t* end = positions + num_ids; positions < end;
        positions += 8, ids += 8 * kIdBytes<kType>) {
     const v128_t id = load_8_ids<kType>(ids);
     largest = wasm_u16x8_max(largest, wasm_i16x8_add(id, wasm_i16x8_const_splat(1)));
-    wasm_v128_store(positions, wasm_i16x8_shl(wasm_u16x8_min(id, empty), 4));
+    const v128_t entry = wasm_i16x8_add(first_entry, wasm_u16x8_min(id, empty));
+    wasm_v128_store(positions, wasm_i16x8_shl(entry, 4));
   }
   return !wasm_v128_any_true(wasm_u16x8_gt(largest, last));
 }
@@ -99,7 +105,7 @@ __attribute__((noinline)) bool locate(const uint8_t* ids, uint32_t num_ids, uint
 template <IdType kType>
 __attribute__((noinline)) bool locate(const uint8_t* ids, uint32_t num_ids, uint32_t num_experts,
                                       LargeTable table, uint32_t* positions) {
-  const v128_t base = wasm_i32x4_splat(static_cast<int32_t>(table.address()));
+  const v128_t base = wasm_i32x4_splat(static_cast<int32_t>(reinterpret_cast<uintptr_t>(table.entries())));
   const v128_t last = wasm_i32x4_splat(static_cast<int32_t>(num_experts));
   const v128_t empty = wasm_i32x4_add(last, wasm_i32x4_const(0, 1, 2, 3));
   v128_t largest = wasm_i32x4_const_splat(0);

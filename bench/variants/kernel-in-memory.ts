@@ -22,7 +22,7 @@ export function kernelInMemory(problem: Problem): Prepared {
   const largeTable = wasm.take(numExperts > maxSmallTableExperts ? 16 * (numExperts + numEmptyEntries) : 0);
   const perRank = wasm.take(4 * (numRanks + 63));
   const perRdmaRank = wasm.take(4 * (numNodes + 31));
-  const perExpert = wasm.take(4 * (numExperts + 3));
+  const perExpert = wasm.take(4 * (numExperts + numEmptyEntries));
   const lastTokenOfNode = wasm.take(4 * (numNodes + 1));
   const positions = wasm.take(4 * (maxLocatedIds + 8));
   const ids = wasm.take(8 * problem.int64.length + slackBytes);
@@ -61,7 +61,7 @@ export function kernelInMemory(problem: Problem): Prepared {
   };
   return {
     run() {
-      begin();
+      begin(numTokens * numTopk);
       for (let token = 0; token < numTokens; token += step) {
         const count = Math.min(step, numTokens - token);
         // It zeroes what is behind its ids, which are the next ones here

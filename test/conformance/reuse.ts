@@ -18,7 +18,7 @@ interface Request {
 }
 
 function randomRequest(random: Random, numExperts: number): Request {
-  const [numTokens, numTopk] = [random.pick([0, 1, 3, 60, 128, 200, 700]), random.pick([0, 1, 2, 8, 9])];
+  const [numTokens, numTopk] = [random.pick([0, 1, 3, 60, 128, 200, 1700]), random.pick([0, 1, 2, 8, 9])];
   const type = random.pick<IdType>(['int64', 'int32', numExperts < 32768 ? 'int16' : 'uint16']);
   const smallest = type === 'uint16' ? 0 : -1;
   const ids = Array.from({ length: numTokens * numTopk }, () => random.between(smallest, numExperts - 1));

@@ -194,6 +194,19 @@ export function sizes(device: TestDevice): void {
       [5, 33000, 60, 5, 'int64'],
       [4, 300, 300_000, 270_000, 'int32'],
       [2, 3, 1_000_000, 64, 'int64'],
+      // Few experts and many ids: wasm counts in copies of its table, whose number falls at 129, 265 and 537 experts,
+      // from 64 ids per expert on.
+      [512, 1, 8, 8, 'int64'],
+      [511, 1, 8, 8, 'int64'],
+      [3000, 3, 127, 8, 'int32'],
+      [3000, 3, 128, 64, 'int64'],
+      [3000, 3, 129, 80, 'int16'],
+      [6000, 3, 264, 64, 'int64'],
+      [6000, 5, 265, 8, 'int64'],
+      [2047, 8, 256, 8, 'int64'],
+      [2048, 8, 256, 16, 'int64'],
+      [4500, 8, 536, 8, 'int64'],
+      [4500, 8, 537, 96, 'uint16'],
     ] as [number, number, number, number, IdType][]) {
       it(`T=${numTokens} K=${numTopk} E=${numExperts} R=${numRanks} ${type}`, () => {
         check(new Random(numTokens), { numTokens, numTopk, numExperts, numRanks, type });

@@ -16,8 +16,10 @@ T pick(std::initializer_list<T> choices) {
 
 Partition make_partition() {
   // Around the bounds of the tables, of the rows, and of the chunks of both
-  const uint32_t num_experts = pick<uint32_t>({1, 2, 7, 8, 60, 64, 65, 255, 256, 257, 288, 1024, 4087, 4088,
-                                               4089, 4096, 9000, static_cast<uint32_t>(uniform(1, 600))});
+  const uint32_t num_experts =
+      pick<uint32_t>({1,    2,    7,    8,    60,   64,   128,
+                      129,  256,  264,  265,  288,  536,  537,
+                      1024, 4087, 4088, 4089, 4096, 9000, static_cast<uint32_t>(uniform(1, 600))});
   const uint32_t num_ranks =
       pick<uint32_t>({1,   2,   7,   8,   8,   9,   15,  16,    17,
                       32,  33,  34,  63,  64,  64,  65,  66,    72,

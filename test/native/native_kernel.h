@@ -51,8 +51,8 @@ class NativeKernel {
   NativeKernel(const Partition& partition, uint32_t max_located_ids)
       : num_tokens_per_rank(round_up(partition.num_ranks, 64), kGarbage),
         num_tokens_per_rdma_rank(partition.num_rdma_ranks() + 31, kGarbage),
-        num_tokens_per_expert(round_up(partition.num_experts(), 4), kGarbage),
-        table_bytes_((partition.num_experts() + kNumEmptyEntries) * sizeof(Entry)),
+        num_tokens_per_expert(partition.num_experts() + kNumEmptyEntries, kGarbage),
+        table_bytes_(table_bytes(partition.num_experts())),
         rank_of_expert_(partition.rank_of_expert),
         last_token_of_node_(partition.num_rdma_ranks() + 1, kGarbage),
         positions_((max_located_ids + 8) * position_bytes(partition), 0xee),
@@ -74,10 +74,16 @@ class NativeKernel {
   }
   NativeKernel(const NativeKernel&) = delete;
 
-  // The bytes of the table of experts and of the empty entries behind them.
-  std::vector<uint8_t> table() const {
-    const uint8_t* bytes = table_bytes_ <= kSmallTableBytes ? small_table().data() : large_table_.data();
-    return std::vector<uint8_t>(bytes, bytes + table_bytes_);
+  // The entries of the experts in all copies of the table, without the empty ones: their counts are nobody's business.
+  std::vector<uint8_t> entries_of_experts() const {
+    const uint32_t num_experts = ::plan()->num_experts;
+    std::vector<uint8_t> entries;
+    for (size_t begin = 0; begin < table_bytes_; begin += (num_experts + kNumEmptyEntries) * sizeof(Entry)) {
+      const LowMemory& table = num_experts <= kMaxSmallTableExperts ? small_table() : large_table_;
+      const uint8_t* const copy = table.data() + begin;
+      entries.insert(entries.end(), copy, copy + num_experts * sizeof(Entry));
+    }
+    return entries;
   }
 
  private:
@@ -85,6 +91,11 @@ class NativeKernel {
   static constexpr size_t kSmallTableBytes = 0x10000;
 
   static size_t round_up(size_t size, size_t multiple) { return (size + multiple - 1) / multiple * multiple; }
+  static size_t table_bytes(uint32_t num_experts) {
+    Plan plan{};
+    plan.num_experts = num_experts;
+    return max_copies(plan) * (num_experts + kNumEmptyEntries) * sizeof(Entry);
+  }
   static bool is_small(const Partition& partition) {
     return partition.num_experts() <= kMaxSmallTableExperts;
   }

@@ -4,8 +4,6 @@
  *
  * @module
  */
-import './provider.ts';
-
 export type { DeviceDispatchLayout, DeviceLayoutArrays } from '../device-layout.ts';
 export { CudaError } from './cuda-error.ts';
 export { DeviceTensor, type TypedArrayOf, type TypeOf } from './device-tensor.ts';

@@ -1,15 +1,15 @@
 /**
- * Makes the `cuda` device known to the core. Importing this module touches nothing of CUDA.
+ * The `cuda` device, as the core knows it. Importing this module touches nothing of CUDA.
  *
  * @module
  */
 import type { DeviceAvailability, StreamsDevice } from '../device.ts';
-import { provideCuda } from '../devices.ts';
+import type { CudaProvider } from '../devices.ts';
 import { DispatchLayoutError } from '../errors.ts';
 import { jsDevice } from '../js-device.ts';
 import type { LayoutArrays } from '../layout.ts';
 import { partitionExperts } from '../partition.ts';
-import { readTopkIdx } from '../topk-idx.ts';
+import { readTopkIdx, TopkIdx } from '../topk-idx.ts';
 import { cudaDevice } from './cuda-device.ts';
 import { CudaError, isPassing, withoutFullStop } from './cuda-error.ts';
 import { cudaRuntime, isCudaInUse } from './runtime.ts';
@@ -37,7 +37,8 @@ type Checked = DeviceAvailability<StreamsDevice> & { readonly isPassing?: boolea
 
 let checked: Checked | undefined;
 
-provideCuda({
+/** The device, for `#platform`. */
+export const cudaProvider: CudaProvider = {
   probe() {
     const runtime = cudaRuntime();
     if (runtime.addon === undefined) return { device: undefined, ...runtime };
@@ -58,7 +59,7 @@ provideCuda({
     // Who sets the crossover wants just that
     return cudaSettings().crossover === undefined ? defaultWakeAfter : 0;
   },
-});
+};
 
 /** A tiny layout with everything in it, compared with the reference, before the GPU is trusted. */
 function selfCheck(reason: string): Checked {
@@ -78,8 +79,8 @@ function selfCheck(reason: string): Checked {
   const expected = results(0);
   const actual = results(-1);
   try {
-    jsDevice.prepare(partition).computeLayout(readTopkIdx(rows), true, expected, false);
-    cudaDevice.prepare(partition).computeLayout(readTopkIdx(rows), true, actual, false);
+    jsDevice.prepare(partition).computeLayout(readTopkIdx(rows, new TopkIdx()), true, expected, false);
+    cudaDevice.prepare(partition).computeLayout(readTopkIdx(rows, new TopkIdx()), true, actual, false);
   } catch (cause) {
     return {
       device: undefined,

@@ -1,0 +1,56 @@
+/**
+ * The common bundlers, as far as possible without configuration: the page of the project into a folder.
+ *
+ * @module
+ */
+import { join } from 'node:path';
+import nodeResolve from '@rollup/plugin-node-resolve';
+import { build as esbuild } from 'esbuild';
+import { rollup } from 'rollup';
+import { build as vite } from 'vite';
+import webpack from 'webpack';
+
+/** Each bundles page.js of the project, with everything that it imports, into `target/page.js`; Vite also index.html. */
+export const bundlers = {
+  async esbuild(project, target) {
+    await esbuild({
+      entryPoints: [join(project, 'page.js')],
+      outdir: target,
+      bundle: true,
+      minify: true,
+      format: 'esm',
+      logLevel: 'warning',
+    });
+  },
+
+  async Rollup(project, target) {
+    const bundle = await rollup({
+      input: join(project, 'page.js'),
+      plugins: [nodeResolve()],
+      onwarn(warning) {
+        throw new Error(warning.message);
+      },
+    });
+    await bundle.write({ dir: target, format: 'es' });
+    await bundle.close();
+  },
+
+  async Vite(project, target) {
+    await vite({ root: project, base: './', logLevel: 'error', build: { outDir: target, emptyOutDir: false } });
+  },
+
+  async webpack(project, target) {
+    const compiler = webpack({
+      mode: 'production',
+      context: project,
+      entry: './page.js',
+      output: { path: target, filename: 'page.js' },
+      performance: { hints: false },
+    });
+    const stats = await new Promise((resolve, reject) =>
+      compiler.run((error, result) => (error ? reject(error) : resolve(result))),
+    );
+    await new Promise((resolve) => compiler.close(resolve));
+    if (stats.hasErrors() || stats.hasWarnings()) throw new Error(stats.toString('errors-warnings'));
+  },
+};

@@ -1,0 +1,19 @@
+/**
+ * Commands that run to their end, with what they printed in the error if they fail.
+ *
+ * @module
+ */
+import { execFile } from 'node:child_process';
+
+/** What a command printed to standard output. Rejects with all of its output if it fails, or takes too long. */
+export function run(file, args, { cwd, env = {}, timeout = 180_000 }) {
+  return new Promise((resolve, reject) => {
+    const options = { cwd, timeout, maxBuffer: 2 ** 26, env: { ...process.env, ...env } };
+    const child = execFile(file, args, options, (error, stdout, stderr) => {
+      if (error === null) resolve(stdout);
+      else
+        reject(new Error(`${error.message.split('\n')[0]} ${error.killed ? '(timed out)' : ''}\n${stdout}\n${stderr}`));
+    });
+    child.stdin.end();
+  });
+}

@@ -1,0 +1,110 @@
+/**
+ * The rows of the matrix that are pages: the modules as they are in the package, in a page and in a module worker, with and
+ * without cross-origin isolation; under a content security policy; and as the bundlers build them.
+ *
+ * @module
+ */
+import { cp, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { runPage, versionOf, whyMissing } from './browsers.mjs';
+import { bundlers } from './bundlers.mjs';
+import { isolation } from './site.mjs';
+
+/** Where the modules are, for import maps. */
+const imports = {
+  'dispatch-layout': './node_modules/dispatch-layout/dist/index.js',
+  '#platform': './node_modules/dispatch-layout/dist/platform/browser.js',
+  '@assemblyscript/loader': './node_modules/@assemblyscript/loader/index.js',
+};
+
+function html(script, head = '') {
+  return `<!doctype html><html><head><meta charset="utf-8"><title>dispatch-layout</title>${head}
+<script src="./report-errors.js"></script><script type="module" src="./${script}"></script></head></html>`;
+}
+
+/** The package's own modules, without a bundler. */
+export async function rawRows(project, site, options) {
+  const importMap = `<script type="importmap">${JSON.stringify({ imports })}</script>`;
+  await writeFile(join(project, 'page.html'), html('page.js', importMap));
+  await writeFile(join(project, 'worker.html'), html('start-worker.js'));
+  await writeFile(join(project, 'index.html'), html('page.js'));
+
+  const rows = [];
+  for (const browser of ['Chromium', 'Firefox']) {
+    for (const isIsolated of [false, true]) {
+      const headers = isIsolated ? isolation : {};
+      const page = `${site.add(project, { headers })}page.html`;
+      const worker = site.add(project, { headers, rewrite: (text) => rewriteImports(text, () => worker) });
+      const suffix = isIsolated ? ', isolated' : '';
+      rows.push(
+        pageRow(browser, `page${suffix}`, page, { isIsolated, isPage: true }),
+        pageRow(browser, `worker${suffix}`, `${worker}worker.html`, { isIsolated, isPage: false }),
+      );
+    }
+  }
+  return rows;
+
+  function pageRow(browser, what, url, expected) {
+    return {
+      name: `${versionOf(browser)}, ${what}`,
+      missing: whyMissing(browser),
+      run: () => runPage(browser, site, url, options, expected),
+    };
+  }
+}
+
+/** Import maps do not hold in workers: there the server does what they do. */
+function rewriteImports(text, base) {
+  return text.replace(/(\bfrom\s*|\bimport\s*)(['"])([^'"]+)\2/g, (whole, keyword, quote, name) =>
+    Object.hasOwn(imports, name) ? keyword + quote + new URL(imports[name], base()) + quote : whole,
+  );
+}
+
+/** What each bundler makes of a small page that imports the suite. */
+export function bundlerRows(project, folder, site, options) {
+  return Object.entries(bundlers).map(([name, bundle]) => ({
+    name: `${name}, page in Chromium`,
+    missing: whyMissing('Chromium'),
+    async run() {
+      const built = await buildPage(project, join(folder, `built-by-${name}`), bundle);
+      return runPage('Chromium', site, `${site.add(built)}index.html`, options, { isIsolated: false, isPage: true });
+    },
+  }));
+}
+
+/** The same page under content security policies that forbid WebAssembly, and allow it. */
+export function policyRows(project, folder, site, options) {
+  const policies = [
+    {
+      policy: "script-src 'self'",
+      options: {
+        ...options,
+        expectedDevice: 'js',
+        whyNoWasm: 'Content Security Policy',
+        settings: { ...options.settings, DISPATCH_LAYOUT_TEST_DEVICES: 'js' },
+      },
+    },
+    { policy: "script-src 'self' 'wasm-unsafe-eval'", options },
+  ];
+  return ['Chromium', 'Firefox'].flatMap((browser) =>
+    policies.map(({ policy, options }, index) => ({
+      name: `${browser}, ${policy}`,
+      missing: whyMissing(browser),
+      async run() {
+        const target = join(folder, `policy-${browser}-${index}`);
+        const built = await buildPage(project, target, bundlers.esbuild);
+        const url = site.add(built, { headers: { 'Content-Security-Policy': policy } });
+        return runPage(browser, site, `${url}index.html`, options, { isIsolated: false, isPage: true });
+      },
+    })),
+  );
+}
+
+/** Builds the page of the project into `target`. */
+async function buildPage(project, target, bundle) {
+  await bundle(project, target);
+  // Of all bundlers, only Vite builds the HTML, too
+  await cp(join(project, 'index.html'), join(target, 'index.html'), { force: false });
+  await cp(join(project, 'report-errors.js'), join(target, 'report-errors.js'));
+  return target;
+}

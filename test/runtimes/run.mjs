@@ -1,0 +1,83 @@
+/**
+ * The conformance suite where users run: packs the library, installs the tarball into an empty project, and runs the suite
+ * from there in every runtime, one row each, and as the bundlers build it. `./build.sh runtimes [WORD]...` runs the rows
+ * whose names contain one of the words.
+ *
+ * @module
+ */
+import { mkdtemp, realpath, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { packageChecks } from './package-checks.mjs';
+import { bundlerRows, policyRows, rawRows } from './pages.mjs';
+import { addSuite, makeProject, packLibrary } from './project.mjs';
+import { failedCell, Report } from './report.mjs';
+import { nodeBundleRow, serverRows } from './servers.mjs';
+import { Site } from './site.mjs';
+import { workerdRow } from './workerd.mjs';
+
+/** So many rows run at the same time. */
+const numLanes = 2;
+
+const options = {
+  expectedDevice: 'wasm',
+  // The random requests are many where the tests run; here it is the runtimes that differ
+  settings: { DISPATCH_LAYOUT_TEST_RUNS: process.env.DISPATCH_LAYOUT_TEST_RUNS || '0.1' },
+};
+
+const words = process.argv.slice(2).map((word) => word.toLowerCase());
+const folder = await realpath(await mkdtemp(join(tmpdir(), 'dispatch-layout-runtimes-')));
+const site = await new Site().start();
+const report = new Report();
+try {
+  const tarball = await packLibrary(folder);
+  const project = join(folder, 'project');
+  await makeProject(project, tarball);
+  await addSuite(project);
+  const rows = [
+    ...Object.entries(packageChecks(project, folder, tarball)).map(([name, check]) => ({ name, check })),
+    ...serverRows(project, options),
+    nodeBundleRow(project, folder, options),
+    workerdRow(project, folder, options),
+    ...(await rawRows(project, site, options)),
+    ...bundlerRows(project, folder, site, options),
+    ...policyRows(project, folder, site, options),
+  ].filter(({ name }) => words.length === 0 || words.some((word) => name.toLowerCase().includes(word)));
+  if (rows.length === 0) throw new Error(`no row is called ${words.join(' or ')}`);
+
+  const outcomes = rows.map(() => undefined);
+  const waiting = rows.entries();
+  const lane = async () => {
+    for (const [index, row] of waiting) {
+      console.error(`  ${row.name}`);
+      outcomes[index] = await outcomeOf(row);
+    }
+  };
+  await Promise.all(Array.from({ length: numLanes }, lane));
+
+  for (const [index, { name }] of rows.entries()) {
+    const { results, cell, seconds } = outcomes[index];
+    if (results !== undefined) report.addResults(name, results, seconds);
+    else report.addRow(name, cell, seconds);
+  }
+} finally {
+  site.stop();
+  await rm(folder, { recursive: true, force: true });
+}
+console.log(report.toString());
+console.log(`\n${report.count('passed')} passed, ${report.count('failed')} failed, ${report.count('skipped')} skipped`);
+process.exitCode = report.count('failed') > 0 ? 1 : 0;
+
+/** Runs one row: the results of its suite, or one cell for all of it. */
+async function outcomeOf({ missing, run, check }) {
+  if (missing !== undefined) return { cell: { outcome: 'skipped', reason: missing } };
+  const started = performance.now();
+  const since = () => (performance.now() - started) / 1000;
+  try {
+    if (run !== undefined) return { results: await run(), seconds: since() };
+    await check();
+    return { cell: { outcome: 'passed', detail: 'passed' }, seconds: since() };
+  } catch (error) {
+    return { cell: failedCell(error), seconds: since() };
+  }
+}

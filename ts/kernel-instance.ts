@@ -1,0 +1,26 @@
+/**
+ * Instances of the kernel, made by the loader: when they are needed, or ahead of that without blocking.
+ *
+ * @module
+ */
+import { instantiate, instantiateSync } from '@assemblyscript/loader';
+import { compileKernel, kernelModule } from '#platform';
+
+let madeAhead: Record<string, unknown> | undefined;
+
+/**
+ * The exports of a new instance.
+ *
+ * @throws what `WebAssembly.Module` and `WebAssembly.Instance` throw where WebAssembly or its SIMD is missing or forbidden.
+ */
+export function instantiateKernel(): Record<string, unknown> {
+  const exports = madeAhead ?? instantiateSync(kernelModule(), {}).exports;
+  madeAhead = undefined;
+  return exports;
+}
+
+/** Makes the instance that the next `instantiateKernel` returns. Rejects as that throws. */
+export async function instantiateKernelAhead(): Promise<void> {
+  const { exports } = await instantiate(await compileKernel(), {});
+  madeAhead ??= exports;
+}

@@ -1,0 +1,22 @@
+/**
+ * What differs between runtimes, for Cloudflare workerd and Vercel's edge runtime: WebAssembly only as an import that the
+ * bundler compiles, since compiling bytes is forbidden. Vercel asks for `?module`, Cloudflare allows it.
+ *
+ * @module
+ */
+
+import type { CudaProvider } from '../devices.ts';
+import module from '../kernel.wasm?module';
+
+/** The kernel. */
+export function kernelModule(): WebAssembly.Module {
+  return module;
+}
+
+/** The same: it was compiled before this code ran. */
+export async function compileKernel(): Promise<WebAssembly.Module> {
+  return module;
+}
+
+/** There are no addons here. */
+export const cudaProvider: CudaProvider | undefined = undefined;

@@ -1,0 +1,66 @@
+/**
+ * Getting ready ahead of the first layout: optional, for pages that must not stall and for browsers that limit synchronous
+ * compilation.
+ *
+ * @module
+ */
+import type { DeviceName } from './device.ts';
+import { type DeviceOption, makeAvailable } from './devices.ts';
+import { checkObject, ExpertGroup } from './expert-group.ts';
+
+/** Options of {@link prepare}. */
+export interface PrepareOptions {
+  /** What to get ready. Default `auto`: the device that host arrays will be computed on. */
+  readonly device?: DeviceOption | undefined;
+}
+
+/** What is ready or on its way, so that nothing is done twice. */
+const prepared = new Map<DeviceOption, Promise<DeviceName>>();
+
+/**
+ * Compiles the kernel off this thread, and computes a few layouts to warm the device, so that the first call is as fast as
+ * the later ones. Everything works without it: the first call then compiles, which blocks for some milliseconds.
+ *
+ * ```ts
+ * import { getDispatchLayout, prepare } from 'dispatch-layout';
+ *
+ * await prepare();
+ * ```
+ *
+ * Calling it again costs nothing, and calls at the same time share the work. Chromium before 115 compiles nothing of this
+ * size synchronously on a page's main thread: there `auto` computes in plain JavaScript for groups that are made before
+ * this has resolved, and by WebAssembly for later ones.
+ *
+ * @returns the device that is ready. For `auto` that is `wasm`, or `js` where WebAssembly cannot be used: it never rejects.
+ * @throws {@link DeviceUnavailableError} (the promise rejects) if `device` names one that cannot be used here; a later call
+ *   tries again.
+ * @throws {@link DispatchLayoutError} `OPTION` if it names none.
+ */
+export async function prepare(options: PrepareOptions = {}): Promise<DeviceName> {
+  const { device = 'auto' } = checkObject('options', options);
+  let ready = prepared.get(device);
+  if (ready === undefined) {
+    ready = makeReady(device);
+    prepared.set(device, ready);
+  }
+  try {
+    return await ready;
+  } catch (error) {
+    prepared.delete(device);
+    throw error;
+  }
+}
+
+async function makeReady(device: DeviceOption): Promise<DeviceName> {
+  await makeAvailable(device);
+  // The types and row widths that are usual: each has code of its own
+  for (const numRanks of [8, 64]) {
+    const group = new ExpertGroup({ numRanks, device });
+    for (const ids of [new BigInt64Array(numWarmIds), new Int32Array(numWarmIds)]) {
+      group.getDispatchLayout({ data: ids, shape: [numWarmIds / 8, 8] }, 64);
+    }
+  }
+  return new ExpertGroup({ numRanks: 1, device }).device;
+}
+
+const numWarmIds = 1024;
