@@ -3,8 +3,9 @@
  *
  * @module
  */
-import { publicCall } from './library.ts';
+
 import { kernelInMemory } from './kernel-in-memory.ts';
+import { publicCall } from './library.ts';
 import { isNativeBuilt, native } from './native.ts';
 import type { plainLayout } from './plain-js.ts';
 import { simpleWasm } from './simple-wasm.ts';
@@ -78,7 +79,10 @@ export const variants: Readonly<Record<string, Entry>> = {
     description: "this library's `wasm` device, whole call with its copies in and out, int64, reused `out`",
   },
   'wasm, int32': { variant: publicCall('wasm', 'int32', 'reused'), description: 'the same with int32 ids' },
-  'wasm, new arrays': { variant: publicCall('wasm', 'int64', 'new'), description: 'the same as `wasm`, new result arrays' },
+  'wasm, new arrays': {
+    variant: publicCall('wasm', 'int64', 'new'),
+    description: 'the same as `wasm`, new result arrays',
+  },
   ...(isNativeBuilt && {
     [names.native]: {
       variant: native,

@@ -3,51 +3,50 @@
  *
  * @module
  */
-import { type ChildProcess, spawn } from 'node:child_process';
-import { createInterface, type Interface } from 'node:readline';
+import { spawn } from 'node:child_process';
+import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import * as tf from '@tensorflow/tfjs';
-import type { Configuration } from './configurations.ts';
-import { secondsPerRun } from './time.ts';
-import type { Problem } from './variants/variant.ts';
+import { secondsPerRun } from '../time.ts';
+import type { Problem } from '../variants/variant.ts';
 
 /** A way to count experts. */
 export interface Histogram {
-  counts(): Promise<ArrayLike<number>>;
+  readonly counts: ArrayLike<number>;
   /** Seconds per histogram. */
   sample(): Promise<number>;
   close(): void;
 }
 
-/** `tf.bincount` on the backend that works in every Node, over int32 ids in a tensor, counts copied out. */
+/** `tf.bincount` on the backend that works in every Node, over int32 ids in a tensor, with the counts copied out. */
 export async function tfjsHistogram({ configuration, int32 }: Problem): Promise<Histogram> {
   await tf.setBackend('cpu');
   const ids = tf.tensor1d(int32, 'int32');
   const noWeights = tf.tensor1d([], 'int32');
   const count = () => tf.tidy(() => tf.bincount(ids, noWeights, configuration.numExperts).dataSync());
   return {
-    counts: async () => count(),
+    counts: count(),
     sample: async () => secondsPerRun(() => void count()),
     close: () => tf.dispose([ids, noWeights]),
   };
 }
 
-/** `numpy.bincount` over int64 ids in a Python process, or undefined where there is no numpy. */
+/** `numpy.bincount` over int64 ids in a Python process; undefined where there is no numpy. */
 export async function numpyHistogram({ configuration, int64 }: Problem): Promise<Histogram | undefined> {
-  const child = spawn('python3', [fileURLToPath(new URL('numpy_bincount.py', import.meta.url)), ...sizes(configuration)], {
+  const { numTokens, numTopk, numExperts } = configuration;
+  const script = fileURLToPath(new URL('numpy_bincount.py', import.meta.url));
+  const child = spawn('python3', [script, ...[numTokens, numTopk, numExperts].map(String)], {
     stdio: ['pipe', 'pipe', 'ignore'],
   });
-  const isRunning = new Promise<boolean>((resolve) => {
-    child.once('spawn', () => resolve(true)).once('error', () => resolve(false));
-  });
-  if (!(await isRunning)) return undefined;
-  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+  // Where python3 or numpy is missing, the process ends and its output with it
+  child.on('error', () => {});
   child.stdin.on('error', () => {});
+  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
   child.stdin.write(new Uint8Array(int64.buffer, int64.byteOffset, int64.byteLength));
   const first = await lines.next();
   if (first.done) return undefined;
   return {
-    counts: async () => JSON.parse(first.value) as number[],
+    counts: JSON.parse(first.value) as number[],
     async sample() {
       child.stdin.write('\n');
       return Number((await lines.next()).value);
