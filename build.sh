@@ -122,6 +122,18 @@ run_tests() {
   node_modules/.bin/c8 node_modules/.bin/mocha "$@"
 }
 
+# run_bench [--quick | --check | --expect | --report] [--processes N]: see bench/run.ts
+run_bench() {
+  build
+  local libraries=bench/libraries
+  if ! newer "$libraries/node_modules/.package-lock.json" "$libraries/package.json" "$libraries/package-lock.json"; then
+    say 'Installing what the benchmark compares with and draws with'
+    npm ci --prefix "$libraries" --include=dev --ignore-scripts --no-audit --no-fund
+  fi
+  bench/build.sh
+  node --import=tsx bench/run.ts "$@"
+}
+
 # run_fuzz [SECONDS]: the kernel's source under libFuzzer and sanitizers, from the committed inputs on
 run_fuzz() {
   [ -d /usr/include/simde ] && command -v clang++ >/dev/null || apt_install libsimde-dev clang
@@ -159,7 +171,7 @@ case "$command" in
   build) build ;;
   test) run_tests "$@" ;;
   demo) run_demo ;;
-  bench) build && node --import=tsx bench/run.ts ;;
+  bench) run_bench "$@" ;;
   fuzz) run_fuzz "$@" ;;
   lint) run_lint ;;
   clean) rm -rf dist build coverage ts/generated ;;

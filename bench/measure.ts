@@ -19,7 +19,8 @@ import {
 import { makeRouting } from './routing.ts';
 import { median } from './statistics.ts';
 import { secondsPerRun } from './time.ts';
-import { names, variants } from './variants/index.ts';
+import { variants } from './variants/index.ts';
+import { names } from './variants/names.ts';
 import type { Problem } from './variants/variant.ts';
 
 /** Seconds per layout of each variant. */
@@ -33,6 +34,8 @@ export interface Measurements {
   readonly overExperts: readonly Seconds[];
   /** Seconds per histogram. */
   readonly histograms: Seconds;
+  /** What each variant is. */
+  readonly variants: Readonly<Record<string, string>>;
 }
 
 /** The oracle keeps every id as an object: beyond so many tokens the `js` device, which it has checked, stands in. */
@@ -117,5 +120,6 @@ const measurements: Measurements = {
   overRanks: over(overRanks),
   overExperts: over(overExperts),
   histograms: settings.layouts ? {} : await measureHistograms(),
+  variants: Object.fromEntries(Object.entries(variants).map(([name, { description }]) => [name, description])),
 };
 console.log(JSON.stringify(measurements));

@@ -6,6 +6,7 @@
 
 import { kernelInMemory } from './kernel-in-memory.ts';
 import { publicCall } from './library.ts';
+import { names } from './names.ts';
 import { isNativeBuilt, native } from './native.ts';
 import type { plainLayout } from './plain-js.ts';
 import { simpleWasm } from './simple-wasm.ts';
@@ -30,15 +31,6 @@ function plainJs(instance: typeof ofAnyType, idType: 'int64' | 'int32'): Variant
   };
 }
 
-/** Names that expectations, tables and plots refer to. */
-export const names = {
-  plain: 'plain JS, int32',
-  simple: 'simple WASM, bytes',
-  kernel: 'kernel in memory',
-  call: 'wasm',
-  native: 'native',
-} as const;
-
 interface Entry {
   readonly variant: Variant;
   /** In a sentence, for the legend of the table. */
@@ -56,7 +48,7 @@ export const variants: Readonly<Record<string, Entry>> = {
     variant: plainJs(ofAnyType, 'int32'),
     description: 'the same function over an Int32Array: it takes either, as a library would',
   },
-  'plain JS, int32 only': {
+  [names.plainOnly]: {
     variant: plainJs(ofInt32, 'int32'),
     description: 'the same source in a function that V8 has never seen called with another type of ids',
   },
@@ -65,7 +57,7 @@ export const variants: Readonly<Record<string, Entry>> = {
     variant: simpleWasm('layout_by_bytes'),
     description: 'C in one pass, `emcc -O3 -msimd128`, rows written byte by byte; int64 and outputs in WASM memory',
   },
-  'simple WASM, mask': {
+  [names.simpleMask]: {
     variant: simpleWasm('layout_by_mask'),
     description: 'the same, rows gathered as a 64-bit mask and unpacked; up to 64 ranks',
     maxRanks: 64,

@@ -1,0 +1,141 @@
+/**
+ * `./build.sh bench`: measures in several processes, writes `bench/results/benchmarks.json`, and from it
+ * `docs/benchmarks.md` with its plots.
+ *
+ *   --quick          one short process; prints, writes nothing
+ *   --check          measures the layouts only, and fails where a ratio falls short of `bench/expectations.json`
+ *   --expect         takes the ratios of the results that are there as the new expectations
+ *   --report         makes the document anew from the results that are there
+ *   --processes N    default 5
+ *
+ * @module
+ */
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { checkExpectations, type Expectations, expectationsOf } from './check.ts';
+import { plots } from './libraries/plots.ts';
+import { describeMachine } from './machine.ts';
+import type { Measurements } from './measure.ts';
+import { layoutsTable, ratiosTable, report } from './report.ts';
+import { combine, type FirstCalls, type Results } from './results.ts';
+import { measureSizes } from './sizes.ts';
+import { median } from './statistics.ts';
+
+const resultsFile = new URL('results/benchmarks.json', import.meta.url);
+const expectationsFile = new URL('expectations.json', import.meta.url);
+const docs = new URL('../docs/', import.meta.url);
+
+/** How much a ratio may fall short of what is expected: machines and their noise differ. */
+const tolerance = 0.25;
+
+const { values: settings } = parseArgs({
+  options: {
+    quick: { type: 'boolean' },
+    check: { type: 'boolean' },
+    expect: { type: 'boolean' },
+    report: { type: 'boolean' },
+    processes: { type: 'string', default: '5' },
+  },
+});
+const numProcesses = Number(settings.processes);
+if (!Number.isInteger(numProcesses) || numProcesses < 1) {
+  throw new RangeError(`--processes is '${settings.processes}'; it must be an integer, 1 or more`);
+}
+
+if (settings.report) await writeReport(readJson<Results>(resultsFile));
+else if (settings.expect)
+  writeJson(expectationsFile, expectationsOf(readJson<Results>(resultsFile).layouts, tolerance));
+else if (settings.check) check();
+else if (settings.quick) print(measure(1, ['--quick']));
+else await measureAll();
+
+async function measureAll(): Promise<void> {
+  const machine = describeMachine();
+  const date = new Date().toISOString();
+  const measured = measure(numProcesses, []);
+  const results: Results = {
+    format: 1,
+    date,
+    machine,
+    ...measured,
+    firstCalls: {
+      default: measureFirstCalls([]),
+      'Liftoff only': measureFirstCalls(['--liftoff-only']),
+      'TurboFan only': measureFirstCalls(['--no-liftoff', '--no-wasm-tier-up']),
+    },
+    sizes: await measureSizes(),
+  };
+  writeJson(resultsFile, results);
+  await writeReport(results);
+  print(measured);
+  console.log(`\nThe rest is in ${fileURLToPath(new URL('benchmarks.md', docs))}`);
+}
+
+function check(): void {
+  const findings = checkExpectations(
+    readJson<Expectations>(expectationsFile),
+    measure(numProcesses, ['--layouts']).layouts,
+  );
+  for (const { configuration, faster, than, ratio, measured, isMet } of findings) {
+    const verdict = isMet ? 'ok  ' : 'SLOW';
+    console.log(`${verdict} ${configuration}: '${faster}' ${measured.toFixed(2)} times '${than}', expected ${ratio}`);
+  }
+  const numMissed = findings.filter(({ isMet }) => !isMet).length;
+  console.log(`${findings.length - numMissed} of ${findings.length} ratios as expected`);
+  if (numMissed > 0) process.exitCode = 1;
+}
+
+/** Runs the measuring process one time after the other. */
+function measure(count: number, flags: readonly string[]) {
+  const processes = Array.from({ length: count }, (_, index) => {
+    console.error(`Measuring, process ${index + 1} of ${count}`);
+    return runNode<Measurements>(['--import=tsx', script('measure.ts'), ...flags]);
+  });
+  return combine(processes);
+}
+
+function measureFirstCalls(v8Flags: readonly string[]): FirstCalls {
+  console.error(`Measuring first calls ${v8Flags.join(' ')}`);
+  const processes = Array.from({ length: 7 }, () =>
+    runNode<FirstCalls>(['--expose-gc', ...v8Flags, script('first-calls.mjs')]),
+  );
+  const keys = Object.keys(processes[0]) as (keyof FirstCalls)[];
+  return Object.fromEntries(
+    keys.map((key) => [key, median(processes.map((calls) => calls[key]))]),
+  ) as unknown as FirstCalls;
+}
+
+function runNode<Output>(parameters: readonly string[]): Output {
+  const { status, stdout } = spawnSync(process.execPath, parameters, {
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'inherit'],
+    maxBuffer: 2 ** 26,
+  });
+  if (status !== 0) throw new Error(`the process of ${parameters.join(' ')} failed with status ${status}`);
+  return JSON.parse(stdout) as Output;
+}
+
+function print({ layouts }: Pick<Results, 'layouts'>): void {
+  console.log(`\nNanoseconds per token\n\n${layoutsTable(layouts)}\n\nTimes faster\n\n${ratiosTable(layouts)}`);
+}
+
+async function writeReport(results: Results): Promise<void> {
+  writeFileSync(new URL('benchmarks.md', docs), report(results));
+  for (const [name, svg] of Object.entries(await plots(results))) writeFileSync(new URL(name, docs), svg);
+}
+
+function script(name: string): string {
+  return fileURLToPath(new URL(name, import.meta.url));
+}
+
+function readJson<Content>(file: URL): Content {
+  if (!existsSync(file)) throw new Error(`${fileURLToPath(file)} is not there; ./build.sh bench makes it`);
+  return JSON.parse(readFileSync(file, 'utf8')) as Content;
+}
+
+function writeJson(file: URL, content: unknown): void {
+  mkdirSync(new URL('.', file), { recursive: true });
+  writeFileSync(file, `${JSON.stringify(content, null, 2)}\n`);
+}
