@@ -18,7 +18,7 @@ import {
 } from './configurations.ts';
 import { makeRouting } from './routing.ts';
 import { median } from './statistics.ts';
-import { secondsPerRun } from './time.ts';
+import { secondsPerRun, warmUp } from './time.ts';
 import { variants } from './variants/index.ts';
 import { names } from './variants/names.ts';
 import type { Problem } from './variants/variant.ts';
@@ -47,7 +47,17 @@ const numRounds = settings.quick ? 1 : 3;
 function makeProblem(configuration: Configuration): Problem {
   const { numTokens, numTopk, numExperts, routing } = configuration;
   const int32 = makeRouting(routing, numTokens, numTopk, numExperts);
-  return { configuration, int32, int64: BigInt64Array.from(int32, BigInt) };
+  return { configuration, int32, int64: widen(int32) };
+}
+
+/** The same ids as int64, half by half: a hundred times faster than by way of BigInts. */
+function widen(ids: Int32Array): BigInt64Array {
+  const halves = new Int32Array(2 * ids.length);
+  for (let i = 0; i < ids.length; i++) {
+    halves[2 * i] = ids[i];
+    halves[2 * i + 1] = ids[i] >> 31;
+  }
+  return new BigInt64Array(halves.buffer);
 }
 
 function expectedLayout({ configuration, int32 }: Problem): ExpectedLayout {
@@ -84,6 +94,7 @@ function measure(configuration: Configuration, chosen: readonly string[], rounds
       throw new Error(`'${name}' computes a wrong layout of ${JSON.stringify(configuration)}`, { cause });
     }
   }
+  for (const { prepared } of entries) warmUp(prepared.run);
   for (let round = 0; round < rounds; round++) {
     for (const { prepared, samples } of entries) {
       samples.push(secondsPerRun(prepared.run) / (prepared.layoutsPerRun ?? 1));

@@ -16,10 +16,11 @@ export function report(results: Results): string {
   return `# Benchmarks
 
 Made by \`./build.sh bench\` from [bench/results/benchmarks.json](../bench/results/benchmarks.json); do not edit. Measured on
-${results.date.slice(0, 10)}, in ${numProcesses} processes one after the other, each of which checks every variant against the
-oracle of the conformance suite and then times them in turn. Figures are medians over the processes; ± is half the range of
+${results.date.slice(0, 10)}, in ${numProcesses} processes one after the other (three for what is below the first table), each of which checks every variant
+against the oracle of the conformance suite and then times them in turn. Figures are medians over the processes; ± is half the range of
 the processes' own medians. T · K · E · R are tokens, top-k, experts and ranks; 8 ranks a node; routing is uniformly random
-but where it says otherwise.
+but where it says otherwise: \`skewed\` gives half of the selections to an eighth of the experts, in \`half empty\` every other slot
+is -1, at random.
 
 ${table(['', ''], Object.entries(machine))}
 

@@ -47,13 +47,17 @@ export interface Results {
   readonly sizes: Readonly<Record<string, Size>>;
 }
 
-/** The lists of several processes, put together. */
+type List = 'layouts' | 'overTokens' | 'overRanks' | 'overExperts';
+
+/** What several processes measured, put together. A process that did not measure a list has it empty. */
 export function combine(processes: readonly Measurements[]): Pick<Results, keyof Measurements> {
-  const list = (key: 'layouts' | 'overTokens' | 'overRanks' | 'overExperts', of: readonly Configuration[]) =>
-    processes[0][key].map((_, index) => ({
+  const list = (key: List, of: readonly Configuration[]) => {
+    const measured = processes.map((measurements) => measurements[key]).filter(({ length }) => length > 0);
+    return (measured[0] ?? []).map((_, index) => ({
       configuration: of[index],
-      seconds: samplesOf(processes.map((measurements) => measurements[key][index])),
+      seconds: samplesOf(measured.map((entries) => entries[index])),
     }));
+  };
   return {
     layouts: list('layouts', configurations),
     overTokens: list('overTokens', overTokens),
@@ -65,5 +69,10 @@ export function combine(processes: readonly Measurements[]): Pick<Results, keyof
 }
 
 function samplesOf(processes: readonly Readonly<Record<string, number>>[]): Samples {
-  return Object.fromEntries(Object.keys(processes[0]).map((name) => [name, processes.map((seconds) => seconds[name])]));
+  return Object.fromEntries(
+    Object.keys(processes[0]).map((name) => [
+      name,
+      processes.filter((seconds) => name in seconds).map((seconds) => seconds[name]),
+    ]),
+  );
 }

@@ -38,11 +38,15 @@ const config = {
     labelFontSize: 12,
     titleFontSize: 13,
     titleFontWeight: 600,
-    labelLimit: 300,
+    labelLimit: 400,
   },
-  legend: { labelColor: ink, labelFontSize: 12, orient: 'top', title: null, symbolSize: 90, symbolStrokeWidth: 2.5 },
+  legend: { labelColor: ink, labelFontSize: 12, labelLimit: 300, orient: 'top', title: null, symbolSize: 90 },
   title: { color: ink, fontSize: 14, anchor: 'start', offset: 12 },
 };
+
+/** Where the logarithmic axes are labelled. */
+const nanoseconds = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000];
+const tokensPerSecond = [1e5, 1e6, 1e7, 1e8, 1e9];
 
 const colour = {
   field: 'variant',
@@ -87,10 +91,15 @@ function layoutsPlot(layouts: readonly Entry[]): object {
     field: 'title',
     type: 'ordinal',
     sort: null,
-    title: 'tokens · top-k · experts · ranks',
-    axis: { grid: true, ticks: false, domain: false, titleAlign: 'left', titleAngle: 0, titleX: -190, titleY: -14 },
+    title: null,
+    axis: { grid: true, ticks: false, domain: false },
   };
-  const x = { type: 'quantitative', scale: { type: 'log' }, title: 'nanoseconds per token (less is better)' };
+  const x = {
+    type: 'quantitative',
+    scale: { type: 'log', nice: false },
+    axis: { values: nanoseconds },
+    title: 'nanoseconds per token (less is better)',
+  };
   return {
     data: { values: rowsOf(layouts) },
     width: 520,
@@ -119,15 +128,15 @@ function tokensPlot(overTokens: readonly Entry[]): object {
         field: 'numTokens',
         type: 'quantitative',
         scale: { type: 'log' },
-        axis: { format: '~s', grid: false },
+        axis: { format: '~s', grid: false, values: overTokens.map(({ configuration }) => configuration.numTokens) },
         title: 'tokens in one call',
       },
       y: {
         field: 'tokensPerSecond',
         type: 'quantitative',
         scale: { type: 'log' },
-        axis: { format: '~s' },
-        title: 'tokens per second',
+        axis: { format: '~s', values: tokensPerSecond },
+        title: 'tokens per second (more is better)',
       },
       color: colour,
     },
@@ -135,14 +144,29 @@ function tokensPlot(overTokens: readonly Entry[]): object {
 }
 
 function sizesPlot(entries: readonly Entry[], field: 'numRanks' | 'numExperts', title: string): object {
+  // Every power of four, from the first on
+  const first = entries[0].configuration[field];
+  const labelled = [0, 1, 2, 3, 4, 5, 6, 7].map((exponent) => first * 4 ** exponent);
   return {
     data: { values: rowsOf(entries) },
     width: 330,
     height: 300,
     mark: line,
     encoding: {
-      x: { field, type: 'quantitative', scale: { type: 'log', base: 2 }, axis: { grid: false, format: '~s' }, title },
-      y: { field: 'nanoseconds', type: 'quantitative', scale: { type: 'log' }, title: 'nanoseconds per token' },
+      x: {
+        field,
+        type: 'quantitative',
+        scale: { type: 'log', base: 2 },
+        axis: { grid: false, format: ',', values: labelled },
+        title,
+      },
+      y: {
+        field: 'nanoseconds',
+        type: 'quantitative',
+        scale: { type: 'log', nice: false },
+        axis: { values: nanoseconds },
+        title: 'nanoseconds per token (less is better)',
+      },
       color: colour,
     },
   };

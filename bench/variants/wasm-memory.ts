@@ -7,6 +7,17 @@ import { readFileSync } from 'node:fs';
 
 const pageBytes = 65536;
 
+/** Compiled once, so that code which V8 has optimised for one problem serves the next. */
+const modules = new Map<string, WebAssembly.Module>();
+
+function compile(file: URL): WebAssembly.Module {
+  const known = modules.get(file.href);
+  if (known !== undefined) return known;
+  const compiled = new WebAssembly.Module(readFileSync(file));
+  modules.set(file.href, compiled);
+  return compiled;
+}
+
 /** An instance of its own, with addresses handed out above its heap base. */
 export class WasmMemory {
   readonly exports: Readonly<Record<string, (...values: number[]) => number>>;
@@ -14,7 +25,7 @@ export class WasmMemory {
   #end: number;
 
   constructor(file: URL) {
-    const { exports } = new WebAssembly.Instance(new WebAssembly.Module(readFileSync(file)), {});
+    const { exports } = new WebAssembly.Instance(compile(file), {});
     const { memory, __heap_base: heapBase, ...functions } = exports;
     this.#memory = memory as WebAssembly.Memory;
     this.#end = (heapBase as WebAssembly.Global<'i32'>).value;
