@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Everything there is to do here: ./build.sh [build | test | demo | bench | fuzz | lint | clean]
+# Everything there is to do here: ./build.sh [build | test | runtimes | demo | bench | fuzz | lint | docs | examples | clean]
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -19,6 +19,13 @@ install_packages() {
   say 'Installing npm packages'
   # The build needs the development packages even where NODE_ENV says production
   npm ci --include=dev --no-audit --no-fund
+}
+
+# install_in FOLDER: the packages of a folder that has a package.json of its own, for who wants what it is for
+install_in() {
+  newer "$1/node_modules/.package-lock.json" "$1/package.json" "$1/package-lock.json" && return
+  say "Installing the npm packages of $1"
+  npm ci --prefix "$1" --ignore-scripts --no-audit --no-fund
 }
 
 # apt_install PACKAGE...: as root or by sudo
@@ -125,11 +132,7 @@ run_tests() {
 # run_bench [--quick | --check | --expect | --report] [--processes N]: see bench/run.ts
 run_bench() {
   build
-  local libraries=bench/libraries
-  if ! newer "$libraries/node_modules/.package-lock.json" "$libraries/package.json" "$libraries/package-lock.json"; then
-    say 'Installing what the benchmark compares with and draws with'
-    npm ci --prefix "$libraries" --include=dev --ignore-scripts --no-audit --no-fund
-  fi
+  install_in bench/libraries
   bench/build.sh
   node --import=tsx bench/run.ts "$@"
 }
@@ -145,6 +148,18 @@ run_fuzz() {
   mkdir -p build/fuzz
   say "Fuzzing the kernel for ${1:-60} seconds. What crashes it goes to build/fuzz-*; keep such a file in test/native/corpus"
   build/native/fuzz build/fuzz test/native/corpus -max_total_time="${1:-60}" -max_len=400 -artifact_prefix=build/fuzz-
+}
+
+# The packed library in every runtime and bundler; what that takes stays out of the packages of the build
+run_runtimes() {
+  build
+  local folder=test/runtimes
+  if ! newer $folder/node_modules/.package-lock.json $folder/package.json $folder/package-lock.json; then
+    say 'Installing the runtimes and bundlers'
+    npm ci --prefix $folder --no-audit --no-fund
+  fi
+  say 'Running the conformance suite in every runtime'
+  node $folder/run.mjs "$@"
 }
 
 run_demo() {
@@ -165,15 +180,35 @@ run_lint() {
   git ls-files -z '*.h' '*.cpp' '*.cc' '*.cu' '*.cuh' | xargs -0 clang-format --dry-run -Werror
 }
 
+# The packages of the examples, and beside them the library as it was built
+install_examples() {
+  build
+  install_in examples/onnx-router
+  local modules=examples/onnx-router/node_modules
+  mkdir -p $modules/@assemblyscript
+  ln -sfn ../../.. $modules/dispatch-layout
+  ln -sfn ../../../../node_modules/@assemblyscript/loader $modules/@assemblyscript/loader
+}
+
+build_docs() {
+  build
+  install_in docs/api
+  docs/api/node_modules/.bin/typedoc --options docs/api/typedoc.json
+  say "The API is described in build/api/index.html"
+}
+
 command=${1:-build}
 shift || true
 case "$command" in
   build) build ;;
   test) run_tests "$@" ;;
+  runtimes) run_runtimes "$@" ;;
   demo) run_demo ;;
   bench) run_bench "$@" ;;
   fuzz) run_fuzz "$@" ;;
   lint) run_lint ;;
+  docs) build_docs ;;
+  examples) install_examples && node examples/onnx-router/make-model.mjs && node examples/onnx-router/node.mjs ;;
   clean) rm -rf dist build coverage ts/generated ;;
-  *) fail "unknown command '$command'; one of: build (default), test, demo, bench, fuzz, lint, clean" ;;
+  *) fail "unknown command '$command'; one of: build (default), test, runtimes, demo, bench, fuzz, lint, docs, examples, clean" ;;
 esac

@@ -34,6 +34,7 @@ const pairs = [
   [names.kernel, names.plain],
   [names.kernel, names.simple],
   [names.kernel, names.native],
+  [names.workspace, names.plain],
   [names.call, names.plain],
 ] as const;
 

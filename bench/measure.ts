@@ -121,7 +121,7 @@ async function measureHistograms(): Promise<Seconds> {
 }
 
 const all = Object.keys(variants);
-const main = [names.plain, names.simple, names.kernel, names.call, names.native];
+const main = [names.plain, names.simple, names.kernel, names.workspace, names.call, names.native];
 const over = (list: readonly Configuration[]) =>
   settings.layouts ? [] : list.map((configuration) => measure(configuration, main, 1));
 

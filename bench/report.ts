@@ -127,6 +127,7 @@ export function ratiosTable(layouts: readonly Entry[]): string {
     [names.kernel, names.simple],
     [names.kernel, names.simpleMask],
     [names.kernel, names.native],
+    [names.workspace, names.plain],
     [names.call, names.plain],
     [names.call, names.plainOnly],
   ] as const;

@@ -76,8 +76,11 @@ const floats = new Float64Array(4);
 const dataView = new DataView(new ArrayBuffer(32));
 const buffer = new ArrayBuffer(1024);
 
+/** Those that this process cannot provoke: on the GPU, or by an environment variable (`settings.test.ts`). */
+type ElsewhereCode = 'CUDA_ERROR' | 'DISPOSED' | 'TENSOR' | 'ENVIRONMENT';
+
 /** Complete by its type: a new code without a provocation does not compile. */
-const provocations: Record<Exclude<ErrorCode, 'CUDA_ERROR' | 'DISPOSED' | 'TENSOR'>, () => [string, Provocation][]> = {
+const provocations: Record<Exclude<ErrorCode, ElsewhereCode>, () => [string, Provocation][]> = {
   INVALID_EXPERT: () => [
     [
       'too large',

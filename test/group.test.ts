@@ -3,7 +3,14 @@ import { execFileSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import vm from 'node:vm';
 import { assert } from 'chai';
-import { type DispatchLayout, describeDevices, ExpertGroup, getDispatchLayout } from 'dispatch-layout';
+import {
+  type DeviceDescription,
+  DeviceUnavailableError,
+  type DispatchLayout,
+  describeDevices,
+  ExpertGroup,
+  getDispatchLayout,
+} from 'dispatch-layout';
 import { describeOnEachDevice } from './support/each-device.ts';
 import { expectError } from './support/expect.ts';
 
@@ -192,12 +199,17 @@ describe('devices', () => {
       descriptions.map(({ device }) => device),
       ['cuda', 'wasm', 'js'],
     );
-    for (const { available, chosen, reason, remedy } of descriptions) {
+    for (const { available, chosen, code, reason, cause, versions, remedy } of descriptions) {
       assert.match(reason, /^\S.{5,}[^.]$/);
-      if (available) assert.isUndefined(remedy);
+      assert.strictEqual(code === 'AVAILABLE', available);
+      for (const [name, version] of Object.entries(versions)) assert.match(`${name} ${version}`, /^[a-z0-9]+ \d/);
+      if (available) assert.isUndefined(remedy ?? cause);
       else assert.match(remedy ?? '', /^[A-Z].*\.$/);
       if (chosen) assert.isTrue(available);
     }
+    const { node, v8 } = process.versions;
+    assert.deepStrictEqual(byName().wasm.versions, { node, v8 });
+    assert.deepStrictEqual(byName().js.versions, { node, v8 });
     assert.lengthOf(
       descriptions.filter(({ chosen }) => chosen),
       1,
@@ -243,15 +255,19 @@ describe('devices', () => {
     assert.lengthOf(new Set([reason('wasm', 'auto'), reason('wasm', 'wasm'), reason('wasm', 'js')]), 3);
   });
 
-  it('an unavailable device is refused with the reason and the remedy that describeDevices gives', () => {
-    for (const { device, available, reason, remedy } of describeDevices()) {
+  it('the error of an unavailable device carries all that describeDevices says of it', () => {
+    for (const description of describeDevices()) {
+      const { device, available, reason, cause, remedy } = description;
       if (available) continue;
       const error = expectError(() => new ExpertGroup({ numRanks: 1, device }), {
         code: 'DEVICE_UNAVAILABLE',
         value: device,
       });
+      assert.instanceOf(error, DeviceUnavailableError);
+      assert.deepStrictEqual((error as DeviceUnavailableError).description, description);
       assert.strictEqual(error.message, `device '${device}' is not available, because ${reason}. ${remedy}`);
       assert.strictEqual(error.remedy, remedy);
+      assert.strictEqual(error.cause, cause);
     }
   });
 
@@ -267,7 +283,7 @@ describe('devices', () => {
         try { new ExpertGroup({ numRanks: 1, device: 'wasm' }); } catch (caught) { error = caught; }
         console.log(JSON.stringify({
           device, numTokensPerRank: [...numTokensPerRank], wasm, code: error?.code, isOurs: error instanceof DispatchLayoutError,
-          message: error?.message, cause: error?.cause?.message,
+          message: error?.message, cause: error?.cause?.message, description: error?.description,
         }));`;
       const output = execFileSync(process.execPath, ['--input-type=module', '--eval', script], {
         cwd: root,
@@ -276,22 +292,36 @@ describe('devices', () => {
       return JSON.parse(output);
     }
 
-    for (const [name, spoil, reason] of [
-      ['missing', 'delete globalThis.WebAssembly;', /no WebAssembly/],
+    for (const [name, spoil, code, reason, remedy] of [
+      ['missing', 'delete globalThis.WebAssembly;', 'NO_WEBASSEMBLY', /no WebAssembly/, /runtime with WebAssembly/],
       [
         'forbidden',
         "WebAssembly.Module = class { constructor() { throw new WebAssembly.CompileError('blocked by policy'); } };",
-        /blocked by policy/,
+        'WEBASSEMBLY_FORBIDDEN',
+        /may not be compiled here \(blocked by policy\)/,
+        /wasm-unsafe-eval/,
       ],
       [
         'without SIMD',
-        "WebAssembly.Module = class { constructor() { throw new WebAssembly.CompileError('invalid opcode 0xfd'); } };",
-        /invalid opcode/,
+        `WebAssembly.validate = (bytes) => !Buffer.from(bytes).includes(Buffer.of(0xfd, 98));
+        WebAssembly.Module = class { constructor() { throw new WebAssembly.CompileError('invalid opcode 0xfd'); } };`,
+        'NO_SIMD',
+        /no SIMD here \(invalid opcode/,
+        /runtime with WebAssembly SIMD/,
+      ],
+      [
+        'asynchronous only',
+        "WebAssembly.Module = class { constructor() { throw new RangeError('disallowed on the main thread, use compile'); } };",
+        'NEEDS_PREPARE',
+        /may not be compiled synchronously here \(disallowed/,
+        /await prepare\(\)/,
       ],
       [
         'out of memory',
         "WebAssembly.Instance = class { constructor() { throw new RangeError('could not allocate memory'); } };",
-        /could not allocate/,
+        'NO_MEMORY',
+        /no memory for the kernel \(could not allocate/,
+        /device: 'js'/,
       ],
     ] as const) {
       it(`${name}: js takes over, and wasm says why it cannot`, function () {
@@ -302,9 +332,13 @@ describe('devices', () => {
         assert.strictEqual(found.code, 'DEVICE_UNAVAILABLE');
         assert.strictEqual(found.isOurs, true);
         assert.match(String(found.message), reason);
-        const wasm = found.wasm as { available: boolean; reason: string };
+        const wasm = found.wasm as DeviceDescription;
         assert.isFalse(wasm.available);
+        assert.strictEqual(wasm.code, code);
         assert.match(wasm.reason, reason);
+        assert.match(wasm.remedy ?? '', remedy);
+        assert.strictEqual(wasm.versions.v8, process.versions.v8);
+        assert.deepStrictEqual(found.description, wasm);
       });
     }
 

@@ -3,8 +3,10 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
+import { createContext, runInContext } from 'node:vm';
+import { gzipSync } from 'node:zlib';
 import { assert } from 'chai';
-import { build } from 'esbuild';
+import { type BuildOptions, build } from 'esbuild';
 
 const rootUrl = new URL('..', import.meta.url);
 const root = fileURLToPath(rootUrl);
@@ -19,21 +21,26 @@ const inNode = (script: string, type: 'module' | 'commonjs') =>
     stdio: ['ignore', 'pipe', 'ignore'],
   });
 
-/** The module graph behind the main entry, as a bundler for browsers sees it. */
-async function bundleForBrowser() {
-  const result = await build({
-    entryPoints: [fileURLToPath(new URL('dist/index.js', rootUrl))],
+/** A bundle of a module that imports the library by its name, as esbuild makes it. */
+async function bundle(contents: string, options: Pick<BuildOptions, 'platform' | 'conditions' | 'external'>) {
+  const { metafile, outputFiles, warnings } = await build({
+    stdin: { contents, resolveDir: root },
     bundle: true,
-    platform: 'browser',
     format: 'esm',
     minify: true,
     metafile: true,
     write: false,
     logLevel: 'silent',
     absWorkingDir: root,
+    ...options,
   });
-  return result;
+  assert.deepStrictEqual(warnings, []);
+  return { inputs: Object.keys(metafile.inputs), metafile, text: outputFiles[0].text };
 }
+
+const useAll = "export * from 'dispatch-layout';";
+const useOne = "import { getDispatchLayout } from 'dispatch-layout'; globalThis.use = getDispatchLayout;";
+const useNone = "import { getDispatchLayout } from 'dispatch-layout'; console.log('nothing');";
 
 describe('the package', function () {
   this.timeout(20_000);
@@ -65,14 +72,16 @@ describe('the package', function () {
       'EventOverlap',
       'ExpertGroup',
       'InvalidExpertError',
+      'Workspace',
       'describeDevices',
       'getDispatchLayout',
+      'prepare',
     ]);
   });
 
-  it('is an ES module without side effects but for the device cuda, for the Node versions that can require it', () => {
+  it('is an ES module without side effects, for the Node versions that can require it', () => {
     assert.strictEqual(manifest.type, 'module');
-    assert.sameMembers(manifest.sideEffects, ['./dist/node.js', './dist/cuda/index.js', './dist/cuda/provider.js']);
+    assert.isFalse(manifest.sideEffects);
     assert.strictEqual(manifest.engines.node, '>=20.19');
     assert.isUndefined(manifest.main);
   });
@@ -89,6 +98,8 @@ describe('the package', function () {
       for (const file of files) assert.isTrue(existsSync(new URL(file, rootUrl)), `${subpath}: ${file}`);
       if (typeof target === 'object') assert.strictEqual(Object.keys(target)[0], 'types', subpath);
     }
+    for (const file of Object.values<string>(manifest.imports['#platform']))
+      assert.isTrue(existsSync(new URL(file, rootUrl)), file);
     for (const file of Object.values<string>(manifest.bin)) assert.isTrue(existsSync(new URL(file, rootUrl)), file);
   });
 
@@ -96,36 +107,88 @@ describe('the package', function () {
     assert.deepStrictEqual(Object.keys(manifest.dependencies), ['@assemblyscript/loader']);
   });
 
-  it('imports nothing of Node and no package but the loader', async () => {
-    const { metafile, warnings } = await bundleForBrowser();
-    assert.deepStrictEqual(warnings, []);
-    const inputs = Object.entries(metafile.inputs);
+  it('imports nothing of Node, of CUDA, and no package but the loader in a browser', async () => {
+    const { metafile } = await bundle(useAll, { platform: 'browser' });
+    const inputs = Object.entries(metafile.inputs).filter(([path]) => path !== '<stdin>');
     assert.isAbove(inputs.length, 5);
     for (const [path, { imports }] of inputs) {
-      assert.match(path, /^(dist\/|node_modules\/@assemblyscript\/loader\/)/);
+      assert.match(path, /^(dist\/(?!cuda\/)|node_modules\/@assemblyscript\/loader\/)/);
       for (const { path: target, external } of imports) assert.isFalse(external ?? false, `${path} imports ${target}`);
     }
   });
 
-  it('the core does not grow unnoticed in a browser: at most 25 kB gzipped', async () => {
-    const { gzipSync } = await import('node:zlib');
-    const { outputFiles } = await bundleForBrowser();
-    assert.isBelow(gzipSync(outputFiles[0].contents).length, 25_000);
+  it('the core stays below 20 kB in a browser, minified and gzipped', async () => {
+    const { text } = await bundle(useOne, { platform: 'browser' });
+    assert.isBelow(gzipSync(text).length, 20_000);
   });
 
-  it('an unused import is shaken off', async () => {
+  for (const platform of ['browser', 'node'] as const) {
+    it(`an unused import is shaken off (${platform})`, async () => {
+      assert.isBelow((await bundle(useNone, { platform })).text.length, 200);
+    });
+  }
+
+  it('the device cuda is in a bundle for Node, and not in others', async () => {
+    const forNode = await bundle(useOne, { platform: 'node' });
+    assert.include(forNode.inputs, 'dist/cuda/provider.js');
+    assert.include(forNode.text, 'dispatch_layout_cuda.node');
+    for (const platform of ['browser', 'neutral'] as const) {
+      const { inputs, text } = await bundle(useOne, { platform });
+      assert.notInclude(inputs.join(), 'dist/cuda/');
+      assert.notInclude(text, '.node"');
+    }
+  });
+
+  for (const condition of ['workerd', 'edge-light']) {
+    it(`the kernel is a module import for ${condition}, and its bytes are not in the bundle`, async () => {
+      const { metafile, text } = await bundle(useOne, {
+        platform: 'browser',
+        conditions: [condition],
+        external: ['*.wasm?module'],
+      });
+      const imports = Object.values(metafile.outputs).flatMap((output) => output.imports);
+      assert.deepStrictEqual(
+        imports.map(({ path }) => path.split('/').at(-1)),
+        ['kernel.wasm?module'],
+      );
+      assert.isBelow(text.length, 40_000);
+    });
+  }
+
+  it('an edge runtime may hand the kernel over from another realm, as that of Next.js does', async () => {
     const { outputFiles } = await build({
-      stdin: {
-        contents: "import { getDispatchLayout } from 'dispatch-layout'; console.log('nothing');",
-        resolveDir: root,
-      },
+      stdin: { contents: useOne, resolveDir: root },
       bundle: true,
-      platform: 'browser',
-      format: 'esm',
+      format: 'iife',
+      conditions: ['edge-light'],
       write: false,
       logLevel: 'silent',
+      plugins: [
+        {
+          name: 'kernel',
+          setup({ onResolve, onLoad }) {
+            onResolve({ filter: /kernel\.wasm\?module$/ }, () => ({ path: 'kernel', namespace: 'kernel' }));
+            onLoad({ filter: /.*/, namespace: 'kernel' }, () => ({ contents: 'export default globalThis.kernel' }));
+          },
+        },
+      ],
     });
-    assert.isBelow(outputFiles[0].text.length, 200);
+    const kernel = new WebAssembly.Module(readFileSync(require.resolve('dispatch-layout/kernel.wasm')));
+    const context = createContext({ kernel, TextDecoder });
+    runInContext(outputFiles[0].text, context);
+    assert.strictEqual(runInContext('use([[0]], 8, { numRanks: 4 }).device', context), 'wasm');
+  });
+
+  it('ships what is needed, and nothing else', () => {
+    const output = execFileSync('npm', ['pack', '--dry-run', '--json'], { cwd: root, encoding: 'utf8', stdio: 'pipe' });
+    const files: string[] = JSON.parse(output)[0].files.map(({ path }: { path: string }) => path);
+    for (const file of ['dist/index.js', 'dist/index.d.ts', 'dist/cli.js', 'dist/kernel.wasm', 'LICENSE', 'README.md'])
+      assert.include(files, file);
+    for (const file of files) {
+      assert.match(file, /^((dist|ts|wasm|cuda)\/|(CHANGELOG|README)\.md$|LICENSE$|package\.json$)/);
+      assert.match(file, /\.(js|mjs|ts|map|wasm|node|txt|md|json|sh|h|cpp|cu|cuh)$|^LICENSE$/);
+      assert.notMatch(file, /\.test\.|(^|\/)\.|node_modules|~$/);
+    }
   });
 
   it('leaves globals and prototypes alone', () => {

@@ -14,7 +14,7 @@ export function copyIds(topkIdx: TopkIdx, firstToken: number, numTokens: number,
   if (isDense) {
     const length = numTokens * numTopk;
     const isWhole = offset === 0 && lengthOf(data) === length;
-    setElements(target, isWhole ? data : sameView(target, data, offset, length));
+    setElements(target, isWhole ? data : viewOf(data, offset, length, target));
   } else if (target.BYTES_PER_ELEMENT === 8) {
     // As pairs of 32-bit words: reading 64-bit elements would make a BigInt of each
     gatherPairs(words(data), offset, numTokens, numTopk, tokenStride, slotStride, words(target));
@@ -23,9 +23,29 @@ export function copyIds(topkIdx: TopkIdx, firstToken: number, numTokens: number,
   }
 }
 
-function sameView(target: IntegerArray, data: IntegerArray, offset: number, length: number): IntegerArray {
-  const View = target.constructor as new (buffer: ArrayBufferLike, byteOffset: number, length: number) => IntegerArray;
-  return new View(bufferOf(data), byteOffsetOf(data) + offset * target.BYTES_PER_ELEMENT, length);
+/** Views of the arrays that callers have, by their offset: an array that is read again needs no new ones. */
+const knownViews = new WeakMap<IntegerArray, Map<number, IntegerArray>>();
+/** Of one array: the windows of 64 MiB. */
+const maxKnownViews = 1024;
+
+function viewOf(data: IntegerArray, offset: number, length: number, sameType: IntegerArray): IntegerArray {
+  let views = knownViews.get(data);
+  if (views === undefined) {
+    views = new Map();
+    knownViews.set(data, views);
+  }
+  let view = views.get(offset);
+  if (view === undefined || lengthOf(view) !== length) {
+    const View = sameType.constructor as new (
+      buffer: ArrayBufferLike,
+      byteOffset: number,
+      length: number,
+    ) => IntegerArray;
+    view = new View(bufferOf(data), byteOffsetOf(data) + offset * sameType.BYTES_PER_ELEMENT, length);
+    if (views.size === maxKnownViews) views.clear();
+    views.set(offset, view);
+  }
+  return view;
 }
 
 function words(array: IntegerArray): Int32Array {

@@ -24,6 +24,7 @@ export interface DeviceLayoutArrays {
 export interface DeviceDispatchLayout extends DeviceLayoutArrays, LayoutShape, Disposable {
   /** The done-event; recorded only with `asyncFinish`. */
   readonly event: EventOverlap;
+  /** The device that computes this layout. */
   readonly device: 'cuda';
   /** `using layout = …` disposes of the tensors on leaving the block, except for those of `out`: they are the caller's. */
   [Symbol.dispose](): void;

@@ -9,10 +9,13 @@ import type { DeviceLayoutArrays } from './device-layout.ts';
 import type { EventHandle } from './event-overlap.ts';
 import type { LayoutArrays, LayoutShape } from './layout.ts';
 import type { Partition } from './partition.ts';
-import type { TopkIdx } from './topk-idx.ts';
+import type { IdType, IntegerArray, TopkIdx } from './topk-idx.ts';
 
 /** The devices behind `getDispatchLayout`. */
 export type DeviceName = 'cuda' | 'wasm' | 'js';
+
+/** All of them, in order of preference. */
+export const deviceNames: readonly DeviceName[] = ['cuda', 'wasm', 'js'];
 
 /** A device, ready for use. */
 export interface Device {
@@ -36,6 +39,33 @@ export interface PreparedDevice {
    * @throws InvalidExpertError with the first such id in row-major order.
    */
   computeLayout(topkIdx: TopkIdx, strict: boolean, out: LayoutArrays, keepOnError: boolean): void;
+  /**
+   * The memory of a workspace, where a device has one in which nothing needs to be copied.
+   *
+   * @throws DispatchLayoutError `OUT_OF_MEMORY`
+   */
+  createWorkspace?(shape: WorkspaceShape): WorkspaceMemory;
+}
+
+/** What a workspace has room for. */
+export interface WorkspaceShape {
+  readonly maxTokens: number;
+  readonly numTopk: number;
+  readonly idType: IdType;
+}
+
+/** Arrays that a device computes in, without copies. */
+export interface WorkspaceMemory {
+  /** `[maxTokens, numTopk]` */
+  readonly topkIdx: IntegerArray;
+  /** The results of `maxTokens` tokens. */
+  readonly out: LayoutArrays;
+  /**
+   * Computes the layout of the first `numTokens` tokens into `layout`, which is `out` as far as these tokens go.
+   *
+   * @throws InvalidExpertError if `strict`; the results are untouched then.
+   */
+  compute(numTokens: number, strict: boolean, layout: LayoutArrays): void;
 }
 
 /** Who waits for whom: DeepEP's options of a call. */
@@ -81,7 +111,83 @@ export interface PreparedStreamsDevice extends PreparedDevice {
   ): QueuedTensors;
 }
 
+/** The stable identifiers of what keeps a device from being used. */
+export type ObstacleCode =
+  /** `DISPATCH_LAYOUT_DISABLE` names the device. */
+  | 'DISABLED'
+  /** `wasm`: the runtime has no WebAssembly. */
+  | 'NO_WEBASSEMBLY'
+  /** `wasm`: WebAssembly runs here, without SIMD. */
+  | 'NO_SIMD'
+  /** `wasm`: compiling is forbidden, such as by a content security policy. */
+  | 'WEBASSEMBLY_FORBIDDEN'
+  /** `wasm`: the browser compiles nothing of this size synchronously on a page's main thread. */
+  | 'NEEDS_PREPARE'
+  /** `wasm`: no memory for the kernel. */
+  | 'NO_MEMORY'
+  /** `cuda`: this is the build for browsers and edge runtimes. */
+  | 'NO_CUDA'
+  /** `cuda`: the runtime loads no Node-API addons, or is told not to. */
+  | 'ADDONS_FORBIDDEN'
+  /** `cuda`: there is no addon for this operating system and processor. */
+  | 'UNSUPPORTED_PLATFORM'
+  /** `cuda`: the addon is not where it should be. */
+  | 'ADDON_MISSING'
+  /** `cuda`: the addon is there and cannot be loaded, or is of another version. */
+  | 'ADDON_BROKEN'
+  /** `cuda`: there is no NVIDIA driver. */
+  | 'NO_DRIVER'
+  /** `cuda`: the driver is older than the addon's CUDA. */
+  | 'OLD_DRIVER'
+  /** `cuda`: the driver finds no GPU. */
+  | 'NO_GPU'
+  /** `cuda`: the GPU is too old, or lacks what is needed. */
+  | 'UNSUPPORTED_GPU'
+  /** `cuda`: the driver fails when it is asked. */
+  | 'DRIVER_ERROR'
+  /** `cuda`: a first layout fails on the GPU, or is wrong. */
+  | 'SELF_CHECK_FAILED'
+  /** `cuda`: an error has cost the process its CUDA context. */
+  | 'CONTEXT_LOST';
+
+/** Versions of what a device stands on, as far as they are known, such as `{ node: '22.1.0', v8: '12.4' }`. */
+export type DeviceVersions = Readonly<Record<string, string>>;
+
+/** Why a device cannot be used here. */
+export interface Obstacle {
+  /** What kind of obstacle it is. */
+  readonly code: ObstacleCode;
+  /** A clause, without full stop. */
+  readonly reason: string;
+  /** What to do about it, in sentences. */
+  readonly remedy: string;
+  /** The error behind it. */
+  readonly cause?: unknown;
+  /** Of what is there of it. */
+  readonly versions?: DeviceVersions;
+}
+
+/** What one device can do here, and whether it would be chosen. */
+export interface DeviceDescription {
+  /** Its name. */
+  readonly device: DeviceName;
+  /** Whether it can be used here. */
+  readonly available: boolean;
+  /** Whether a group with the option that was asked about computes host arrays on it. */
+  readonly chosen: boolean;
+  /** `AVAILABLE`, or what keeps it from being used. */
+  readonly code: 'AVAILABLE' | ObstacleCode;
+  /** Why it is available or not, chosen or not: a clause, without full stop. */
+  readonly reason: string;
+  /** The error that keeps it from being used, where there is one. */
+  readonly cause?: unknown;
+  /** Of what it stands on; empty where nothing is known. */
+  readonly versions: DeviceVersions;
+  /** What to do to make it available, where it is not. */
+  readonly remedy?: string;
+}
+
 /** A device, or why it cannot be used here. */
 export type DeviceAvailability<Kind extends Device = Device> =
-  | { readonly device: Kind; readonly reason: string }
-  | { readonly device: undefined; readonly reason: string; readonly remedy: string; readonly cause?: unknown };
+  | { readonly device: Kind; readonly reason: string; readonly versions: DeviceVersions }
+  | ({ readonly device: undefined } & Obstacle);

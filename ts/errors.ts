@@ -4,6 +4,7 @@
  *
  * @module
  */
+import type { DeviceDescription, DeviceName, Obstacle } from './device.ts';
 
 /** The stable identifiers of everything that can go wrong. */
 export type ErrorCode =
@@ -29,6 +30,8 @@ export type ErrorCode =
   | 'OUT'
   /** An option has a value outside its domain. */
   | 'OPTION'
+  /** An environment variable has a value outside its domain. */
+  | 'ENVIRONMENT'
   /** `previousEvent`, `asyncFinish` and `allocateOnCommStream` contradict each other. */
   | 'EVENT_FLAGS'
   /** An event that was never recorded was waited for. */
@@ -58,6 +61,7 @@ export interface ErrorDetails {
 
 /** The base of the family: `error instanceof DispatchLayoutError` holds for everything this library throws on purpose. */
 export class DispatchLayoutError extends Error {
+  /** The name of the class. */
   override readonly name: string = 'DispatchLayoutError';
   /** The stable identifier of what went wrong. */
   readonly code: ErrorCode;
@@ -76,6 +80,7 @@ export class DispatchLayoutError extends Error {
 
 /** An id of `topkIdx` is neither `-1` (no selection) nor an expert. The first one in row-major order is reported. */
 export class InvalidExpertError extends DispatchLayoutError {
+  /** The name of the class. */
   override readonly name = 'InvalidExpertError';
   /** The row of the offending id in `topkIdx`. */
   readonly token: number;
@@ -97,14 +102,30 @@ export class InvalidExpertError extends DispatchLayoutError {
   }
 }
 
-/** The requested device cannot be used here; `cause` and the message say why. */
+/** The requested device cannot be used here; the message, `cause` and `description` say why. */
 export class DeviceUnavailableError extends DispatchLayoutError {
+  /** The name of the class. */
   override readonly name = 'DeviceUnavailableError';
   /** The device that was asked for. */
-  readonly device: string;
+  readonly device: DeviceName;
+  /** What `describeDevices` says of it: code, reason, cause, versions and remedy. */
+  readonly description: DeviceDescription;
 
-  constructor(device: string, why: string, details: ErrorDetails) {
-    super('DEVICE_UNAVAILABLE', `device '${device}' is not available, because ${why}`, { value: device, ...details });
+  constructor(device: DeviceName, obstacle: Obstacle) {
+    const { reason, remedy, cause } = obstacle;
+    super('DEVICE_UNAVAILABLE', `device '${device}' is not available, because ${reason}`, {
+      value: device,
+      remedy,
+      cause,
+    });
     this.device = device;
+    this.description = describeObstacle(device, obstacle);
   }
+}
+
+/** What keeps a device from being used, as `describeDevices` tells it. */
+export function describeObstacle(device: DeviceName, obstacle: Obstacle): DeviceDescription {
+  const { code, reason, cause, versions = {}, remedy } = obstacle;
+  const withCause = cause === undefined ? {} : { cause };
+  return { device, available: false, chosen: false, code, reason, ...withCause, versions, remedy };
 }

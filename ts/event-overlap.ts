@@ -32,10 +32,15 @@ export let handleOf: (event: EventOverlap) => EventHandle | null;
  * that was not recorded is an error, since the outputs of that call are valid already.
  *
  * ```ts
+ * import { getDispatchLayout } from 'dispatch-layout';
+ *
+ * const layout = getDispatchLayout([[0, 5]], 8, { numRanks: 4, asyncFinish: true });
  * {
- *   using event = getDispatchLayout(topkIdx, 256, { numRanks: 8, asyncFinish: true }).event;
+ *   using event = layout.event;
  *   // ... other work overlaps here ...
+ *   console.log(event.recorded); // true
  * } // leaving the block waits, as DeepEP's `with event:` does
+ * console.log(layout.numTokensPerRank.join(' ')); // 1 0 1 0
  * ```
  */
 export class EventOverlap {

@@ -14,14 +14,22 @@ import type {
   StreamsDevice,
 } from './device.ts';
 import { type DeviceDispatchLayout, type DeviceLayoutArrays, isDeviceTensor } from './device-layout.ts';
-import { chooseDevice, chooseTensorDevice, cudaForHostArrays, cudaInUse, type DeviceOption } from './devices.ts';
+import {
+  chooseDevice,
+  chooseTensorDevice,
+  cudaForHostArrays,
+  cudaInUse,
+  type DeviceOption,
+  readDeviceOption,
+} from './devices.ts';
 import { DispatchLayoutError } from './errors.ts';
 import { type EventHandle, EventOverlap, finishedHandle, handleOf, notRecorded } from './event-overlap.ts';
 import { ComputedLayout, type DispatchLayout, isResult, type LayoutArrays } from './layout.ts';
 import { LayoutRequest, plainOrder } from './layout-request.ts';
 import { allocateOut, checkOut, readOut } from './out-arrays.ts';
 import { checkPlacement, checkRankGroup, type Partition, partitionExperts, type RankGroup } from './partition.ts';
-import { checkAttached, readTopkIdx, type TopkIdxInput } from './topk-idx.ts';
+import { checkAttached, type IdType, readTopkIdx, type TopkIdxInput } from './topk-idx.ts';
+import { Workspace, type WorkspaceOptions } from './workspace.ts';
 
 /** What an {@link ExpertGroup} is made of. */
 export interface ExpertGroupOptions {
@@ -77,9 +85,12 @@ export interface DeviceLayoutOptions extends CallOptions {
  * repeated calls with the same `numExperts` cost nothing but the kernel.
  *
  * ```ts
+ * import { ExpertGroup } from 'dispatch-layout';
+ *
  * const group = new ExpertGroup({ numRanks: 16 });
+ * const ids = new BigInt64Array(4096 * 8);
  * const layout = group.getDispatchLayout({ data: ids, shape: [4096, 8] }, 256);
- * layout.numTokensPerRdmaRank; // Int32Array(2)
+ * console.log(layout.numTokensPerRdmaRank?.join(' ')); // 4096 0
  * ```
  */
 export class ExpertGroup {
@@ -93,13 +104,14 @@ export class ExpertGroup {
   #idleRequest: LayoutRequest | undefined;
 
   /**
-   * @throws {@link DispatchLayoutError} `NUM_RANKS`, `NUM_RANKS_PER_NODE`, `PLACEMENT`, `OPTION`
+   * @throws {@link DispatchLayoutError} `NUM_RANKS`, `NUM_RANKS_PER_NODE`, `PLACEMENT`, `OPTION`, `ENVIRONMENT`
    * @throws {@link DeviceUnavailableError} if `device` names one that cannot be used here.
    */
   constructor(options: ExpertGroupOptions) {
-    const { numRanks, numRanksPerNode = 8, placement, device = 'auto' } = checkObject('options', options);
+    const { numRanks, numRanksPerNode = 8, placement, device: option } = checkObject('options', options);
     this.#group = checkRankGroup(numRanks, numRanksPerNode);
     this.#placement = placement === undefined ? undefined : checkPlacement(placement, numRanks);
+    const device = readDeviceOption(option);
     this.#option = device;
     if (device === 'cuda') {
       this.#cuda = new Lane(chooseTensorDevice(device));
@@ -173,6 +185,26 @@ export class ExpertGroup {
         this.#idleRequest = request;
       }
     }
+  }
+
+  /**
+   * A workspace: arrays in which this group computes layouts without copies and without allocations.
+   *
+   * @throws {@link DispatchLayoutError} `NUM_EXPERTS`, `UNEVEN_EXPERTS`, `PLACEMENT`, `OPTION`, `TOO_LARGE`, `OUT_OF_MEMORY`
+   */
+  createWorkspace<Type extends IdType = 'int64'>(options: WorkspaceOptions<Type>): Workspace<Type> {
+    const {
+      numExperts,
+      maxTokens,
+      numTopk,
+      idType = 'int64' as Type,
+      invalidExperts,
+    } = checkObject('options', options);
+    const strict = isStrict(invalidExperts);
+    const partition = this.#partitionFor(numExperts, strict);
+    const prepared = this.#host.prepare(partition);
+    const shape = { numExperts, maxTokens, numTopk, idType };
+    return new Workspace(this.#group, shape, strict, this.#host.device.name, prepared);
   }
 
   /** An event recorded on the current stream, to pass as `previousEvent`: DeepEP's `Buffer.capture`. */

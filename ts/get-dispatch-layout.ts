@@ -21,8 +21,8 @@ export interface DispatchLayoutOptions extends ExpertGroupOptions, LayoutOptions
  * import { getDispatchLayout } from 'dispatch-layout';
  *
  * const layout = getDispatchLayout([[0, 5], [6, -1], [1, 0]], 8, { numRanks: 4 });
- * layout.numTokensPerRank;   // Int32Array [2, 0, 1, 1]
- * layout.numTokensPerExpert; // Int32Array [2, 1, 0, 0, 0, 1, 1, 0]
+ * console.log(layout.numTokensPerRank.join(' ')); // 2 0 1 1
+ * console.log(layout.numTokensPerExpert.join(' ')); // 2 1 0 0 0 1 1 0
  * ```
  *
  * @param topkIdx `[numTokens, numTopk]` integers: the expert of each slot of each token, -1 for none. A `DeviceTensor`

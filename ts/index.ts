@@ -1,12 +1,13 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 /**
  * dispatch-layout: the dispatch layout of Mixture-of-Experts expert parallelism, what DeepEP calls
  * `get_dispatch_layout`. One function, {@link getDispatchLayout}, and several devices that give the same bits.
  *
  * @module
  */
-export type { DeviceName } from './device.ts';
+export type { DeviceDescription, DeviceName, DeviceVersions, Obstacle, ObstacleCode } from './device.ts';
 export type { DeviceDispatchLayout, DeviceLayoutArrays } from './device-layout.ts';
-export { type DeviceDescription, type DeviceOption, describeDevices } from './devices.ts';
+export { type DeviceOption, describeDevices } from './devices.ts';
 export {
   DeviceUnavailableError,
   DispatchLayoutError,
@@ -20,3 +21,4 @@ export { type DispatchLayoutOptions, getDispatchLayout } from './get-dispatch-la
 export type { DispatchLayout, LayoutArrays, LayoutShape } from './layout.ts';
 export { type PrepareOptions, prepare } from './prepare.ts';
 export type { IdType, IntegerArray, TopkIdxInput, TopkNdarray, TopkTensor } from './topk-idx.ts';
+export { Workspace, type WorkspaceOptions } from './workspace.ts';

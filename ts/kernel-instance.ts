@@ -21,6 +21,16 @@ export function instantiateKernel(): Record<string, unknown> {
 
 /** Makes the instance that the next `instantiateKernel` returns. Rejects as that throws. */
 export async function instantiateKernelAhead(): Promise<void> {
-  const { exports } = await instantiate(await compileKernel(), {});
-  madeAhead ??= exports;
+  const module = await compileKernel();
+  madeAhead ??= (await instanceOf(module)).exports;
+}
+
+async function instanceOf(module: WebAssembly.Module): Promise<{ readonly exports: Record<string, unknown> }> {
+  try {
+    return instantiateSync(module, {});
+  } catch {
+    // Browsers that limit synchronous compilation limit this, too. Not the first choice, since the loader looks for a
+    // `Response` then, for which Node.js loads its HTTP client: longer than the rest takes
+    return instantiate(module, {});
+  }
 }

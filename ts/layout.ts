@@ -20,9 +20,13 @@ export interface LayoutArrays {
 
 /** The shape of a request: every length of {@link LayoutArrays} follows from it. */
 export interface LayoutShape {
+  /** Tokens of this rank. */
   readonly numTokens: number;
+  /** Slots of each token. */
   readonly numTopk: number;
+  /** Experts over all ranks. */
   readonly numExperts: number;
+  /** Ranks of the group. */
   readonly numRanks: number;
   /** Number of nodes, `1` within one node (where `numTokensPerRdmaRank` is `null`). */
   readonly numRdmaRanks: number;

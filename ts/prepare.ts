@@ -22,14 +22,14 @@ const prepared = new Map<DeviceOption, Promise<DeviceName>>();
  * the later ones. Everything works without it: the first call then compiles, which blocks for some milliseconds.
  *
  * ```ts
- * import { getDispatchLayout, prepare } from 'dispatch-layout';
+ * import { prepare } from 'dispatch-layout';
  *
- * await prepare();
+ * console.log(await prepare()); // wasm
  * ```
  *
- * Calling it again costs nothing, and calls at the same time share the work. Chromium before 115 compiles nothing of this
- * size synchronously on a page's main thread: there `auto` computes in plain JavaScript for groups that are made before
- * this has resolved, and by WebAssembly for later ones.
+ * Calling it again costs nothing, and calls at the same time share the work. Chromium before mid-2023 compiles nothing of
+ * this size synchronously on a page's main thread: there `auto` computes in plain JavaScript for groups that are made
+ * before this has resolved, and by WebAssembly for later ones.
  *
  * @returns the device that is ready. For `auto` that is `wasm`, or `js` where WebAssembly cannot be used: it never rejects.
  * @throws {@link DeviceUnavailableError} (the promise rejects) if `device` names one that cannot be used here; a later call

@@ -25,6 +25,7 @@ export type IdType = 'int64' | 'uint64' | 'int32' | 'uint32' | 'int16' | 'uint16
 export interface TopkTensor {
   /** An {@link IntegerArray}; typed as ONNX Runtime types it, and checked when it is read. */
   readonly data: ArrayLike<unknown>;
+  /** `[numTokens, numTopk]`. */
   readonly dims: readonly number[];
   /** The element type; where given, it must be that of `data`. */
   readonly type?: string | undefined;
@@ -32,6 +33,7 @@ export interface TopkTensor {
 
 /** An array with a shape, as npy readers, `ndarray` and stdlib have them. Strides and offset count elements. */
 export interface TopkNdarray {
+  /** The ids; longer than the shape needs only where strides or an offset are given. */
   readonly data: IntegerArray;
   /** `[numTokens, numTopk]`. */
   readonly shape: readonly number[];
@@ -95,6 +97,9 @@ export const arrayClasses = {
   uint8: Uint8Array,
 } as const;
 
+/** The typed arrays by id type. */
+export type IdArrays = { readonly [Type in IdType]: InstanceType<(typeof arrayClasses)[Type]> };
+
 /** The id type of a typed array, by the name of its class. */
 export const idTypes: Readonly<Record<string, IdType>> = Object.fromEntries(
   Object.entries(arrayClasses).map(([idType, { name }]) => [name, idType as IdType]),
@@ -125,21 +130,23 @@ export function readTopkIdx(input: TopkIdxInput, ids: TopkIdx): TopkIdx {
       remedy: "Cast the router's TopK output to int64 or int32.",
     });
   }
-  const [numTokens, numTopk] = checkShape(lengths);
-  const steps = checkPair(strides ?? stride, 'strides');
-  const isEmpty = numTokens * numTopk === 0;
-  const isWhole = strides === undefined && stride === undefined && offset === undefined;
-  const start = checkOffset(offset);
+  readShape(lengths, ids);
+  const steps: unknown = strides ?? stride;
+  if (steps !== undefined) readStrides(steps, ids);
+  else if (fortranOrder) setColumnMajor(ids);
+  else setRowMajor(ids);
+  ids.offset = checkOffset(offset);
   ids.data = data as IntegerArray;
   ids.idType = idType;
-  ids.numTokens = numTokens;
-  ids.numTopk = numTopk;
-  ids.offset = start;
-  ids.tokenStride = steps === undefined ? (fortranOrder ? 1 : numTopk) : steps[0];
-  ids.slotStride = steps === undefined ? (fortranOrder ? numTokens : 1) : steps[1];
-  checkExtent(ids, isWhole);
-  if (isEmpty) setRowMajor(ids);
+  checkExtent(ids, steps === undefined && offset === undefined);
+  if (ids.numTokens * ids.numTopk === 0) setRowMajor(ids);
   return ids;
+}
+
+function setColumnMajor(ids: TopkIdx): void {
+  ids.offset = 0;
+  ids.tokenStride = 1;
+  ids.slotStride = ids.numTokens;
 }
 
 function setRowMajor(ids: TopkIdx): void {
@@ -220,16 +227,36 @@ function idTypeOf(data: unknown): IdType {
   return idType;
 }
 
-function checkShape(lengths: unknown): readonly [number, number] {
-  const pair = checkPair(lengths, 'the shape');
-  if (pair === undefined || pair[0] < 0 || pair[1] < 0) {
+function readShape(lengths: unknown, shape: Pick<TopkIdx, 'numTokens' | 'numTopk'>): void {
+  const { length, 0: numTokens, 1: numTopk } = Object(lengths) as Partial<ArrayLike<unknown>>;
+  if (!isPairOfIntegers(length, numTokens, numTopk)) throw notTwoIntegers('the shape', lengths);
+  shape.numTokens = numTokens as number;
+  shape.numTopk = numTopk as number;
+  if (shape.numTokens < 0 || shape.numTopk < 0) {
     throw new DispatchLayoutError('TOPK_SHAPE', `the shape of topkIdx is ${describe(lengths)}`, {
       value: lengths,
       remedy: 'It must be [numTokens, numTopk], both 0 or more; flatten leading dimensions into numTokens.',
     });
   }
-  checkSelections(pair[0], pair[1]);
-  return pair;
+  checkSelections(shape.numTokens, shape.numTopk);
+}
+
+function readStrides(strides: unknown, ids: TopkIdx): void {
+  const { length, 0: tokenStride, 1: slotStride } = Object(strides) as Partial<ArrayLike<unknown>>;
+  if (!isPairOfIntegers(length, tokenStride, slotStride)) throw notTwoIntegers('strides', strides);
+  ids.tokenStride = tokenStride as number;
+  ids.slotStride = slotStride as number;
+}
+
+function isPairOfIntegers(length: unknown, first: unknown, second: unknown): boolean {
+  return length === 2 && Number.isSafeInteger(first) && Number.isSafeInteger(second);
+}
+
+function notTwoIntegers(what: string, values: unknown): DispatchLayoutError {
+  return new DispatchLayoutError('TOPK_SHAPE', `${what} of topkIdx is ${describe(values)}, not two integers`, {
+    value: values,
+    remedy: 'topkIdx is [numTokens, numTopk]; flatten leading dimensions into numTokens.',
+  });
 }
 
 /**
@@ -238,35 +265,29 @@ function checkShape(lengths: unknown): readonly [number, number] {
  * @throws DispatchLayoutError `TOPK_SHAPE`, `TOO_LARGE`
  */
 export function checkRowShape(shape: readonly number[], strides: readonly number[]): readonly [number, number] {
-  const pair = checkShape(shape);
-  if (pair[1] > 1 && pair[0] > 0 && strides[1] !== 1) {
+  const ids = { numTokens: 0, numTopk: 0 };
+  readShape(shape, ids);
+  if (ids.numTopk > 1 && ids.numTokens > 0 && strides[1] !== 1) {
     throw new DispatchLayoutError('TOPK_SHAPE', `the slots of topkIdx are ${strides[1]} elements apart`, {
       value: strides,
       remedy: 'On the GPU the ids of each token must be contiguous; only tokens may be apart.',
     });
   }
-  return pair;
+  return [ids.numTokens, ids.numTopk];
 }
 
-function checkSelections(numTokens: number, numTopk: number): void {
+/**
+ * Checks that int32 counts can hold what comes.
+ *
+ * @throws DispatchLayoutError `TOO_LARGE`
+ */
+export function checkSelections(numTokens: number, numTopk: number): void {
   if (numTokens * numTopk > maxSelections) {
     throw new DispatchLayoutError('TOO_LARGE', `topkIdx has ${numTokens} x ${numTopk} selections`, {
       value: numTokens * numTopk,
       remedy: `int32 counts hold at most ${maxSelections}: split the tokens and add up the counts.`,
     });
   }
-}
-
-function checkPair(values: unknown, what: string): readonly [number, number] | undefined {
-  if (values === undefined) return undefined;
-  const { length, 0: first, 1: second } = Object(values) as Partial<ArrayLike<unknown>>;
-  if (length !== 2 || !Number.isSafeInteger(first) || !Number.isSafeInteger(second)) {
-    throw new DispatchLayoutError('TOPK_SHAPE', `${what} of topkIdx is ${describe(values)}, not two integers`, {
-      value: values,
-      remedy: 'topkIdx is [numTokens, numTopk]; flatten leading dimensions into numTokens.',
-    });
-  }
-  return [first as number, second as number];
 }
 
 function checkOffset(offset: unknown): number {

@@ -4,13 +4,14 @@
  * @module
  */
 import { copyIds } from './copy-ids.ts';
-import type { Device, PreparedDevice } from './device.ts';
+import type { Device, PreparedDevice, WorkspaceMemory, WorkspaceShape } from './device.ts';
 import { DispatchLayoutError, InvalidExpertError } from './errors.ts';
 import type { LayoutArrays } from './layout.ts';
 import type { Partition } from './partition.ts';
 import type { TopkIdx } from './topk-idx.ts';
 import { setElements } from './typed-array.ts';
 import { WasmKernel } from './wasm-kernel.ts';
+import { WasmWorkspace } from './wasm-workspace.ts';
 
 /** A request that needs more memory than this gets an instance of its own, which is collected with its group. */
 const maxSharedBytes = 16 * 1024 * 1024;
@@ -52,15 +53,21 @@ class PreparedWasm implements PreparedDevice {
     }
 
     kernel.begin(numTokens * numTopk);
+    kernel.clearCounts();
     for (let token = 0; token < numTokens; token += numTokensLocated) {
       const end = Math.min(token + numTokensLocated, numTokens);
       this.#locate(kernel, topkIdx, token, end, strict && !checkFirst);
       this.#add(kernel, numTopk, token, end, out.isTokenInRank);
     }
-    const counts = kernel.finish();
+    kernel.finish();
+    const { counts } = kernel;
     setElements(out.numTokensPerRank, counts.numTokensPerRank);
     if (out.numTokensPerRdmaRank !== null) setElements(out.numTokensPerRdmaRank, counts.numTokensPerRdmaRank);
     setElements(out.numTokensPerExpert, counts.numTokensPerExpert);
+  }
+
+  createWorkspace(shape: WorkspaceShape): WorkspaceMemory {
+    return new WasmWorkspace(this.#partition, shape);
   }
 
   #locate(kernel: WasmKernel, topkIdx: TopkIdx, firstToken: number, end: number, strict: boolean): void {

@@ -21,12 +21,16 @@ const idTypeCodes: Readonly<Record<IdType, number>> = {
   uint8: 7,
 };
 
-/** Ids pass through a window of this many bytes, and rows through another: both stay in cache. */
-const idsWindowBytes = 64 * 1024;
-const rowsWindowBytes = 64 * 1024;
+/** How much of a layout is in the memory of an instance at a time. */
+export interface Windows {
+  readonly idsBytes: number;
+  readonly rowsBytes: number;
+  /** How many ids can be located before the first of them is counted; they are 2 to 4 bytes of positions each. */
+  readonly locatedIds: number;
+}
 
-/** How many ids can be located before the first of them is counted: 1 MiB of table positions. */
-const maxLocatedIds = 512 * 1024;
+/** Ids and rows pass through windows that stay in cache. */
+const passing: Windows = { idsBytes: 64 * 1024, rowsBytes: 64 * 1024, locatedIds: 512 * 1024 };
 
 /** The kernel's own bounds: `kMaxSmallTableExperts`, `kNumEmptyEntries`, `kSlackBytes`. */
 const maxSmallTableExperts = 4088;
@@ -39,6 +43,7 @@ interface Exports {
   plan(): number;
   build_table(): void;
   begin(numIds: number): void;
+  clear_counts(): void;
   locate(ids: number, idType: number, numIds: number, firstId: number): number;
   find_invalid(ids: number, idType: number, numIds: number): number;
   add_tokens(firstId: number, numTokens: number, numTopk: number, firstToken: number, isTokenInRank: number): void;
@@ -86,14 +91,17 @@ export class WasmKernel {
   #prepared!: Prepared;
   /** Where partitions that were used before have their buffers: groups that take turns find theirs again. */
   readonly #known = new WeakMap<Partition, Prepared>();
-  #isRunning = false;
+  readonly #windows: Windows;
+  #isAdding = false;
 
-  constructor() {
+  /** @param windows at least one token fits in each, whatever they say. */
+  constructor(windows: Windows = passing) {
+    this.#windows = windows;
     const raw = instantiateKernel();
     this.#memory = raw.memory as WebAssembly.Memory;
     this.#heapBase = (raw.__heap_base as WebAssembly.Global<'i32'>).value;
     this.#exports = Object.fromEntries(
-      ['plan', 'build_table', 'begin', 'locate', 'find_invalid', 'add_tokens', 'finish'].map((name) => [
+      ['plan', 'build_table', 'begin', 'locate', 'find_invalid', 'clear_counts', 'add_tokens', 'finish'].map((name) => [
         name,
         original(raw[name]),
       ]),
@@ -103,22 +111,22 @@ export class WasmKernel {
 
   /** Bytes of memory that layouts of this partition and width need. */
   static footprint(partition: Partition, numTopk: number): number {
-    return place(0, partition, numTopk).end;
+    return place(0, partition, numTopk, passing).end;
   }
 
   /** How many tokens the ids window holds; at least one. */
   static numTokensOfIds(numTopk: number, idBytes: number): number {
-    return atLeastOne(idsWindowBytes / (numTopk * idBytes));
+    return atLeastOne(passing.idsBytes / (numTopk * idBytes));
   }
 
   /** How many tokens the window of rows holds; at least one. */
   static numTokensOfRows(numRanks: number): number {
-    return atLeastOne(rowsWindowBytes / numRanks);
+    return atLeastOne(passing.rowsBytes / numRanks);
   }
 
   /** How many tokens can be located before the first of them is added; at least one. */
   static numTokensLocated(numTopk: number): number {
-    return atLeastOne(maxLocatedIds / numTopk);
+    return atLeastOne(passing.locatedIds / numTopk);
   }
 
   /**
@@ -147,7 +155,7 @@ export class WasmKernel {
     ]);
     this.#exports.build_table();
     this.#partition = partition;
-    this.#isRunning = false;
+    this.#isAdding = false;
   }
 
   /** The window that ids are written to before a call. */
@@ -169,9 +177,15 @@ export class WasmKernel {
   /** Starts a layout of so many ids. */
   begin(numIds: number): void {
     // A layout that did not finish (an invalid id, a stack overflow, the timeout of a vm) may have left counts in the table
-    if (this.#isRunning) this.#exports.finish();
-    this.#isRunning = true;
+    if (this.#isAdding) this.#exports.finish();
+    this.#isAdding = false;
     this.#exports.begin(numIds);
+  }
+
+  /** Zeroes the counts, before the first tokens of a layout are added. */
+  clearCounts(): void {
+    this.#isAdding = true;
+    this.#exports.clear_counts();
   }
 
   /** Locates the ids in the window as number `firstId` on. Returns whether all of them are experts or -1. */
@@ -190,9 +204,13 @@ export class WasmKernel {
   }
 
   /** Ends a layout: the counts are ready, and the counters zero for the next one. */
-  finish(): Pick<Views, 'numTokensPerRank' | 'numTokensPerRdmaRank' | 'numTokensPerExpert'> {
+  finish(): void {
     this.#exports.finish();
-    this.#isRunning = false;
+    this.#isAdding = false;
+  }
+
+  /** The counts of the layout that finished last. */
+  get counts(): Pick<Views, 'numTokensPerRank' | 'numTokensPerRdmaRank' | 'numTokensPerExpert'> {
     return this.#prepared.views;
   }
 
@@ -202,7 +220,7 @@ export class WasmKernel {
       this.#prepared = known;
       return known;
     }
-    const places = place(this.#heapBase, partition, numTopk);
+    const places = place(this.#heapBase, partition, numTopk, this.#windows);
     this.#grow(places.end);
     this.#prepared = { numTopk, places, views: view(this.#memory.buffer, places, partition) };
     this.#known.set(partition, this.#prepared);
@@ -215,7 +233,7 @@ export class WasmKernel {
     try {
       this.#memory.grow(Math.ceil(missing / pageBytes));
     } catch (cause) {
-      throw new DispatchLayoutError('OUT_OF_MEMORY', `the tables of this request need ${bytes} bytes of WASM memory`, {
+      throw new DispatchLayoutError('OUT_OF_MEMORY', `this request needs ${bytes} bytes of WASM memory`, {
         value: bytes,
         remedy: "Correct numExperts, numRanks or the width of topkIdx, or use device: 'js'.",
         cause,
@@ -224,7 +242,7 @@ export class WasmKernel {
   }
 }
 
-function place(start: number, partition: Partition, numTopk: number): Places {
+function place(start: number, partition: Partition, numTopk: number, windows: Windows): Places {
   let end = start;
   const take = (bytes: number) => {
     const address = Math.ceil(end / 64) * 64;
@@ -239,9 +257,9 @@ function place(start: number, partition: Partition, numTopk: number): Places {
     numTokensPerRdmaRank: take(4 * (numRdmaRanks + 31)),
     numTokensPerExpert: take(4 * (numExperts + numEmptyEntries)),
     lastTokenOfNode: take(4 * (numRdmaRanks + 1)),
-    positions: take(4 * (Math.max(maxLocatedIds, numTopk) + 8)),
-    ids: take(Math.max(idsWindowBytes, 8 * numTopk) + slackBytes),
-    isTokenInRank: take(Math.max(rowsWindowBytes, numRanks) + slackBytes),
+    positions: take(4 * (Math.max(windows.locatedIds, numTopk) + 8)),
+    ids: take(Math.max(windows.idsBytes, 8 * numTopk) + slackBytes),
+    isTokenInRank: take(Math.max(windows.rowsBytes, numRanks) + slackBytes),
   };
   return { ...places, end };
 }

@@ -32,10 +32,6 @@ auto with_id_type(IdType type, Use use) {
   }
 }
 
-void zero_behind(uint8_t* ids) {
-  for (uint32_t i = 0; i < kSlackBytes; i += 16) wasm_v128_store(ids + i, wasm_i32x4_const_splat(0));
-}
-
 void fill(uint32_t* values, uint32_t count, uint32_t value) {
   for (uint32_t i = 0; i < count; i++) values[i] = value;
 }
@@ -70,17 +66,20 @@ EXPORT void begin(uint32_t num_ids) {
   plan.num_copies = num_ids / kMinIdsPerCopiedExpert < plan.num_experts ? 1 : max_copies(plan);
   plan.num_ids = num_ids;
   plan.num_located = 0;
+}
+
+EXPORT void clear_counts() {
+  const Plan& plan = the_plan;
   fill(plan.num_tokens_per_rank, plan.num_ranks, 0);
   fill(plan.num_tokens_per_rdma_rank, plan.num_rdma_ranks, 0);
   fill(plan.last_token_of_node, plan.num_rdma_ranks, kNoToken);
 }
 
 // Ids to entries, written from number first_id of plan.positions on. Returns whether all of them are experts or -1; what
-// is not goes to an empty entry. Overwrites kSlackBytes behind the ids.
-EXPORT bool locate(uint8_t* ids, IdType type, uint32_t num_ids, uint32_t first_id) {
+// is not goes to an empty entry.
+EXPORT bool locate(const uint8_t* ids, IdType type, uint32_t num_ids, uint32_t first_id) {
   Plan& plan = the_plan;
   return with_id_type(type, [&](auto id_type) {
-    zero_behind(ids + num_ids * kIdBytes<id_type.value>);
     return with_table(plan, [&](auto table) {
       auto* positions = static_cast<typename decltype(table)::Position*>(plan.positions) + first_id;
       const bool are_valid = locate<id_type.value>(ids, num_ids, plan.num_experts, table, positions);

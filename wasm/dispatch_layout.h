@@ -5,9 +5,10 @@
 //
 //   plan()             address of the Plan, all fields 32-bit, in the order below
 //   build_table()      rebuilds the expert table from rank_of_expert; whenever the partition changes
-//   begin(...)         zeroes the counts of ranks and RDMA ranks; once per layout
+//   begin(...)         before the ids of a layout are located
 //   locate(...)        checks a window of ids, and writes where their table entries are
 //   find_invalid(...)  the position of the first id that is neither -1 nor an expert
+//   clear_counts()     zeroes the counts of ranks and RDMA ranks, before the tokens of a layout are added
 //   add_tokens(...)    adds located tokens to the counts, and writes their rows of is_token_in_rank
 //   finish()           writes num_tokens_per_expert and zeroes the table's counters; once per layout
 //
@@ -43,8 +44,8 @@ struct Plan {
 // At most 255 tokens can be added up in 8-bit lanes without overflow; 128 leaves the L1 cache to the table.
 constexpr uint32_t kMaxTokensPerBlock = 128;
 
-// Bytes that the windows of ids and rows must have behind their end. Ids: 8 of them are zeroed, and up to 7 read. Rows: up
-// to 63 bytes are stored (mask_rows.h) or read (byte_rows.h).
+// Bytes that ids and rows must have behind their end. Of ids up to 7 more are read; behind rows up to 63 bytes are stored
+// (mask_rows.h) or read (byte_rows.h).
 constexpr uint32_t kSlackBytes = 64;
 
 // An empty slot (-1) counts into one of several unused entries behind the experts, by its lane: into a single one,

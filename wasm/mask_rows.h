@@ -102,7 +102,7 @@ uint8_t* add_mask_rows_of_plan(const typename Table::Position* positions, uint32
 #define ADD_ROWS(rank_chunks, node_chunks) \
   add_mask_rows_of_topk<Table, rank_chunks, node_chunks>(positions, num_tokens, num_topk, plan, row)
   if constexpr (std::is_same_v<Table, SmallTable>) {
-    if (num_nodes == 0 && num_ranks <= 8) return ADD_ROWS(0, 0);
+    if (num_nodes == 0) return num_ranks <= 8 ? ADD_ROWS(0, 0) : ADD_ROWS(4, 0);
     if (num_nodes > 0 && num_nodes <= 16) {
       if (num_ranks <= 16) return ADD_ROWS(1, 1);
       return num_ranks <= 32 ? ADD_ROWS(2, 1) : ADD_ROWS(4, 1);

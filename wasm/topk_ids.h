@@ -80,7 +80,7 @@ inline v128_t load_4_ids(const uint8_t* ids) {
 // Writes the position of each id's entry, 8 ids at a time, and returns whether all of them were -1 or experts. What is no
 // expert, -1 too, goes to one of the empty entries behind them: as an unsigned number it is at least num_experts, so its
 // minimum with num_experts + lane is at least num_experts too. Lane by lane the copies of the table take turns; their
-// number is a power of 2. Reads and writes up to 7 ids further than num_ids.
+// number is a power of 2. Reads and writes up to 7 ids further than num_ids; what they are does not matter.
 template <IdType kType>
 __attribute__((noinline)) bool locate(const uint8_t* ids, uint32_t num_ids, uint32_t num_experts,
                                       SmallTable table, uint16_t* positions) {
@@ -91,13 +91,15 @@ __attribute__((noinline)) bool locate(const uint8_t* ids, uint32_t num_ids, uint
   const v128_t copy = wasm_v128_and(lanes, splat(table.num_copies - 1));
   const v128_t first_entry = wasm_i16x8_mul(copy, splat(num_experts + kNumEmptyEntries));
   v128_t largest = wasm_i16x8_const_splat(0);
-  for (const uint16_t* end = positions + num_ids; positions < end;
-       positions += 8, ids += 8 * kIdBytes<kType>) {
-    const v128_t id = load_8_ids<kType>(ids);
+  auto locate_8 = [&](v128_t id) __attribute__((always_inline)) {
     largest = wasm_u16x8_max(largest, wasm_i16x8_add(id, wasm_i16x8_const_splat(1)));
     const v128_t entry = wasm_i16x8_add(first_entry, wasm_u16x8_min(id, empty));
     wasm_v128_store(positions, wasm_i16x8_shl(entry, 4));
-  }
+  };
+  const uint16_t* const end = positions + num_ids / 8 * 8;
+  for (; positions < end; positions += 8, ids += 8 * kIdBytes<kType>) locate_8(load_8_ids<kType>(ids));
+  if (num_ids % 8 > 0)
+    locate_8(wasm_v128_and(load_8_ids<kType>(ids), wasm_i16x8_lt(lanes, splat(num_ids % 8))));
   return !wasm_v128_any_true(wasm_u16x8_gt(largest, last));
 }
 
@@ -105,16 +107,20 @@ __attribute__((noinline)) bool locate(const uint8_t* ids, uint32_t num_ids, uint
 template <IdType kType>
 __attribute__((noinline)) bool locate(const uint8_t* ids, uint32_t num_ids, uint32_t num_experts,
                                       LargeTable table, uint32_t* positions) {
-  const v128_t base = wasm_i32x4_splat(static_cast<int32_t>(reinterpret_cast<uintptr_t>(table.entries())));
-  const v128_t last = wasm_i32x4_splat(static_cast<int32_t>(num_experts));
-  const v128_t empty = wasm_i32x4_add(last, wasm_i32x4_const(0, 1, 2, 3));
+  auto splat = [](uint32_t value) { return wasm_i32x4_splat(static_cast<int32_t>(value)); };
+  const v128_t lanes = wasm_i32x4_const(0, 1, 2, 3);
+  const v128_t base = splat(reinterpret_cast<uintptr_t>(table.entries()));
+  const v128_t last = splat(num_experts);
+  const v128_t empty = wasm_i32x4_add(last, lanes);
   v128_t largest = wasm_i32x4_const_splat(0);
-  for (const uint32_t* end = positions + num_ids; positions < end;
-       positions += 4, ids += 4 * kIdBytes<kType>) {
-    const v128_t id = load_4_ids<kType>(ids);
+  auto locate_4 = [&](v128_t id) __attribute__((always_inline)) {
     largest = wasm_u32x4_max(largest, wasm_i32x4_add(id, wasm_i32x4_const_splat(1)));
     wasm_v128_store(positions, wasm_i32x4_add(base, wasm_i32x4_shl(wasm_u32x4_min(id, empty), 4)));
-  }
+  };
+  const uint32_t* const end = positions + num_ids / 4 * 4;
+  for (; positions < end; positions += 4, ids += 4 * kIdBytes<kType>) locate_4(load_4_ids<kType>(ids));
+  if (num_ids % 4 > 0)
+    locate_4(wasm_v128_and(load_4_ids<kType>(ids), wasm_i32x4_lt(lanes, splat(num_ids % 4))));
   return !wasm_v128_any_true(wasm_u32x4_gt(largest, last));
 }
 

@@ -15,6 +15,7 @@ const colours = {
   [names.plain]: '#d1783c',
   [names.simple]: '#8e6bbf',
   [names.call]: '#1f9e89',
+  [names.workspace]: '#d64f8c',
   [names.kernel]: '#2f7fd6',
   [names.native]: '#8c8c8c',
 };

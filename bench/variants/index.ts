@@ -5,7 +5,7 @@
  */
 
 import { kernelInMemory } from './kernel-in-memory.ts';
-import { publicCall } from './library.ts';
+import { publicCall, workspaceRun } from './library.ts';
 import { names } from './names.ts';
 import { isNativeBuilt, native } from './native.ts';
 import type { plainLayout } from './plain-js.ts';
@@ -65,6 +65,10 @@ export const variants: Readonly<Record<string, Entry>> = {
   [names.kernel]: {
     variant: kernelInMemory,
     description: "this library's kernel, int64 ids and all outputs in WASM memory, no copies",
+  },
+  [names.workspace]: {
+    variant: workspaceRun,
+    description: 'a workspace of this library, whole call, int64 ids and results in its memory, no copies',
   },
   [names.call]: {
     variant: publicCall('wasm', 'int64', 'reused'),

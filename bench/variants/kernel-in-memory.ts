@@ -27,11 +27,9 @@ export function kernelInMemory(problem: Problem): Prepared {
   const positions = wasm.take(4 * (maxLocatedIds + 8));
   const ids = wasm.take(8 * problem.int64.length + slackBytes);
   const isTokenInRank = wasm.take(numTokens * numRanks + slackBytes);
-  const scratch = wasm.take(slackBytes);
 
   const { buffer } = wasm;
-  const bytes = new Uint8Array(buffer);
-  const { plan, build_table, begin, locate, add_tokens, finish } = wasm.exports;
+  const { plan, build_table, begin, clear_counts, locate, add_tokens, finish } = wasm.exports;
   new BigInt64Array(buffer, ids).set(problem.int64);
   const numExpertsPerRank = numExperts / numRanks;
   new Int32Array(buffer, rankOfExpert).set(
@@ -62,13 +60,10 @@ export function kernelInMemory(problem: Problem): Prepared {
   return {
     run() {
       begin(numTokens * numTopk);
+      clear_counts();
       for (let token = 0; token < numTokens; token += step) {
         const count = Math.min(step, numTokens - token);
-        // It zeroes what is behind its ids, which are the next ones here
-        const end = ids + 8 * (token + count) * numTopk;
-        bytes.copyWithin(scratch, end, end + slackBytes);
         locate(ids + 8 * token * numTopk, int64, count * numTopk, 0);
-        bytes.copyWithin(end, scratch, scratch + slackBytes);
         add_tokens(0, count, numTopk, token, isTokenInRank + token * numRanks);
       }
       finish();

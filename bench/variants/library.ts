@@ -1,5 +1,5 @@
 /**
- * The library's public call, whole.
+ * The library as its users call it.
  *
  * @module
  */
@@ -22,3 +22,18 @@ export function publicCall(device: DeviceName, idType: 'int64' | 'int32', result
     };
   };
 }
+
+/** `workspace.run`: int64 ids and results stay in the memory of the device. */
+export const workspaceRun: Variant = ({ configuration, int64 }) => {
+  const { numTokens, numTopk, numExperts, numRanks } = configuration;
+  const group = new ExpertGroup({ numRanks, device: 'wasm' });
+  const workspace = group.createWorkspace({ numExperts, maxTokens: numTokens, numTopk });
+  workspace.topkIdx.set(int64);
+  let layout = workspace.run(numTokens);
+  return {
+    run() {
+      layout = workspace.run(numTokens);
+    },
+    layout: () => layout,
+  };
+};

@@ -9,6 +9,7 @@ export const names = {
   simple: 'simple WASM, bytes',
   simpleMask: 'simple WASM, mask',
   kernel: 'kernel in memory',
+  workspace: 'workspace',
   call: 'wasm',
   native: 'native',
 } as const;

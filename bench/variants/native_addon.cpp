@@ -34,15 +34,10 @@ class NativeLayout {
   void compute() {
     const uint32_t step = kMaxLocatedIds / num_topk_;
     begin(num_tokens_ * num_topk_);
+    clear_counts();
     for (uint32_t token = 0; token < num_tokens_; token += step) {
       const uint32_t count = std::min(step, num_tokens_ - token);
-      uint8_t* const ids = ids_.data() + size_t{token} * num_topk_ * sizeof(int64_t);
-      uint8_t* const end = ids + size_t{count} * num_topk_ * sizeof(int64_t);
-      // It zeroes what is behind its ids, which are the next ones here
-      uint8_t behind[kSlackBytes];
-      memcpy(behind, end, kSlackBytes);
-      locate(ids, IdType::kInt64, count * num_topk_, 0);
-      memcpy(end, behind, kSlackBytes);
+      locate(ids_.data() + size_t{token} * num_topk_ * sizeof(int64_t), IdType::kInt64, count * num_topk_, 0);
       add_tokens(0, count, num_topk_, token, is_token_in_rank_.data() + size_t{token} * num_ranks_);
     }
     finish();

@@ -24,10 +24,14 @@ export interface Finished {
 const environment: NodeJS.ProcessEnv = { ...process.env, NODE_OPTIONS: '' };
 
 /** Runs `dispatch-layout` with these arguments. A command that hangs is killed, and has no exit code then. */
-export function dispatchLayout(args: readonly string[], stdin: string | Uint8Array = ''): Promise<Finished> {
+export function dispatchLayout(
+  args: readonly string[],
+  stdin: string | Uint8Array = '',
+  variables: Readonly<Record<string, string>> = {},
+): Promise<Finished> {
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, [commandPath, ...args], {
-      env: environment,
+      env: { ...environment, ...variables },
       timeout: 20_000,
       killSignal: 'SIGKILL',
     });
@@ -48,8 +52,12 @@ export function dispatchLayout(args: readonly string[], stdin: string | Uint8Arr
 }
 
 /** Runs a command that must succeed quietly. Returns what it printed. */
-export async function succeed(args: readonly string[], stdin?: string | Uint8Array): Promise<string> {
-  const { code, stdout, stderr } = await dispatchLayout(args, stdin);
+export async function succeed(
+  args: readonly string[],
+  stdin?: string | Uint8Array,
+  variables?: Readonly<Record<string, string>>,
+): Promise<string> {
+  const { code, stdout, stderr } = await dispatchLayout(args, stdin, variables);
   assert.strictEqual(stderr, '', args.join(' '));
   assert.strictEqual(code, 0, args.join(' '));
   return stdout.toString();

@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { assert } from 'chai';
+import type { DeviceDescription } from 'dispatch-layout';
 import { logarithm, Random } from '../../ts/cli/random.ts';
 import { parseArray } from '../../ts/cli/read-array.ts';
 import { dispatchLayout, expectRefusal, forEachInPairs, succeed, temporaryFolder } from './command.ts';
@@ -165,12 +166,13 @@ describe('command line: doctor', function () {
       assert.match(text, new RegExp(`^[* ] ${device} +(not )?available`, 'm'));
     assert.strictEqual(text.match(/^\* /gm)?.length, 1, 'one device is chosen');
     for (const line of text.split('\n')) assert.isAtMost(line.length, 80, line);
+    assert.include(text, `Versions: node ${process.versions.node}, v8 ${process.versions.v8}`);
 
     const report = JSON.parse(await succeed(['doctor', '--json', '--device', 'js'])) as {
       versions: { library: string; node: string };
       platform: string;
       requested: string;
-      devices: { device: string; available: boolean; chosen: boolean; reason: string }[];
+      devices: DeviceDescription[];
     };
     assert.strictEqual(report.versions.node, process.versions.node);
     assert.strictEqual(report.requested, 'js');
@@ -179,5 +181,25 @@ describe('command line: doctor', function () {
       ['js'],
     );
     assert.isTrue(report.devices.every((device) => device.reason !== ''));
+  });
+
+  it('tells the code, the cause and the remedy of a device that cannot be used', async () => {
+    const environment = { DISPATCH_LAYOUT_CUDA_ADDON: '/nowhere.node' };
+    const text = await succeed(['doctor'], '', environment);
+    assert.match(text, /^ {2}cuda {2}not available: ADDON_MISSING$/m);
+    assert.match(text, /^ {8}Cause: Error: Cannot find module '\/nowhere\.node'$/m);
+    assert.match(text, /^ {8}Remedy: Correct or unset DISPATCH_LAYOUT_CUDA_ADDON\.$/m);
+    const [cuda] = JSON.parse(await succeed(['doctor', '--json'], '', environment)).devices as DeviceDescription[];
+    assert.strictEqual(cuda.code, 'ADDON_MISSING');
+    assert.match(String(cuda.cause), /^Error: Cannot find module/);
+  });
+
+  it('minds the environment, and says so', async () => {
+    const text = await succeed(['doctor'], '', { DISPATCH_LAYOUT_DEVICE: 'js', DISPATCH_LAYOUT_DISABLE: 'wasm' });
+    assert.match(text, /^\* js {4}available, chosen$/m);
+    assert.match(text, /DISPATCH_LAYOUT_DEVICE asks for js/);
+    assert.match(text, /^ {2}wasm {2}not available: DISABLED$/m);
+    const finished = await dispatchLayout(['doctor'], '', { DISPATCH_LAYOUT_DEVICE: 'gpu' });
+    expectRefusal(finished, /the environment variable DISPATCH_LAYOUT_DEVICE is 'gpu'/, 'an unknown device');
   });
 });

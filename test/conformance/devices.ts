@@ -15,6 +15,7 @@ import {
   type TopkIdxInput,
 } from 'dispatch-layout';
 import { setting } from './loader.ts';
+import { WorkspaceGroup } from './workspace-group.ts';
 
 /** What the suite needs of a group. */
 export interface TestGroup {
@@ -28,18 +29,27 @@ interface TableEntry {
   readonly device: DeviceName;
   /** Whether a machine without it passes. */
   readonly optional: boolean;
+  /** Whether `topkIdx` and `out` are those of the test, and not copies: what tests of hostile objects need. */
+  readonly isDirect: boolean;
   createGroup(options: GroupOptions): TestGroup;
 }
 
 /** A line of the table for a device of the library itself. */
 function libraryDevice(device: DeviceName, optional: boolean): TableEntry {
-  return { device, optional, createGroup: (options) => new ExpertGroup({ ...options, device }) };
+  return { device, optional, isDirect: true, createGroup: (options) => new ExpertGroup({ ...options, device }) };
+}
+
+/** A line of the table for the workspaces of a device. */
+function workspaceDevice(device: 'wasm' | 'js'): TableEntry {
+  return { device, optional: false, isDirect: false, createGroup: (options) => new WorkspaceGroup(options, device) };
 }
 
 const table: Record<string, TableEntry> = {
   wasm: libraryDevice('wasm', false),
   js: libraryDevice('js', false),
   cuda: libraryDevice('cuda', true),
+  'wasm-workspace': workspaceDevice('wasm'),
+  'js-workspace': workspaceDevice('js'),
 };
 
 /** A device under test. */

@@ -6,11 +6,12 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { assert } from 'chai';
+import type { DeviceDescription, ObstacleCode } from 'dispatch-layout';
 import { fakeAddon, runScript } from './fake.ts';
 
 /** What the script below finds. */
 interface Findings {
-  readonly described: { readonly available: boolean; readonly reason: string; readonly remedy?: string };
+  readonly described: DeviceDescription;
   /** With `device: 'auto'` and so low a crossover that it prefers the GPU. */
   readonly auto: { readonly device: string; readonly numTokensPerRank: readonly number[] };
   readonly cuda: Attempt;
@@ -24,6 +25,8 @@ interface Attempt {
   readonly name?: string;
   readonly code?: string;
   readonly message?: string;
+  /** Of a DeviceUnavailableError. */
+  readonly description?: DeviceDescription;
 }
 
 const script = `
@@ -33,8 +36,8 @@ const script = `
   const attempt = (run) => {
     try {
       return { numTokensPerRank: [...run().numTokensPerRank] };
-    } catch ({ name, code, message }) {
-      return { name, code, message };
+    } catch ({ name, code, message, description }) {
+      return { name, code, message, description };
     }
   };
   const probe = () => describeDevices().find(({ device }) => device === 'cuda');
@@ -49,9 +52,8 @@ const script = `
     const { numTokensPerRank } = getDispatchLayout(topkIdx, 8, { numRanks: 4 });
     return { numTokensPerRank: numTokensPerRank.toTypedArray() };
   });
-  const { available, reason, remedy } = probe();
   console.log(JSON.stringify({
-    described: { available, reason, remedy },
+    described: probe(),
     auto: { device: auto.device, numTokensPerRank: [...auto.numTokensPerRank] },
     cuda, again, tensor,
   }));
@@ -67,8 +69,14 @@ function find(env: Record<string, string>, flags: readonly string[] = []): Findi
 }
 
 /** Nothing works on the GPU, `auto` falls back, and everybody is told the same. */
-function expectUnavailable({ described, auto, cuda, tensor }: Findings, reason: RegExp, remedy: RegExp): void {
+function expectUnavailable(
+  { described, auto, cuda, tensor }: Findings,
+  code: ObstacleCode,
+  reason: RegExp,
+  remedy: RegExp,
+): void {
   assert.isFalse(described.available);
+  assert.strictEqual(described.code, code);
   assert.match(described.reason, reason);
   assert.match(described.remedy ?? '', remedy);
   assert.deepStrictEqual(auto, { device: 'wasm', numTokensPerRank: right });
@@ -78,6 +86,7 @@ function expectUnavailable({ described, auto, cuda, tensor }: Findings, reason: 
     assert.match(attempt.message ?? '', /^device 'cuda' is not available, because /);
     assert.match(attempt.message ?? '', reason);
     assert.match(attempt.message ?? '', remedy);
+    assert.deepStrictEqual(attempt.description, described);
   }
 }
 
@@ -93,6 +102,7 @@ describe('faults of CUDA', function () {
   it('none: everything runs on the GPU', () => {
     const { described, auto, cuda, tensor } = find({});
     assert.isTrue(described.available);
+    assert.deepStrictEqual(described.versions, { driver: '13.0', addon: '13.0' });
     assert.match(described.reason, /^made-up GPU \(compute capability 9\.0\), 8 GiB; driver for CUDA 13\.0/);
     assert.deepStrictEqual(auto, { device: 'cuda', numTokensPerRank: right });
     assert.deepStrictEqual(cuda.numTokensPerRank, right);
@@ -105,6 +115,7 @@ describe('faults of CUDA', function () {
       const findings = find({ DISPATCH_LAYOUT_CUDA_ADDON: path });
       expectUnavailable(
         findings,
+        'ADDON_MISSING',
         /cannot be loaded \(.*nowhere\.node: Cannot find module/,
         /DISPATCH_LAYOUT_CUDA_ADDON/,
       );
@@ -114,7 +125,12 @@ describe('faults of CUDA', function () {
       const path = join(folder, 'corrupt.node');
       writeFileSync(path, '\x7fELF and nothing more');
       const findings = find({ DISPATCH_LAYOUT_CUDA_ADDON: path });
-      expectUnavailable(findings, /cannot be loaded \(.*corrupt\.node: .*no addon/, /DISPATCH_LAYOUT_CUDA_ADDON/);
+      expectUnavailable(
+        findings,
+        'ADDON_BROKEN',
+        /cannot be loaded \(.*corrupt\.node: .*no addon/,
+        /DISPATCH_LAYOUT_CUDA_ADDON/,
+      );
     });
 
     for (const percent of [10, 50, 90, 99]) {
@@ -123,7 +139,12 @@ describe('faults of CUDA', function () {
         const whole = readFileSync(fakeAddon());
         writeFileSync(path, whole.subarray(0, Math.floor((whole.length * percent) / 100)));
         const findings = find({ DISPATCH_LAYOUT_CUDA_ADDON: path });
-        expectUnavailable(findings, /cannot be loaded \(.*it is cut short/, /DISPATCH_LAYOUT_CUDA_ADDON/);
+        expectUnavailable(
+          findings,
+          'ADDON_BROKEN',
+          /cannot be loaded \(.*it is cut short/,
+          /DISPATCH_LAYOUT_CUDA_ADDON/,
+        );
       });
     }
 
@@ -149,6 +170,7 @@ describe('faults of CUDA', function () {
       const findings = find({ DISPATCH_LAYOUT_CUDA_ADDON: path });
       expectUnavailable(
         findings,
+        'ADDON_BROKEN',
         /another version of dispatch-layout \(interface 0, not 1\)/,
         /DISPATCH_LAYOUT_CUDA_ADDON/,
       );
@@ -157,13 +179,15 @@ describe('faults of CUDA', function () {
     it('not allowed: --no-addons', () => {
       expectUnavailable(
         find({}, ['--no-addons']),
+        'ADDONS_FORBIDDEN',
         /cannot be loaded/,
         /without --no-addons and, .* with --allow-addons/,
       );
     });
 
     it('disabled', () => {
-      expectUnavailable(find({ DISPATCH_LAYOUT_CUDA: '0' }), /DISPATCH_LAYOUT_CUDA=0 disables it/, /Unset/);
+      const findings = find({ DISPATCH_LAYOUT_DISABLE: 'cuda' });
+      expectUnavailable(findings, 'DISABLED', /DISPATCH_LAYOUT_DISABLE names it/, /Take 'cuda' out/);
     });
 
     it('the one that is shipped says why it cannot be used, or works', () => {
@@ -180,31 +204,52 @@ describe('faults of CUDA', function () {
 
   describe('the driver', () => {
     it('missing', () => {
-      expectUnavailable(find({ FAKE_CUDA_DRIVER: '0' }), /there is no NVIDIA driver here/, /Install the NVIDIA driver/);
+      expectUnavailable(
+        find({ FAKE_CUDA_DRIVER: '0' }),
+        'NO_DRIVER',
+        /there is no NVIDIA driver here/,
+        /Install the NVIDIA driver/,
+      );
     });
 
     it('too old', () => {
       const reason = /too old: it is for CUDA 12\.4, and the addon needs 13\.0/;
-      expectUnavailable(find({ FAKE_CUDA_DRIVER: '12040' }), reason, /Update the NVIDIA driver to 580/);
+      expectUnavailable(find({ FAKE_CUDA_DRIVER: '12040' }), 'OLD_DRIVER', reason, /Update the NVIDIA driver to 580/);
     });
 
     it('without a GPU', () => {
-      expectUnavailable(find({ FAKE_CUDA_DEVICES: '0' }), /finds no GPU .*cudaErrorNoDevice/, /CUDA_VISIBLE_DEVICES/);
+      expectUnavailable(
+        find({ FAKE_CUDA_DEVICES: '0' }),
+        'NO_GPU',
+        /finds no GPU .*cudaErrorNoDevice/,
+        /CUDA_VISIBLE_DEVICES/,
+      );
     });
 
     it('with a GPU that is too old', () => {
-      expectUnavailable(find({ FAKE_CUDA_CAPABILITY: '61' }), /6\.1\) is older than compute capability 7\.5/, /wasm/);
+      expectUnavailable(
+        find({ FAKE_CUDA_CAPABILITY: '61' }),
+        'UNSUPPORTED_GPU',
+        /6\.1\) is older than compute capability 7\.5/,
+        /wasm/,
+      );
     });
 
     it('failing', () => {
       const findings = find({ FAKE_CUDA_FAULT: 'cudaGetDeviceCount=719@1' });
-      expectUnavailable(findings, /reports an error \(cudaGetDeviceCount: cudaErrorLaunchFailure/, /nvidia-smi/);
+      expectUnavailable(
+        findings,
+        'DRIVER_ERROR',
+        /reports an error \(cudaGetDeviceCount: cudaErrorLaunchFailure/,
+        /nvidia-smi/,
+      );
     });
 
     it('failing with the first context', () => {
       const findings = find({ FAKE_CUDA_FAULT: 'cudaMemPoolCreate=2@1' });
       expectUnavailable(
         { ...findings, tensor: findings.cuda },
+        'SELF_CHECK_FAILED',
         /a first layout fails .*cudaMemPoolCreate/,
         /nvidia-smi/,
       );
@@ -225,7 +270,12 @@ describe('faults of CUDA', function () {
     }
 
     it('computing wrongly', () => {
-      expectUnavailable(find({ FAKE_CUDA_WRONG: '1' }), /computes wrong layouts \(numTokensPerRank/, /report/);
+      expectUnavailable(
+        find({ FAKE_CUDA_WRONG: '1' }),
+        'SELF_CHECK_FAILED',
+        /computes wrong layouts \(numTokensPerRank/,
+        /report/,
+      );
     });
   });
 
@@ -274,6 +324,7 @@ describe('faults of CUDA', function () {
       const { auto, cuda, again, tensor, described } = late('cudaEventSynchronize=700*@1');
       assert.deepStrictEqual(auto, { device: 'wasm', numTokensPerRank: right });
       assert.isFalse(described.available);
+      assert.strictEqual(described.code, 'CONTEXT_LOST');
       assert.match(described.reason, /lost its CUDA context \(cudaEventSynchronize: cudaErrorIllegalAddress\)/);
       assert.match(described.remedy ?? '', /Restart/);
       for (const attempt of [cuda, again, tensor]) {

@@ -67,6 +67,7 @@ class KernelRun {
     const std::vector<uint8_t> entries = kernel_.entries_of_experts();
     layout_ = {};
     begin(num_ids_);
+    clear_counts();
     for (uint32_t token = 0; token < num_tokens; token += tokens_located_) {
       const uint32_t end = token + std::min(tokens_located_, num_tokens - token);
       locate_tokens(token, end);

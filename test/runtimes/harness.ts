@@ -59,8 +59,14 @@ async function runGroup(name: string, tests: readonly Test[]): Promise<GroupResu
       await body();
       passed += 1;
     } catch (error) {
-      failed.push(`${title}\n${error instanceof Error ? `${error.message}\n${error.stack}` : error}`);
+      failed.push(`${title}\n${textOf(error)}`);
     }
   }
   return { name, passed, skipped, failed };
+}
+
+function textOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const text = `${error.message}\n${error.stack}`;
+  return error.cause === undefined ? text : `${text}\ncaused by ${textOf(error.cause)}`;
 }

@@ -95,7 +95,7 @@ async function checkTypes(folder, project, resolution, files) {
     module: resolution === 'bundler' ? 'esnext' : resolution,
     moduleResolution: resolution,
     target: 'es2022',
-    lib: ['es2022', 'esnext.disposable'],
+    lib: ['es2022'],
     types: [],
     strict: true,
     noEmit: true,

@@ -80,11 +80,14 @@ export function policyRows(project, folder, site, options) {
       options: {
         ...options,
         expectedDevice: 'js',
-        whyNoWasm: 'Content Security Policy',
+        whyNoWasm: 'Content Security Policy|CSP',
         settings: { ...options.settings, DISPATCH_LAYOUT_TEST_DEVICES: 'js' },
       },
     },
-    { policy: "script-src 'self' 'wasm-unsafe-eval'", options },
+    {
+      policy: "script-src 'self' 'wasm-unsafe-eval'",
+      options: { ...options, settings: { ...options.settings, DISPATCH_LAYOUT_TEST_DEVICES: 'wasm' } },
+    },
   ];
   return ['Chromium', 'Firefox'].flatMap((browser) =>
     policies.map(({ policy, options }, index) => ({

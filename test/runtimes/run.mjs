@@ -1,7 +1,7 @@
 /**
  * The conformance suite where users run: packs the library, installs the tarball into an empty project, and runs the suite
  * from there in every runtime, one row each, and as the bundlers build it. `./build.sh runtimes [WORD]...` runs the rows
- * whose names contain one of the words.
+ * whose names contain one of the words. A runtime that is not here is skipped; with `--complete` that is a failure.
  *
  * @module
  */
@@ -25,7 +25,9 @@ const options = {
   settings: { DISPATCH_LAYOUT_TEST_RUNS: process.env.DISPATCH_LAYOUT_TEST_RUNS || '0.1' },
 };
 
-const words = process.argv.slice(2).map((word) => word.toLowerCase());
+const flag = '--complete';
+const isComplete = process.argv.includes(flag);
+const words = process.argv.slice(2).flatMap((word) => (word === flag ? [] : word.toLowerCase()));
 const folder = await realpath(await mkdtemp(join(tmpdir(), 'dispatch-layout-runtimes-')));
 const site = await new Site().start();
 const report = new Report();
@@ -70,7 +72,8 @@ process.exitCode = report.count('failed') > 0 ? 1 : 0;
 
 /** Runs one row: the results of its suite, or one cell for all of it. */
 async function outcomeOf({ missing, run, check }) {
-  if (missing !== undefined) return { cell: { outcome: 'skipped', reason: missing } };
+  if (missing !== undefined)
+    return { cell: isComplete ? failedCell(missing) : { outcome: 'skipped', reason: missing } };
   const started = performance.now();
   const since = () => (performance.now() - started) / 1000;
   try {

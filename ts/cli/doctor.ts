@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { describeDevices } from '../index.ts';
+import { type DeviceDescription, describeDevices } from '../index.ts';
 import { inFlags } from './fail.ts';
 import { print } from './print.ts';
 import { version } from './version.ts';
@@ -19,19 +19,32 @@ export async function doctor(flags: DoctorFlags): Promise<void> {
   const versions = { library: version, node: process.versions.node, v8: process.versions.v8 };
   const platform = `${process.platform} ${process.arch}`;
   if (flags.json) {
-    await print(`${JSON.stringify({ versions, platform, requested: flags.device, devices })}\n`);
+    const printable = devices.map((each) => (each.cause === undefined ? each : { ...each, cause: String(each.cause) }));
+    await print(`${JSON.stringify({ versions, platform, requested: flags.device, devices: printable })}\n`);
     return;
   }
   const lines = [
     `dispatch-layout ${versions.library}, Node.js ${versions.node} (V8 ${versions.v8}), ${platform}`,
     '',
-    ...devices.flatMap(({ device, available, chosen, reason, remedy }) => [
-      `${chosen ? '*' : ' '} ${device.padEnd(5)} ${available ? 'available' : 'not available'}${chosen ? ', chosen' : ''}`,
-      ...indented(reason),
-      ...(remedy === undefined ? [] : indented(`Remedy: ${inFlags(remedy)}`)),
+    ...devices.flatMap((device) => [
+      `${device.chosen ? '*' : ' '} ${device.device.padEnd(5)} ${status(device)}`,
+      ...indented(device.reason),
+      ...(device.cause === undefined ? [] : indented(`Cause: ${String(device.cause).split('\n')[0]}`)),
+      ...indented(`Versions: ${versionsOf(device)}`),
+      ...(device.remedy === undefined ? [] : indented(`Remedy: ${inFlags(device.remedy)}`)),
     ]),
   ];
   await print(`${lines.join('\n')}\n`);
+}
+
+function status({ available, chosen, code }: DeviceDescription): string {
+  if (!available) return `not available: ${code}`;
+  return chosen ? 'available, chosen' : 'available';
+}
+
+function versionsOf({ versions }: DeviceDescription): string {
+  const names = Object.entries(versions).map(([name, version]) => `${name} ${version}`);
+  return names.length === 0 ? 'unknown' : names.join(', ');
 }
 
 /** Breaks text into indented lines of at most 80 columns. */

@@ -18,9 +18,11 @@ export type DownloadHandle = Handle<'download'>;
 
 /** A call of the CUDA runtime that failed. */
 export interface CudaFailure {
+  /** CUDA's number of the error. */
   readonly cudaCode: number;
   /** Such as `cudaErrorMemoryAllocation`. */
   readonly cudaName: string;
+  /** CUDA's sentence about it. */
   readonly cudaMessage: string;
   /** The function that was called. */
   readonly call: string;

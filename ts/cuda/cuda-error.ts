@@ -8,6 +8,7 @@ import type { CudaFailure } from './addon.ts';
 
 /** A call of the CUDA runtime failed (code `CUDA_ERROR`), or memory is full, the GPU's or pinned memory (code `OUT_OF_MEMORY`). */
 export class CudaError extends DispatchLayoutError {
+  /** The name of the class. */
   override readonly name = 'CudaError';
   /** CUDA's name of the error, such as `cudaErrorIllegalAddress`. */
   readonly cudaName: string;

@@ -16,13 +16,21 @@ import { Stream } from './stream.ts';
 
 /** The typed array that holds elements of a type. */
 export interface TypedArrayOf {
+  /** The array of `int64`. */
   int64: BigInt64Array;
+  /** The array of `uint64`. */
   uint64: BigUint64Array;
+  /** The array of `int32`. */
   int32: Int32Array;
+  /** The array of `uint32`. */
   uint32: Uint32Array;
+  /** The array of `int16`. */
   int16: Int16Array;
+  /** The array of `uint16`. */
   uint16: Uint16Array;
+  /** The array of `int8`. */
   int8: Int8Array;
+  /** The array of `uint8`. */
   uint8: Uint8Array;
 }
 
@@ -74,9 +82,13 @@ const brand = Symbol.for('dispatch-layout.DeviceTensor');
  * made known by {@link recordStream} if the tensor may be disposed of before it ends. Layouts do both themselves.
  *
  * ```ts
- * using topkIdx = DeviceTensor.from(ids, [4096, 8]);
- * const layout = group.getDispatchLayout(topkIdx, 256); // DeviceTensors, nothing waits
+ * import { getDispatchLayout } from 'dispatch-layout';
+ * import { DeviceTensor } from 'dispatch-layout/cuda';
+ *
+ * using topkIdx = DeviceTensor.from(new BigInt64Array(4096 * 8), [4096, 8]);
+ * const layout = getDispatchLayout(topkIdx, 256, { numRanks: 8 }); // DeviceTensors, nothing waits
  * const counts = await layout.numTokensPerRank.toTypedArrayAsync();
+ * console.log(counts.join(' ')); // 4096 0 0 0 0 0 0 0
  * ```
  */
 export class DeviceTensor<Type extends IdType = IdType> implements Disposable {
@@ -90,6 +102,7 @@ export class DeviceTensor<Type extends IdType = IdType> implements Disposable {
   readonly byteLength: number;
   /** Elements from one index to the next, per dimension. */
   readonly strides: readonly number[];
+  /** @internal */
   readonly [brand] = true;
   readonly #byteOffset: number;
   #memory: SharedAllocation | undefined;
@@ -121,8 +134,8 @@ export class DeviceTensor<Type extends IdType = IdType> implements Disposable {
   /**
    * A new tensor, whose elements are whatever was there.
    *
-   * @throws {@link DispatchLayoutError} `TENSOR`; `OUT_OF_MEMORY` and `CUDA_ERROR` as {@link CudaError}
-   * @throws {@link DeviceUnavailableError} if there is no CUDA here.
+   * @throws DispatchLayoutError `TENSOR`; `OUT_OF_MEMORY` and `CUDA_ERROR` as {@link CudaError}
+   * @throws DeviceUnavailableError if there is no CUDA here.
    */
   static empty<Type extends IdType>(
     shape: readonly number[],
@@ -182,7 +195,7 @@ export class DeviceTensor<Type extends IdType = IdType> implements Disposable {
   /**
    * Memory of the GPU that other code in this process owns, row-major. It must stay until this tensor's last use is over.
    *
-   * @throws {@link DispatchLayoutError} `TENSOR` for an address that is misaligned, or that CUDA does not know.
+   * @throws DispatchLayoutError `TENSOR` for an address that is misaligned, or that CUDA does not know.
    */
   static fromPointer<Type extends IdType>(pointer: bigint, shape: readonly number[], dtype: Type): DeviceTensor<Type> {
     const length = checkShape(shape) * checkType(dtype);
@@ -213,7 +226,7 @@ export class DeviceTensor<Type extends IdType = IdType> implements Disposable {
    *
    * @param handle the 64 bytes of a `cudaIpcMemHandle_t`, or the 66 bytes that PyTorch makes of one.
    * @param options `byteOffset`: where the tensor begins behind the address that the handle is for.
-   * @throws {@link DispatchLayoutError} `TENSOR`, {@link CudaError}
+   * @throws DispatchLayoutError `TENSOR`, {@link CudaError}
    */
   static fromIpcHandle<Type extends IdType>(
     handle: Uint8Array,
@@ -245,7 +258,7 @@ export class DeviceTensor<Type extends IdType = IdType> implements Disposable {
    *
    * @param strides elements from one index to the next, per dimension.
    * @param offset element of this tensor that the view begins at.
-   * @throws {@link DispatchLayoutError} `TENSOR` if it reaches beyond this tensor, `DISPOSED`
+   * @throws DispatchLayoutError `TENSOR` if it reaches beyond this tensor, `DISPOSED`
    */
   strided(shape: readonly number[], strides: readonly number[], offset = 0): DeviceTensor<Type> {
     const size = checkShape(shape);
@@ -295,7 +308,7 @@ export class DeviceTensor<Type extends IdType = IdType> implements Disposable {
   /**
    * The address of the first element on the GPU, for other libraries in this process.
    *
-   * @throws {@link DispatchLayoutError} `DISPOSED`
+   * @throws DispatchLayoutError `DISPOSED`
    */
   get pointer(): bigint {
     return addonInUse().pointerOf(this.allocation.handle) + BigInt(this.#byteOffset);
@@ -304,7 +317,7 @@ export class DeviceTensor<Type extends IdType = IdType> implements Disposable {
   /**
    * The handle by which another process opens this memory: `cudaIpcOpenMemHandle`.
    *
-   * @throws {@link DispatchLayoutError} `TENSOR` if the tensor was not made `shareable`, or is a view that begins
+   * @throws DispatchLayoutError `TENSOR` if the tensor was not made `shareable`, or is a view that begins
    *   elsewhere: a handle stands for the whole memory.
    */
   ipcHandle(): Uint8Array {
@@ -327,8 +340,8 @@ export class DeviceTensor<Type extends IdType = IdType> implements Disposable {
   /**
    * The elements, in a new array. Blocks the thread until the current stream gets there.
    *
-   * @throws {@link InvalidExpertError} if this is the result of a layout, in strict mode, of ids that are no experts.
-   * @throws {@link DispatchLayoutError} `DISPOSED`, {@link CudaError}
+   * @throws InvalidExpertError if this is the result of a layout, in strict mode, of ids that are no experts.
+   * @throws DispatchLayoutError `DISPOSED`, {@link CudaError}
    */
   toTypedArray(): TypedArrayOf[Type] {
     const addon = addonInUse();

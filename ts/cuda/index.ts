@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 /**
  * dispatch-layout/cuda: tensors that stay on the GPU, streams and events. `getDispatchLayout` takes a
  * {@link DeviceTensor} as `topkIdx`, and returns DeviceTensors then.
@@ -5,6 +6,7 @@
  * @module
  */
 export type { DeviceDispatchLayout, DeviceLayoutArrays } from '../device-layout.ts';
+export type { CudaFailure } from './addon.ts';
 export { CudaError } from './cuda-error.ts';
-export { DeviceTensor, type TypedArrayOf, type TypeOf } from './device-tensor.ts';
+export { type AllocationOptions, DeviceTensor, type TypedArrayOf, type TypeOf } from './device-tensor.ts';
 export { Stream } from './stream.ts';

@@ -4,10 +4,10 @@
  *
  * @module
  */
+import type { Obstacle } from '../device.ts';
 import type { CudaAddon, CudaFailure } from './addon.ts';
 import { translate } from './cuda-error.ts';
 import { checkWhole } from './elf-file.ts';
-import { cudaSettings } from './settings.ts';
 
 /** Must be the addon's `kInterfaceVersion`. */
 const interfaceVersion = 1;
@@ -15,7 +15,7 @@ const interfaceVersion = 1;
 /** The addon, or why there is none. */
 export type AddonSearch =
   | { readonly addon: CudaAddon; readonly path: string }
-  | { readonly addon: undefined; readonly reason: string; readonly remedy: string; readonly cause?: unknown };
+  | ({ readonly addon: undefined } & Obstacle);
 
 type Require = NodeJS.Require;
 
@@ -26,16 +26,17 @@ interface Candidate {
 
 const fileName = 'dispatch_layout_cuda.node';
 
-/** Looks for the addon. Loading it touches nothing of CUDA. */
-export function loadAddon(): AddonSearch {
-  const { isDisabled, addonPath } = cudaSettings();
-  if (isDisabled) {
-    return { addon: undefined, reason: 'DISPATCH_LAYOUT_CUDA=0 disables it', remedy: 'Unset DISPATCH_LAYOUT_CUDA.' };
-  }
+/**
+ * Looks for the addon. Loading it touches nothing of CUDA.
+ *
+ * @param addonPath the only place to look at, where it is given.
+ */
+export function loadAddon(addonPath: string | undefined): AddonSearch {
   const require = createRequire();
   if (require === undefined) {
     return {
       addon: undefined,
+      code: 'ADDONS_FORBIDDEN',
       reason: 'this runtime loads no Node-API addons',
       remedy: 'Use Node.js 20.19 or later, Bun or Deno.',
     };
@@ -44,6 +45,7 @@ export function loadAddon(): AddonSearch {
   if (addonPath === undefined && platform !== 'linux-x64') {
     return {
       addon: undefined,
+      code: 'UNSUPPORTED_PLATFORM',
       reason: `there is no prebuilt CUDA addon for ${platform}, only for linux-x64 with glibc`,
       remedy:
         "Use device: 'wasm' or 'auto', or build the addon (cuda/build.sh) and name it in DISPATCH_LAYOUT_CUDA_ADDON.",
@@ -125,24 +127,35 @@ function unloadable(failures: readonly Candidate[], isOverride: boolean): AddonS
           failures.map((each) => each.cause),
           reason,
         );
-  return { addon: undefined, reason, remedy: remedyFor(failures, isOverride), cause };
+  return { addon: undefined, reason, ...explain(failures, isOverride), cause };
 }
 
-function remedyFor(failures: readonly Candidate[], isOverride: boolean): string {
+function explain(failures: readonly Candidate[], isOverride: boolean): Pick<Obstacle, 'code' | 'remedy'> {
   const has = (test: (code: unknown, message: string) => boolean) =>
     failures.some(({ cause }) => test((cause as { code?: unknown } | null)?.code, firstLine(cause)));
   if (has((code) => code === 'ERR_DLOPEN_DISABLED')) {
-    return 'Run Node.js without --no-addons and, under its permission model, with --allow-addons.';
+    return {
+      code: 'ADDONS_FORBIDDEN',
+      remedy: 'Run Node.js without --no-addons and, under its permission model, with --allow-addons.',
+    };
   }
   if (failures.some(({ cause }) => cause instanceof Error && cause.name === 'NotCapable')) {
-    return 'Run Deno with --allow-ffi, --allow-read and --allow-env.';
+    return { code: 'ADDONS_FORBIDDEN', remedy: 'Run Deno with --allow-ffi, --allow-read and --allow-env.' };
   }
-  if (isOverride) return 'Correct or unset DISPATCH_LAYOUT_CUDA_ADDON.';
-  if (failures.every(({ cause }) => (cause as { code?: unknown } | null)?.code === 'MODULE_NOT_FOUND')) {
-    return "Install the package as it is published, or build the addon (cuda/build.sh, needs CUDA's nvcc); in a bundle, keep dispatch-layout external.";
+  const isMissing = failures.every(({ cause }) => (cause as { code?: unknown } | null)?.code === 'MODULE_NOT_FOUND');
+  const code = isMissing ? 'ADDON_MISSING' : 'ADDON_BROKEN';
+  if (isOverride) return { code, remedy: 'Correct or unset DISPATCH_LAYOUT_CUDA_ADDON.' };
+  if (isMissing) {
+    return {
+      code,
+      remedy:
+        "Install the package as it is published, or build the addon (cuda/build.sh, needs CUDA's nvcc); in a bundle, keep dispatch-layout external.",
+    };
   }
-  if (has((_, message) => /GLIBC/.test(message))) return 'Update the system: glibc 2.34 or later is needed.';
-  return 'Reinstall dispatch-layout, or build the addon anew (cuda/build.sh).';
+  if (has((_, message) => /GLIBC/.test(message))) {
+    return { code, remedy: 'Update the system: glibc 2.34 or later is needed.' };
+  }
+  return { code, remedy: 'Reinstall dispatch-layout, or build the addon anew (cuda/build.sh).' };
 }
 
 function firstLine(cause: unknown): string {

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { DeviceAvailability, StreamsDevice } from '../device.ts';
+import type { DeviceAvailability, DeviceVersions, StreamsDevice } from '../device.ts';
 import type { CudaProvider } from '../devices.ts';
 import { DispatchLayoutError } from '../errors.ts';
 import { jsDevice } from '../js-device.ts';
@@ -42,7 +42,7 @@ export const cudaProvider: CudaProvider = {
   probe() {
     const runtime = cudaRuntime();
     if (runtime.addon === undefined) return { device: undefined, ...runtime };
-    if (checked === undefined || checked.isPassing) checked = selfCheck(runtime.reason);
+    if (checked === undefined || checked.isPassing) checked = selfCheck(runtime.reason, runtime.versions);
     return checked;
   },
   get inUse() {
@@ -62,7 +62,8 @@ export const cudaProvider: CudaProvider = {
 };
 
 /** A tiny layout with everything in it, compared with the reference, before the GPU is trusted. */
-function selfCheck(reason: string): Checked {
+function selfCheck(reason: string, versions: DeviceVersions): Checked {
+  const code = 'SELF_CHECK_FAILED';
   const partition = partitionExperts({ numRanks: 4, numRanksPerNode: 2, numRdmaRanks: 2 }, 8, undefined, true);
   const rows = [
     [0, 1],
@@ -84,9 +85,11 @@ function selfCheck(reason: string): Checked {
   } catch (cause) {
     return {
       device: undefined,
+      code,
       reason: `${reason}, but a first layout fails there (${withoutFullStop(cause)})`,
       remedy: "Check nvidia-smi and the system log, or use device: 'wasm'.",
       cause,
+      versions,
       isPassing:
         cause instanceof DispatchLayoutError &&
         (cause.code === 'OUT_OF_MEMORY' || (cause instanceof CudaError && isPassing(cause.cudaName))),
@@ -95,10 +98,12 @@ function selfCheck(reason: string): Checked {
   const wrong = (Object.keys(expected) as (keyof LayoutArrays)[]).find(
     (name) => `${expected[name]}` !== `${actual[name]}`,
   );
-  if (wrong === undefined) return { device: cudaDevice, reason };
+  if (wrong === undefined) return { device: cudaDevice, reason, versions };
   return {
     device: undefined,
+    code,
     reason: `${reason}, but it computes wrong layouts (${wrong} is [${actual[wrong]}] instead of [${expected[wrong]}])`,
     remedy: "Please report this; use device: 'wasm'.",
+    versions,
   };
 }

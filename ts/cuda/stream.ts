@@ -20,19 +20,26 @@ let defaultStream: Stream | undefined;
  * default stream unless `run` says otherwise, as in PyTorch.
  *
  * ```ts
+ * import { DeviceTensor, Stream } from 'dispatch-layout/cuda';
+ *
  * const stream = new Stream();
- * const tensor = stream.run(() => DeviceTensor.from(ids, [4096, 8]));
+ * const tensor = stream.run(() => DeviceTensor.from(new BigInt64Array(4096 * 8), [4096, 8]));
  * await stream.wait();
+ * console.log(tensor.shape.join(' ')); // 4096 8
  * ```
  */
 export class Stream {
-  /** For the other modules of this folder. */
+  /**
+   * For the other modules of this folder.
+   *
+   * @internal
+   */
   readonly native: StreamHandle;
 
   /**
    * A new stream, independent of the default stream. It is destroyed when it is no longer used.
    *
-   * @throws {@link DeviceUnavailableError} if there is no CUDA here; {@link CudaError}
+   * @throws DeviceUnavailableError if there is no CUDA here; {@link CudaError}
    */
   constructor();
   /** @internal */
@@ -46,7 +53,7 @@ export class Stream {
    * exist for as long as this object, and every tensor that was used on it, does.
    *
    * @param handle the `cudaStream_t`; 0 is the default stream.
-   * @throws {@link DispatchLayoutError} `TENSOR` if it is no 64-bit address.
+   * @throws DispatchLayoutError `TENSOR` if it is no 64-bit address.
    */
   static fromHandle(handle: bigint): Stream {
     if (typeof handle !== 'bigint' || handle !== BigInt.asUintN(64, handle)) {

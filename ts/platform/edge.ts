@@ -10,12 +10,14 @@ import module from '../kernel.wasm?module';
 
 /** The kernel. */
 export function kernelModule(): WebAssembly.Module {
+  // Next.js compiles it in another realm than this code runs in, and the loader asks `instanceof`
+  if (!(module instanceof WebAssembly.Module)) Object.setPrototypeOf(module, WebAssembly.Module.prototype);
   return module;
 }
 
 /** The same: it was compiled before this code ran. */
 export async function compileKernel(): Promise<WebAssembly.Module> {
-  return module;
+  return kernelModule();
 }
 
 /** There are no addons here. */

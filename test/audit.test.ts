@@ -1,0 +1,81 @@
+/** The audit step of the CI, against registries of our own: it fails on what a registry knows, and only on that. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { createServer, type RequestListener } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { gunzipSync } from 'node:zlib';
+import { assert } from 'chai';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+
+/** Runs the audit against a registry that answers so. */
+async function audit(answer: RequestListener): Promise<{ code: number | null; output: string }> {
+  const server = createServer(answer).listen(0, 'localhost');
+  await once(server, 'listening');
+  const cache = mkdtempSync(join(tmpdir(), 'dispatch-layout-audit-'));
+  try {
+    const registry = `http://localhost:${(server.address() as AddressInfo).port}/`;
+    const environment = { ...process.env, npm_config_registry: registry, npm_config_cache: cache };
+    const child = spawn(process.execPath, ['.ci/audit.mjs'], { cwd: root, env: environment });
+    let output = '';
+    child.stdout.on('data', (chunk: Buffer) => {
+      output += chunk.toString();
+    });
+    const [code] = (await once(child, 'close')) as [number | null];
+    return { code, output };
+  } finally {
+    server.close();
+    rmSync(cache, { recursive: true, force: true });
+  }
+}
+
+/** A registry that knows of a vulnerability in one package. */
+function knowing(name: string, severity: string): RequestListener {
+  return async (request, response) => {
+    const chunks: Buffer[] = [];
+    for await (const chunk of request) chunks.push(chunk as Buffer);
+    if (!request.url?.endsWith('/advisories/bulk')) return response.writeHead(404).end('{}');
+    const body = Buffer.concat(chunks);
+    const text = request.headers['content-encoding'] === 'gzip' ? gunzipSync(body) : body;
+    const installed = JSON.parse(text.toString()) as Record<string, unknown>;
+    const advisory = { id: 1, url: 'https://example.org/1', title: 'made up', severity, vulnerable_versions: '*' };
+    return response.end(JSON.stringify(name in installed ? { [name]: [advisory] } : {}));
+  };
+}
+
+describe('the audit of dependencies', function () {
+  this.timeout(120_000);
+
+  it('fails on a moderate vulnerability of the run-time dependency', async () => {
+    const { code, output } = await audit(knowing('@assemblyscript/loader', 'moderate'));
+    assert.match(output, /^audit: FAILED: run-time dependencies, 1 known/m);
+    assert.match(output, /^ {2}@assemblyscript\/loader, moderate: made up/m);
+    assert.strictEqual(code, 1, output);
+  });
+
+  it('passes with a moderate vulnerability of a development dependency', async () => {
+    const { code, output } = await audit(knowing('fflate', 'moderate'));
+    assert.match(output, /^audit: passed: run-time dependencies, 0 known vulnerabilities$/m);
+    assert.match(output, /^audit: passed: package-lock\.json, 1 known/m);
+    assert.match(output, /^audit: passed: examples\/onnx-router\/package-lock\.json, 0 known/m);
+    assert.strictEqual(code, 0, output);
+  });
+
+  it('fails on a high one', async () => {
+    const { code, output } = await audit(knowing('fflate', 'high'));
+    assert.match(output, /^audit: passed: run-time dependencies, 0 known/m);
+    assert.match(output, /^audit: FAILED: package-lock\.json, 1 known/m);
+    assert.strictEqual(code, 1, output);
+  });
+
+  it('says so where the registry does not answer, and passes', async () => {
+    const { code, output } = await audit((_, response) => response.writeHead(405).end());
+    assert.match(output, /^audit: skipped: run-time dependencies: 405 Method Not Allowed/m);
+    assert.notMatch(output, /passed|FAILED/);
+    assert.strictEqual(code, 0, output);
+  });
+});

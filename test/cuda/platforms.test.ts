@@ -1,0 +1,46 @@
+/** `doctor` on platforms that the addon is not built for: clean answers, and layouts by wasm. */
+import { execFileSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { assert } from 'chai';
+import type { DeviceDescription } from 'dispatch-layout';
+
+const command = fileURLToPath(new URL('../../dist/cli.js', import.meta.url));
+
+/** What `doctor` says of a process that takes itself for this platform. */
+function doctorOn(platform: string, arch: string, isMusl = false): Record<string, DeviceDescription> {
+  const musl = `
+    process.report.getReport = () => ({ header: {}, sharedObjects: ['/lib/ld-musl-x86_64.so.1'] });`;
+  const fake = `
+    Object.defineProperty(process, 'platform', { value: '${platform}' });
+    Object.defineProperty(process, 'arch', { value: '${arch}' });
+    ${isMusl ? musl : ''}`;
+  const output = execFileSync(
+    process.execPath,
+    ['--import', `data:text/javascript,${encodeURIComponent(fake)}`, command, 'doctor', '--json'],
+    { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'], env: { ...process.env, DISPATCH_LAYOUT_CUDA_ADDON: '' } },
+  );
+  const { devices } = JSON.parse(output) as { devices: DeviceDescription[] };
+  return Object.fromEntries(devices.map((description) => [description.device, description]));
+}
+
+describe('platforms without a prebuilt addon', () => {
+  for (const [name, platform, arch, isMusl] of [
+    ['linux-arm64', 'linux', 'arm64', false],
+    ['linux-x64-musl', 'linux', 'x64', true],
+    ['darwin-arm64', 'darwin', 'arm64', false],
+    ['darwin-x64', 'darwin', 'x64', false],
+    ['win32-x64', 'win32', 'x64', false],
+  ] as const) {
+    it(`${name}: doctor says so, and wasm is chosen`, () => {
+      const { cuda, wasm } = doctorOn(platform, arch, isMusl);
+      assert.isFalse(cuda.available);
+      assert.strictEqual(cuda.reason, `there is no prebuilt CUDA addon for ${name}, only for linux-x64 with glibc`);
+      assert.match(cuda.remedy ?? '', /device: 'wasm' or 'auto'/);
+      assert.isTrue(wasm.available && wasm.chosen);
+    });
+  }
+
+  it('linux-x64 with glibc is not one of them', () => {
+    assert.notMatch(doctorOn('linux', 'x64').cuda.reason, /no prebuilt/);
+  });
+});

@@ -1,0 +1,208 @@
+/** Every example of the README, of the documentation and of the doc comments does what it says; and every error has its page. */
+import { spawnSync } from 'node:child_process';
+import { readdirSync, readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { assert } from 'chai';
+import { hasPython } from './cli/command.ts';
+import {
+  type Example,
+  examplesInComments,
+  examplesOf,
+  makeSandbox,
+  runCommand,
+  runScriptExample,
+  writeScript,
+} from './support/doc-examples.ts';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const filesUnder = (folder: string, ending: string): string[] =>
+  (readdirSync(join(root, folder), { recursive: true }) as string[])
+    .filter((path) => path.endsWith(ending))
+    .map((path) => `${folder}/${path}`)
+    .sort();
+
+const documents = [
+  'README.md',
+  'CONTRIBUTING.md',
+  'SECURITY.md',
+  ...['docs', 'examples'].flatMap((folder) => filesUnder(folder, '.md')).filter(isOurs),
+];
+const sources = filesUnder('ts', '.ts');
+
+/** Not of the packages that are installed there. */
+function isOurs(path: string): boolean {
+  return !path.includes('node_modules');
+}
+
+function expectOutput({ place, output = '' }: Example, stdout: string): void {
+  assert.strictEqual(stdout, output, place);
+}
+
+/** What a line says but for times, which differ. */
+function withoutTimes(line: string): string {
+  return /\d [mµn]?s\b|warm passes/.test(line) ? line.replace(/[\d.,]+ ([mµn]?s\b)?/g, '# ') : line.trimEnd();
+}
+
+/** `$ command` lines, each followed by what it prints; a line `…` stands for the rest. */
+function runSession(example: Example, sandbox: string): void {
+  for (const [, command, expected] of example.code.matchAll(/^\$ (.*)\n((?:(?!\$ ).*\n)*)/gm)) {
+    const { status, stdout, stderr } = runCommand(sandbox, command, example.how);
+    assert.strictEqual(status, 0, `${example.place}: ${stderr}`);
+    const actual = `${stderr}${stdout}`.split('\n');
+    const [promised, rest] = expected.split(/^…\n/m);
+    const lines = promised.split('\n');
+    if (rest !== undefined) actual.length = lines.length - 1;
+    const wanted = rest === undefined ? lines : lines.slice(0, -1);
+    assert.deepStrictEqual(actual.map(withoutTimes), wanted.map(withoutTimes), `${example.place}: ${command}`);
+  }
+}
+
+describe('documentation', function () {
+  this.timeout(60_000);
+
+  for (const path of documents) {
+    const examples = examplesOf(path).filter(({ language }) => language !== 'text' && language !== '');
+    if (examples.length === 0 || path.startsWith('docs/errors/')) continue;
+    describe(path, () => {
+      let sandbox = '';
+      before(() => {
+        sandbox = makeSandbox();
+      });
+      after(() => rmSync(sandbox, { recursive: true, force: true }));
+
+      for (const example of examples) {
+        const { place, language, code, how } = example;
+        it(`${place}, ${language}`, function () {
+          if (how.startsWith('elsewhere')) this.skip();
+          if (/\bnumpy\b/.test(code) && !hasPython('numpy')) this.skip();
+          if (language === 'console') return runSession(example, sandbox);
+          if (language === 'sh') {
+            const { status, stderr } = runCommand(sandbox, code, how);
+            assert.strictEqual(status, 0, stderr);
+            return;
+          }
+          assert.include(['js', 'ts'], language, 'a language that can be run');
+          const { status, stdout, stderr } = runScriptExample(example);
+          assert.strictEqual(status, 0, stderr);
+          expectOutput(example, stdout);
+        });
+      }
+    });
+  }
+
+  describe('doc comments', () => {
+    for (const example of sources.flatMap(examplesInComments)) {
+      it(example.place, () => {
+        assert.isNotEmpty(example.output, 'it prints something, and says what');
+        const { status, stdout, stderr } = runScriptExample(example);
+        assert.strictEqual(status, 0, stderr);
+        expectOutput(example, stdout);
+      });
+    }
+  });
+
+  it('TypeScript in examples is well-typed', () => {
+    const examples = [...documents.flatMap(examplesOf), ...sources.flatMap(examplesInComments)];
+    const files = examples.filter(({ language }) => language === 'ts').map(writeScript);
+    assert.isAbove(files.length, 0);
+    const { status, stdout } = spawnSync(
+      process.execPath,
+      [
+        'node_modules/typescript/bin/tsc',
+        ...['--noEmit', '--strict', '--skipLibCheck', '--target', 'es2022', '--lib', 'es2022,esnext.disposable,dom'],
+        ...['--module', 'nodenext', '--types', 'node', '--ignoreConfig', ...files],
+      ],
+      { cwd: root, encoding: 'utf8' },
+    );
+    assert.strictEqual(status, 0, stdout);
+  });
+
+  it('links to files and headings that are there', () => {
+    const slug = (heading: string) =>
+      heading
+        .toLowerCase()
+        .replace(/[^\w\- ]/g, '')
+        .replaceAll(' ', '-');
+    for (const path of documents) {
+      const text = readFileSync(join(root, path), 'utf8').replace(/^```.*?^```$/gms, '');
+      for (const [, target] of text.matchAll(/\]\(([^)\s]+)\)/g)) {
+        if (/^https?:/.test(target)) continue;
+        const [file, anchor] = target.split('#');
+        const linked = file === '' ? join(root, path) : join(root, path, '..', file);
+        if (anchor === undefined) {
+          assert.doesNotThrow(() => readdirSync(join(linked, '..')).includes(linked), `${path}: ${target}`);
+          assert.strictEqual(spawnSync('test', ['-e', linked]).status, 0, `${path}: ${target}`);
+        } else {
+          const headings = [...readFileSync(linked, 'utf8').matchAll(/^#+ (.*)$/gm)].map(([, heading]) =>
+            slug(heading),
+          );
+          assert.include(headings, anchor, `${path}: ${target}`);
+        }
+      }
+    }
+  });
+});
+
+describe('pages of errors', function () {
+  this.timeout(60_000);
+  const unionOf = (path: string, name: string): string[] => {
+    const [, members] =
+      new RegExp(`export type ${name} =(.*?);`, 's').exec(readFileSync(join(root, path), 'utf8')) ?? [];
+    return [...(members ?? '').matchAll(/\| '(\w+)'/g)].map(([, member]) => member);
+  };
+  const codes = unionOf('ts/errors.ts', 'ErrorCode');
+
+  it('there is one for every code, and none for another', () => {
+    const pages = readdirSync(join(root, 'docs/errors')).filter((name) => name !== 'README.md');
+    assert.sameMembers(
+      pages,
+      codes.map((code) => `${code}.md`),
+    );
+    const index = readFileSync(join(root, 'docs/errors/README.md'), 'utf8');
+    for (const code of codes) assert.include(index, `| [\`${code}\`](${code}.md) | `);
+  });
+
+  for (const code of codes) {
+    describe(code, () => {
+      const examples = examplesOf(`docs/errors/${code}.md`);
+      const headings = [...new Set(examples.map(({ heading }) => heading))];
+      it('is provoked, explained and fixed', () => assert.isNotEmpty(headings));
+
+      for (const heading of headings) {
+        it(heading, () => {
+          const [provocation, ...fixes] = examples.filter((example) => example.heading === heading);
+          const caught = runScriptExample({
+            ...provocation,
+            code: `process.on('uncaughtExceptionMonitor', (error) => console.log(error.code + '\\n' + error.name + ': ' + error.message));\n${provocation.code}`,
+          });
+          assert.strictEqual(caught.status, 1, caught.stderr);
+          assert.strictEqual(caught.stdout, `${code}\n${provocation.output}`);
+          assert.include(provocation.output ?? '', `: ${heading.replaceAll('`', '')}. `, 'the heading is the message');
+
+          assert.isNotEmpty(fixes);
+          for (const fix of fixes) {
+            const { status, stdout, stderr } = runScriptExample(fix);
+            assert.strictEqual(status, 0, stderr);
+            assert.isNotEmpty(stdout);
+            expectOutput(fix, stdout);
+          }
+        });
+      }
+    });
+  }
+
+  it('the codes of devices are all there, in the words of the sources', () => {
+    const page = readFileSync(join(root, 'docs/errors/DEVICE_UNAVAILABLE.md'), 'utf8');
+    const rows = [...page.matchAll(/^\| `([A-Z_]+)` \| (.*?) \| .*? \|$/gm)];
+    assert.sameMembers(
+      rows.map(([, code]) => code),
+      unionOf('ts/device.ts', 'ObstacleCode'),
+    );
+    const text = sources.map((path) => readFileSync(join(root, path), 'utf8')).join('');
+    for (const [, code, reasons] of rows) {
+      const parts = [...reasons.matchAll(/`([^`]+)`/g)].flatMap(([, reason]) => reason.split('…'));
+      for (const part of parts) assert.include(text, part.replace(/^\)$/, '').trim(), code);
+    }
+  });
+});

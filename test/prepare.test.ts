@@ -1,0 +1,119 @@
+/** `prepare`: the device that it makes ready, and what a runtime that forbids or limits compilation gets from it. */
+import { execFileSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { assert } from 'chai';
+import { type DeviceName, ExpertGroup, prepare } from 'dispatch-layout';
+import { expectRejection } from './support/expect.ts';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+
+/** What a script prints, as JSON, in a process of its own, where nothing is compiled yet. */
+function inNewProcess(script: string): unknown {
+  const output = execFileSync(process.execPath, ['--input-type=module', '--eval', script], {
+    cwd: root,
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  return JSON.parse(output);
+}
+
+/** As Chromium before 115 did on the main thread of a page. */
+const limitSynchronousCompilation = `
+  for (const name of ['Module', 'Instance']) {
+    const original = WebAssembly[name];
+    WebAssembly[name] = new Proxy(original, {
+      construct() { throw new RangeError('WebAssembly.' + name + ' is disallowed on the main thread'); },
+    });
+  }`;
+
+/** As a content security policy without 'wasm-unsafe-eval' does. */
+const forbidCompilation = `
+  WebAssembly.Module = new Proxy(WebAssembly.Module, {
+    construct() { throw new WebAssembly.CompileError('blocked by the policy'); },
+  });
+  WebAssembly.compile = async () => { throw new WebAssembly.CompileError('blocked by the policy'); };`;
+
+const imports = `const { describeDevices, ExpertGroup, getDispatchLayout, prepare } = await import('dispatch-layout');`;
+
+describe('prepare', () => {
+  it('resolves with the device that is ready', async () => {
+    assert.strictEqual(await prepare(), 'wasm');
+    assert.strictEqual(await prepare({}), 'wasm');
+    for (const device of ['wasm', 'js'] as const) assert.strictEqual(await prepare({ device }), device);
+    assert.strictEqual(await prepare({ device: 'auto' }), new ExpertGroup({ numRanks: 8 }).device);
+  });
+
+  it('compiles once, off the thread, whoever asks', () => {
+    const script = `
+      const calls = [];
+      for (const name of ['Module', 'Instance', 'compile', 'instantiate']) {
+        WebAssembly[name] = new Proxy(WebAssembly[name], {
+          apply(target, self, values) { calls.push(name); return Reflect.apply(target, self, values); },
+          construct(target, values) { calls.push('new ' + name); return new target(...values); },
+        });
+      }
+      ${imports}
+      await Promise.all([prepare(), prepare({ device: 'wasm' }), prepare()]);
+      await prepare();
+      const { device } = getDispatchLayout([[0]], 8, { numRanks: 4 });
+      console.log(JSON.stringify({ device, calls: calls.sort() }));`;
+    const { device, calls } = inNewProcess(script) as { device: DeviceName; calls: string[] };
+    assert.strictEqual(device, 'wasm');
+    assert.deepStrictEqual(calls, ['compile', 'new Instance']);
+  });
+
+  it('gets wasm where compiling is limited to asynchronous calls, also after a layout went to js', () => {
+    const script = `
+      ${limitSynchronousCompilation}
+      ${imports}
+      const before = getDispatchLayout([[0]], 8, { numRanks: 4 }).device;
+      const { reason, remedy } = describeDevices().find(({ device }) => device === 'wasm');
+      const prepared = await prepare();
+      const after = new ExpertGroup({ numRanks: 4 }).getDispatchLayout([[0]], 8).device;
+      console.log(JSON.stringify({ before, reason, remedy, prepared, after }));`;
+    assert.deepStrictEqual(inNewProcess(script), {
+      before: 'js',
+      reason: 'the kernel does not compile here (WebAssembly.Module is disallowed on the main thread)',
+      remedy: 'Call `await prepare()` first, which compiles it asynchronously.',
+      prepared: 'wasm',
+      after: 'wasm',
+    });
+  });
+
+  it('falls back to js where WebAssembly is forbidden, and rejects where wasm is asked for', () => {
+    const script = `
+      ${forbidCompilation}
+      ${imports}
+      const prepared = await prepare();
+      const rejections = [];
+      for (let attempt = 0; attempt < 2; attempt++) {
+        rejections.push(await prepare({ device: 'wasm' }).catch(({ code, message }) => ({ code, message })));
+      }
+      console.log(JSON.stringify({ prepared, rejections }));`;
+    const { prepared, rejections } = inNewProcess(script) as {
+      prepared: DeviceName;
+      rejections: { code: string; message: string }[];
+    };
+    assert.strictEqual(prepared, 'js');
+    for (const { code, message } of rejections) {
+      assert.strictEqual(code, 'DEVICE_UNAVAILABLE');
+      assert.include(message, 'blocked by the policy');
+    }
+  });
+
+  it('tries again after a rejection', () => {
+    const script = `
+      const { compile } = WebAssembly;
+      ${forbidCompilation}
+      ${imports}
+      const first = await prepare({ device: 'wasm' }).catch(({ code }) => code);
+      WebAssembly.compile = compile;
+      console.log(JSON.stringify([first, await prepare({ device: 'wasm' })]));`;
+    assert.deepStrictEqual(inNewProcess(script), ['DEVICE_UNAVAILABLE', 'wasm']);
+  });
+
+  it('rejects what is no device, and options that are none', async () => {
+    await expectRejection(prepare({ device: 'gpu' as 'js' }), { code: 'OPTION', value: 'gpu', message: /'gpu'/ });
+    await expectRejection(prepare(null as unknown as object), { code: 'OPTION', value: null });
+  });
+});
