@@ -20,7 +20,7 @@ export function describeMachine(): Record<string, string> {
     Emscripten: firstLine('emcc', ['--version']) ?? 'none',
     'Native compiler': existsSync(compiler) ? readFileSync(compiler, 'utf8').trim() : 'none',
     numpy: firstLine('python3', ['-c', 'import numpy; print(numpy.__version__)']) ?? 'none',
-    tfjs: libraries.devDependencies['@tensorflow/tfjs'],
+    tfjs: libraries.dependencies['@tensorflow/tfjs'],
     'Load before the run': loadavg()[0].toFixed(2),
   };
 }

@@ -19,7 +19,7 @@ Made by \`./build.sh bench\` from [bench/results/benchmarks.json](../bench/resul
 ${results.date.slice(0, 10)}, in ${numProcesses} processes one after the other (three for what is below the first table), each of which checks every variant
 against the oracle of the conformance suite and then times them in turn. Figures are medians over the processes; ± is half the range of
 the processes' own medians. T · K · E · R are tokens, top-k, experts and ranks; 8 ranks a node; routing is uniformly random
-but where it says otherwise: \`skewed\` gives half of the selections to an eighth of the experts, in \`half empty\` every other slot
+but where it says otherwise: \`skewed\` gives 44 % of the selections to an eighth of the experts, in \`half empty\` every other slot
 is -1, at random.
 
 ${table(['', ''], Object.entries(machine))}

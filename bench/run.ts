@@ -51,7 +51,7 @@ if (settings.report) await writeReport(readJson<Results>(resultsFile));
 else if (settings.expect)
   writeJson(expectationsFile, expectationsOf(readJson<Results>(resultsFile).layouts, tolerance));
 else if (settings.check) check();
-else if (settings.quick) print(measure(1, ['--quick']));
+else if (settings.quick) print(measure(1, ['--layouts', '--quick']));
 else await measureAll();
 
 async function measureAll(): Promise<void> {
