@@ -16,24 +16,22 @@ import {
 } from './support/doc-examples.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
-const filesUnder = (folder: string, ending: string): string[] =>
-  (readdirSync(join(root, folder), { recursive: true }) as string[])
-    .filter((path) => path.endsWith(ending))
-    .map((path) => `${folder}/${path}`)
-    .sort();
+/** Not those of the packages that are installed there. */
+function filesUnder(folder: string, ending: string): string[] {
+  return readdirSync(join(root, folder), { withFileTypes: true }).flatMap((entry) => {
+    const path = `${folder}/${entry.name}`;
+    if (entry.isDirectory()) return entry.name === 'node_modules' ? [] : filesUnder(path, ending);
+    return path.endsWith(ending) ? [path] : [];
+  });
+}
 
 const documents = [
   'README.md',
   'CONTRIBUTING.md',
   'SECURITY.md',
-  ...['docs', 'examples'].flatMap((folder) => filesUnder(folder, '.md')).filter(isOurs),
+  ...['docs', 'examples'].flatMap((folder) => filesUnder(folder, '.md')),
 ];
 const sources = filesUnder('ts', '.ts');
-
-/** Not of the packages that are installed there. */
-function isOurs(path: string): boolean {
-  return !path.includes('node_modules');
-}
 
 function expectOutput({ place, output = '' }: Example, stdout: string): void {
   assert.strictEqual(stdout, output, place);

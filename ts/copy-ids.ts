@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { IntegerArray, TopkIdx } from './topk-idx.ts';
+import { arrayClasses, type IdType, type IntegerArray, idsOver, type TopkIdx } from './topk-idx.ts';
 import { bufferOf, byteLengthOf, byteOffsetOf, lengthOf, setElements } from './typed-array.ts';
 
 /** Copies tokens `[firstToken, firstToken + numTokens)` to the start of `target`, which has the type of the data. */
@@ -14,7 +14,7 @@ export function copyIds(topkIdx: TopkIdx, firstToken: number, numTokens: number,
   if (isDense) {
     const length = numTokens * numTopk;
     const isWhole = offset === 0 && lengthOf(data) === length;
-    setElements(target, isWhole ? data : viewOf(data, offset, length, target));
+    setElements(target, isWhole ? data : viewOf(data, topkIdx.idType, offset, length));
   } else if (target.BYTES_PER_ELEMENT === 8) {
     // As pairs of 32-bit words: reading 64-bit elements would make a BigInt of each
     gatherPairs(words(data), offset, numTokens, numTopk, tokenStride, slotStride, words(target));
@@ -28,7 +28,7 @@ const knownViews = new WeakMap<IntegerArray, Map<number, IntegerArray>>();
 /** Of one array: the windows of 64 MiB. */
 const maxKnownViews = 1024;
 
-function viewOf(data: IntegerArray, offset: number, length: number, sameType: IntegerArray): IntegerArray {
+function viewOf(data: IntegerArray, idType: IdType, offset: number, length: number): IntegerArray {
   let views = knownViews.get(data);
   if (views === undefined) {
     views = new Map();
@@ -36,12 +36,12 @@ function viewOf(data: IntegerArray, offset: number, length: number, sameType: In
   }
   let view = views.get(offset);
   if (view === undefined || lengthOf(view) !== length) {
-    const View = sameType.constructor as new (
-      buffer: ArrayBufferLike,
-      byteOffset: number,
-      length: number,
-    ) => IntegerArray;
-    view = new View(bufferOf(data), byteOffsetOf(data) + offset * sameType.BYTES_PER_ELEMENT, length);
+    view = idsOver(
+      idType,
+      bufferOf(data),
+      byteOffsetOf(data) + offset * arrayClasses[idType].BYTES_PER_ELEMENT,
+      length,
+    );
     if (views.size === maxKnownViews) views.clear();
     views.set(offset, view);
   }

@@ -139,13 +139,14 @@ export function readDeviceOption(option: DeviceOption = 'auto'): DeviceOption {
 }
 
 /**
- * The device for host arrays that an option names.
+ * The device for host arrays that an option names, with so many threads if it can have several.
  *
  * @throws DeviceUnavailableError if it names one that cannot be used here; DispatchLayoutError `OPTION` if it names none.
  */
-export function chooseDevice(option: DeviceOption): Device {
+export function chooseDevice(option: DeviceOption, threads: number | 'auto'): Device {
   const name = resolve(option);
-  return available(name, probes[name](), option);
+  const device = available(name, probes[name](), option);
+  return device.withThreads?.(threads) ?? device;
 }
 
 let compiling: Promise<void> | undefined;

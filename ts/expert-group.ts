@@ -10,6 +10,7 @@ import type {
   DeviceName,
   PreparedDevice,
   PreparedStreamsDevice,
+  PreparedThreads,
   StreamOrder,
   StreamsDevice,
 } from './device.ts';
@@ -28,6 +29,7 @@ import { ComputedLayout, type DispatchLayout, isResult, type LayoutArrays } from
 import { LayoutRequest, plainOrder } from './layout-request.ts';
 import { allocateOut, checkOut, readOut } from './out-arrays.ts';
 import { checkPlacement, checkRankGroup, type Partition, partitionExperts, type RankGroup } from './partition.ts';
+import { maxThreads } from './threads/limits.ts';
 import { checkAttached, type IdType, readTopkIdx, type TopkIdxInput } from './topk-idx.ts';
 import { Workspace, type WorkspaceOptions } from './workspace.ts';
 
@@ -47,6 +49,13 @@ export interface ExpertGroupOptions {
   readonly placement?: ArrayLike<number> | undefined;
   /** Where to compute. Default `auto`: ids on the GPU there, host arrays where that is fastest. */
   readonly device?: DeviceOption | undefined;
+  /**
+   * How many threads the `wasm` device splits large layouts over, 1 to 32. `auto` takes as many as run at the same time
+   * here, where that is faster. Only ids over a SharedArrayBuffer are split, and only into an `out` whose `isTokenInRank`
+   * is over one, or into new arrays, which then are too. Default 1: workers cost memory and the other cores' time, which
+   * is the application's to spend. See docs/threads.md.
+   */
+  readonly threads?: number | 'auto' | undefined;
 }
 
 /** What can differ from one call to the next, besides where the results go. */
@@ -58,7 +67,12 @@ interface CallOptions {
   readonly invalidExperts?: 'throw' | 'ignore' | undefined;
   /** Work to wait for before the layout is computed. */
   readonly previousEvent?: EventOverlap | undefined;
-  /** Whether the current stream goes on without waiting; the outputs are valid after `event`. Default false. */
+  /**
+   * Whether the current stream goes on without waiting; the outputs are valid after `event`, and ids that are no experts
+   * are reported by it: `event.wait()` rejects, `event.currentStreamWait()` throws. On `wasm`, where there are workers, one
+   * computes the layout; new outputs are over SharedArrayBuffers, and an `out` must be, or else the layout is computed at
+   * once. Ids over a SharedArrayBuffer must not change before the event, others are copied. Default false.
+   */
   readonly asyncFinish?: boolean | undefined;
   /** Whether the outputs belong to the communication stream; needs `previousEvent` and `asyncFinish`. Default false. */
   readonly allocateOnCommStream?: boolean | undefined;
@@ -108,16 +122,17 @@ export class ExpertGroup {
    * @throws {@link DeviceUnavailableError} if `device` names one that cannot be used here.
    */
   constructor(options: ExpertGroupOptions) {
-    const { numRanks, numRanksPerNode = 8, placement, device: option } = checkObject('options', options);
+    const { numRanks, numRanksPerNode = 8, placement, device: option, threads = 1 } = checkObject('options', options);
     this.#group = checkRankGroup(numRanks, numRanksPerNode);
     this.#placement = placement === undefined ? undefined : checkPlacement(placement, numRanks);
     const device = readDeviceOption(option);
+    const numThreads = checkThreads(threads);
     this.#option = device;
     if (device === 'cuda') {
       this.#cuda = new Lane(chooseTensorDevice(device));
       this.#host = this.#cuda;
     } else {
-      this.#host = new Lane(chooseDevice(device));
+      this.#host = new Lane(chooseDevice(device, numThreads));
     }
   }
 
@@ -231,10 +246,14 @@ export class ExpertGroup {
     request.numExperts = numExperts;
     request.numRanks = this.#group.numRanks;
     request.numRdmaRanks = this.#group.numRdmaRanks;
-    if (out === undefined) allocateOut(request, request.out);
-    else checkOut(request.out, request, request.topkIdx);
-
     let lane = this.#laneFor(numTokens * numTopk, partition);
+    if (out === undefined) {
+      const isShared = lane === this.#host && sharesOutputs(lane.prepare(partition), request);
+      allocateOut(request, request.out, isShared);
+    } else {
+      checkOut(request.out, request, request.topkIdx);
+    }
+
     let handle: EventHandle;
     try {
       handle = this.#compute(lane, partition, request);
@@ -253,6 +272,13 @@ export class ExpertGroup {
   #compute(lane: Lane<Device>, partition: Partition, request: LayoutRequest): EventHandle {
     const { topkIdx, out, strict, isOutGiven } = request;
     const prepared = lane.prepare(partition);
+    if (request.order.asyncFinish && hasThreads(prepared)) {
+      const { previous } = request.order;
+      const handle = prepared.queueBehind(topkIdx, strict, out, isOutGiven, previous, (error) =>
+        isOver(error, this.#option),
+      );
+      if (handle !== undefined) return handle;
+    }
     const order = waitHere(lane.device, request.order, this.#option);
     if (order !== request.order) {
       // An event may run code of the caller, which may transfer arrays away
@@ -333,10 +359,7 @@ class Lane<Kind extends Device> {
   }
 }
 
-/**
- * Waits for an event that the device cannot wait for by itself, and takes it out of the order. To `auto`, which goes on
- * without a GPU, an event that the GPU has lost is over.
- */
+/** Waits for an event that the device cannot wait for by itself, and takes it out of the order. */
 function waitHere(device: Device | StreamsDevice, order: StreamOrder, option: DeviceOption): StreamOrder {
   const { previous } = order;
   if (previous === null || ('canWaitFor' in device && device.canWaitFor(previous))) return order;
@@ -344,9 +367,22 @@ function waitHere(device: Device | StreamsDevice, order: StreamOrder, option: De
     if (previous.synchronize !== undefined) previous.synchronize();
     else previous.currentStreamWait();
   } catch (error) {
-    if (option !== 'auto' || !isDeviceFailure(error)) throw error;
+    if (!isOver(error, option)) throw error;
   }
   return { ...order, previous: null };
+}
+
+/** Whether an event that failed so is over: to `auto`, which goes on without a GPU, one that the GPU has lost. */
+function isOver(error: unknown, option: DeviceOption): boolean {
+  return option === 'auto' && isDeviceFailure(error);
+}
+
+function hasThreads(prepared: PreparedDevice): prepared is PreparedThreads {
+  return 'queueBehind' in prepared;
+}
+
+function sharesOutputs(prepared: PreparedDevice, { topkIdx, order }: LayoutRequest): boolean {
+  return hasThreads(prepared) && prepared.sharesOutputs(topkIdx, order.asyncFinish);
 }
 
 function hasStreams(prepared: PreparedDevice): prepared is PreparedStreamsDevice {
@@ -366,6 +402,17 @@ export function checkObject<Options extends object>(name: string, options: Optio
     });
   }
   return options;
+}
+
+function checkThreads(threads: unknown): number | 'auto' {
+  if (threads === 'auto') return threads;
+  if (Number.isInteger(threads) && (threads as number) >= 1 && (threads as number) <= maxThreads) {
+    return threads as number;
+  }
+  throw new DispatchLayoutError('OPTION', `threads is ${describe(threads)}`, {
+    value: threads,
+    remedy: `It must be an integer from 1 to ${maxThreads}, or 'auto'.`,
+  });
 }
 
 function isStrict(invalidExperts: unknown): boolean {

@@ -51,20 +51,21 @@ export function getDispatchLayout(
 let last: { readonly group: ExpertGroup; readonly options: ExpertGroupOptions } | undefined;
 
 function groupOf(options: ExpertGroupOptions): ExpertGroup {
-  const { numRanks, numRanksPerNode, placement, device } = Object(options) as ExpertGroupOptions;
+  const { numRanks, numRanksPerNode, placement, device, threads } = Object(options) as ExpertGroupOptions;
   if (
     last !== undefined &&
     last.options.numRanks === numRanks &&
     last.options.numRanksPerNode === numRanksPerNode &&
     last.options.device === device &&
+    last.options.threads === threads &&
     haveSameElements(last.options.placement, placement)
   ) {
     return last.group;
   }
   // One copy for both, so that the group is the one its key describes
   const copy = typeof placement === 'object' && placement?.length > 0 ? Array.from(placement) : placement;
-  const group = new ExpertGroup({ numRanks, numRanksPerNode, placement: copy, device });
-  last = { group, options: { numRanks, numRanksPerNode, placement: copy, device } };
+  const group = new ExpertGroup({ numRanks, numRanksPerNode, placement: copy, device, threads });
+  last = { group, options: { numRanks, numRanksPerNode, placement: copy, device, threads } };
   return group;
 }
 

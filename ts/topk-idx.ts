@@ -105,6 +105,26 @@ export const idTypes: Readonly<Record<string, IdType>> = Object.fromEntries(
   Object.entries(arrayClasses).map(([idType, { name }]) => [name, idType as IdType]),
 );
 
+/** Ids in memory of any kind. */
+export function idsOver(idType: IdType, buffer: ArrayBufferLike, byteOffset: number, length: number): IntegerArray {
+  const View: new (buffer: ArrayBuffer, byteOffset: number, length: number) => IntegerArray = arrayClasses[idType];
+  // The declarations tell ArrayBuffer and SharedArrayBuffer apart, the constructors do not
+  return new View(buffer as ArrayBuffer, byteOffset, length);
+}
+
+/** `topkIdx` over data that were checked. */
+export function stridedTopkIdx(
+  data: IntegerArray,
+  idType: IdType,
+  numTokens: number,
+  numTopk: number,
+  offset: number,
+  tokenStride: number,
+  slotStride: number,
+): TopkIdx {
+  return Object.assign(new TopkIdx(), { data, idType, numTokens, numTopk, offset, tokenStride, slotStride });
+}
+
 /** More selections than this could overflow an int32 count. */
 const maxSelections = 2 ** 31 - 1;
 

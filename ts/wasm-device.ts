@@ -3,11 +3,15 @@
  *
  * @module
  */
-import { copyIds } from './copy-ids.ts';
-import type { Device, PreparedDevice, WorkspaceMemory, WorkspaceShape } from './device.ts';
+import { threadedLayouts } from '#platform';
+import type { Device, PreparedThreads, WorkspaceMemory, WorkspaceShape } from './device.ts';
 import { DispatchLayoutError, InvalidExpertError } from './errors.ts';
+import type { EventHandle } from './event-overlap.ts';
 import type { LayoutArrays } from './layout.ts';
+import { allValid, locateTokens } from './locate-tokens.ts';
 import type { Partition } from './partition.ts';
+import type { LocalDevice } from './threads/communication-stream.ts';
+import type { ThreadedLayouts } from './threads/threaded-layouts.ts';
 import type { TopkIdx } from './topk-idx.ts';
 import { setElements } from './typed-array.ts';
 import { WasmKernel } from './wasm-kernel.ts';
@@ -26,22 +30,62 @@ let shared: WasmKernel | undefined;
  */
 export function loadWasmDevice(): Device {
   shared ??= new WasmKernel();
-  return { name: 'wasm', prepare: (partition) => new PreparedWasm(partition) };
+  return wasmDevice(1);
 }
 
-class PreparedWasm implements PreparedDevice {
-  readonly #partition: Partition;
+function wasmDevice(threads: number | 'auto'): Device {
+  return {
+    name: 'wasm',
+    prepare: (partition, earlier) => new PreparedWasm(partition, threads, earlier as PreparedWasm | undefined),
+    withThreads: wasmDevice,
+  };
+}
+
+class PreparedWasm implements PreparedThreads, LocalDevice {
+  readonly partition: Partition;
+  readonly #threads: number | 'auto';
+  /** Once there was something for other threads to do. */
+  #threaded: ThreadedLayouts | undefined;
   #own: WasmKernel | undefined;
   #checkedTopk = -1;
 
-  constructor(partition: Partition) {
-    this.#partition = partition;
+  constructor(partition: Partition, threads: number | 'auto', earlier: PreparedWasm | undefined) {
+    this.partition = partition;
+    this.#threads = threads;
+    if (earlier !== undefined && earlier.#threaded !== undefined) {
+      this.#threaded = this.#makeThreaded(earlier.#threaded);
+    }
+  }
+
+  sharesOutputs(topkIdx: TopkIdx, asyncFinish: boolean): boolean {
+    if (!asyncFinish && this.#threads === 1) return false;
+    this.#threaded ??= this.#makeThreaded(undefined);
+    return this.#threaded?.sharesOutputs(topkIdx, asyncFinish) ?? false;
+  }
+
+  queueBehind(
+    topkIdx: TopkIdx,
+    strict: boolean,
+    out: LayoutArrays,
+    keepOnError: boolean,
+    previous: EventHandle | null,
+    isOver: (error: unknown) => boolean,
+  ): EventHandle | undefined {
+    this.#threaded ??= this.#makeThreaded(undefined);
+    return this.#threaded?.queueBehind(topkIdx, strict, out, keepOnError, previous, isOver);
   }
 
   computeLayout(topkIdx: TopkIdx, strict: boolean, out: LayoutArrays, keepOnError: boolean): void {
+    if (this.#threads !== 1) this.#threaded ??= this.#makeThreaded(undefined);
+    this.#threaded?.drain();
+    if (this.#threaded?.computeTogether(topkIdx, strict, out, keepOnError)) return;
+    this.computeAlone(topkIdx, strict, out, keepOnError);
+  }
+
+  computeAlone(topkIdx: TopkIdx, strict: boolean, out: LayoutArrays, keepOnError: boolean): void {
     const { numTokens, numTopk } = topkIdx;
-    const kernel = this.#kernelFor(numTopk);
-    kernel.use(this.#partition, numTopk);
+    const kernel = this.kernelFor(numTopk);
+    kernel.use(this.partition, numTopk);
     const numTokensLocated = WasmKernel.numTokensLocated(numTopk);
     // Nothing may be written before all ids are known to be valid, so those that cannot be located at once are checked
     // in a pass of their own; unless nobody will ever see the arrays
@@ -67,29 +111,19 @@ class PreparedWasm implements PreparedDevice {
   }
 
   createWorkspace(shape: WorkspaceShape): WorkspaceMemory {
-    return new WasmWorkspace(this.#partition, shape);
+    return new WasmWorkspace(this.partition, shape);
   }
 
   #locate(kernel: WasmKernel, topkIdx: TopkIdx, firstToken: number, end: number, strict: boolean): void {
-    const { idType, numTopk } = topkIdx;
-    const ids = kernel.ids(idType);
-    const step = WasmKernel.numTokensOfIds(numTopk, ids.BYTES_PER_ELEMENT);
-    for (let token = firstToken; token < end; token += step) {
-      const count = Math.min(step, end - token);
-      copyIds(topkIdx, token, count, ids);
-      const isValid = kernel.locate(idType, count * numTopk, (token - firstToken) * numTopk);
-      if (strict && !isValid) {
-        const position = kernel.findInvalid(idType, count * numTopk);
-        const invalidToken = token + Math.floor(position / numTopk);
-        const slot = position % numTopk;
-        const value = topkIdx.valueAt(invalidToken, slot);
-        throw new InvalidExpertError(value, invalidToken, slot, this.#partition.numExperts);
-      }
-    }
+    const position = locateTokens(kernel, topkIdx, firstToken, end, 0, strict);
+    if (position === allValid) return;
+    const token = Math.floor(position / topkIdx.numTopk);
+    const slot = position % topkIdx.numTopk;
+    throw new InvalidExpertError(topkIdx.valueAt(token, slot), token, slot, this.partition.numExperts);
   }
 
   #add(kernel: WasmKernel, numTopk: number, firstToken: number, end: number, isTokenInRank: Uint8Array): void {
-    const { numRanks } = this.#partition;
+    const { numRanks } = this.partition;
     const step = WasmKernel.numTokensOfRows(numRanks);
     for (let token = firstToken; token < end; token += step) {
       const count = Math.min(step, end - token);
@@ -98,10 +132,20 @@ class PreparedWasm implements PreparedDevice {
     }
   }
 
-  #kernelFor(numTopk: number): WasmKernel {
+  #makeThreaded(earlier: ThreadedLayouts | undefined): ThreadedLayouts | undefined {
+    const Threaded = threadedLayouts();
+    return Threaded && new Threaded(this, this.#threads, earlier);
+  }
+
+  usesSharedKernel(numTopk: number): boolean {
+    this.kernelFor(numTopk);
+    return this.#own === undefined;
+  }
+
+  kernelFor(numTopk: number): WasmKernel {
     if (this.#own !== undefined) return this.#own;
     if (numTopk > this.#checkedTopk) {
-      const footprint = WasmKernel.footprint(this.#partition, numTopk);
+      const footprint = WasmKernel.footprint(this.partition, numTopk);
       if (footprint > maxSharedBytes) {
         this.#own = instantiate(footprint);
         return this.#own;

@@ -39,6 +39,9 @@ const slackBytes = 64;
 
 const pageBytes = 65536;
 
+/** So many ids are not few, whatever the partition. */
+export const manyIds: number = 2 ** 31 - 1;
+
 interface Exports {
   plan(): number;
   build_table(): void;
@@ -174,7 +177,7 @@ export class WasmKernel {
     return views.someRows;
   }
 
-  /** Starts a layout of so many ids. */
+  /** Starts a layout of so many ids, before they are located: few must be located all, as number 0 on, or {@link manyIds}. */
   begin(numIds: number): void {
     // A layout that did not finish (an invalid id, a stack overflow, the timeout of a vm) may have left counts in the table
     if (this.#isAdding) this.#exports.finish();

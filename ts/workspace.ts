@@ -10,7 +10,7 @@ import { notRecorded } from './event-overlap.ts';
 import { ComputedLayout, type DispatchLayout, type LayoutArrays, type LayoutShape } from './layout.ts';
 import { allocateOut, OutArrays } from './out-arrays.ts';
 import type { RankGroup } from './partition.ts';
-import { arrayClasses, checkSelections, type IdArrays, type IdType, TopkIdx } from './topk-idx.ts';
+import { arrayClasses, checkSelections, type IdArrays, type IdType, stridedTopkIdx, type TopkIdx } from './topk-idx.ts';
 
 /** What a {@link Workspace} has room for. */
 export interface WorkspaceOptions<Type extends IdType = 'int64'> {
@@ -128,11 +128,11 @@ class PlainWorkspace implements WorkspaceMemory {
   readonly topkIdx: IdArrays[IdType];
   readonly out = new OutArrays();
   readonly #prepared: PreparedDevice;
-  readonly #ids = new TopkIdx();
+  readonly #ids: TopkIdx;
 
   constructor(prepared: PreparedDevice, shape: LayoutShape, idType: IdType) {
     const { numTokens, numTopk } = shape;
-    allocateOut(shape, this.out);
+    allocateOut(shape, this.out, false);
     try {
       this.topkIdx = new arrayClasses[idType](numTokens * numTopk);
     } catch (cause) {
@@ -143,7 +143,7 @@ class PlainWorkspace implements WorkspaceMemory {
       });
     }
     this.#prepared = prepared;
-    Object.assign(this.#ids, { data: this.topkIdx, idType, numTopk, tokenStride: numTopk });
+    this.#ids = stridedTopkIdx(this.topkIdx, idType, numTokens, numTopk, 0, numTopk, 1);
   }
 
   compute(numTokens: number, strict: boolean, layout: LayoutArrays): void {

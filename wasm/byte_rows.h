@@ -63,15 +63,19 @@ __attribute__((noinline)) uint8_t* add_byte_rows(const typename Table::Position*
   uint8_t* row = rows;
   for (uint32_t token = first_token; token < first_token + num_tokens; token++, positions += num_topk) {
     v128_t mask = zero;
-    count_selections<Table, kNumTopk>(positions, num_topk, [&](v128_t entry) {
-      row[wasm_u32x4_extract_lane(entry, 3)] = 1;
-      if constexpr (kNumNodeChunks > 0) mask = wasm_v128_or(mask, entry);
-      if constexpr (kNumNodeChunks == kTouchNodes) {
-        const uint32_t node = wasm_u32x4_extract_lane(entry, 0);
-        plan.num_tokens_per_rdma_rank[node] += plan.last_token_of_node[node] != token;
-        plan.last_token_of_node[node] = token;
-      }
-    });
+    for_each_slot<kNumTopk>(
+        num_topk, [&](uint32_t slot) __attribute__((always_inline)) {
+          // Loaded before the entry is stored, for which it would have to wait
+          const uint32_t rank = reinterpret_cast<const Entry*>(Table::at(positions[slot]))->high;
+          const v128_t entry = count_selection<Table>(positions[slot]);
+          row[rank] = 1;
+          if constexpr (kNumNodeChunks > 0) mask = wasm_v128_or(mask, entry);
+          if constexpr (kNumNodeChunks == kTouchNodes) {
+            const uint32_t node = wasm_u32x4_extract_lane(entry, 0);
+            plan.num_tokens_per_rdma_rank[node] += plan.last_token_of_node[node] != token;
+            plan.last_token_of_node[node] = token;
+          }
+        });
     row += num_ranks;
     *row = 0;  // written by selections without rank
 

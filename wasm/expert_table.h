@@ -76,27 +76,23 @@ inline v128_t count_selection(typename Table::Position position) {
   return value;
 }
 
-// Counts the selections of a token and calls use(entry) with the entry of each as it was before. kNumTopk: 0 takes num_topk
-// at run time, four at a time, since V8 pays for every iteration of a loop.
-template <class Table, uint32_t kNumTopk, class Use>
-inline __attribute__((always_inline)) void count_selections(const typename Table::Position* positions,
-                                                            uint32_t num_topk, Use use) {
-  auto count = [&](uint32_t slot) __attribute__((always_inline)) {
-    use(count_selection<Table>(positions[slot]));
-  };
+// Calls use(slot) for the slots of a token. kNumTopk: 0 takes num_topk at run time, four slots at a time, since V8 pays for
+// every iteration of a loop.
+template <uint32_t kNumTopk, class Use>
+inline __attribute__((always_inline)) void for_each_slot(uint32_t num_topk, Use use) {
   if constexpr (kNumTopk != 0) {
 #pragma unroll
-    for (uint32_t slot = 0; slot < kNumTopk; slot++) count(slot);
+    for (uint32_t slot = 0; slot < kNumTopk; slot++) use(slot);
   } else {
     uint32_t slot = 0;
     for (; slot + 4 <= num_topk; slot += 4) {
-      for (uint32_t i = 0; i < 4; i++) count(slot + i);
+      for (uint32_t i = 0; i < 4; i++) use(slot + i);
     }
     if (num_topk & 2) {
-      count(slot);
-      count(slot + 1);
+      use(slot);
+      use(slot + 1);
     }
-    if (num_topk & 1) count(num_topk - 1);
+    if (num_topk & 1) use(num_topk - 1);
   }
 }
 

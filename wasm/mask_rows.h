@@ -40,8 +40,10 @@ __attribute__((noinline)) uint8_t* add_mask_rows(const typename Table::Position*
   for (uint32_t token = 0; token < num_tokens; token++, positions += num_topk, row += num_ranks) {
     // Count the experts, gather the masks. The lane of the counters is garbage from here on
     v128_t mask = zero;
-    count_selections<Table, kNumTopk>(positions, num_topk,
-                                      [&](v128_t entry) { mask = wasm_v128_or(mask, entry); });
+    for_each_slot<kNumTopk>(
+        num_topk, [&](uint32_t slot) __attribute__((always_inline)) {
+          mask = wasm_v128_or(mask, count_selection<Table>(positions[slot]));
+        });
 
     // Spread the mask over the row, count the ranks
     if constexpr (kNumRankChunks == 0) {

@@ -80,6 +80,46 @@ describe('command line: with numpy', function () {
     assert.strictEqual(python(checkOutput, folder.path('int64.npy'), out), 'equal\n');
   });
 
+  it('goes to numpy and back without tokens, within one node, and with a placement', async () => {
+    const out = folder.path('corners.npz');
+    const sizes = ['--num-experts', '8', '--num-ranks', '4', '--out', out];
+    const load = (file: string) =>
+      python(
+        `
+import sys, numpy as np
+with np.load(sys.argv[1]) as layout:
+    print({name: (str(layout[name].dtype), layout[name].shape, layout[name].astype(int).tolist()) for name in sorted(layout.files)})
+`,
+        file,
+      );
+    const saved = folder.path('empty.npy');
+    python('import sys, numpy as np; np.save(sys.argv[1], np.empty((0, 2), np.int64))', saved);
+    await succeed([saved, ...sizes]);
+    assert.strictEqual(
+      load(out),
+      "{'is_token_in_rank': ('bool', (0, 4), []), 'num_tokens_per_expert': ('int32', (8,), [0, 0, 0, 0, 0, 0, 0, 0]), " +
+        "'num_tokens_per_rank': ('int32', (4,), [0, 0, 0, 0])}\n",
+    );
+
+    python(
+      `
+import sys, numpy as np
+np.save(sys.argv[1], np.array([[0, 7], [-1, 1]], np.int16))
+np.save(sys.argv[2], np.arange(8, dtype=np.uint8) % 4)
+`,
+      saved,
+      folder.path('placement.npy'),
+    );
+    await succeed([saved, ...sizes, '--placement', folder.path('placement.npy'), '--ranks-per-node', '2']);
+    assert.strictEqual(
+      load(out),
+      "{'is_token_in_rank': ('bool', (2, 4), [[1, 0, 0, 1], [0, 1, 0, 0]]), " +
+        "'num_tokens_per_expert': ('int32', (8,), [1, 1, 0, 0, 0, 0, 0, 1]), " +
+        "'num_tokens_per_rank': ('int32', (4,), [1, 1, 0, 1]), " +
+        "'num_tokens_per_rdma_rank': ('int32', (2,), [2, 1])}\n",
+    );
+  });
+
   it('carries generated routing through to numpy', async () => {
     const routing = folder.path('generated.npy');
     const out = folder.path('generated.npz');

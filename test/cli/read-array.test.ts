@@ -51,6 +51,12 @@ function readOrRefuse(bytes: Uint8Array): void {
   }
 }
 
+/** The same cases every time; `DISPATCH_LAYOUT_TEST_RUNS` multiplies their number. */
+const fuzz = (numRuns: number) => ({
+  numRuns: Math.ceil(numRuns * Number(process.env.DISPATCH_LAYOUT_TEST_RUNS ?? 1)),
+  seed: 20261123,
+});
+
 const forms: fc.Arbitrary<NpyForm> = fc.record({
   size: fc.constantFrom(1, 2, 4, 8),
   signed: fc.boolean(),
@@ -80,7 +86,7 @@ describe('command line: reading files', function () {
           assert.strictEqual(array.dtype, `${form.signed ? '' : 'u'}int${8 * form.size}`);
           assert.deepEqual(elements(array), values);
         }),
-        { numRuns: 500 },
+        fuzz(500),
       );
     });
 
@@ -163,7 +169,7 @@ describe('command line: reading files', function () {
           readOrRefuse(damaged);
           readOrRefuse(damaged.subarray(0, length));
         }),
-        { numRuns: 2000 },
+        fuzz(2000),
       );
     });
 
@@ -191,7 +197,7 @@ describe('command line: reading files', function () {
         fc.property(fc.array(token, { maxLength: 24 }), (tokens) => {
           readOrRefuse(npyFile(`{${tokens.join('')}}`, new Uint8Array(8)));
         }),
-        { numRuns: 2000 },
+        fuzz(2000),
       );
       // What makes a careless expression backtrack for ever.
       for (const text of [
@@ -238,6 +244,23 @@ describe('command line: reading files', function () {
       assert.match(refusal(bomb), /unpacks to 2147483647 bytes; the limit is 1073741824/);
     });
 
+    it('refuses an archive that holds the array twice, and methods that it does not know', () => {
+      const twice = Buffer.from(zipSync({ 'ids.npy': file(1n), 'idx.npy': file(2n) }));
+      twice.write('ids.npy', twice.lastIndexOf('idx.npy'));
+      assert.match(refusal(twice, 'ids'), /damaged: it holds array 'ids' twice/);
+      const strange = Buffer.from(zipSync({ 'ids.npy': file(1n) }));
+      strange.writeUInt16LE(14, strange.indexOf(Buffer.from('PK\x01\x02', 'latin1')) + 10);
+      assert.match(refusal(strange), /packed by method 14; save it by numpy\.savez/);
+    });
+
+    it('refuses data whose checksum is another', () => {
+      for (const level of [0, 6] as const) {
+        const forged = Buffer.from(zipSync({ 'ids.npy': file(1n) }, { level }));
+        forged.writeUInt32LE(1, forged.indexOf(Buffer.from('PK\x01\x02', 'latin1')) + 16);
+        assert.match(refusal(forged), /damaged: its checksum/);
+      }
+    });
+
     it('refuses an array that unpacks to less than it claims, and never reads more', () => {
       const zipped = zipSync({ 'ids.npy': file(1n) });
       for (const claimed of [file(1n).length + 1, file(1n).length - 1, 10]) {
@@ -250,7 +273,7 @@ describe('command line: reading files', function () {
     it('reads or refuses any damaged archive', () => {
       const archive = zipSync({ 'ids.npy': file(5n) });
       for (let length = 2; length < archive.length; length++) {
-        assert.match(refusal(archive.subarray(0, length)), /damaged or truncated zip|without an .npy/);
+        assert.match(refusal(archive.subarray(0, length)), /damaged or truncated|without an .npy/);
       }
       const damage = fc.array(fc.tuple(fc.nat(archive.length - 1), fc.nat(255)), { minLength: 1, maxLength: 4 });
       fc.assert(
@@ -259,7 +282,7 @@ describe('command line: reading files', function () {
           for (const [position, byte] of changes) damaged[position] = byte;
           readOrRefuse(damaged);
         }),
-        { numRuns: 1000 },
+        fuzz(1000),
       );
     });
   });
@@ -286,6 +309,24 @@ describe('command line: reading files', function () {
           assert.strictEqual(array.dtype, wide ? 'int64' : 'int32');
           assert.deepEqual(elements(array), values.map(BigInt));
         }),
+      );
+    });
+
+    it('reads or refuses any damaged text', () => {
+      const text = json('[[[0, 5, -1], [6, 1e2, 0]], [[1, 0, 7], [2, 3, 4]]]');
+      const damage = fc.array(fc.tuple(fc.nat(text.length - 1), fc.nat(255)), { minLength: 1, maxLength: 4 });
+      fc.assert(
+        fc.property(damage, fc.nat(text.length), (changes, length) => {
+          const damaged = Buffer.from(text);
+          for (const [position, byte] of changes) damaged[position] = byte;
+          readOrRefuse(damaged);
+          readOrRefuse(damaged.subarray(0, length));
+        }),
+        fuzz(1000),
+      );
+      fc.assert(
+        fc.property(fc.json(), (document) => readOrRefuse(json(document))),
+        fuzz(500),
       );
     });
 
@@ -317,14 +358,14 @@ describe('command line: reading files', function () {
   });
 
   it('reads or refuses any bytes', () => {
-    fc.assert(fc.property(fc.uint8Array({ maxLength: 100 }), readOrRefuse), { numRuns: 500 });
+    fc.assert(fc.property(fc.uint8Array({ maxLength: 100 }), readOrRefuse), fuzz(500));
     fc.assert(
       fc.property(
         fc.constantFrom('\x93NUMPY\x01\x00', '\x93NUMPY\x03\x00', 'PK\x05\x06', 'PK\x03\x04', '[[1'),
         fc.uint8Array(),
         (start, rest) => readOrRefuse(Buffer.concat([Buffer.from(start, 'latin1'), rest])),
       ),
-      { numRuns: 1000 },
+      fuzz(1000),
     );
   });
 

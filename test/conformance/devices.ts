@@ -11,9 +11,11 @@ import {
   describeDevices,
   ExpertGroup,
   type ExpertGroupOptions,
+  type IntegerArray,
   type LayoutOptions,
   type TopkIdxInput,
 } from 'dispatch-layout';
+import { thresholds } from '../../dist/threads/thresholds.js';
 import { setting } from './loader.ts';
 import { WorkspaceGroup } from './workspace-group.ts';
 
@@ -29,23 +31,70 @@ interface TableEntry {
   readonly device: DeviceName;
   /** Whether a machine without it passes. */
   readonly optional: boolean;
-  /** Whether `topkIdx` and `out` are those of the test, and not copies: what tests of hostile objects need. */
-  readonly isDirect: boolean;
+  /**
+   * Whether it is a device of another line, used in another way: left out where tests of the library's objects themselves
+   * would only be repeated.
+   */
+  readonly isVariant: boolean;
   createGroup(options: GroupOptions): TestGroup;
 }
 
 /** A line of the table for a device of the library itself. */
 function libraryDevice(device: DeviceName, optional: boolean): TableEntry {
-  return { device, optional, isDirect: true, createGroup: (options) => new ExpertGroup({ ...options, device }) };
+  return { device, optional, isVariant: false, createGroup: (options) => new ExpertGroup({ ...options, device }) };
 }
 
 /** A line of the table for the workspaces of a device. */
 function workspaceDevice(device: 'wasm' | 'js'): TableEntry {
-  return { device, optional: false, isDirect: false, createGroup: (options) => new WorkspaceGroup(options, device) };
+  return { device, optional: false, isVariant: true, createGroup: (options) => new WorkspaceGroup(options, device) };
 }
+
+/** The ids where several threads can read them, if they are in an array that can be there. */
+function inSharedMemory(topkIdx: TopkIdxInput): TopkIdxInput {
+  if (!('data' in topkIdx) || !ArrayBuffer.isView(topkIdx.data)) return topkIdx;
+  const data = topkIdx.data as IntegerArray;
+  const View = data.constructor as new (buffer: SharedArrayBuffer) => IntegerArray;
+  const copy = new View(new SharedArrayBuffer(data.byteLength));
+  (copy as Int32Array).set(data as Int32Array);
+  return { ...topkIdx, data: copy };
+}
+
+/** `wasm`, every layout of ids in shared memory split over two threads, which is worth it for large ones only. */
+const wasmThreads: TableEntry = {
+  device: 'wasm',
+  optional: false,
+  isVariant: true,
+  createGroup(options) {
+    Object.assign(thresholds, { split: 1, chunk: 64 });
+    const group = new ExpertGroup({ ...options, device: 'wasm', threads: 2 });
+    return {
+      getDispatchLayout: (topkIdx, ...rest) => group.getDispatchLayout(inSharedMemory(topkIdx), ...rest),
+    };
+  },
+};
+
+/** `wasm`, every layout computed on the worker; its errors are those of the event. */
+const wasmAsync: TableEntry = {
+  device: 'wasm',
+  optional: false,
+  isVariant: true,
+  createGroup(options) {
+    Object.assign(thresholds, { background: 0, chunk: 64 });
+    const group = new ExpertGroup({ ...options, device: 'wasm' });
+    return {
+      getDispatchLayout(topkIdx, numExperts, layoutOptions) {
+        const layout = group.getDispatchLayout(topkIdx, numExperts, { ...layoutOptions, asyncFinish: true });
+        layout.event.currentStreamWait();
+        return layout;
+      },
+    };
+  },
+};
 
 const table: Record<string, TableEntry> = {
   wasm: libraryDevice('wasm', false),
+  'wasm-threads': wasmThreads,
+  'wasm-async': wasmAsync,
   js: libraryDevice('js', false),
   cuda: libraryDevice('cuda', true),
   'wasm-workspace': workspaceDevice('wasm'),

@@ -1,5 +1,5 @@
 /**
- * The common bundlers, as far as possible without configuration: the page of the project into a folder.
+ * The common bundlers, as far as possible without configuration: the project's page, and its program for Node.js.
  *
  * @module
  */
@@ -11,7 +11,7 @@ import { build as vite } from 'vite';
 import webpack from 'webpack';
 
 /** Each bundles page.js of the project, with everything that it imports, into `target/page.js`; Vite also index.html. */
-export const bundlers = {
+export const pageBundlers = {
   async esbuild(project, target) {
     await esbuild({
       entryPoints: [join(project, 'page.js')],
@@ -40,17 +40,38 @@ export const bundlers = {
   },
 
   async webpack(project, target) {
-    const compiler = webpack({
-      mode: 'production',
-      context: project,
-      entry: './page.js',
-      output: { path: target, filename: 'page.js' },
-      performance: { hints: false },
-    });
-    const stats = await new Promise((resolve, reject) =>
-      compiler.run((error, result) => (error ? reject(error) : resolve(result))),
-    );
-    await new Promise((resolve) => compiler.close(resolve));
-    if (stats.hasErrors() || stats.hasWarnings()) throw new Error(stats.toString('errors-warnings'));
+    await runWebpack({ context: project, entry: './page.js', output: { path: target, filename: 'page.js' } });
   },
 };
+
+/** Each bundles process.mjs of the project, with everything that it imports, into a file in `target`; returns the file. */
+export const nodeBundlers = {
+  async esbuild(project, target) {
+    const outfile = join(target, 'bundle.mjs');
+    await esbuild({
+      entryPoints: [join(project, 'process.mjs')],
+      outfile,
+      bundle: true,
+      format: 'esm',
+      platform: 'node',
+      logLevel: 'warning',
+    });
+    return outfile;
+  },
+
+  async webpack(project, target) {
+    const output = { path: target, filename: 'bundle.cjs' };
+    await runWebpack({ context: project, entry: './process.mjs', target: 'node', output });
+    return join(target, output.filename);
+  },
+};
+
+/** Takes warnings for errors. */
+async function runWebpack(configuration) {
+  const compiler = webpack({ mode: 'production', performance: { hints: false }, ...configuration });
+  const stats = await new Promise((resolve, reject) =>
+    compiler.run((error, result) => (error ? reject(error) : resolve(result))),
+  );
+  await new Promise((resolve) => compiler.close(resolve));
+  if (stats.hasErrors() || stats.hasWarnings()) throw new Error(stats.toString('errors-warnings'));
+}

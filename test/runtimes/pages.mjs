@@ -7,7 +7,7 @@
 import { cp, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { runPage, versionOf, whyMissing } from './browsers.mjs';
-import { bundlers } from './bundlers.mjs';
+import { pageBundlers } from './bundlers.mjs';
 import { isolation } from './site.mjs';
 
 /** Where the modules are, for import maps. */
@@ -62,7 +62,7 @@ function rewriteImports(text, base) {
 
 /** What each bundler makes of a small page that imports the suite. */
 export function bundlerRows(project, folder, site, options) {
-  return Object.entries(bundlers).map(([name, bundle]) => ({
+  return Object.entries(pageBundlers).map(([name, bundle]) => ({
     name: `${name}, page in Chromium`,
     missing: whyMissing('Chromium'),
     async run() {
@@ -95,7 +95,7 @@ export function policyRows(project, folder, site, options) {
       missing: whyMissing(browser),
       async run() {
         const target = join(folder, `policy-${browser}-${index}`);
-        const built = await buildPage(project, target, bundlers.esbuild);
+        const built = await buildPage(project, target, pageBundlers.esbuild);
         const url = site.add(built, { headers: { 'Content-Security-Policy': policy } });
         return runPage(browser, site, `${url}index.html`, options, { isIsolated: false, isPage: true });
       },

@@ -18,7 +18,7 @@ export class Report {
         column: group.replace(/^on /, ''),
         ...cellOf(passed, skipped, [...failed, ...common]),
       }));
-    this.#rows.push({ name, cells, seconds });
+    this.#rows.push({ name, cells: cells.length > 0 ? cells : [{ column: '', ...noTests }], seconds });
   }
 
   /** A row with one outcome for all of it. */
@@ -56,14 +56,17 @@ export class Report {
   }
 }
 
+const noTests = { outcome: 'failed', detail: 'FAILED', failures: ['it ran no tests'] };
+
 /** What failed as a whole. */
 export function failedCell(error) {
   return { outcome: 'failed', detail: 'FAILED', failures: [error instanceof Error ? error.message : String(error)] };
 }
 
 function cellOf(passed, skipped, failed) {
+  if (passed + skipped.length + failed.length === 0) return noTests;
   if (failed.length > 0) return { outcome: 'failed', detail: `${failed.length} FAILED`, failures: failed.slice(0, 5) };
-  if (passed === 0) return { outcome: 'skipped', reason: skipped[0] ?? 'it has no tests' };
+  if (passed === 0) return { outcome: 'skipped', reason: skipped[0] };
   return { outcome: 'passed', detail: `${passed} passed` };
 }
 

@@ -12,7 +12,7 @@ import { packageChecks } from './package-checks.mjs';
 import { bundlerRows, policyRows, rawRows } from './pages.mjs';
 import { addSuite, makeProject, packLibrary } from './project.mjs';
 import { failedCell, Report } from './report.mjs';
-import { nodeBundleRow, serverRows } from './servers.mjs';
+import { nodeBundleRows, serverRows } from './servers.mjs';
 import { Site } from './site.mjs';
 import { workerdRow } from './workerd.mjs';
 
@@ -39,7 +39,7 @@ try {
   const rows = [
     ...Object.entries(packageChecks(project, folder, tarball)).map(([name, check]) => ({ name, check })),
     ...serverRows(project, options),
-    nodeBundleRow(project, folder, options),
+    ...nodeBundleRows(project, folder, options),
     workerdRow(project, folder, options),
     ...(await rawRows(project, site, options)),
     ...bundlerRows(project, folder, site, options),

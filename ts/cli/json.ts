@@ -6,8 +6,8 @@
 import { fail, UsageError } from './fail.ts';
 import { denseStrides, type IntegerNdarray } from './integer-ndarray.ts';
 
-/** A string of JavaScript cannot hold more than 512 MB, and its numbers take several times the space of the text. */
-const maxJsonBytes = 2 ** 28;
+/** Arrays of arrays take up to forty times the space of their text, and a process that runs out of it is killed. */
+const maxJsonBytes = 2 ** 24;
 const maxDepth = 3;
 
 /** @param name what to call the file in errors. */

@@ -3,15 +3,16 @@
  *
  * @module
  */
-import { type UnzipFileInfo, type Unzipped, unzipSync, type Zippable, zipSync } from 'fflate';
+import { crc32, inflateRawSync } from 'node:zlib';
+import { type Zippable, zipSync } from 'fflate';
 import { fail, UsageError } from './fail.ts';
+import { listZipEntries, packedBytesOf, type ZipEntry } from './zip-directory.ts';
 
 /** The first two bytes of every zip archive. */
 export const zipMagic = 'PK';
 
 /** The most that one array is unpacked to: an archive of a few MB could claim (and fill) any memory. */
 const maxUnpackedBytes = 2 ** 30;
-const maxEntries = 65_536;
 
 /** The largest archive without zip64, which fflate does not write; the rest is room for names and headers. */
 const maxArchiveBytes = 2 ** 32 - 2 ** 20;
@@ -21,8 +22,14 @@ const maxArchiveBytes = 2 ** 32 - 2 ** 20;
  *
  * @param arrayName the array to take; may be left out when there is only one.
  */
-export function unpackNpz(bytes: Uint8Array, arrayName: string | undefined, name: string): Uint8Array<ArrayBuffer> {
-  const entries = listArrays(bytes, name);
+export function unpackNpz(
+  bytes: Uint8Array<ArrayBuffer>,
+  arrayName: string | undefined,
+  name: string,
+): Uint8Array<ArrayBuffer> {
+  const entries = orDamaged(`${name}, a zip archive,`, () => listZipEntries(bytes)).filter((entry) =>
+    entry.name.endsWith('.npy'),
+  );
   const names = entries.map((entry) => entry.name.slice(0, -'.npy'.length));
   if (names.length === 0) {
     fail(
@@ -36,17 +43,39 @@ export function unpackNpz(bytes: Uint8Array, arrayName: string | undefined, name
   const index = arrayName === undefined ? 0 : names.indexOf(arrayName);
   if (index < 0) fail(`${name} holds no array '${arrayName}'; it has ${listed}`);
 
-  const chosen = entries[index];
-  if (chosen.originalSize > maxUnpackedBytes) {
-    const size = `${chosen.originalSize} bytes`;
-    fail(
-      `array '${names[index]}' of ${name} unpacks to ${size}; the limit is ${maxUnpackedBytes}: save it as .npy instead`,
-    );
+  if (names.indexOf(names[index], index + 1) >= 0) fail(`${name} is damaged: it holds array '${names[index]}' twice`);
+  return unpack(bytes, entries[index], `array '${names[index]}' of ${name}`);
+}
+
+function unpack(bytes: Uint8Array<ArrayBuffer>, entry: ZipEntry, what: string): Uint8Array<ArrayBuffer> {
+  const { method, unpackedBytes } = entry;
+  if (unpackedBytes > maxUnpackedBytes) {
+    fail(`${what} unpacks to ${unpackedBytes} bytes; the limit is ${maxUnpackedBytes}: save it as .npy instead`);
   }
-  const unpacked = unzip(bytes, name, (entry) => entry.name === chosen.name)[chosen.name];
-  if (unpacked?.length !== chosen.originalSize)
-    fail(`array '${names[index]}' of ${name} is damaged: its data end early`);
+  if (method !== 'stored' && method !== 'deflated') {
+    fail(`${what} is packed by method ${method}; save it by numpy.savez`);
+  }
+  const packed = orDamaged(what, () => packedBytesOf(bytes, entry));
+  const unpacked = method === 'stored' ? packed : inflate(packed, unpackedBytes, what);
+  if (unpacked.length !== unpackedBytes) {
+    fail(`${what} is damaged: its data are ${unpacked.length} bytes, and ${unpackedBytes} are promised`);
+  }
+  if (crc32(unpacked) !== entry.checksum) fail(`${what} is damaged: its checksum is not that of its data`);
   return unpacked;
+}
+
+/** Inflates no further than promised, whatever the data hold. */
+function inflate(packed: Uint8Array, unpackedBytes: number, what: string): Uint8Array<ArrayBuffer> {
+  return orDamaged(what, () => {
+    try {
+      // A limit of 0 is none
+      const { buffer, byteOffset, length } = inflateRawSync(packed, { maxOutputLength: Math.max(unpackedBytes, 1) });
+      return new Uint8Array(buffer as ArrayBuffer, byteOffset, length);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ERR_BUFFER_TOO_LARGE') throw error;
+      throw new Error(`its data go on behind the ${unpackedBytes} bytes that are promised`);
+    }
+  });
 }
 
 /**
@@ -63,24 +92,12 @@ export function packNpz(arrays: Readonly<Record<string, Uint8Array>>, name: stri
   return zipSync(files, { level: 0, mtime: new Date(1980, 0, 1) });
 }
 
-function listArrays(bytes: Uint8Array, name: string): UnzipFileInfo[] {
-  const entries: UnzipFileInfo[] = [];
-  let seen = 0;
-  unzip(bytes, name, (entry) => {
-    if (++seen > maxEntries) fail(`${name} is a zip archive of more than ${maxEntries} files`);
-    if (entry.name.endsWith('.npy')) entries.push(entry);
-    return false;
-  });
-  return entries;
-}
-
-function unzip(bytes: Uint8Array, name: string, filter: (entry: UnzipFileInfo) => boolean): Unzipped {
+function orDamaged<Result>(what: string, read: () => Result): Result {
   try {
-    return unzipSync(bytes, { filter });
+    return read();
   } catch (error) {
-    if (error instanceof UsageError) throw error;
-    // Whatever fflate trips over (FlateError, RangeError) came from the archive: nothing else goes in.
+    // Whatever this trips over (a RangeError, an error of zlib) came from the archive: nothing else goes in
     const reason = error instanceof Error ? error.message : String(error);
-    throw new UsageError(`${name} is a damaged or truncated zip archive (${reason})`, { cause: error });
+    throw new UsageError(`${what} is damaged or truncated (${reason})`, { cause: error });
   }
 }

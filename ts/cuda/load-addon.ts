@@ -105,9 +105,11 @@ function isMusl(): boolean {
 
 function candidatePaths(require: Require, platform: string): readonly string[] {
   const { fileURLToPath } = process.getBuiltinModule('node:url');
+  const { join } = process.getBuiltinModule('node:path');
   const folder = `prebuilds/${platform}/${fileName}`;
-  // This file is dist/cuda/load-addon.js, or part of a bundle, for which the installed package is the second place
-  const paths = [fileURLToPath(new URL(`../${folder}`, import.meta.url))];
+  // This file is dist/cuda/load-addon.js, or part of a bundle, for which the installed package is the second place. Not by
+  // `new URL(…, import.meta.url)`, to which webpack would add every file of the package
+  const paths = [join(fileURLToPath(import.meta.url), '../..', folder)];
   try {
     const installed = require.resolve('dispatch-layout/package.json');
     paths.push(installed.replace(/package\.json$/, `dist/${folder}`));

@@ -22,3 +22,9 @@ export async function compileKernel(): Promise<WebAssembly.Module> {
 
 /** There are no addons here. */
 export const cudaProvider: CudaProvider | undefined = undefined;
+
+/** There are no threads here. */
+export function threadedLayouts(): undefined {}
+
+/** Nothing to load. */
+export async function loadThreads(): Promise<void> {}

@@ -1,0 +1,146 @@
+/** Buffers that move, grow and are copied around the library: transfer, `structuredClone`, memory of WebAssembly that grows. */
+import { MessageChannel, receiveMessageOnPort } from 'node:worker_threads';
+import { assert } from 'chai';
+import type { DispatchLayout, LayoutArrays } from 'dispatch-layout';
+import { describeOnEachDevice } from './support/each-device.ts';
+import { expectError } from './support/expect.ts';
+
+const shape = [3, 2];
+const ids = Int32Array.of(0, 5, 6, -1, 1, 0);
+const options = { numRanks: 4, numRanksPerNode: 2 };
+const expected = '2,0,1,1 2,2 2,1,0,0,0,1,1,0 1,0,1,0,0,0,0,1,1,0,0,0';
+
+function print({ numTokensPerRank, numTokensPerRdmaRank, numTokensPerExpert, isTokenInRank }: LayoutArrays): string {
+  return [numTokensPerRank, numTokensPerRdmaRank, numTokensPerExpert, isTokenInRank].map(String).join(' ');
+}
+
+function arraysOf(layout: DispatchLayout): LayoutArrays {
+  const { numTokensPerRank, numTokensPerRdmaRank, numTokensPerExpert, isTokenInRank } = layout;
+  return { numTokensPerRank, numTokensPerRdmaRank, numTokensPerExpert, isTokenInRank };
+}
+
+/** Sends a value to another thread, and takes it out there. */
+function send<Value>(value: Value, transfer: readonly ArrayBuffer[]): Value {
+  const { port1, port2 } = new MessageChannel();
+  port1.postMessage(value, [...transfer]);
+  const received = receiveMessageOnPort(port2) as { message: Value };
+  port1.close();
+  return received.message;
+}
+
+const move: Record<string, <Value>(value: Value, transfer: readonly ArrayBuffer[]) => Value> = {
+  structuredClone: (value, transfer) => structuredClone(value, { transfer: [...transfer] }),
+  'a message port': send,
+};
+
+describeOnEachDevice('buffers that move', (device) => {
+  const group = device.createGroup(options);
+  const layOut = (data: Int32Array, out?: LayoutArrays) => group.getDispatchLayout({ data, shape }, 8, { out });
+
+  for (const [name, through] of Object.entries(move)) {
+    it(`copied by ${name}: ids and results are as good as the originals`, () => {
+      const layout = layOut(through(ids, []));
+      const copy = through(arraysOf(layout), []);
+      assert.strictEqual(print(copy), expected);
+      copy.isTokenInRank.fill(9);
+      assert.strictEqual(layOut(ids, copy).isTokenInRank, copy.isTokenInRank);
+      assert.strictEqual(print(copy), expected);
+      assert.strictEqual(print(layout), expected);
+    });
+
+    it(`transferred by ${name}: what arrives can be used, what is left behind is refused`, () => {
+      const data = Int32Array.from(ids);
+      const arrived = through(data, [data.buffer]);
+      assert.strictEqual(print(layOut(arrived)), expected);
+      expectError(() => layOut(data), { code: 'DETACHED_BUFFER', message: /topkIdx/ });
+
+      const arrays = arraysOf(layOut(ids));
+      const buffers = Object.values(arrays).map((array: Int32Array) => array.buffer as ArrayBuffer);
+      const received = through(arrays, buffers);
+      assert.strictEqual(print(received), expected);
+      expectError(() => layOut(ids, arrays), { code: 'DETACHED_BUFFER', message: /out\./ });
+      received.numTokensPerRank.fill(9);
+      assert.strictEqual(print(layOut(ids, received)), expected);
+      assert.strictEqual(print(layOut(ids)), expected);
+    });
+  }
+
+  it('a whole layout copied by structuredClone serves as out, and its event is none', () => {
+    const copy = structuredClone(layOut(ids)) as DispatchLayout;
+    assert.strictEqual(print(layOut(ids, copy)), expected);
+    expectError(() => group.getDispatchLayout([[0]], 8, { previousEvent: copy.event }), { code: 'EVENT_FLAGS' });
+  });
+});
+
+describeOnEachDevice('memory that grows while views of it are alive', (device) => {
+  const group = device.createGroup(options);
+
+  /** Ids and results in WebAssembly memory of the caller's. */
+  function inMemory(memory: WebAssembly.Memory) {
+    const { buffer } = memory;
+    const data = new Int32Array(buffer, 0, 6);
+    data.set(ids);
+    const out = {
+      numTokensPerRank: new Int32Array(buffer, 64, 4),
+      numTokensPerRdmaRank: new Int32Array(buffer, 128, 2),
+      numTokensPerExpert: new Int32Array(buffer, 192, 8),
+      isTokenInRank: new Uint8Array(buffer, 256, 12),
+    };
+    return { topkIdx: { data, shape }, out };
+  }
+
+  it("the caller's, between calls: the old views are refused, new ones see the same data", () => {
+    const memory = new WebAssembly.Memory({ initial: 1 });
+    const before = inMemory(memory);
+    assert.strictEqual(print(group.getDispatchLayout(before.topkIdx, 8, { out: before.out })), expected);
+    memory.grow(1);
+    expectError(() => group.getDispatchLayout(before.topkIdx, 8), { code: 'DETACHED_BUFFER', message: /topkIdx/ });
+    expectError(() => group.getDispatchLayout([[0]], 8, { out: before.out }), { code: 'DETACHED_BUFFER' });
+    assert.strictEqual(print({ ...inMemory(memory).out }), expected);
+    const after = inMemory(memory);
+    assert.strictEqual(print(group.getDispatchLayout(after.topkIdx, 8, { out: after.out })), expected);
+  });
+
+  it("the caller's, in a getter of the call: an error, and nothing is written", () => {
+    const memory = new WebAssembly.Memory({ initial: 1 });
+    const { topkIdx, out } = inMemory(memory);
+    const growing = {
+      data: topkIdx.data,
+      get shape() {
+        memory.grow(1);
+        return shape;
+      },
+    };
+    expectError(() => group.getDispatchLayout(growing, 8, { out }), { code: 'DETACHED_BUFFER' });
+    assert.isTrue(new Uint8Array(memory.buffer, 64, 256).every((byte) => byte === 0));
+  });
+
+  it("the caller's resizable buffer: views that follow it go on working", () => {
+    const Resizable = ArrayBuffer as unknown as new (
+      bytes: number,
+      options: object,
+    ) => ArrayBuffer & { resize(bytes: number): void };
+    const buffer = new Resizable(24, { maxByteLength: 1024 });
+    const data = new Int32Array(buffer, 0, 6);
+    const following = new Int32Array(buffer);
+    data.set(ids);
+    assert.strictEqual(print(group.getDispatchLayout({ data: following, shape }, 8)), expected);
+    buffer.resize(1024);
+    assert.strictEqual(print(group.getDispatchLayout({ data, shape }, 8)), expected);
+    expectError(() => group.getDispatchLayout({ data: following, shape }, 8), { code: 'TOPK_SHAPE', message: /256/ });
+    assert.strictEqual(print(group.getDispatchLayout({ data: following, shape, offset: 0 }, 8)), expected);
+  });
+
+  it("the device's: groups and results from before are as good as new", () => {
+    const layouts = [group.getDispatchLayout({ data: ids, shape }, 8)];
+    // Tables and rows of ever more experts and slots, in one memory and in memories of their own
+    for (let size = 1; size <= 2 ** 20; size *= 4) {
+      const larger = device.createGroup({ numRanks: 1 });
+      const numTopk = Math.min(size, 2 ** 16);
+      const topkIdx = { data: new Int32Array(numTopk).fill(size - 1), shape: [1, numTopk] };
+      assert.strictEqual(larger.getDispatchLayout(topkIdx, size).numTokensPerExpert[size - 1], numTopk);
+      layouts.push(group.getDispatchLayout({ data: ids, shape }, 8));
+    }
+    for (const layout of layouts) assert.strictEqual(print(layout), expected);
+  });
+});

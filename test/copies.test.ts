@@ -1,0 +1,86 @@
+/** Two copies of the library in one process, as two versions of it in one dependency tree give: neither disturbs the other. */
+import { cpSync, rmSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { assert } from 'chai';
+import * as library from 'dispatch-layout';
+import { fakeAddon, runScript } from './cuda/fake.ts';
+
+const rows = [
+  [0, 1],
+  [2, 7],
+];
+const options = { numRanks: 4, numRanksPerNode: 2 };
+const copyUrl = new URL('../build/copy-of-dist/', import.meta.url);
+
+describe('two copies of the library', function () {
+  this.timeout(20_000);
+  let copy: typeof library;
+  before(async () => {
+    cpSync(fileURLToPath(new URL('../dist', import.meta.url)), fileURLToPath(copyUrl), { recursive: true });
+    copy = (await import(new URL('node.js', copyUrl).href)) as typeof library;
+  });
+  after(() => rmSync(copyUrl, { recursive: true, force: true }));
+
+  it('are two', () => assert.notStrictEqual(copy.ExpertGroup, library.ExpertGroup));
+
+  for (const device of ['wasm', 'js'] as const) {
+    it(`compute in turns on ${device}, and take each other's results as out`, () => {
+      const groups = [library, copy].map(({ ExpertGroup }) => new ExpertGroup({ ...options, device }));
+      const expected = { ...groups[0].getDispatchLayout(rows, 8), event: undefined };
+      let out: library.DispatchLayout | undefined;
+      for (let turn = 0; turn < 6; turn++) {
+        out = groups[turn % 2].getDispatchLayout(rows, 8, { out });
+        assert.deepStrictEqual({ ...out, event: undefined }, expected);
+        const other = groups[turn % 2].getDispatchLayout([[turn]], 16);
+        assert.strictEqual(other.numTokensPerExpert[turn], 1);
+      }
+    });
+  }
+
+  it('throw errors of the same names and codes, each of its own classes', () => {
+    for (const { DispatchLayoutError, getDispatchLayout, InvalidExpertError } of [library, copy]) {
+      try {
+        getDispatchLayout([[8]], 8, options);
+        assert.fail('it passed');
+      } catch (error) {
+        assert.instanceOf(error, InvalidExpertError);
+        assert.instanceOf(error, DispatchLayoutError);
+        assert.strictEqual((error as library.DispatchLayoutError).code, 'INVALID_EXPERT');
+      }
+    }
+    assert.throws(() => copy.getDispatchLayout([[8]], 8, options), Error, /topkIdx\[0\]\[0\] is 8/);
+  });
+
+  it('refuse events of the other one', () => {
+    const { event } = copy.getDispatchLayout(rows, 8, { ...options, asyncFinish: true });
+    try {
+      library.getDispatchLayout(rows, 8, { ...options, previousEvent: event as library.EventOverlap });
+      assert.fail('it passed');
+    } catch (error) {
+      assert.strictEqual((error as library.DispatchLayoutError).code, 'EVENT_FLAGS');
+    }
+  });
+
+  it('share the GPU: a tensor of one is topkIdx of the other, and not its out', () => {
+    const { status, stdout, stderr } = runScript(
+      `
+      import { getDispatchLayout } from 'dispatch-layout';
+      import { DeviceTensor } from 'dispatch-layout/cuda';
+      const copy = await import('${new URL('node.js', copyUrl).href}');
+      const { DeviceTensor: OtherTensor } = await import('${new URL('cuda/index.js', copyUrl).href}');
+      const options = { numRanks: 4 };
+      const other = OtherTensor.from(Int32Array.of(0, 1, 2, 7), [2, 2]);
+      const out = copy.getDispatchLayout(other, 8, options);
+      console.log(getDispatchLayout(other, 8, options).numTokensPerRank.toTypedArray().join());
+      console.log(out.numTokensPerRank.toTypedArray().join());
+      try {
+        getDispatchLayout(DeviceTensor.from(Int32Array.of(0, 1), [1, 2]), 8, { ...options, out });
+      } catch (error) {
+        console.log(error.code);
+      }`,
+      { DISPATCH_LAYOUT_CUDA_ADDON: fakeAddon() },
+    );
+    assert.strictEqual(status, 0, stderr);
+    assert.strictEqual(stdout, '1,1,0,1\n1,1,0,1\nOUT\n');
+  });
+});

@@ -1,0 +1,126 @@
+/**
+ * Threads that are terminated in the middle of a call, and groups without end. `DISPATCH_LAYOUT_TEST_RUNS=10` makes ten
+ * times as many: a thousand threads.
+ */
+import { once } from 'node:events';
+import { Worker } from 'node:worker_threads';
+import { assert } from 'chai';
+import { ExpertGroup, type LayoutArrays } from 'dispatch-layout';
+import { runScript } from './cuda/fake.ts';
+
+const runs = Number(process.env.DISPATCH_LAYOUT_TEST_RUNS ?? 1);
+
+describe('threads that are terminated in the middle of a call', function () {
+  this.timeout(600_000);
+
+  /** What every thread does until it is terminated: layouts without end into memory that all threads share. */
+  const work = `
+    import { ExpertGroup } from 'dispatch-layout';
+    import { parentPort, workerData } from 'node:worker_threads';
+    const { device, data, out } = workerData;
+    const group = new ExpertGroup({ numRanks: 16, device });
+    const topkIdx = { data, shape: [data.length / 8, 8] };
+    group.getDispatchLayout(topkIdx, 64, { out });
+    parentPort.postMessage('works');
+    for (;;) group.getDispatchLayout(topkIdx, 64, { out });`;
+
+  const shared = (bytes: number) => new SharedArrayBuffer(bytes);
+  const numTokens = 20_000;
+  const data = new Int32Array(shared(numTokens * 8 * 4)).map((_, i) => (i * 37) % 64);
+  const out: LayoutArrays = {
+    numTokensPerRank: new Int32Array(shared(64)),
+    numTokensPerRdmaRank: new Int32Array(shared(8)),
+    numTokensPerExpert: new Int32Array(shared(256)),
+    isTokenInRank: new Uint8Array(shared(numTokens * 16)),
+  };
+
+  for (const device of ['wasm', 'js'] as const) {
+    it(`${device}: nothing hangs, this thread is unaffected, and memory does not grow`, async () => {
+      const group = new ExpertGroup({ numRanks: 16, device });
+      const topkIdx = { data, shape: [numTokens, 8] };
+      const expected = group.getDispatchLayout(topkIdx, 64);
+      const threads = 50 * runs;
+      let before = 0;
+      for (let round = 0; round < threads; round++) {
+        const worker = new Worker(work, {
+          eval: true,
+          execArgv: ['--input-type=module'],
+          workerData: { device, data, out },
+        });
+        await once(worker, 'message');
+        // While it writes, so does this thread
+        for (let call = 0; call <= round % 3; call++) group.getDispatchLayout(topkIdx, 64, { out });
+        assert.strictEqual(await worker.terminate(), 1, 'it was in the loop');
+        if (round === Math.floor(threads / 5)) before = process.memoryUsage.rss();
+      }
+      group.getDispatchLayout(topkIdx, 64, { out });
+      for (const [name, array] of Object.entries(out) as [keyof LayoutArrays, Int32Array][]) {
+        assert.strictEqual(
+          Buffer.compare(
+            new Uint8Array(array.buffer),
+            new Uint8Array((expected[name]?.buffer ?? new ArrayBuffer(0)) as ArrayBuffer),
+          ),
+          0,
+        );
+      }
+      assert.isBelow((process.memoryUsage.rss() - before) / 2 ** 20, 150, 'MiB more than after a fifth of the threads');
+    });
+  }
+});
+
+describe('groups without end', function () {
+  this.timeout(600_000);
+
+  /** MiB that the process grows by, from a fifth of the groups on, with little room for garbage. */
+  function growth(numGroups: number, makeGroup: string): { readonly mebibytes: number; readonly seconds: number } {
+    const { status, stdout, stderr } = runScript(
+      `
+      import { ExpertGroup } from 'dispatch-layout';
+      const makeAndUse = ${makeGroup};
+      const started = performance.now();
+      let before = 0;
+      for (let i = 0; i < ${numGroups}; i++) {
+        makeAndUse(i);
+        // Finalisers run between tasks
+        if (i % 10 === 0) await new Promise((resolve) => setImmediate(resolve));
+        if (i === ${numGroups / 5}) { gc(); before = process.memoryUsage.rss(); }
+      }
+      gc();
+      const mebibytes = (process.memoryUsage.rss() - before) / 2 ** 20;
+      console.log(JSON.stringify({ mebibytes, seconds: (performance.now() - started) / 1000 }));`,
+      { NODE_V8_COVERAGE: '' },
+      ['--expose-gc', '--max-old-space-size=64'],
+    );
+    assert.strictEqual(status, 0, stderr);
+    return JSON.parse(stdout) as { mebibytes: number; seconds: number };
+  }
+
+  for (const device of ['wasm', 'js']) {
+    it(`100,000 of them on ${device}, created and dropped, take no memory`, () => {
+      const { mebibytes } = growth(
+        100_000,
+        `(i) => {
+          const numExperts = 8 + (i % 64) * 8;
+          const placement = i % 2 === 0 ? undefined : new Int32Array(numExperts).fill(i % 8);
+          const group = new ExpertGroup({ numRanks: 8, numRanksPerNode: 4, device: '${device}', placement });
+          const { numTokensPerExpert } = group.getDispatchLayout([[i % 8, -1]], numExperts);
+          if (numTokensPerExpert[i % 8] !== 1) throw new Error('group ' + i + ' is wrong');
+        }`,
+      );
+      assert.isBelow(mebibytes, 16);
+    });
+  }
+
+  it('those with memory of their own (16 MiB and more) give it back', () => {
+    const { mebibytes } = growth(
+      200,
+      `(i) => {
+        const group = new ExpertGroup({ numRanks: 1, device: 'wasm' });
+        const { numTokensPerExpert } = group.getDispatchLayout([[i]], 2 ** 20);
+        if (numTokensPerExpert[i] !== 1) throw new Error('group ' + i + ' is wrong');
+      }`,
+    );
+    // 160 of them would be 5 GiB
+    assert.isBelow(mebibytes, 500);
+  });
+});
