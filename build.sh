@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Everything there is to do here: ./build.sh [build | test | runtimes | demo | bench | lint | docs | examples | clean]
+# Everything there is to do here: ./build.sh [build | test | runtimes | demo | bench | fuzz | lint | docs | examples | clean]
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -129,6 +129,27 @@ run_tests() {
   node_modules/.bin/c8 node_modules/.bin/mocha "$@"
 }
 
+# run_bench [--quick | --check | --expect | --report] [--processes N]: see bench/run.ts
+run_bench() {
+  build
+  install_in bench/libraries
+  bench/build.sh
+  node --import=tsx bench/run.ts "$@"
+}
+
+# run_fuzz [SECONDS]: the kernel's source under libFuzzer and sanitizers, from the committed inputs on
+run_fuzz() {
+  [ -d /usr/include/simde ] && command -v clang++ >/dev/null || apt_install libsimde-dev clang
+  local resources
+  resources=$(clang++ -print-resource-dir)
+  compgen -G "$resources/lib/linux/libclang_rt.fuzzer-*.a" >/dev/null ||
+    apt_install "libclang-rt-$(basename "$resources" | cut -d. -f1)-dev"
+  test/native/build.sh fuzz
+  mkdir -p build/fuzz
+  say "Fuzzing the kernel for ${1:-60} seconds. What crashes it goes to build/fuzz-*; keep such a file in test/native/corpus"
+  build/native/fuzz build/fuzz test/native/corpus -max_total_time="${1:-60}" -max_len=400 -artifact_prefix=build/fuzz-
+}
+
 # The packed library in every runtime and bundler; what that takes stays out of the packages of the build
 run_runtimes() {
   build
@@ -183,10 +204,11 @@ case "$command" in
   test) run_tests "$@" ;;
   runtimes) run_runtimes "$@" ;;
   demo) run_demo ;;
-  bench) build && node --import=tsx bench/run.ts ;;
+  bench) run_bench "$@" ;;
+  fuzz) run_fuzz "$@" ;;
   lint) run_lint ;;
   docs) build_docs ;;
   examples) install_examples && node examples/onnx-router/make-model.mjs && node examples/onnx-router/node.mjs ;;
   clean) rm -rf dist build coverage ts/generated ;;
-  *) fail "unknown command '$command'; one of: build (default), test, runtimes, demo, bench, lint, docs, examples, clean" ;;
+  *) fail "unknown command '$command'; one of: build (default), test, runtimes, demo, bench, fuzz, lint, docs, examples, clean" ;;
 esac

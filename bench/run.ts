@@ -1,109 +1,145 @@
 /**
- * `./build.sh bench`: how long one layout takes, whole public call with reused `out`, side by side in one process.
+ * `./build.sh bench`: measures in several processes, writes `bench/results/benchmarks.json`, and from it
+ * `docs/benchmarks.md` with its plots.
  *
- * Every variant is checked against the oracle of the conformance suite before anything is timed. The machine's clock
- * wanders, so the variants take turns, and what counts is the ratio of their medians.
+ *   --quick          one short process; prints, writes nothing
+ *   --check          measures the layouts only, and fails where a ratio falls short of `bench/expectations.json`
+ *   --expect         takes the ratios of the results that are there as the new expectations
+ *   --report         makes the document anew from the results that are there
+ *   --processes N    default 5
  *
  * @module
  */
-import { cpus } from 'node:os';
-import Benchmark from 'benchmark';
-import { type DeviceName, ExpertGroup, type LayoutArrays } from 'dispatch-layout';
-import { answer, rowsOf } from '../test/conformance/oracle.ts';
-import { expectArrays } from '../test/support/expect.ts';
-import { bareLoop } from './bare-loop.ts';
-import { randomRouting } from './routing.ts';
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { checkExpectations, type Expectations, expectationsOf } from './check.ts';
+import { plots } from './libraries/plots.ts';
+import { describeMachine } from './machine.ts';
+import type { Measurements } from './measure.ts';
+import { layoutsTable, ratiosTable, report } from './report.ts';
+import { combine, type FirstCalls, type Results } from './results.ts';
+import { measureSizes } from './sizes.ts';
+import { median } from './statistics.ts';
 
-interface Configuration {
-  readonly numTokens: number;
-  readonly numTopk: number;
-  readonly numExperts: number;
-  readonly numRanks: number;
-}
+const resultsFile = new URL('results/benchmarks.json', import.meta.url);
+const expectationsFile = new URL('expectations.json', import.meta.url);
+const docs = new URL('../docs/', import.meta.url);
 
-interface Ids {
-  readonly int64: BigInt64Array;
-  readonly int32: Int32Array;
-}
+/** How much a ratio may fall short of what is expected: machines and their noise differ. */
+const tolerance = 0.25;
 
-/** Makes the function to time: it returns the arrays that it has written. */
-type Variant = (configuration: Configuration, ids: Ids) => () => LayoutArrays;
+/** So many processes measure more than the layouts, which takes most of the time. */
+const maxFullProcesses = 3;
 
-const configurations: readonly Configuration[] = [
-  { numTokens: 128, numTopk: 8, numExperts: 256, numRanks: 8 },
-  { numTokens: 4096, numTopk: 8, numExperts: 256, numRanks: 8 },
-  { numTokens: 4096, numTopk: 8, numExperts: 256, numRanks: 64 },
-  { numTokens: 8192, numTopk: 8, numExperts: 288, numRanks: 32 },
-  { numTokens: 65536, numTopk: 8, numExperts: 256, numRanks: 64 },
-  { numTokens: 4096, numTopk: 6, numExperts: 64, numRanks: 8 },
-  { numTokens: 4096, numTopk: 2, numExperts: 8, numRanks: 8 },
-  { numTokens: 4096, numTopk: 10, numExperts: 512, numRanks: 64 },
-  { numTokens: 16384, numTopk: 8, numExperts: 1024, numRanks: 256 },
-];
-
-const baseline = 'js int32';
-
-const variants: Readonly<Record<string, Variant>> = {
-  'js int64': publicCall('js', 'int64', true),
-  [baseline]: publicCall('js', 'int32', true),
-  'bare loop int32': ({ numTopk, numExperts, numRanks }, { int32 }) => {
-    const group = new ExpertGroup({ numRanks });
-    const out = group.getDispatchLayout({ data: int32, shape: [int32.length / numTopk, numTopk] }, numExperts);
-    return () => {
-      bareLoop(int32, numTopk, numExperts, numRanks, out);
-      return out;
-    };
+const { values: settings } = parseArgs({
+  options: {
+    quick: { type: 'boolean' },
+    check: { type: 'boolean' },
+    expect: { type: 'boolean' },
+    report: { type: 'boolean' },
+    processes: { type: 'string', default: '5' },
   },
-  'wasm int64': publicCall('wasm', 'int64', true),
-  'wasm int32': publicCall('wasm', 'int32', true),
-  'wasm int64, new arrays': publicCall('wasm', 'int64', false),
-};
+});
+const numProcesses = Number(settings.processes);
+if (!Number.isInteger(numProcesses) || numProcesses < 1) {
+  throw new RangeError(`--processes is '${settings.processes}'; it must be an integer, 1 or more`);
+}
 
-const numRounds = 7;
+if (settings.report) await writeReport(readJson<Results>(resultsFile));
+else if (settings.expect)
+  writeJson(expectationsFile, expectationsOf(readJson<Results>(resultsFile).layouts, tolerance));
+else if (settings.check) check();
+else if (settings.quick) print(measure(1, ['--layouts', '--quick']));
+else await measureAll();
 
-function publicCall(device: DeviceName, idType: keyof Ids, reuse: boolean): Variant {
-  return ({ numTokens, numTopk, numExperts, numRanks }, ids) => {
-    const group = new ExpertGroup({ numRanks, device });
-    const topkIdx = { data: ids[idType], shape: [numTokens, numTopk] };
-    const options = reuse ? { out: group.getDispatchLayout(topkIdx, numExperts) } : {};
-    return () => group.getDispatchLayout(topkIdx, numExperts, options);
+async function measureAll(): Promise<void> {
+  const machine = describeMachine();
+  const date = new Date().toISOString();
+  const measured = measure(numProcesses, [], maxFullProcesses);
+  const results: Results = {
+    format: 1,
+    date,
+    machine,
+    ...measured,
+    firstCalls: {
+      default: measureFirstCalls([]),
+      'Liftoff only': measureFirstCalls(['--liftoff-only']),
+      'TurboFan only': measureFirstCalls(['--no-liftoff', '--no-wasm-tier-up']),
+    },
+    sizes: await measureSizes(),
   };
+  writeJson(resultsFile, results);
+  await writeReport(results);
+  print(measured);
+  console.log(`\nThe rest is in ${fileURLToPath(new URL('benchmarks.md', docs))}`);
 }
 
-/** Median nanoseconds per token of each variant. */
-function measure(configuration: Configuration): Map<string, number> {
-  const { numTokens, numTopk, numExperts, numRanks } = configuration;
-  const int32 = randomRouting(numTokens, numTopk, numExperts);
-  const ids = { int32, int64: BigInt64Array.from(int32, BigInt) };
-  const runs = Object.entries(variants).map(([name, variant]) => ({ name, run: variant(configuration, ids) }));
-  const expected = answer({ rows: rowsOf({ data: int32, shape: [numTokens, numTopk] }), numExperts, numRanks });
-  if (!('layout' in expected)) throw new Error('the oracle refuses the routing of the benchmark');
-  for (const { run } of runs) expectArrays(run(), expected.layout);
-
-  const seconds = new Map(runs.map(({ name }) => [name, [] as number[]]));
-  for (let round = 0; round < numRounds; round++) {
-    for (const { name, run } of runs) {
-      const benchmark = new Benchmark(run, { maxTime: 0.1, minSamples: 5 });
-      benchmark.run();
-      seconds.get(name)?.push(median(benchmark.stats.sample));
-    }
+function check(): void {
+  const findings = checkExpectations(
+    readJson<Expectations>(expectationsFile),
+    measure(numProcesses, ['--layouts']).layouts,
+  );
+  for (const { configuration, faster, than, ratio, measured, isMet } of findings) {
+    const verdict = isMet ? 'ok  ' : 'SLOW';
+    console.log(`${verdict} ${configuration}: '${faster}' ${measured.toFixed(2)} times '${than}', expected ${ratio}`);
   }
-  return new Map([...seconds].map(([name, values]) => [name, (median(values) / configuration.numTokens) * 1e9]));
+  const numMissed = findings.filter(({ isMet }) => !isMet).length;
+  console.log(`${findings.length - numMissed} of ${findings.length} ratios as expected`);
+  if (numMissed > 0) process.exitCode = 1;
 }
 
-function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  return sorted[sorted.length >> 1];
+/** Runs the measuring process one time after the other; those after the first few measure layouts only. */
+function measure(count: number, flags: readonly string[], maxFull = count) {
+  const processes = Array.from({ length: count }, (_, index) => {
+    console.error(`Measuring, process ${index + 1} of ${count}`);
+    const flagsOfProcess = index < maxFull ? flags : [...flags, '--layouts'];
+    return runNode<Measurements>(['--import=tsx', script('measure.ts'), ...flagsOfProcess]);
+  });
+  return combine(processes);
 }
 
-console.log(`${cpus()[0]?.model ?? 'unknown processor'}, Node.js ${process.versions.node}, V8 ${process.versions.v8}`);
-console.log(
-  `Whole public call, ns per token (and times faster than '${baseline}'), medians of ${numRounds} rounds in turn\n`,
-);
-console.log(['T, K, E, R'.padEnd(20), ...Object.keys(variants).map((name) => name.padStart(24))].join(''));
-for (const configuration of configurations) {
-  const results = measure(configuration);
-  const plain = results.get(baseline) ?? Number.NaN;
-  const cells = [...results.values()].map((ns) => `${ns.toFixed(1)} (${(plain / ns).toFixed(1)}x)`.padStart(24));
-  console.log([Object.values(configuration).join(', ').padEnd(20), ...cells].join(''));
+function measureFirstCalls(v8Flags: readonly string[]): FirstCalls {
+  console.error(`Measuring first calls ${v8Flags.join(' ')}`);
+  const processes = Array.from({ length: 7 }, () =>
+    runNode<FirstCalls>(['--expose-gc', ...v8Flags, script('first-calls.mjs')]),
+  );
+  const keys = Object.keys(processes[0]) as (keyof FirstCalls)[];
+  return Object.fromEntries(
+    keys.map((key) => [key, median(processes.map((calls) => calls[key]))]),
+  ) as unknown as FirstCalls;
+}
+
+function runNode<Output>(parameters: readonly string[]): Output {
+  const { status, stdout } = spawnSync(process.execPath, parameters, {
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'inherit'],
+    maxBuffer: 2 ** 26,
+  });
+  if (status !== 0) throw new Error(`the process of ${parameters.join(' ')} failed with status ${status}`);
+  return JSON.parse(stdout) as Output;
+}
+
+function print({ layouts }: Pick<Results, 'layouts'>): void {
+  console.log(`\nNanoseconds per token\n\n${layoutsTable(layouts)}\n\nTimes faster\n\n${ratiosTable(layouts)}`);
+}
+
+async function writeReport(results: Results): Promise<void> {
+  writeFileSync(new URL('benchmarks.md', docs), report(results));
+  for (const [name, svg] of Object.entries(await plots(results))) writeFileSync(new URL(name, docs), svg);
+}
+
+function script(name: string): string {
+  return fileURLToPath(new URL(name, import.meta.url));
+}
+
+function readJson<Content>(file: URL): Content {
+  if (!existsSync(file)) throw new Error(`${fileURLToPath(file)} is not there; ./build.sh bench makes it`);
+  return JSON.parse(readFileSync(file, 'utf8')) as Content;
+}
+
+function writeJson(file: URL, content: unknown): void {
+  mkdirSync(new URL('.', file), { recursive: true });
+  writeFileSync(file, `${JSON.stringify(content, null, 2)}\n`);
 }

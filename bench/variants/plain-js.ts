@@ -1,19 +1,18 @@
 /**
- * The least code that computes a layout: no checks, no strides, no placement, one array type. What a careful programmer
- * would write for one model, and so the hardest plain JavaScript to beat.
+ * Plain JavaScript: the definition as a loop, as one would write it without tuning. One pass; ids are checked; the rank
+ * of an expert by division. It knows contiguous rows and equal blocks of experts only.
  *
  * @module
  */
 import type { LayoutArrays } from 'dispatch-layout';
 
-const numRanksPerNode = 8;
-
-/** Computes the layout of `[numTokens, numTopk]` valid ids into `out`. */
-export function bareLoop(
-  ids: Int32Array,
+/** Computes the layout of `[numTokens, numTopk]` ids into `out`. */
+export function plainLayout(
+  ids: Int32Array | BigInt64Array,
   numTopk: number,
   numExperts: number,
   numRanks: number,
+  numRanksPerNode: number,
   out: LayoutArrays,
 ): void {
   const { numTokensPerRank, numTokensPerRdmaRank, numTokensPerExpert, isTokenInRank } = out;
@@ -26,8 +25,9 @@ export function bareLoop(
   const numTokens = ids.length / numTopk;
   for (let token = 0; token < numTokens; token++) {
     for (let slot = 0; slot < numTopk; slot++) {
-      const expert = ids[token * numTopk + slot];
-      if (expert < 0) continue;
+      const expert = Number(ids[token * numTopk + slot]);
+      if (expert === -1) continue;
+      if (expert < 0 || expert >= numExperts) throw new RangeError(`expert ${expert} of token ${token}`);
       numTokensPerExpert[expert]++;
       const rank = Math.floor(expert / numExpertsPerRank);
       if (isTokenInRank[token * numRanks + rank] === 1) continue;

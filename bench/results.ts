@@ -1,0 +1,78 @@
+/**
+ * What a benchmark found: the form of `results/benchmarks.json`. Everything that is shown is computed from it.
+ *
+ * @module
+ */
+import { type Configuration, configurations, overExperts, overRanks, overTokens } from './configurations.ts';
+import type { Measurements } from './measure.ts';
+
+/** Seconds by variant, one number from each process. */
+export type Samples = Readonly<Record<string, readonly number[]>>;
+
+/** A configuration and what was measured on it: seconds per layout. */
+export interface Entry {
+  readonly configuration: Configuration;
+  readonly seconds: Samples;
+}
+
+/** Latency and memory of a process that has just started, medians; first-calls.mjs says what is what. */
+export interface FirstCalls {
+  readonly importMilliseconds: number;
+  readonly firstMilliseconds: number;
+  readonly secondMilliseconds: number;
+  readonly steadyNanosecondsPerToken: number;
+  readonly wasmBytes: number;
+  readonly heapBytesPerCall: number;
+}
+
+export interface Size {
+  readonly raw: number;
+  readonly gzip: number;
+}
+
+export interface Results {
+  readonly format: 1;
+  readonly date: string;
+  /** Name and value, as the report lists them. */
+  readonly machine: Readonly<Record<string, string>>;
+  /** What each variant is. */
+  readonly variants: Readonly<Record<string, string>>;
+  readonly layouts: readonly Entry[];
+  readonly overTokens: readonly Entry[];
+  readonly overRanks: readonly Entry[];
+  readonly overExperts: readonly Entry[];
+  readonly histograms: Samples;
+  /** By how V8 was told to compile the kernel. */
+  readonly firstCalls: Readonly<Record<string, FirstCalls>>;
+  readonly sizes: Readonly<Record<string, Size>>;
+}
+
+type List = 'layouts' | 'overTokens' | 'overRanks' | 'overExperts';
+
+/** What several processes measured, put together. A process that did not measure a list has it empty. */
+export function combine(processes: readonly Measurements[]): Pick<Results, keyof Measurements> {
+  const list = (key: List, of: readonly Configuration[]) => {
+    const measured = processes.map((measurements) => measurements[key]).filter(({ length }) => length > 0);
+    return (measured[0] ?? []).map((_, index) => ({
+      configuration: of[index],
+      seconds: samplesOf(measured.map((entries) => entries[index])),
+    }));
+  };
+  return {
+    layouts: list('layouts', configurations),
+    overTokens: list('overTokens', overTokens),
+    overRanks: list('overRanks', overRanks),
+    overExperts: list('overExperts', overExperts),
+    histograms: samplesOf(processes.map(({ histograms }) => histograms)),
+    variants: processes[0].variants,
+  };
+}
+
+function samplesOf(processes: readonly Readonly<Record<string, number>>[]): Samples {
+  return Object.fromEntries(
+    Object.keys(processes[0]).map((name) => [
+      name,
+      processes.filter((seconds) => name in seconds).map((seconds) => seconds[name]),
+    ]),
+  );
+}

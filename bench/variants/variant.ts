@@ -1,0 +1,43 @@
+/**
+ * What a way to compute layouts looks like to the benchmark.
+ *
+ * @module
+ */
+import type { LayoutArrays } from 'dispatch-layout';
+import type { Configuration } from '../configurations.ts';
+
+/** A configuration with its ids, in both types that routers use. */
+export interface Problem {
+  readonly configuration: Configuration;
+  readonly int64: BigInt64Array;
+  readonly int32: Int32Array;
+}
+
+/** A way to compute layouts, ready for one problem. */
+export interface Prepared {
+  /** What is timed. */
+  run(): void;
+  /** How many layouts one run computes; more than one where a call from JavaScript would cost too much of it. */
+  readonly layoutsPerRun?: number;
+  /** What the last run computed. */
+  layout(): LayoutArrays;
+}
+
+/** A way to compute layouts. */
+export type Variant = (problem: Problem) => Prepared;
+
+/** New result arrays. */
+export function newArrays({ numTokens, numExperts, numRanks }: Configuration): LayoutArrays {
+  return {
+    numTokensPerRank: new Int32Array(numRanks),
+    numTokensPerRdmaRank: numRanks > numRanksPerNode ? new Int32Array(numRanks / numRanksPerNode) : null,
+    numTokensPerExpert: new Int32Array(numExperts),
+    isTokenInRank: new Uint8Array(numTokens * numRanks),
+  };
+}
+
+/** Ranks of one node, as in DeepEP. */
+export const numRanksPerNode = 8;
+
+/** How many ids are located before they are counted: what the library does, so that its variants do it too. */
+export const maxLocatedIds = 512 * 1024;

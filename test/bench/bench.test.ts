@@ -1,0 +1,101 @@
+/** The benchmark's own arithmetic, and that its document is what it makes of its results. */
+import { readFileSync } from 'node:fs';
+import { assert } from 'chai';
+import { checkExpectations, expectationsOf } from '../../bench/check.ts';
+import { configurations, titleOf } from '../../bench/configurations.ts';
+import expectations from '../../bench/expectations.json' with { type: 'json' };
+import { report } from '../../bench/report.ts';
+import results from '../../bench/results/benchmarks.json' with { type: 'json' };
+import { combine, type Entry, type Results } from '../../bench/results.ts';
+import { makeRouting } from '../../bench/routing.ts';
+import { median, medianRatio, spread } from '../../bench/statistics.ts';
+import { names } from '../../bench/variants/names.ts';
+
+const committed = results as unknown as Results;
+const docs = new URL('../../docs/', import.meta.url);
+
+describe('benchmark', () => {
+  it('medians, ratios and spread', () => {
+    assert.strictEqual(median([3, 1, 2]), 2);
+    assert.strictEqual(median([4, 1, 2, 3]), 2.5);
+    assert.throws(() => median([]), RangeError);
+    // In each process twice as fast, though one process was slow as a whole
+    assert.strictEqual(medianRatio([2, 20, 2], [1, 10, 1]), 2);
+    assert.throws(() => medianRatio([1, 2], [1]), RangeError);
+    assert.closeTo(spread([9, 10, 11]), 0.1, 1e-12);
+  });
+
+  it('puts processes together, also those that measured layouts only', () => {
+    const variants = { a: 'one' };
+    const all = {
+      layouts: [{ a: 1 }],
+      overTokens: [{ a: 3 }],
+      overRanks: [],
+      overExperts: [],
+      histograms: { n: 7 },
+      variants,
+    };
+    const some = { layouts: [{ a: 2 }], overTokens: [], overRanks: [], overExperts: [], histograms: {}, variants };
+    const combined = combine([all, some]);
+    assert.deepStrictEqual(combined.layouts, [{ configuration: configurations[0], seconds: { a: [1, 2] } }]);
+    assert.deepStrictEqual(combined.overTokens[0].seconds, { a: [3] });
+    assert.deepStrictEqual(combined.histograms, { n: [7] });
+  });
+
+  it('finds what has become slower, and only that', () => {
+    const layouts = (kernelSeconds: number): Entry[] => [
+      {
+        configuration: configurations[0],
+        seconds: { [names.plain]: [20, 22, 18], [names.kernel]: [kernelSeconds, 1.1, 0.9] },
+      },
+    ];
+    const stored = expectationsOf(layouts(1), 0.25);
+    assert.deepStrictEqual(stored.ratios, [
+      { configuration: titleOf(configurations[0]), faster: names.kernel, than: names.plain, ratio: 20 },
+    ]);
+    const slower = (factor: number): Entry[] =>
+      layouts(1).map((entry) => ({
+        ...entry,
+        seconds: { ...entry.seconds, [names.kernel]: [factor, 1.1 * factor, 0.9 * factor] },
+      }));
+    assert.deepStrictEqual(
+      [1, 1.3, 1.4].map((factor) => checkExpectations(stored, slower(factor))[0].isMet),
+      [true, true, false],
+    );
+    assert.throws(() => checkExpectations(stored, []), /is not measured/);
+  });
+
+  it('the stored expectations are of configurations that are measured', () => {
+    const titles = configurations.map(titleOf);
+    assert.isAbove(expectations.ratios.length, 20);
+    for (const { configuration } of expectations.ratios) assert.include(titles, configuration);
+  });
+
+  it('routing has distinct experts, 44 % of skewed routing is to an eighth of them, half of half empty is empty', () => {
+    const share = (ids: Int32Array, is: (id: number) => boolean) => ids.filter(is).length / ids.length;
+    for (const routing of ['uniform', 'skewed'] as const) {
+      const ids = makeRouting(routing, 500, 8, 256);
+      for (let token = 0; token < 500; token++) {
+        assert.strictEqual(new Set(ids.subarray(8 * token, 8 * token + 8)).size, 8);
+      }
+      assert.closeTo(
+        share(ids, (id) => id < 32),
+        routing === 'skewed' ? 0.44 : 0.125,
+        0.02,
+      );
+    }
+    assert.closeTo(
+      share(makeRouting('half empty', 500, 8, 256), (id) => id === -1),
+      0.5,
+      0.05,
+    );
+  });
+
+  it('docs/benchmarks.md is what the results make, and its plots are there', () => {
+    const document = readFileSync(new URL('benchmarks.md', docs), 'utf8');
+    assert.strictEqual(document, report(committed));
+    const plots = [...document.matchAll(/!\[[^\]]+\]\(([^)]+)\)/g)].map(([, name]) => name);
+    assert.lengthOf(plots, 3);
+    for (const name of plots) assert.match(readFileSync(new URL(name, docs), 'utf8'), /^<svg[^>]*>.*<\/svg>\n$/s);
+  });
+});

@@ -1,0 +1,31 @@
+#!/bin/sh
+# Builds the WASM kernel's source for this machine, into build/native/: build.sh PROGRAM...
+#   layout_test     random layouts against the reference
+#   layout_native   computes layouts from stdin
+#   replay          the fuzz target on inputs that were found before
+#   fuzz            the fuzz target under libFuzzer; needs clang
+# All but layout_test_fast, which is layout_test as it is benchmarked, are under AddressSanitizer and UBSan.
+set -eu
+cd "$(dirname "$0")"
+out=../../build/native
+mkdir -p "$out"
+flags="-std=c++17 -march=native -Wall -Wextra -Wno-unknown-pragmas -Wno-int-to-pointer-cast -isystem include"
+sanitize="-g -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined"
+
+build() { # build PROGRAM COMPILER ARGUMENT...
+  program=$out/$1
+  shift
+  if [ -e "$program" ] && [ -z "$(find . ../../wasm -type f -newer "$program")" ]; then return; fi
+  "$@" -o "$program.$$"
+  mv "$program.$$" "$program"
+}
+
+for program in "$@"; do
+  case "$program" in
+    layout_test | layout_native) build "$program" "${CXX:-g++}" $flags $sanitize "$program.cpp" ;;
+    layout_test_fast) build "$program" "${CXX:-g++}" $flags -O3 layout_test.cpp ;;
+    replay) build "$program" "${CXX:-g++}" $flags $sanitize fuzz_target.cpp replay.cpp ;;
+    fuzz) build "$program" clang++ $flags $sanitize -fsanitize=fuzzer fuzz_target.cpp ;;
+    *) echo "build.sh: unknown program '$program'" >&2; exit 1 ;;
+  esac
+done

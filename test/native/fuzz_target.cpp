@@ -1,0 +1,89 @@
+// A libFuzzer target: the bytes are a layout, its shape first and then its ids. The kernel must equal the reference, and
+// the sanitizers find nothing. `./build.sh fuzz` explores; replay.cpp runs inputs that were found before.
+#include <cstddef>
+
+#include "layout_case.h"
+
+namespace {
+
+// Numbers from the front of the input; zeros when it is used up.
+class Input {
+ public:
+  Input(const uint8_t* data, size_t size) : data_(data), size_(size) {}
+
+  uint32_t number(uint32_t low, uint32_t high) {
+    const uint32_t value = byte() | static_cast<uint32_t>(byte()) << 8;
+    return low + value % (high - low + 1);
+  }
+  uint8_t byte() { return size_ == 0 ? 0 : (size_--, *data_++); }
+  size_t size() const { return size_; }
+
+ private:
+  const uint8_t* data_;
+  size_t size_;
+};
+
+Partition read_partition(Input& input) {
+  Partition partition{};
+  partition.num_ranks = input.number(1, 300);
+  const uint32_t num_experts = input.number(1, 5000), rank_step = input.number(0, 300);
+  // A divisor of num_ranks, or a node that has room for all of them
+  partition.num_ranks_per_node = input.number(1, 300);
+  while (partition.num_ranks_per_node < partition.num_ranks &&
+         partition.num_ranks % partition.num_ranks_per_node != 0) {
+    partition.num_ranks_per_node--;
+  }
+  for (uint32_t expert = 0; expert < num_experts; expert++) {
+    const uint32_t rank = rank_step == 0 ? expert * partition.num_ranks / num_experts
+                                         : expert * rank_step % (partition.num_ranks + 1);
+    partition.rank_of_expert.push_back(rank < partition.num_ranks ? static_cast<int32_t>(rank) : kNoRank);
+  }
+  return partition;
+}
+
+// Either the bytes as they are, or an expert for each; some slots empty, some out of range by one.
+std::vector<uint8_t> read_ids(Input& input, IdType type, uint32_t num_experts) {
+  const bool are_raw = input.byte() % 2 == 0;
+  std::vector<uint8_t> ids;
+  while (input.size() > 0) {
+    const uint8_t byte = input.byte();
+    if (are_raw) {
+      ids.push_back(byte);
+      continue;
+    }
+    const uint64_t id = byte == 255   ? ~uint64_t{0}
+                        : byte == 254 ? num_experts
+                        : byte == 253 ? num_experts - 1
+                                      : byte * 2654435761u % num_experts;
+    for (uint32_t i = 0; i < id_bytes(type); i++) ids.push_back(static_cast<uint8_t>(id >> (8 * i)));
+  }
+  return ids;
+}
+
+LayoutCase read_case(Input& input) {
+  LayoutCase c{{read_partition(input), static_cast<IdType>(input.byte() % 8), 0, input.number(0, 70), {}}};
+  Problem& problem = c.problem;
+  c.tokens_located = input.number(1, 600);
+  c.tokens_of_ids = input.number(1, 600);
+  c.tokens_of_rows = input.number(1, 600);
+  c.ids_offset = input.byte() % 16;
+  c.rows_offset = input.byte() % 64;
+  const uint32_t max_tokens = input.number(0, 600);
+  const std::vector<uint8_t> ids = read_ids(input, problem.id_type, problem.partition.num_experts());
+  // The ids over and over, up to as many tokens as were asked for
+  problem.num_tokens = ids.empty() && problem.num_topk > 0 ? 0 : max_tokens;
+  const size_t num_bytes = size_t{problem.num_tokens} * problem.num_topk * id_bytes(problem.id_type);
+  for (size_t i = 0; i < num_bytes; i++) problem.ids.push_back(ids[i % ids.size()]);
+  return c;
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  Input input(data, size);
+  const LayoutCase layout_case = read_case(input);
+  const char* const fault = find_fault(layout_case);
+  if (fault == nullptr) return 0;
+  std::fprintf(stderr, "FAILED %s: %s\n", fault, describe(layout_case).c_str());
+  std::abort();
+}

@@ -1,0 +1,141 @@
+// One layout with the native kernel, called as JavaScript calls it, against the reference.
+#pragma once
+
+#include <algorithm>
+#include <cstdio>
+#include <string>
+
+#include "native_kernel.h"
+#include "reference_layout.h"
+
+// A problem, and how its tokens pass through the kernel's windows.
+struct LayoutCase {
+  Problem problem;
+  uint32_t tokens_located = 1;  // at a time, before they are added; if up to kMaxFewIds ids, all of them
+  uint32_t tokens_of_ids = 1;   // per call of locate
+  uint32_t tokens_of_rows = 1;  // per call of add_tokens
+  uint32_t ids_offset = 0;      // where the window of ids begins, in elements
+  uint32_t rows_offset = 0;     // where that of rows does, in bytes
+};
+
+// A window of exactly the promised size: AddressSanitizer sees every step behind it, and what is before it must not change.
+class Window {
+ public:
+  Window(size_t offset, size_t size) : offset_(offset), bytes_(offset + size, kUntouched) {}
+  uint8_t* data() { return bytes_.data() + offset_; }
+  bool is_intact_before() const {
+    return std::all_of(bytes_.begin(), bytes_.begin() + offset_,
+                       [](uint8_t byte) { return byte == kUntouched; });
+  }
+
+ private:
+  static constexpr uint8_t kUntouched = 0xee;
+  size_t offset_;
+  std::vector<uint8_t> bytes_;
+};
+
+class KernelRun {
+ public:
+  explicit KernelRun(const LayoutCase& layout_case)
+      : case_(layout_case),
+        problem_(layout_case.problem),
+        num_ids_(problem_.num_tokens * problem_.num_topk),
+        tokens_located_(num_ids_ <= kMaxFewIds ? std::max(problem_.num_tokens, 1u) : case_.tokens_located),
+        kernel_(problem_.partition, at_most_all(tokens_located_) * problem_.num_topk),
+        ids_(case_.ids_offset * id_bytes(problem_.id_type),
+             at_most_all(case_.tokens_of_ids) * problem_.num_topk * id_bytes(problem_.id_type) + kSlackBytes),
+        rows_(case_.rows_offset,
+              size_t{at_most_all(case_.tokens_of_rows)} * problem_.partition.num_ranks + kSlackBytes) {}
+
+  const char* failure = nullptr;  // what went wrong on the way, if anything
+
+  Layout compute() {
+    // A layout that is given up half-way, as at an invalid id, must leave nothing behind
+    compute_up_to(problem_.num_tokens / 2);
+    compute_up_to(problem_.num_tokens);
+    if (!ids_.is_intact_before()) failure = "wrote before the window of ids";
+    if (!rows_.is_intact_before()) failure = "wrote before the window of rows";
+    const uint32_t num_nodes = problem_.partition.num_rdma_ranks();
+    layout_.num_tokens_per_rank = first(problem_.partition.num_ranks, kernel_.num_tokens_per_rank);
+    layout_.num_tokens_per_rdma_rank = first(num_nodes > 1 ? num_nodes : 0, kernel_.num_tokens_per_rdma_rank);
+    layout_.num_tokens_per_expert = first(problem_.partition.num_experts(), kernel_.num_tokens_per_expert);
+    return layout_;
+  }
+
+ private:
+  void compute_up_to(uint32_t num_tokens) {
+    const std::vector<uint8_t> entries = kernel_.entries_of_experts();
+    layout_ = {};
+    begin(num_ids_);
+    clear_counts();
+    for (uint32_t token = 0; token < num_tokens; token += tokens_located_) {
+      const uint32_t end = token + std::min(tokens_located_, num_tokens - token);
+      locate_tokens(token, end);
+      add_located(token, end);
+    }
+    finish();
+    if (kernel_.entries_of_experts() != entries) failure = "finish() leaves something in the table";
+  }
+
+  void locate_tokens(uint32_t first_token, uint32_t end) {
+    const uint32_t num_topk = problem_.num_topk;
+    const size_t token_bytes = size_t{num_topk} * id_bytes(problem_.id_type);
+    for (uint32_t token = first_token; token < end; token += case_.tokens_of_ids) {
+      const uint32_t count = std::min(case_.tokens_of_ids, end - token), num_ids = count * num_topk;
+      std::copy_n(problem_.ids.begin() + token * token_bytes, count * token_bytes, ids_.data());
+      const bool is_valid = locate(ids_.data(), problem_.id_type, num_ids, (token - first_token) * num_topk);
+      const uint32_t invalid = find_invalid(ids_.data(), problem_.id_type, num_ids);
+      if (is_valid != (invalid == num_ids)) failure = "locate and find_invalid disagree";
+      if (is_valid) continue;
+      layout_.first_invalid_id = std::min(layout_.first_invalid_id, uint64_t{token} * num_topk + invalid);
+    }
+  }
+
+  void add_located(uint32_t first_token, uint32_t end) {
+    for (uint32_t token = first_token; token < end; token += case_.tokens_of_rows) {
+      const uint32_t count = std::min(case_.tokens_of_rows, end - token);
+      add_tokens((token - first_token) * problem_.num_topk, count, problem_.num_topk, token, rows_.data());
+      layout_.is_token_in_rank.insert(layout_.is_token_in_rank.end(), rows_.data(),
+                                      rows_.data() + size_t{count} * problem_.partition.num_ranks);
+    }
+  }
+
+  uint32_t at_most_all(uint32_t num_tokens) const { return std::min(num_tokens, problem_.num_tokens); }
+
+  static std::vector<uint32_t> first(size_t size, const std::vector<uint32_t>& counts) {
+    return std::vector<uint32_t>(counts.begin(), counts.begin() + size);
+  }
+
+  const LayoutCase& case_;
+  const Problem& problem_;
+  const uint32_t num_ids_, tokens_located_;
+  NativeKernel kernel_;
+  Window ids_, rows_;
+  Layout layout_;
+};
+
+// What is wrong with the kernel's layout, or null.
+inline const char* find_fault(const LayoutCase& layout_case) {
+  const Layout expected = reference_layout(layout_case.problem);
+  KernelRun run(layout_case);
+  const Layout actual = run.compute();
+  if (run.failure != nullptr) return run.failure;
+  if (actual.first_invalid_id != expected.first_invalid_id) return "first invalid id";
+  if (actual.num_tokens_per_rank != expected.num_tokens_per_rank) return "num_tokens_per_rank";
+  if (actual.num_tokens_per_rdma_rank != expected.num_tokens_per_rdma_rank) return "num_tokens_per_rdma_rank";
+  if (actual.num_tokens_per_expert != expected.num_tokens_per_expert) return "num_tokens_per_expert";
+  if (actual.is_token_in_rank != expected.is_token_in_rank) return "is_token_in_rank";
+  return nullptr;
+}
+
+inline std::string describe(const LayoutCase& layout_case) {
+  const LayoutCase& c = layout_case;
+  const Problem& problem = c.problem;
+  char text[256];
+  std::snprintf(
+      text, sizeof text, "id type %u T %u K %u E %u R %u per node %u located %u ids %u+%u rows %u+%u",
+      static_cast<uint32_t>(problem.id_type), problem.num_tokens, problem.num_topk,
+      problem.partition.num_experts(), problem.partition.num_ranks, problem.partition.num_ranks_per_node,
+      c.tokens_located, c.tokens_of_ids, c.ids_offset, c.tokens_of_rows, c.rows_offset);
+  return text;
+}

@@ -1,0 +1,127 @@
+// Random layouts of every shape and id type against the reference: layout_test SEED CASES
+#include <random>
+
+#include "layout_case.h"
+
+namespace {
+
+std::mt19937_64 random_bits;
+
+uint64_t uniform(uint64_t low, uint64_t high) { return low + random_bits() % (high - low + 1); }
+bool one_in(uint64_t count) { return random_bits() % count == 0; }
+template <typename T>
+T pick(std::initializer_list<T> choices) {
+  return choices.begin()[random_bits() % choices.size()];
+}
+
+Partition make_partition() {
+  // Around the bounds of the tables, of the rows, and of the chunks of both
+  const uint32_t num_experts =
+      pick<uint32_t>({1,    2,    7,    8,    60,   64,   128,
+                      129,  256,  264,  265,  288,  536,  537,
+                      1024, 4087, 4088, 4089, 4096, 9000, static_cast<uint32_t>(uniform(1, 600))});
+  const uint32_t num_ranks =
+      pick<uint32_t>({1,   2,   7,   8,   8,   9,   15,  16,    17,
+                      32,  33,  34,  63,  64,  64,  65,  66,    72,
+                      127, 128, 130, 256, 257, 320, 513, 16385, static_cast<uint32_t>(uniform(1, 700))});
+  std::vector<uint32_t> node_sizes{num_ranks + 1};
+  for (uint32_t size = 1; size <= num_ranks; size++)
+    if (num_ranks % size == 0) node_sizes.push_back(size);
+  Partition partition{num_ranks, node_sizes[uniform(0, node_sizes.size() - 1)], {}};
+  const bool placed = one_in(2);
+  const uint32_t num_experts_per_rank = num_experts / num_ranks;
+  for (uint32_t expert = 0; expert < num_experts; expert++) {
+    const uint32_t block = num_experts_per_rank == 0 ? num_ranks : expert / num_experts_per_rank;
+    partition.rank_of_expert.push_back(placed && !one_in(20) ? static_cast<int32_t>(uniform(0, num_ranks - 1))
+                                       : block < num_ranks   ? static_cast<int32_t>(block)
+                                                             : kNoRank);
+  }
+  return partition;
+}
+
+// What a truncation, a signed comparison, a saturation or an off-by-one would let through.
+uint64_t hostile_id(uint64_t num_experts) {
+  const uint64_t two_to_32 = uint64_t{1} << 32;
+  return pick<uint64_t>({num_experts,
+                         num_experts + 1,
+                         num_experts + 7,
+                         num_experts + 8,
+                         ~uint64_t{1},
+                         0x7f,
+                         0x80,
+                         0xff,
+                         0x7fff,
+                         0x8000,
+                         0xfffe,
+                         0xffff,
+                         0x10000,
+                         4088,
+                         4095,
+                         4096,
+                         0x7fffffff,
+                         0x80000000,
+                         0xfffffffe,
+                         0xffffffff,
+                         two_to_32,
+                         two_to_32 + 5,
+                         two_to_32 + num_experts - 1,
+                         0xffff0000ffffffff,
+                         0xffffffff00000000,
+                         0xffffffff00000005,
+                         0xffffffff7fffffff,
+                         0xfffffffeffffffff,
+                         0x7fffffffffffffff,
+                         0x8000000000000000,
+                         0x8000000000000005,
+                         random_bits()});
+}
+
+Problem make_problem() {
+  Problem problem{make_partition(), static_cast<IdType>(uniform(0, 7)), 0, 0, {}};
+  problem.num_topk = pick<uint32_t>(
+      {0, 1, 2, 3, 4, 5, 6, 7, 8, 8, 9, 10, 16, 17, 63, 64, 65, 70, static_cast<uint32_t>(uniform(0, 70))});
+  problem.num_tokens =
+      pick<uint32_t>({0, 1, 2, 3, 127, 128, 129, 255, 256, 257, 300, static_cast<uint32_t>(uniform(0, 200))});
+  if (problem.partition.num_ranks <= 64 && one_in(8)) problem.num_tokens = uniform(1000, 3000);
+  // Few tokens where rows are long: the reference and the rows take their time
+  if (problem.partition.num_ranks > 1000) problem.num_tokens %= 7;
+
+  const uint64_t num_experts = problem.partition.num_experts();
+  const uint64_t empty = pick<uint64_t>({0, 0, 2, 10, 1000}), hostile = pick<uint64_t>({0, 0, 2, 300});
+  const uint64_t num_popular = one_in(4) ? std::min<uint64_t>(num_experts, 3) : num_experts;
+  const uint32_t bytes = id_bytes(problem.id_type);
+  for (uint32_t i = 0; i < problem.num_tokens * problem.num_topk; i++) {
+    const uint64_t id = hostile != 0 && one_in(hostile) ? hostile_id(num_experts)
+                        : empty != 0 && one_in(empty)   ? ~uint64_t{0}
+                                                        : uniform(0, num_popular - 1);
+    for (uint32_t byte = 0; byte < bytes; byte++)
+      problem.ids.push_back(static_cast<uint8_t>(id >> (8 * byte)));
+  }
+  return problem;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc != 3) return std::fprintf(stderr, "usage: layout_test SEED CASES\n"), 2;
+  const uint64_t seed = std::strtoull(argv[1], nullptr, 10), num_cases = std::strtoull(argv[2], nullptr, 10);
+  for (uint64_t i = 0; i < num_cases; i++) {
+    random_bits.seed(seed * 1000003 + i);
+    LayoutCase layout_case;
+    layout_case.problem = make_problem();
+    const auto window = [] {
+      return pick<uint32_t>({1, 2, 3, 31, 127, 128, 129, 200, 255, 256, 1000, 4000});
+    };
+    layout_case.tokens_located = window();
+    layout_case.tokens_of_ids = window();
+    layout_case.tokens_of_rows = window();
+    layout_case.ids_offset = static_cast<uint32_t>(uniform(0, 16));
+    layout_case.rows_offset = static_cast<uint32_t>(uniform(0, 16));
+    const char* const fault = find_fault(layout_case);
+    if (fault == nullptr) continue;
+    std::printf("FAILED %s: seed %llu case %llu, %s\n", fault, static_cast<unsigned long long>(seed),
+                static_cast<unsigned long long>(i), describe(layout_case).c_str());
+    return 1;
+  }
+  std::printf("%llu layouts equal the reference\n", static_cast<unsigned long long>(num_cases));
+}

@@ -1,0 +1,84 @@
+// The layout, computed as its definition reads.
+#pragma once
+
+#include <cstring>
+#include <set>
+#include <vector>
+
+#include "../../wasm/dispatch_layout.h"
+
+struct Partition {
+  uint32_t num_ranks, num_ranks_per_node;
+  std::vector<int32_t> rank_of_expert;
+
+  uint32_t num_experts() const { return static_cast<uint32_t>(rank_of_expert.size()); }
+  uint32_t num_rdma_ranks() const {
+    return num_ranks > num_ranks_per_node ? num_ranks / num_ranks_per_node : 1;
+  }
+};
+
+struct Problem {
+  Partition partition;
+  IdType id_type;
+  uint32_t num_tokens, num_topk;
+  std::vector<uint8_t> ids;  // [num_tokens, num_topk], little-endian
+};
+
+struct Layout {
+  std::vector<uint32_t> num_tokens_per_rank, num_tokens_per_rdma_rank, num_tokens_per_expert;
+  std::vector<uint8_t> is_token_in_rank;
+  uint64_t first_invalid_id = UINT64_MAX;  // its position
+};
+
+inline uint32_t id_bytes(IdType type) { return 8u >> (static_cast<uint32_t>(type) / 2); }
+
+// The id as a number, which needs 65 bits
+inline __int128 read_id(const Problem& problem, size_t position) {
+  const auto read = [&](auto id) -> __int128 {
+    std::memcpy(&id, problem.ids.data() + position * sizeof id, sizeof id);
+    return id;
+  };
+  switch (problem.id_type) {
+    case IdType::kInt64: return read(int64_t{});
+    case IdType::kUint64: return read(uint64_t{});
+    case IdType::kInt32: return read(int32_t{});
+    case IdType::kUint32: return read(uint32_t{});
+    case IdType::kInt16: return read(int16_t{});
+    case IdType::kUint16: return read(uint16_t{});
+    case IdType::kInt8: return read(int8_t{});
+    default: return read(uint8_t{});
+  }
+}
+
+inline Layout reference_layout(const Problem& problem) {
+  const Partition& partition = problem.partition;
+  Layout layout;
+  layout.num_tokens_per_rank.resize(partition.num_ranks);
+  // Within one node nothing is counted
+  layout.num_tokens_per_rdma_rank.resize(partition.num_rdma_ranks() > 1 ? partition.num_rdma_ranks() : 0);
+  layout.num_tokens_per_expert.resize(partition.num_experts());
+  layout.is_token_in_rank.resize(size_t{problem.num_tokens} * partition.num_ranks);
+  size_t position = 0;
+  for (uint32_t token = 0; token < problem.num_tokens; token++) {
+    std::set<uint32_t> ranks, nodes;
+    for (uint32_t slot = 0; slot < problem.num_topk; slot++, position++) {
+      const __int128 id = read_id(problem, position);
+      if (id < 0 || id >= partition.num_experts()) {
+        if (id != -1 && layout.first_invalid_id == UINT64_MAX) layout.first_invalid_id = position;
+        continue;
+      }
+      layout.num_tokens_per_expert[static_cast<size_t>(id)]++;
+      const int32_t rank = partition.rank_of_expert[static_cast<size_t>(id)];
+      if (rank == kNoRank) continue;
+      ranks.insert(static_cast<uint32_t>(rank));
+      nodes.insert(static_cast<uint32_t>(rank) / partition.num_ranks_per_node);
+    }
+    for (uint32_t rank : ranks) {
+      layout.num_tokens_per_rank[rank]++;
+      layout.is_token_in_rank[size_t{token} * partition.num_ranks + rank] = 1;
+    }
+    if (partition.num_rdma_ranks() > 1)
+      for (uint32_t node : nodes) layout.num_tokens_per_rdma_rank[node]++;
+  }
+  return layout;
+}
