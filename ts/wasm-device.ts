@@ -14,7 +14,7 @@ import type { LocalDevice } from './threads/communication-stream.ts';
 import type { ThreadedLayouts } from './threads/threaded-layouts.ts';
 import type { TopkIdx } from './topk-idx.ts';
 import { setElements } from './typed-array.ts';
-import { WasmKernel } from './wasm-kernel.ts';
+import { locatingMany, WasmKernel } from './wasm-kernel.ts';
 import { WasmWorkspace } from './wasm-workspace.ts';
 
 /** A request that needs more memory than this gets an instance of its own, which is collected with its group. */
@@ -22,6 +22,9 @@ const maxSharedBytes = 16 * 1024 * 1024;
 
 /** The instance that groups share: changing between them rebuilds a table, about a microsecond for 256 experts. */
 let shared: WasmKernel | undefined;
+
+/** Another one, for large layouts whose ids must be valid before anything is written: a second pass over them takes longer. */
+let roomy: WasmKernel | undefined;
 
 /**
  * Compiles the kernel on first use.
@@ -84,12 +87,16 @@ class PreparedWasm implements PreparedThreads, LocalDevice {
 
   computeAlone(topkIdx: TopkIdx, strict: boolean, out: LayoutArrays, keepOnError: boolean): void {
     const { numTokens, numTopk } = topkIdx;
-    const kernel = this.kernelFor(numTopk);
+    // Nothing may be written before all ids are known to be valid; unless nobody will ever see the arrays
+    const isCareful = strict && keepOnError;
+    let kernel = this.kernelFor(numTopk);
+    if (isCareful && kernel === shared && numTokens > kernel.numTokensLocated(numTopk)) {
+      if (numTokens * numTopk <= locatingMany.locatedIds) kernel = roomy ??= new WasmKernel(locatingMany);
+    }
     kernel.use(this.partition, numTopk);
-    const numTokensLocated = WasmKernel.numTokensLocated(numTopk);
-    // Nothing may be written before all ids are known to be valid, so those that cannot be located at once are checked
-    // in a pass of their own; unless nobody will ever see the arrays
-    const checkFirst = strict && keepOnError && numTokens > numTokensLocated;
+    const numTokensLocated = kernel.numTokensLocated(numTopk);
+    // Ids that cannot be located at once are checked in a pass of their own
+    const checkFirst = isCareful && numTokens > numTokensLocated;
     if (checkFirst) {
       for (let token = 0; token < numTokens; token += numTokensLocated) {
         this.#locate(kernel, topkIdx, token, Math.min(token + numTokensLocated, numTokens), true);

@@ -32,6 +32,9 @@ export interface Windows {
 /** Ids and rows pass through windows that stay in cache. */
 const passing: Windows = { idsBytes: 64 * 1024, rowsBytes: 64 * 1024, locatedIds: 512 * 1024 };
 
+/** The same with 16 to 32 MiB of positions. */
+export const locatingMany: Windows = { ...passing, locatedIds: 8 * 1024 * 1024 };
+
 /** The kernel's own bounds: `kMaxSmallTableExperts`, `kNumEmptyEntries`, `kSlackBytes`. */
 const maxSmallTableExperts = 4088;
 const numEmptyEntries = 8;
@@ -127,11 +130,6 @@ export class WasmKernel {
     return atLeastOne(passing.rowsBytes / numRanks);
   }
 
-  /** How many tokens can be located before the first of them is added; at least one. */
-  static numTokensLocated(numTopk: number): number {
-    return atLeastOne(passing.locatedIds / numTopk);
-  }
-
   /**
    * Makes the tables of this partition the current ones. Costs nothing when they are already.
    *
@@ -159,6 +157,11 @@ export class WasmKernel {
     this.#exports.build_table();
     this.#partition = partition;
     this.#isAdding = false;
+  }
+
+  /** How many tokens can be located before the first of them is added; at least one. */
+  numTokensLocated(numTopk: number): number {
+    return atLeastOne(this.#windows.locatedIds / numTopk);
   }
 
   /** The window that ids are written to before a call. */

@@ -86,7 +86,7 @@ export class Participant {
     this.#words = block.words;
     this.#state = block.stateOf(id);
     this.#numChunks = numChunksOf(topkIdx.numTokens, numTokensPerChunk);
-    this.#lastPlace = Math.max(0, Math.floor(WasmKernel.numTokensLocated(topkIdx.numTopk) / numTokensPerChunk) - 1);
+    this.#lastPlace = Math.max(0, Math.floor(kernel.numTokensLocated(topkIdx.numTopk) / numTokensPerChunk) - 1);
   }
 
   /** The part of a worker that has joined. Returns whether its counts are there. */
