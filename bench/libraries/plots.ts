@@ -41,7 +41,15 @@ const config = {
     titleFontWeight: 600,
     labelLimit: 400,
   },
-  legend: { labelColor: ink, labelFontSize: 12, labelLimit: 300, orient: 'top', title: null, symbolSize: 90 },
+  legend: {
+    labelColor: ink,
+    labelFontSize: 12,
+    labelLimit: 300,
+    orient: 'top',
+    title: null,
+    symbolSize: 90,
+    symbolOpacity: 1,
+  },
   title: { color: ink, fontSize: 14, anchor: 'start', offset: 12 },
 };
 
