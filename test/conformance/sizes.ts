@@ -9,6 +9,7 @@ import { expectAnswer, expectArrays } from '../support/expect.ts';
 import { Random } from '../support/random.ts';
 import { type IdType, idArray, idRange, type TopkStorage } from '../support/topk-storage.ts';
 import type { TestDevice } from './devices.ts';
+import { setting } from './loader.ts';
 import { answer, rowsOf } from './oracle.ts';
 
 const tokenCounts = [1, 2, 127, 128, 129, 255, 256, 257, 1023, 1024, 1025];
@@ -43,6 +44,14 @@ function randomTopkIdx(random: Random, { numTokens, numTopk, numExperts, type = 
 
 /** Node sizes that are valid for this number of ranks. */
 const nodeSizesFor = (numRanks: number) => nodeSizes.filter((size) => numRanks <= size || numRanks % size === 0);
+
+/** All values; where `DISPATCH_LAYOUT_TEST_RUNS` is below 1, about that share of them, and at least one. */
+function some<Value>(random: Random, values: readonly Value[]): readonly Value[] {
+  const share = Number(setting('DISPATCH_LAYOUT_TEST_RUNS') ?? 1);
+  if (share >= 1) return values;
+  const part = values.filter(() => random.chance(share));
+  return part.length > 0 ? part : [random.pick(values)];
+}
 
 /** Declares the directed sizes on one device. */
 export function sizes(device: TestDevice): void {
@@ -92,7 +101,7 @@ export function sizes(device: TestDevice): void {
     for (const numRanks of rankCounts) {
       it(`${numRanks} ranks with every number of experts, slots and tokens, and every node size`, () => {
         const random = new Random(numRanks);
-        for (const numExperts of expertCounts) {
+        for (const numExperts of some(random, expertCounts)) {
           check(random, {
             numTokens: any.tokens(random),
             numTopk: any.topk(random),
@@ -101,7 +110,7 @@ export function sizes(device: TestDevice): void {
             type: any.type(random),
           });
         }
-        for (const numTopk of topkCounts) {
+        for (const numTopk of some(random, topkCounts)) {
           check(random, {
             numTokens: any.tokens(random),
             numTopk,
@@ -110,7 +119,7 @@ export function sizes(device: TestDevice): void {
             type: any.type(random),
           });
         }
-        for (const numTokens of tokenCounts) {
+        for (const numTokens of some(random, tokenCounts)) {
           check(random, {
             numTokens,
             numTopk: any.topk(random),
@@ -130,7 +139,7 @@ export function sizes(device: TestDevice): void {
     for (const numExperts of expertCounts) {
       it(`${numExperts} experts with every number of slots and tokens, and every type`, () => {
         const random = new Random(numExperts);
-        for (const numTopk of topkCounts) {
+        for (const numTopk of some(random, topkCounts)) {
           check(random, {
             numTokens: any.tokens(random),
             numTopk,
@@ -139,7 +148,7 @@ export function sizes(device: TestDevice): void {
             type: any.type(random),
           });
         }
-        for (const numTokens of tokenCounts) {
+        for (const numTokens of some(random, tokenCounts)) {
           check(random, {
             numTokens,
             numTopk: any.topk(random),
@@ -148,7 +157,7 @@ export function sizes(device: TestDevice): void {
             type: any.type(random),
           });
         }
-        for (const type of Object.keys(idRange) as IdType[]) {
+        for (const type of some(random, Object.keys(idRange) as IdType[])) {
           check(random, { numTokens: 140, numTopk: 8, numExperts, numRanks: any.ranks(random), type });
         }
       });
@@ -157,7 +166,7 @@ export function sizes(device: TestDevice): void {
     for (const numTopk of topkCounts) {
       it(`${numTopk} slots with every number of tokens`, () => {
         const random = new Random(numTopk);
-        for (const numTokens of tokenCounts) {
+        for (const numTokens of some(random, tokenCounts)) {
           check(random, {
             numTokens,
             numTopk,
