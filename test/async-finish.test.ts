@@ -335,7 +335,7 @@ describe('asyncFinish on wasm', () => {
   });
 
   it('together with threads', async () => {
-    Object.assign(thresholds, { split: 1 });
+    Object.assign(thresholds, { split: 1, wake: 1 });
     const both = new ExpertGroup({ ...options, threads: 2 });
     for (let call = 0; call < 60; call++) {
       const layout = both.getDispatchLayout(request, numExperts, { asyncFinish: true });

@@ -47,7 +47,7 @@ const requestSource = (numTokens: number) => `
 
 describe('threads', () => {
   before(() => {
-    Object.assign(thresholds, { split: 1, auto: 1, chunk: 64 });
+    Object.assign(thresholds, { split: 1, wake: 1, chunk: 64 });
   });
   after(() => {
     Object.assign(thresholds, usual);

@@ -50,7 +50,8 @@ function workspaceDevice(device: 'wasm' | 'js'): TableEntry {
 
 /** The ids where several threads can read them, if they are in an array that can be there. */
 function inSharedMemory(topkIdx: TopkIdxInput): TopkIdxInput {
-  if (!('data' in topkIdx) || !ArrayBuffer.isView(topkIdx.data)) return topkIdx;
+  if (!('data' in topkIdx) || !ArrayBuffer.isView(topkIdx.data) || typeof SharedArrayBuffer === 'undefined')
+    return topkIdx;
   const data = topkIdx.data as IntegerArray;
   const View = data.constructor as new (buffer: SharedArrayBuffer) => IntegerArray;
   const copy = new View(new SharedArrayBuffer(data.byteLength));

@@ -21,5 +21,5 @@ export function readTrace(name: string): Uint8Array | null {
 
 /** Has layouts of any size computed by several threads, or on a worker. */
 export function splitSmallLayouts(): void {
-  Object.assign(thresholds, { split: 1, background: 0, chunk: 64 });
+  Object.assign(thresholds, { split: 1, wake: 1, background: 0, chunk: 64 });
 }

@@ -81,7 +81,7 @@ export function threadPool(): Pool | undefined {
 export async function untilIdle(numWorkers: number): Promise<void> {
   const pool = threadPool();
   if (pool === undefined) assert.fail('there are no workers here');
-  for (let polls = 0; !pool.hasIdle(numWorkers); polls++) {
+  for (let polls = 0; !pool.hasIdle(numWorkers, true); polls++) {
     if (polls > 2000) assert.fail('no worker gets ready');
     await sleep(5);
   }

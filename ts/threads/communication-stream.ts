@@ -154,6 +154,10 @@ class QueuedLayout implements EventHandle, BackgroundLayout {
     return this.#job as SharedJob;
   }
 
+  get isNew(): boolean {
+    return !this.#request.keepOnError;
+  }
+
   get isFinished(): boolean {
     return this.#isFinished;
   }

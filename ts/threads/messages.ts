@@ -33,8 +33,8 @@ export type ToWorker =
       readonly block: BlockMessage;
       readonly numbers: readonly number[];
       readonly partition: number;
-      readonly ids: SharedArrayBuffer;
-      readonly rows: SharedArrayBuffer;
+      readonly ids: number;
+      readonly rows: number;
     };
 
 /** What a `JobBlock` is made of. */

@@ -28,6 +28,8 @@ const maxFailures = 3;
 /** A layout that the first worker computes. */
 export interface BackgroundLayout {
   readonly job: SharedJob;
+  /** Whether nobody has seen its outputs before. */
+  readonly isNew: boolean;
   /** Called when the worker is through with it, or has gone. */
   onThrough(): void;
 }
@@ -44,7 +46,7 @@ export class Pool {
   /** Those that were told to end, and have not yet. */
   readonly #terminated = new Set<number>();
   #numbers = new WeakMap<Known, number>();
-  /** Those that the workers know, in the order that they were told. */
+  /** Those that the workers know, in the order that they were last used. */
   readonly #numbersInUse = new Set<number>();
   #lastNumber = 0;
   readonly #collected = new FinalizationRegistry((number: number) => this.#forget(number));
@@ -74,14 +76,16 @@ export class Pool {
   /**
    * Whether a worker has nothing to do, and none has unread messages: memory that is on its way would pile up. Starts
    * those that are missing, for later calls.
+   *
+   * @param mayWake whether one that sleeps counts.
    */
-  hasIdle(numWorkers: number): boolean {
+  hasIdle(numWorkers: number, mayWake: boolean): boolean {
     let hasIdle = false;
     for (let worker = 1; worker <= numWorkers; worker++) {
       if (!this.#start(worker)) return false;
       const now = Atomics.load(this.#block.words, this.#block.statusOf(worker));
       if (now === status.woken || now === status.invited) return false;
-      hasIdle ||= now !== status.busy;
+      hasIdle ||= now === status.awake || (mayWake && now === status.asleep);
     }
     return hasIdle;
   }
@@ -90,9 +94,17 @@ export class Pool {
    * Computes a layout together with the workers that have nothing else to do.
    *
    * @param isNew whether nobody has seen `out` before.
+   * @param mayWake whether to wake those that sleep.
    * @returns false if an id is no expert; nothing was written then if the job checks first.
    */
-  lead(job: SharedJob, numWorkers: number, kernel: WasmKernel, out: LayoutArrays, isNew: boolean): boolean {
+  lead(
+    job: SharedJob,
+    numWorkers: number,
+    kernel: WasmKernel,
+    out: LayoutArrays,
+    isNew: boolean,
+    mayWake: boolean,
+  ): boolean {
     const lastNumber = this.#lastNumber;
     const [ids, rows] = buffersOf(job);
     this.#call[0] = this.#numberOf(job.partition);
@@ -101,7 +113,8 @@ export class Pool {
     this.#call[2] = isNew ? this.#introduce(rows) : this.#numberOf(rows);
     writeJob(job, this.#call.subarray(3));
     this.#block.reset(numChunksOf(job.topkIdx.numTokens, job.numTokensPerChunk));
-    for (let worker = 1; worker <= numWorkers; worker++) this.#invite(worker, this.#lastNumber !== lastNumber);
+    const hasNews = this.#lastNumber !== lastNumber;
+    for (let worker = 1; worker <= numWorkers; worker++) this.#invite(worker, hasNews, mayWake);
     try {
       return new Participant(job, 0, kernel).lead(out);
     } finally {
@@ -109,11 +122,12 @@ export class Pool {
     }
   }
 
-  #invite(worker: number, hasNews: boolean): void {
+  #invite(worker: number, hasNews: boolean, mayWake: boolean): void {
     const { words } = this.#block;
     const index = this.#block.statusOf(worker);
+    const now = Atomics.load(words, index);
     // It writes no more only when it is not busy
-    if (Atomics.load(words, index) === status.busy) return;
+    if (now === status.busy || (now === status.asleep && !mayWake)) return;
     this.#block.admit(worker);
     const invitation = hasNews ? status.woken : status.invited;
     const wasAwake = Atomics.compareExchange(words, index, status.awake, invitation) === status.awake;
@@ -131,11 +145,22 @@ export class Pool {
     const [ids, rows] = buffersOf(layout.job);
     const numbers: number[] = [];
     writeJob(layout.job, numbers);
-    const known = this.#numberOf(partition);
+    const knownPartition = this.#numberOf(partition);
+    const knownIds = this.#numberOf(ids);
+    const knownRows = layout.isNew ? this.#introduce(rows) : this.#numberOf(rows);
     // A worker that is awake would not see the message
     Atomics.compareExchange(words, this.#block.statusOf(1), status.awake, status.asleep);
     const number = ++this.#lastLayout;
-    this.#workers[1]?.post({ type: 'layout', layout: number, block, numbers, partition: known, ids, rows });
+    this.#workers[1]?.post({
+      type: 'layout',
+      layout: number,
+      block,
+      numbers,
+      partition: knownPartition,
+      ids: knownIds,
+      rows: knownRows,
+    });
+    if (layout.isNew) this.#tell({ type: 'forget', number: knownRows });
     this.#layouts.set(number, layout);
     return number;
   }
@@ -209,7 +234,10 @@ export class Pool {
   /** The number by which workers know an object. */
   #numberOf(known: Known): number {
     const existing = this.#numbers.get(known);
-    if (existing !== undefined && this.#numbersInUse.has(existing)) return existing;
+    if (existing !== undefined && this.#numbersInUse.delete(existing)) {
+      this.#numbersInUse.add(existing);
+      return existing;
+    }
     const number = this.#introduce(known);
     this.#numbers.set(known, number);
     this.#numbersInUse.add(number);

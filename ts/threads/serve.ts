@@ -35,9 +35,8 @@ export function serve(post: (message: FromWorker) => void): (message: ToWorker) 
         break;
       case 'layout': {
         const block = blockOf(message.block);
-        const partition = known.get(message.partition) as Partition;
-        takePart(1, kernel, block, () => readJob(message.numbers, block, partition, message.ids, message.rows));
-        for (const { byteLength } of [message.ids, message.rows]) pressCollector(byteLength);
+        const objects = [message.partition, message.ids, message.rows];
+        takePart(1, kernel, block, () => knownJob(known, objects, message.numbers, block));
         post({ type: 'through', layout: message.layout });
         break;
       }
@@ -93,16 +92,20 @@ class Calls {
     const numbers = this.#call.slice();
     // They may be those of the next call by now. If this worker still takes part in the call, they are not
     if (Atomics.load(this.#block.words, this.#block.stateOf(this.#me)) !== state.working) return undefined;
-    const [partition, ids, rows] = [0, 1, 2].map((index) => this.#known.get(numbers[index]));
-    if (partition === undefined || ids === undefined || rows === undefined) return undefined;
-    return readJob(
-      numbers.subarray(3),
-      this.#block,
-      partition as Partition,
-      ids as SharedArrayBuffer,
-      rows as SharedArrayBuffer,
-    );
+    return knownJob(this.#known, [...numbers.subarray(0, 3)], numbers.subarray(3), this.#block);
   }
+}
+
+/** A job over objects that are known by number: its partition, ids and rows. Undefined where one of them is not known. */
+function knownJob(
+  known: ReadonlyMap<number, Known>,
+  objects: readonly number[],
+  numbers: ArrayLike<number>,
+  block: JobBlock,
+): SharedJob | undefined {
+  const [partition, ids, rows] = objects.map((number) => known.get(number));
+  if (partition === undefined || ids === undefined || rows === undefined) return undefined;
+  return readJob(numbers, block, partition as Partition, ids as SharedArrayBuffer, rows as SharedArrayBuffer);
 }
 
 /** Returns whether the worker has done its part. Whatever fails here, the leader does. */

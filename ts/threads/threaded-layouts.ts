@@ -10,8 +10,11 @@ import { bufferOf, byteOffsetOf, isShared, lengthOf } from '../typed-array.ts';
 import { CommunicationStream, type LocalDevice } from './communication-stream.ts';
 import { maxThreads } from './limits.ts';
 import { numCountsOf, numTokensPerChunk } from './participant.ts';
-import { maxCounts, workerPool } from './pool.ts';
-import { thresholds } from './thresholds.ts';
+import { maxCounts, type Pool, workerPool } from './pool.ts';
+import { rowGap, thresholds } from './thresholds.ts';
+
+/** When the last call that is large enough to be split ended. */
+let lastCall = Number.NEGATIVE_INFINITY;
 
 /** The layouts of a device that has workers. */
 export class ThreadedLayouts {
@@ -62,7 +65,27 @@ export class ThreadedLayouts {
     const numThreads = this.#numThreadsFor(topkIdx);
     if (numThreads === 1 || !isShared(out.isTokenInRank)) return false;
     const pool = workerPool();
-    if (pool === undefined || !pool.hasIdle(numThreads - 1)) return false;
+    const isInRow = performance.now() - lastCall < rowGap;
+    const mayWake = isInRow || topkIdx.numTokens * topkIdx.numTopk >= thresholds.wake;
+    try {
+      return (
+        pool?.hasIdle(numThreads - 1, mayWake) === true &&
+        this.#lead(pool, numThreads, mayWake, topkIdx, strict, out, keepOnError)
+      );
+    } finally {
+      lastCall = performance.now();
+    }
+  }
+
+  #lead(
+    pool: Pool,
+    numThreads: number,
+    mayWake: boolean,
+    topkIdx: TopkIdx,
+    strict: boolean,
+    out: LayoutArrays,
+    keepOnError: boolean,
+  ): boolean {
     const { partition } = this.#device;
     const { numTokens, numTopk } = topkIdx;
     const rows = out.isTokenInRank;
@@ -75,13 +98,13 @@ export class ThreadedLayouts {
       checkFirst: strict && keepOnError,
       numTokensPerChunk: numTokensPerChunk(numTokens, numTopk, partition.numRanks, numThreads),
     };
-    return pool.lead(job, numThreads - 1, this.#device.kernelFor(numTopk), out, !keepOnError);
+    return pool.lead(job, numThreads - 1, this.#device.kernelFor(numTopk), out, !keepOnError, mayWake);
   }
 
   #numThreadsFor(topkIdx: TopkIdx): number {
     if (this.#threads === 1) return 1;
-    const least = this.#threads === 'auto' ? thresholds.auto : thresholds.split;
-    if (topkIdx.numTokens * topkIdx.numTopk < least || !isShared(topkIdx.data) || !this.#fitsWorkers(topkIdx)) return 1;
+    if (topkIdx.numTokens * topkIdx.numTopk < thresholds.split) return 1;
+    if (!isShared(topkIdx.data) || !this.#fitsWorkers(topkIdx)) return 1;
     const numThreads = this.#threads === 'auto' ? (workerPool()?.parallelism ?? 1) : this.#threads;
     return Math.min(numThreads, maxThreads);
   }
