@@ -73,7 +73,7 @@ describe('prepare', () => {
       console.log(JSON.stringify({ before, reason, remedy, prepared, after }));`;
     assert.deepStrictEqual(inNewProcess(script), {
       before: 'js',
-      reason: 'the kernel does not compile here (WebAssembly.Module is disallowed on the main thread)',
+      reason: 'the kernel may not be compiled synchronously here (WebAssembly.Module is disallowed on the main thread)',
       remedy: 'Call `await prepare()` first, which compiles it asynchronously.',
       prepared: 'wasm',
       after: 'wasm',

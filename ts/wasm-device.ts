@@ -91,7 +91,7 @@ class PreparedWasm implements PreparedThreads, LocalDevice {
     const isCareful = strict && keepOnError;
     let kernel = this.kernelFor(numTopk);
     if (isCareful && kernel === shared && numTokens > kernel.numTokensLocated(numTopk)) {
-      if (numTokens * numTopk <= locatingMany.locatedIds) kernel = roomy ??= new WasmKernel(locatingMany);
+      kernel = this.#roomyKernelFor(numTokens, numTopk) ?? kernel;
     }
     kernel.use(this.partition, numTopk);
     const numTokensLocated = kernel.numTokensLocated(numTopk);
@@ -147,6 +147,19 @@ class PreparedWasm implements PreparedThreads, LocalDevice {
   usesSharedKernel(numTopk: number): boolean {
     this.kernelFor(numTopk);
     return this.#own === undefined;
+  }
+
+  /** Where all ids can be located at once. */
+  #roomyKernelFor(numTokens: number, numTopk: number): WasmKernel | undefined {
+    if (numTokens * numTopk > locatingMany.locatedIds) return undefined;
+    try {
+      roomy ??= new WasmKernel(locatingMany);
+      roomy.use(this.partition, numTopk);
+      return roomy;
+    } catch {
+      // Without memory for it, there is the second pass
+      return undefined;
+    }
   }
 
   kernelFor(numTopk: number): WasmKernel {

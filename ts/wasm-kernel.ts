@@ -260,7 +260,7 @@ function place(start: number, partition: Partition, numTopk: number, windows: Wi
     rankOfExpert: take(4 * numExperts),
     largeTable: take(numExperts > maxSmallTableExperts ? 16 * (numExperts + numEmptyEntries) : 0),
     numTokensPerRank: take(4 * (numRanks + 63)),
-    numTokensPerRdmaRank: take(4 * (numRdmaRanks + 31)),
+    numTokensPerRdmaRank: take(4 * (numRdmaRanks + 63)),
     numTokensPerExpert: take(4 * (numExperts + numEmptyEntries)),
     lastTokenOfNode: take(4 * (numRdmaRanks + 1)),
     positions: take(4 * (Math.max(windows.locatedIds, numTopk) + 8)),

@@ -115,7 +115,6 @@ uint8_t* add_byte_rows_of_plan(const typename Table::Position* positions, uint32
   add_byte_rows_of_topk<Table, chunks>(positions, num_tokens, num_topk, plan, first_token, rows)
   const uint32_t num_nodes = num_counted_nodes(plan);
   if (num_nodes == 0) return ADD_ROWS(0);
-  if (num_nodes <= 32) return ADD_ROWS(2);
   return num_nodes <= kMaxByteRowNodes ? ADD_ROWS(4) : ADD_ROWS(kTouchNodes);
 #undef ADD_ROWS
 }

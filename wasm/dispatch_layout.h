@@ -31,7 +31,7 @@ struct Plan {
   const int32_t* rank_of_expert;       // [num_experts], -1: the expert belongs to no rank
   Entry* large_table;                  // [num_experts + kNumEmptyEntries], beyond kMaxSmallTableExperts only
   uint32_t* num_tokens_per_rank;       // [num_ranks rounded up to 64]
-  uint32_t* num_tokens_per_rdma_rank;  // [num_rdma_ranks + 31]
+  uint32_t* num_tokens_per_rdma_rank;  // [num_rdma_ranks + 63]
   uint32_t* num_tokens_per_expert;     // [num_experts + kNumEmptyEntries]
   uint32_t* last_token_of_node;        // [num_rdma_ranks + 1]
   void* positions;                     // [ids located at a time, plus 8], 16-bit or 32-bit

@@ -21,7 +21,7 @@ export function kernelInMemory(problem: Problem): Prepared {
   const rankOfExpert = wasm.take(4 * numExperts);
   const largeTable = wasm.take(numExperts > maxSmallTableExperts ? 16 * (numExperts + numEmptyEntries) : 0);
   const perRank = wasm.take(4 * (numRanks + 63));
-  const perRdmaRank = wasm.take(4 * (numNodes + 31));
+  const perRdmaRank = wasm.take(4 * (numNodes + 63));
   const perExpert = wasm.take(4 * (numExperts + numEmptyEntries));
   const lastTokenOfNode = wasm.take(4 * (numNodes + 1));
   const positions = wasm.take(4 * (maxLocatedIds + 8));

@@ -50,7 +50,7 @@ class NativeKernel {
 
   NativeKernel(const Partition& partition, uint32_t max_located_ids)
       : num_tokens_per_rank(round_up(partition.num_ranks, 64), kGarbage),
-        num_tokens_per_rdma_rank(partition.num_rdma_ranks() + 31, kGarbage),
+        num_tokens_per_rdma_rank(partition.num_rdma_ranks() + 63, kGarbage),
         num_tokens_per_expert(partition.num_experts() + kNumEmptyEntries, kGarbage),
         table_bytes_(table_bytes(partition.num_experts())),
         rank_of_expert_(partition.rank_of_expert),

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { thresholds } from '../../dist/threads/thresholds.js';
 
 const settings = new Map<string, string>();
 
@@ -22,5 +23,7 @@ export function readTrace(): null {
   return null;
 }
 
-/** The packed library does not let anybody change that: only large layouts go to other threads. */
-export function splitSmallLayouts(): void {}
+/** Has layouts of any size computed by several threads, or on a worker, where there are any. */
+export function splitSmallLayouts(): void {
+  Object.assign(thresholds, { split: 1, wake: 1, background: 0, chunk: 64 });
+}
