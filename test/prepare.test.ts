@@ -41,6 +41,8 @@ describe('prepare', () => {
     assert.strictEqual(await prepare({}), 'wasm');
     for (const device of ['wasm', 'js'] as const) assert.strictEqual(await prepare({ device }), device);
     assert.strictEqual(await prepare({ device: 'auto' }), new ExpertGroup({ numRanks: 8 }).device);
+    assert.strictEqual(await prepare({ threads: true }), 'wasm');
+    await expectRejection(prepare({ threads: 2 as never }), { code: 'OPTION', value: 2, message: /threads/ });
   });
 
   it('compiles once, off the thread, whoever asks', () => {

@@ -456,7 +456,8 @@ function readOrder(
   };
 }
 
-function checkFlag(name: string, flag: unknown): void {
+/** @throws DispatchLayoutError `OPTION` */
+export function checkFlag(name: string, flag: unknown): void {
   if (flag === undefined || typeof flag === 'boolean') return;
   throw new DispatchLayoutError('OPTION', `${name} is ${describe(flag)}`, {
     value: flag,

@@ -7,7 +7,7 @@
 import { loadThreads } from '#platform';
 import type { DeviceName } from './device.ts';
 import { type DeviceOption, makeAvailable } from './devices.ts';
-import { checkObject, ExpertGroup } from './expert-group.ts';
+import { checkFlag, checkObject, ExpertGroup } from './expert-group.ts';
 
 /** Options of {@link prepare}. */
 export interface PrepareOptions {
@@ -44,6 +44,7 @@ const prepared = new Map<DeviceOption, Promise<DeviceName>>();
  */
 export async function prepare(options: PrepareOptions = {}): Promise<DeviceName> {
   const { device = 'auto', threads = false } = checkObject('options', options);
+  checkFlag('threads', threads);
   if (threads) await loadThreads();
   let ready = prepared.get(device);
   if (ready === undefined) {
