@@ -72,6 +72,8 @@ export interface WorkspaceMemory {
 
 /** A device with several threads that holds the tables of one partition. */
 export interface PreparedThreads extends PreparedDevice {
+  /** Finishes earlier layouts of the group that are under way, which may run code of the caller. Returns whether there were any. */
+  drain(): boolean;
   /** Whether new outputs of this layout should be in shared memory. */
   sharesOutputs(topkIdx: TopkIdx, asyncFinish: boolean): boolean;
   /**

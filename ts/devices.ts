@@ -3,14 +3,13 @@
  *
  * @module
  */
-import { cudaProvider, disabledBy, log, settings } from '#platform';
+import { cudaProvider, disabledBy, engineVersions, log, settings } from '#platform';
 import { describe } from './describe.ts';
 import {
   type Device,
   type DeviceAvailability,
   type DeviceDescription,
   type DeviceName,
-  type DeviceVersions,
   deviceNames,
   type Obstacle,
   type StreamsDevice,
@@ -118,14 +117,6 @@ function wasmObstacle(cause: unknown): Obstacle {
     reason: `the kernel may not be compiled here (${because})`,
     remedy: "Allow 'wasm-unsafe-eval' in the content security policy.",
   };
-}
-
-/** Of the JavaScript engine; nothing in browsers, which do not tell. */
-function engineVersions(): DeviceVersions {
-  const versions = (globalThis as { process?: { versions?: DeviceVersions } }).process?.versions ?? {};
-  return Object.fromEntries(
-    ['node', 'bun', 'deno', 'v8', 'webkit'].flatMap((name) => (versions[name] ? [[name, versions[name]]] : [])),
-  );
 }
 
 /**

@@ -30,7 +30,7 @@ import { LayoutRequest, plainOrder } from './layout-request.ts';
 import { allocateOut, checkOut, readOut } from './out-arrays.ts';
 import { checkPlacement, checkRankGroup, type Partition, partitionExperts, type RankGroup } from './partition.ts';
 import { maxThreads } from './threads/limits.ts';
-import { checkAttached, type IdType, readTopkIdx, type TopkIdxInput } from './topk-idx.ts';
+import { checkExtent, type IdType, readTopkIdx, type TopkIdxInput } from './topk-idx.ts';
 import { Workspace, type WorkspaceOptions } from './workspace.ts';
 
 /** What an {@link ExpertGroup} is made of. */
@@ -71,7 +71,8 @@ interface CallOptions {
    * Whether the current stream goes on without waiting; the outputs are valid after `event`, and ids that are no experts
    * are reported by it: `event.wait()` rejects, `event.currentStreamWait()` throws. On `wasm`, where there are workers, one
    * computes the layout; new outputs are over SharedArrayBuffers, and an `out` must be, or else the layout is computed at
-   * once. Ids over a SharedArrayBuffer must not change before the event, others are copied. Default false.
+   * once. Ids over a SharedArrayBuffer must not change before the event, others are copied. An `out` must not be passed
+   * again before the event of its layout. Default false.
    */
   readonly asyncFinish?: boolean | undefined;
   /** Whether the outputs belong to the communication stream; needs `previousEvent` and `asyncFinish`. Default false. */
@@ -93,6 +94,9 @@ export interface DeviceLayoutOptions extends CallOptions {
   /** Tensors to write to, such as an earlier result. Default: new tensors. */
   readonly out?: DeviceLayoutArrays | undefined;
 }
+
+/** The table that a group has read, or undefined. */
+export let placementOf: (group: ExpertGroup) => Int32Array | undefined;
 
 /**
  * Computes layouts for one group of ranks. It owns the device, the communication stream and the prepared tables, so that
@@ -116,6 +120,10 @@ export class ExpertGroup {
   #cuda: Lane<StreamsDevice> | undefined;
   #partition: Partition | undefined;
   #idleRequest: LayoutRequest | undefined;
+
+  static {
+    placementOf = (group) => group.#placement;
+  }
 
   /**
    * @throws {@link DispatchLayoutError} `NUM_RANKS`, `NUM_RANKS_PER_NODE`, `PLACEMENT`, `OPTION`, `ENVIRONMENT`
@@ -279,10 +287,12 @@ export class ExpertGroup {
       );
       if (handle !== undefined) return handle;
     }
+    const hasDrained = hasThreads(prepared) && prepared.drain();
     const order = waitHere(lane.device, request.order, this.#option);
-    if (order !== request.order) {
-      // An event may run code of the caller, which may transfer arrays away
-      checkAttached(topkIdx.data);
+    if (hasDrained || order !== request.order) {
+      request.order = order;
+      // An event may run code of the caller, which may transfer arrays away, or shrink them
+      checkExtent(topkIdx, false);
       if (isOutGiven) checkOut(out, request, topkIdx);
     }
     if (hasStreams(prepared)) return prepared.queueLayout(topkIdx, strict, out, order);
@@ -364,7 +374,8 @@ function waitHere(device: Device | StreamsDevice, order: StreamOrder, option: De
   const { previous } = order;
   if (previous === null || ('canWaitFor' in device && device.canWaitFor(previous))) return order;
   try {
-    if (previous.synchronize !== undefined) previous.synchronize();
+    if (previous.settle !== undefined) previous.settle();
+    else if (previous.synchronize !== undefined) previous.synchronize();
     else previous.currentStreamWait();
   } catch (error) {
     if (!isOver(error, option)) throw error;

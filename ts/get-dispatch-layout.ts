@@ -5,7 +5,13 @@
  */
 import type { DeviceTensor } from './cuda/device-tensor.ts';
 import type { DeviceDispatchLayout } from './device-layout.ts';
-import { type DeviceLayoutOptions, ExpertGroup, type ExpertGroupOptions, type LayoutOptions } from './expert-group.ts';
+import {
+  type DeviceLayoutOptions,
+  ExpertGroup,
+  type ExpertGroupOptions,
+  type LayoutOptions,
+  placementOf,
+} from './expert-group.ts';
 import type { DispatchLayout } from './layout.ts';
 import type { TopkIdxInput } from './topk-idx.ts';
 
@@ -62,11 +68,15 @@ function groupOf(options: ExpertGroupOptions): ExpertGroup {
   ) {
     return last.group;
   }
-  // One copy for both, so that the group is the one its key describes
-  const copy = typeof placement === 'object' && placement?.length > 0 ? Array.from(placement) : placement;
-  const group = new ExpertGroup({ numRanks, numRanksPerNode, placement: copy, device, threads });
-  last = { group, options: { numRanks, numRanksPerNode, placement: copy, device, threads } };
+  const group = new ExpertGroup({ numRanks, numRanksPerNode, placement, device, threads });
+  // The table that the group has read, so that the group is the one its key describes
+  last = { group, options: { numRanks, numRanksPerNode, placement: placementOf(group), device, threads } };
   return group;
+}
+
+/** Has the next call choose its device anew. */
+export function forgetLastGroup(): void {
+  last = undefined;
 }
 
 function haveSameElements(a: ArrayLike<number> | undefined, b: ArrayLike<number> | undefined): boolean {

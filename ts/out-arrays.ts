@@ -108,12 +108,7 @@ function checkArray(name: string, array: unknown, type: 'Int32Array' | 'Uint8Arr
     });
   }
   const view = array as Int32Array | Uint8Array;
-  if (isDetached(view)) {
-    throw new DispatchLayoutError('DETACHED_BUFFER', `the buffer under out.${name} was detached`, {
-      value: array,
-      remedy: 'It was transferred, to a worker for instance: allocate a new one.',
-    });
-  }
+  checkArrayAttached(name, view);
   const actual = lengthOf(view);
   if (type === 'Uint8Array' ? actual < length : actual !== length) {
     throw new DispatchLayoutError('OUT', `out.${name} has ${actual} elements`, {
@@ -121,6 +116,23 @@ function checkArray(name: string, array: unknown, type: 'Int32Array' | 'Uint8Arr
       remedy: `It needs ${type === 'Uint8Array' ? 'at least ' : ''}${length}.`,
     });
   }
+}
+
+function checkArrayAttached(name: string, array: ArrayBufferView): void {
+  if (!isDetached(array)) return;
+  throw new DispatchLayoutError('DETACHED_BUFFER', `the buffer under out.${name} was detached`, {
+    value: array,
+    remedy: 'It was transferred, to a worker for instance: allocate a new one.',
+  });
+}
+
+/**
+ * Checks that arrays whose lengths are right are still there.
+ *
+ * @throws DispatchLayoutError `DETACHED_BUFFER`
+ */
+export function checkArraysAttached(arrays: LayoutArrays): void {
+  for (const [name, array] of Object.entries(arrays)) if (ArrayBuffer.isView(array)) checkArrayAttached(name, array);
 }
 
 /** Results written over the input, or over each other, would be silently wrong. */

@@ -8,6 +8,7 @@ import { loadThreads } from '#platform';
 import type { DeviceName } from './device.ts';
 import { type DeviceOption, makeAvailable } from './devices.ts';
 import { checkFlag, checkObject, ExpertGroup } from './expert-group.ts';
+import { forgetLastGroup } from './get-dispatch-layout.ts';
 
 /** Options of {@link prepare}. */
 export interface PrepareOptions {
@@ -37,7 +38,8 @@ const prepared = new Map<DeviceOption, Promise<DeviceName>>();
  * this size synchronously on a page's main thread: there `auto` computes in plain JavaScript for groups that are made
  * before this has resolved, and by WebAssembly for later ones.
  *
- * @returns the device that is ready. For `auto` that is `wasm`, or `js` where WebAssembly cannot be used: it never rejects.
+ * @returns the device that is ready. For `auto` that is `wasm`, or `js` where WebAssembly cannot be used; it does not reject,
+ *   unless the environment leaves no device.
  * @throws {@link DeviceUnavailableError} (the promise rejects) if `device` names one that cannot be used here; a later call
  *   tries again.
  * @throws {@link DispatchLayoutError} `OPTION` if it names none.
@@ -61,6 +63,7 @@ export async function prepare(options: PrepareOptions = {}): Promise<DeviceName>
 
 async function makeReady(device: DeviceOption): Promise<DeviceName> {
   await makeAvailable(device);
+  forgetLastGroup();
   // The types and row widths that are usual: each has code of its own
   for (const numRanks of [8, 64]) {
     const group = new ExpertGroup({ numRanks, device });

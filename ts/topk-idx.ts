@@ -82,8 +82,8 @@ export class TopkIdx {
   offset = 0;
   tokenStride = 0;
   slotStride = 1;
-  /** Of nested arrays: the values that `data` cannot hold, by their number. */
-  unfit: ReadonlyMap<number, number | bigint> | null = null;
+  /** Of nested arrays: the first value that `data` cannot hold. It is no expert, nor is any other that could be asked for. */
+  unfit: { readonly index: number; readonly value: number | bigint } | null = null;
   /** Of nested arrays: 1 for each value that was a bigint. */
   isBigint: Uint8Array | null = null;
 
@@ -91,7 +91,7 @@ export class TopkIdx {
   valueAt(token: number, slot: number): number | bigint {
     const { data, offset, tokenStride, slotStride, unfit, isBigint } = this;
     const index = token * this.numTopk + slot;
-    const value = unfit?.get(index) ?? data[offset + token * tokenStride + slot * slotStride];
+    const value = unfit?.index === index ? unfit.value : data[offset + token * tokenStride + slot * slotStride];
     return isBigint?.[index] === 1 ? BigInt(value) : value;
   }
 
@@ -199,7 +199,7 @@ function readNested(rows: readonly unknown[], ids: TopkIdx): TopkIdx {
   const numTopk = numTokens > 0 ? (lengthOfRow(first) ?? 0) : 0;
   checkSelections(numTokens, numTopk);
   const data = new Int32Array(numTokens * numTopk);
-  const unfit = new Map<number, number | bigint>();
+  let unfit: TopkIdx['unfit'] = null;
   let isBigint: Uint8Array | null = null;
   for (let token = 0; token < numTokens; token++) {
     const row: unknown = token === 0 ? first : rows[token];
@@ -225,7 +225,7 @@ function readNested(rows: readonly unknown[], ids: TopkIdx): TopkIdx {
       const value = Number(id);
       const fits = value === (value | 0);
       data[index] = fits ? value : doesNotFit;
-      if (!fits) unfit.set(index, id as number | bigint);
+      if (!fits) unfit ??= { index, value: id as number | bigint };
       if (typeof id === 'bigint') {
         isBigint ??= new Uint8Array(data.length);
         isBigint[index] = 1;
@@ -338,7 +338,13 @@ function checkOffset(offset: unknown): number {
   return offset as number;
 }
 
-function checkExtent(ids: TopkIdx, isWhole: boolean): void {
+/**
+ * Checks that the data are there, and cover the shape.
+ *
+ * @param isWhole whether the shape must be all of them.
+ * @throws DispatchLayoutError `DETACHED_BUFFER`, `TOPK_SHAPE`
+ */
+export function checkExtent(ids: TopkIdx, isWhole: boolean): void {
   const { data, numTokens, numTopk, offset, tokenStride, slotStride } = ids;
   const numSelections = numTokens * numTopk;
   checkAttached(data);

@@ -78,11 +78,16 @@ class PreparedWasm implements PreparedThreads, LocalDevice {
     return this.#threaded?.queueBehind(topkIdx, strict, out, keepOnError, previous, isOver);
   }
 
+  drain(): boolean {
+    return this.#threaded?.drain() ?? false;
+  }
+
   computeLayout(topkIdx: TopkIdx, strict: boolean, out: LayoutArrays, keepOnError: boolean): void {
     if (this.#threads !== 1) this.#threaded ??= this.#makeThreaded(undefined);
-    this.#threaded?.drain();
-    if (this.#threaded?.computeTogether(topkIdx, strict, out, keepOnError)) return;
-    this.computeAlone(topkIdx, strict, out, keepOnError);
+    if (!this.#threaded?.computeTogether(topkIdx, strict, out, keepOnError)) {
+      this.computeAlone(topkIdx, strict, out, keepOnError);
+    }
+    this.#threaded?.endCall(topkIdx);
   }
 
   computeAlone(topkIdx: TopkIdx, strict: boolean, out: LayoutArrays, keepOnError: boolean): void {
@@ -97,13 +102,13 @@ class PreparedWasm implements PreparedThreads, LocalDevice {
     const numTokensLocated = kernel.numTokensLocated(numTopk);
     // Ids that cannot be located at once are checked in a pass of their own
     const checkFirst = isCareful && numTokens > numTokensLocated;
+    kernel.begin(numTokens * numTopk);
     if (checkFirst) {
       for (let token = 0; token < numTokens; token += numTokensLocated) {
         this.#locate(kernel, topkIdx, token, Math.min(token + numTokensLocated, numTokens), true);
       }
     }
 
-    kernel.begin(numTokens * numTopk);
     kernel.clearCounts();
     for (let token = 0; token < numTokens; token += numTokensLocated) {
       const end = Math.min(token + numTokensLocated, numTokens);

@@ -29,8 +29,11 @@ export interface Windows {
   readonly locatedIds: number;
 }
 
+/** How many ids every instance can locate before the first of them is counted. */
+export const maxLocatedIds: number = 512 * 1024;
+
 /** Ids and rows pass through windows that stay in cache. */
-const passing: Windows = { idsBytes: 64 * 1024, rowsBytes: 64 * 1024, locatedIds: 512 * 1024 };
+const passing: Windows = { idsBytes: 64 * 1024, rowsBytes: 64 * 1024, locatedIds: maxLocatedIds };
 
 /** The same with 16 to 32 MiB of positions. */
 export const locatingMany: Windows = { ...passing, locatedIds: 8 * 1024 * 1024 };
@@ -263,7 +266,7 @@ function place(start: number, partition: Partition, numTopk: number, windows: Wi
     numTokensPerRdmaRank: take(4 * (numRdmaRanks + 63)),
     numTokensPerExpert: take(4 * (numExperts + numEmptyEntries)),
     lastTokenOfNode: take(4 * (numRdmaRanks + 1)),
-    positions: take(4 * (Math.max(windows.locatedIds, numTopk) + 8)),
+    positions: take((numExperts > maxSmallTableExperts ? 4 : 2) * (Math.max(windows.locatedIds, numTopk) + 8)),
     ids: take(Math.max(windows.idsBytes, 8 * numTopk) + slackBytes),
     isTokenInRank: take(Math.max(windows.rowsBytes, numRanks) + slackBytes),
   };

@@ -5,7 +5,7 @@
  * @module
  */
 import type { WorkspaceMemory, WorkspaceShape } from './device.ts';
-import { InvalidExpertError } from './errors.ts';
+import { DispatchLayoutError, InvalidExpertError } from './errors.ts';
 import type { LayoutArrays } from './layout.ts';
 import type { Partition } from './partition.ts';
 import { arrayClasses, type IdType, type IntegerArray } from './topk-idx.ts';
@@ -22,15 +22,27 @@ export class WasmWorkspace implements WorkspaceMemory {
 
   constructor(partition: Partition, { maxTokens, numTopk, idType }: WorkspaceShape) {
     const numIds = maxTokens * numTopk;
-    this.#kernel = new WasmKernel({
-      idsBytes: numIds * arrayClasses[idType].BYTES_PER_ELEMENT,
-      rowsBytes: maxTokens * partition.numRanks,
-      locatedIds: numIds,
-    });
+    try {
+      this.#kernel = new WasmKernel({
+        idsBytes: numIds * arrayClasses[idType].BYTES_PER_ELEMENT,
+        rowsBytes: maxTokens * partition.numRanks,
+        locatedIds: numIds,
+      });
+      this.#kernel.use(partition, numTopk);
+    } catch (cause) {
+      throw new DispatchLayoutError(
+        'OUT_OF_MEMORY',
+        `${maxTokens} tokens x ${numTopk} slots do not fit in WASM memory`,
+        {
+          value: maxTokens,
+          remedy: 'Lower maxTokens, and add up the counts.',
+          cause,
+        },
+      );
+    }
     this.#idType = idType;
     this.#numTopk = numTopk;
     this.#numExperts = partition.numExperts;
-    this.#kernel.use(partition, numTopk);
     this.topkIdx = this.#kernel.ids(idType).subarray(0, numIds);
     const { numTokensPerRank, numTokensPerRdmaRank, numTokensPerExpert } = this.#kernel.counts;
     this.out = {

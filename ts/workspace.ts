@@ -8,10 +8,11 @@ import type { DeviceName, PreparedDevice, WorkspaceMemory } from './device.ts';
 import { DispatchLayoutError } from './errors.ts';
 import { notRecorded } from './event-overlap.ts';
 import { ComputedLayout, type DispatchLayout, type LayoutArrays, type LayoutShape } from './layout.ts';
-import { allocateOut, OutArrays } from './out-arrays.ts';
+import { allocateOut, checkArraysAttached, OutArrays } from './out-arrays.ts';
 import type { RankGroup } from './partition.ts';
 import {
   arrayClasses,
+  checkExtent,
   checkSelections,
   type IdType,
   stridedTopkIdx,
@@ -47,7 +48,7 @@ export interface WorkspaceOptions<Type extends IdType = 'int64'> {
  *
  * All layouts of a workspace are in the same arrays: each run overwrites the results of the run before, so copy
  * (`slice()`) what must last. The arrays stay valid as long as anybody holds them, whatever becomes of the workspace and
- * its group; their memory never moves, and cannot be transferred to another thread. A workspace may be large: its memory
+ * its group; on `wasm` their memory never moves, and cannot be transferred to another thread. A workspace may be large: its memory
  * is `numTopk` ids, as many positions of 2 bytes (4 beyond 4088 experts) and `numRanks` bytes per token.
  */
 export class Workspace<Type extends IdType = IdType> {
@@ -96,7 +97,7 @@ export class Workspace<Type extends IdType = IdType> {
 
   /**
    * The layout of the first `numTokens` tokens of `topkIdx`; every number of tokens has a result object of its own, which
-   * later runs of as many tokens return again.
+   * later runs of as many tokens return again (of the last 1024 numbers, at most).
    *
    * @param numTokens 0 to `maxTokens`. Default `maxTokens`.
    * @throws {@link InvalidExpertError} for the first id that is neither -1 nor an expert, unless they are ignored; the
@@ -122,6 +123,7 @@ export class Workspace<Type extends IdType = IdType> {
       });
     }
     const { out } = this.#memory;
+    checkArraysAttached(out);
     const isTokenInRank = out.isTokenInRank.subarray(0, numTokens * this.#shape.numRanks);
     return new ComputedLayout({ ...out, isTokenInRank }, { ...this.#shape, numTokens }, notRecorded, this.device);
   }
@@ -145,7 +147,7 @@ class PlainWorkspace implements WorkspaceMemory {
     } catch (cause) {
       throw new DispatchLayoutError('OUT_OF_MEMORY', `topkIdx of ${numTokens} x ${numTopk} does not fit in memory`, {
         value: numTokens * numTopk,
-        remedy: 'Lower maxTokens, split the tokens and add up the counts.',
+        remedy: 'Lower maxTokens, and add up the counts.',
         cause,
       });
     }
@@ -155,6 +157,8 @@ class PlainWorkspace implements WorkspaceMemory {
 
   compute(numTokens: number, strict: boolean, layout: LayoutArrays): void {
     this.#ids.numTokens = numTokens;
+    checkExtent(this.#ids, false);
+    checkArraysAttached(layout);
     this.#prepared.computeLayout(this.#ids, strict, layout, true);
   }
 }

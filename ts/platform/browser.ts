@@ -4,6 +4,8 @@
  *
  * @module
  */
+
+import type { DeviceVersions } from '../device.ts';
 import type { CudaProvider } from '../devices.ts';
 import type { Settings } from '../settings.ts';
 import type { ThreadedLayouts } from '../threads/threaded-layouts.ts';
@@ -12,6 +14,11 @@ export { compileKernel, kernelModule } from '../embedded-kernel.ts';
 
 /** There are no addons here. */
 export const cudaProvider: CudaProvider | undefined = undefined;
+
+/** Browsers do not tell. */
+export function engineVersions(): DeviceVersions {
+  return {};
+}
 
 /** There is no environment here. */
 export function settings(): Settings {
@@ -54,6 +61,7 @@ async function load(): Promise<void> {
     threads = ThreadedLayouts;
   } catch (error) {
     // The layouts are computed on this thread
+    loading = undefined;
     console.warn('dispatch-layout: threads cannot be loaded', error);
   }
 }

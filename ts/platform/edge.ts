@@ -8,6 +8,7 @@
 import type { CudaProvider } from '../devices.ts';
 import module from '../kernel.wasm?module';
 
+export { engineVersions } from '../engine-versions.ts';
 export { disabledBy, log, settings } from '../settings.ts';
 
 /** The kernel. */

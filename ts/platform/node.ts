@@ -9,6 +9,7 @@ import { ThreadedLayouts } from '../threads/threaded-layouts.ts';
 
 export { cudaProvider } from '../cuda/provider.ts';
 export { compileKernel, kernelModule } from '../embedded-kernel.ts';
+export { engineVersions } from '../engine-versions.ts';
 export { disabledBy, log, settings } from '../settings.ts';
 
 /** What layouts on several threads are computed with; undefined where there is no shared memory. */

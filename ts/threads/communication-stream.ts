@@ -9,8 +9,8 @@ import { DispatchLayoutError } from '../errors.ts';
 import { type EventHandle, finishedHandle } from '../event-overlap.ts';
 import type { LayoutArrays } from '../layout.ts';
 import type { Partition } from '../partition.ts';
-import { arrayClasses, checkAttached, idsOver, stridedTopkIdx, type TopkIdx } from '../topk-idx.ts';
-import { bufferOf, byteOffsetOf, isShared, lengthOf } from '../typed-array.ts';
+import { arrayClasses, checkExtent, idsOver, stridedTopkIdx, type TopkIdx } from '../topk-idx.ts';
+import { bufferOf, byteOffsetOf, isShared, lengthOf, overlap } from '../typed-array.ts';
 import type { WasmKernel } from '../wasm-kernel.ts';
 import { JobBlock, state } from './job-block.ts';
 import { numChunksOf, numCountsOf, numTokensPerChunk, Participant, type SharedJob } from './participant.ts';
@@ -93,14 +93,28 @@ export class CommunicationStream {
     while (!this.#isFinishing && this.#queue[0]?.isReady) this.#finishFirst();
   }
 
-  /** Hands the worker what waits for no event any more. */
+  /** Hands the worker what it can do, and finishes what needs no waiting. */
   proceed(): void {
+    this.#post();
+    this.collect();
+  }
+
+  /** Someone waits for a layout, and so for those before it. */
+  awaitUpTo(layout: QueuedLayout): void {
+    for (const each of this.#queue.slice(0, this.#queue.indexOf(layout) + 1)) each.markAwaited();
+  }
+
+  /**
+   * Hands the worker what waits for no event any more. Not while an earlier layout has the same rows: what the worker does
+   * not deliver of that one, this thread writes later than the worker would write these.
+   */
+  #post(): void {
     for (; this.#numPosted < this.#queue.length; this.#numPosted++) {
       const layout = this.#queue[this.#numPosted];
-      if (layout.isBlocked) break;
+      const earlier = this.#queue.slice(0, this.#numPosted);
+      if (layout.isBlocked || earlier.some((each) => each.sharesRows(layout))) break;
       layout.post(this.#numPosted === 0);
     }
-    this.collect();
   }
 
   #finishFirst(): void {
@@ -112,6 +126,7 @@ export class CommunicationStream {
       this.#queue.shift();
       this.#numPosted = Math.max(0, this.#numPosted - 1);
     }
+    this.#post();
   }
 }
 
@@ -162,6 +177,10 @@ class QueuedLayout implements EventHandle, BackgroundLayout {
     return this.#isFinished;
   }
 
+  sharesRows(other: QueuedLayout): boolean {
+    return overlap(this.#request.out.isTokenInRank, other.#request.out.isTokenInRank);
+  }
+
   /** Whether it still waits for its event. */
   get isBlocked(): boolean {
     return this.#previous !== null;
@@ -176,7 +195,8 @@ class QueuedLayout implements EventHandle, BackgroundLayout {
   }
 
   get done(): boolean {
-    this.#stream.collect();
+    if (this.#previous instanceof QueuedLayout && this.#previous.done) this.#unblock(this.#previous);
+    this.#stream.proceed();
     return this.#isFinished;
   }
 
@@ -190,11 +210,14 @@ class QueuedLayout implements EventHandle, BackgroundLayout {
     if (this.#error !== undefined) throw this.#error.reason;
   }
 
+  settle(): void {
+    this.#stream.finish(this);
+  }
+
   async wait(): Promise<void> {
-    this.#stream.collect();
+    this.#stream.proceed();
     if (!this.#isFinished) {
-      this.#isAwaited = true;
-      this.#keepAlive();
+      this.#stream.awaitUpTo(this);
       await this.#whenFinished();
     }
     if (this.#error !== undefined) throw this.#error.reason;
@@ -213,21 +236,13 @@ class QueuedLayout implements EventHandle, BackgroundLayout {
       this.#isLocal = true;
       return;
     }
-    const { strict, out, keepOnError, device } = this.#request;
-    const { partition } = device;
-    const { numTokens, numTopk } = this.#topkIdx;
-    const length = numTokensPerChunk(numTokens, numTopk, partition.numRanks, 2);
-    const rows = out.isTokenInRank;
-    this.#job = {
-      block: new JobBlock(2, numChunksOf(numTokens, length), numCountsOf(partition)),
-      partition,
-      topkIdx: this.#topkIdx,
-      isTokenInRank: new Uint8Array(bufferOf(rows), byteOffsetOf(rows), lengthOf(rows)),
-      strict,
-      checkFirst: strict && keepOnError,
-      numTokensPerChunk: length,
-    };
-    this.#job.block.reset(0);
+    try {
+      this.#job = this.#makeJob();
+    } catch {
+      // Without memory for other threads, this one computes
+      this.#isLocal = true;
+      return;
+    }
     const number = pool.post(this);
     if (number === undefined) {
       this.#isLocal = true;
@@ -235,6 +250,25 @@ class QueuedLayout implements EventHandle, BackgroundLayout {
       this.#posted = { pool, number };
       this.#keepAlive();
     }
+  }
+
+  #makeJob(): SharedJob {
+    const { strict, out, keepOnError, device } = this.#request;
+    const { partition } = device;
+    const { numTokens, numTopk } = this.#topkIdx;
+    const length = numTokensPerChunk(numTokens, numTopk, partition.numRanks, 2);
+    const block = new JobBlock(2, numChunksOf(numTokens, length), numCountsOf(partition));
+    block.reset(0);
+    const rows = out.isTokenInRank;
+    return {
+      block,
+      partition,
+      topkIdx: this.#topkIdx,
+      isTokenInRank: new Uint8Array(bufferOf(rows), byteOffsetOf(rows), lengthOf(rows)),
+      strict,
+      checkFirst: strict && keepOnError,
+      numTokensPerChunk: length,
+    };
   }
 
   /** Does what the worker has not done, and writes the counts. */
@@ -259,7 +293,7 @@ class QueuedLayout implements EventHandle, BackgroundLayout {
       if (new Participant(this.job, 0, kernel).lead(out)) return;
     }
     // The error that names the id, or where there is no worker, the layout
-    checkAttached(this.#topkIdx.data);
+    checkExtent(this.#topkIdx, false);
     device.computeAlone(this.#topkIdx, strict, out, keepOnError);
   }
 
@@ -267,7 +301,7 @@ class QueuedLayout implements EventHandle, BackgroundLayout {
   #share(): void {
     const { topkIdx } = this.#request;
     const { idType, numTokens, numTopk } = topkIdx;
-    checkAttached(topkIdx.data);
+    checkExtent(topkIdx, false);
     if (isShared(topkIdx.data)) return;
     const length = numTokens * numTopk;
     this.#staged = staging.take(length * arrayClasses[idType].BYTES_PER_ELEMENT);
@@ -325,6 +359,14 @@ class QueuedLayout implements EventHandle, BackgroundLayout {
     return new Promise((resolve) => {
       this.#listeners.push(resolve);
     });
+  }
+
+  /** Someone waits for it, and so for what it waits for. */
+  markAwaited(): void {
+    if (this.#isAwaited) return;
+    this.#isAwaited = true;
+    this.#keepAlive();
+    if (this.#previous instanceof QueuedLayout) this.#previous.#stream.awaitUpTo(this.#previous);
   }
 
   /** While someone waits for the worker, the process lives. */

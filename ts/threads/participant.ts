@@ -17,7 +17,7 @@ import { allValid, locateTokens } from '../locate-tokens.ts';
 import type { Partition } from '../partition.ts';
 import type { TopkIdx } from '../topk-idx.ts';
 import { setElements } from '../typed-array.ts';
-import { manyIds, WasmKernel } from '../wasm-kernel.ts';
+import { manyIds, maxLocatedIds, WasmKernel } from '../wasm-kernel.ts';
 import { checked, free, type JobBlock, state } from './job-block.ts';
 import { thresholds } from './thresholds.ts';
 
@@ -35,8 +35,8 @@ export interface SharedJob {
   readonly numTokensPerChunk: number;
 }
 
-/** The work of a smaller part is too little to wait for; of 2^31 ids it is 2^19. */
-export const maxChunks = 4096;
+/** The ids of a chunk are located at once: 2^31 ids of whole tokens are at most twice 2^31 / 2^19 chunks. */
+export const maxChunks = 8192;
 
 /** In the end each thread waits for half a chunk of another on average. */
 const numChunksPerThread = 16;
@@ -52,7 +52,8 @@ const timePerId = 2e-6;
 export function numTokensPerChunk(numTokens: number, numTopk: number, numRanks: number, numThreads: number): number {
   const fewest = Math.ceil(Math.max(thresholds.chunk / Math.max(1, numTopk), numTokens / maxChunks));
   const wanted = Math.ceil(numTokens / (numThreads * numChunksPerThread));
-  return Math.max(fewest, Math.min(wanted, WasmKernel.numTokensOfRows(numRanks)));
+  const most = Math.max(1, Math.floor(maxLocatedIds / numTopk));
+  return Math.min(most, Math.max(fewest, Math.min(wanted, WasmKernel.numTokensOfRows(numRanks))));
 }
 
 /** How many chunks a job has. */

@@ -45,11 +45,12 @@ export class Pool {
   #numFailures = 0;
   /** Those that were told to end, and have not yet. */
   readonly #terminated = new Set<number>();
-  #numbers = new WeakMap<Known, number>();
+  /** By which number workers know an object, or knew it last; the same record for as long as the object lives. */
+  readonly #numbers = new WeakMap<Known, { number: number }>();
   /** Those that the workers know, in the order that they were last used. */
   readonly #numbersInUse = new Set<number>();
   #lastNumber = 0;
-  readonly #collected = new FinalizationRegistry((number: number) => this.#forget(number));
+  readonly #collected = new FinalizationRegistry((known: { readonly number: number }) => this.#forget(known.number));
   readonly #layouts = new Map<number, BackgroundLayout>();
   #lastLayout = 0;
   #numWaiting = 0;
@@ -234,14 +235,19 @@ export class Pool {
   /** The number by which workers know an object. */
   #numberOf(known: Known): number {
     const existing = this.#numbers.get(known);
-    if (existing !== undefined && this.#numbersInUse.delete(existing)) {
-      this.#numbersInUse.add(existing);
-      return existing;
+    if (existing !== undefined && this.#numbersInUse.delete(existing.number)) {
+      this.#numbersInUse.add(existing.number);
+      return existing.number;
     }
     const number = this.#introduce(known);
-    this.#numbers.set(known, number);
     this.#numbersInUse.add(number);
-    this.#collected.register(known, number);
+    if (existing === undefined) {
+      const record = { number };
+      this.#numbers.set(known, record);
+      this.#collected.register(known, record);
+    } else {
+      existing.number = number;
+    }
     if (this.#numbersInUse.size > maxKnown) {
       const [oldest] = this.#numbersInUse;
       this.#forget(oldest);

@@ -29,9 +29,11 @@ export class ThreadedLayouts {
     this.#stream = earlier === undefined ? new CommunicationStream() : earlier.#stream;
   }
 
-  /** Finishes the layouts that are under way. */
-  drain(): void {
-    if (!this.#stream.isIdle) this.#stream.drain();
+  /** Finishes the layouts that are under way. Returns whether there were any. */
+  drain(): boolean {
+    if (this.#stream.isIdle) return false;
+    this.#stream.drain();
+    return true;
   }
 
   /** Whether new outputs of this layout should be in shared memory. */
@@ -67,14 +69,13 @@ export class ThreadedLayouts {
     const pool = workerPool();
     const isInRow = performance.now() - lastCall < rowGap;
     const mayWake = isInRow || topkIdx.numTokens * topkIdx.numTopk >= thresholds.wake;
-    try {
-      return (
-        pool?.hasIdle(numThreads - 1, mayWake) === true &&
-        this.#lead(pool, numThreads, mayWake, topkIdx, strict, out, keepOnError)
-      );
-    } finally {
-      lastCall = performance.now();
-    }
+    if (pool === undefined || !pool.hasIdle(numThreads - 1, mayWake)) return false;
+    return this.#lead(pool, numThreads, mayWake, topkIdx, strict, out, keepOnError);
+  }
+
+  /** A call is over that may have been split. */
+  endCall({ numTokens, numTopk }: TopkIdx): void {
+    if (numTokens * numTopk >= thresholds.split) lastCall = performance.now();
   }
 
   #lead(
