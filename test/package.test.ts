@@ -110,8 +110,9 @@ describe('the package', function () {
       for (const file of files) assert.isTrue(existsSync(new URL(file, rootUrl)), `${subpath}: ${file}`);
       if (typeof target === 'object') assert.strictEqual(Object.keys(target)[0], 'types', subpath);
     }
-    for (const file of Object.values<string>(manifest.imports['#platform']))
-      assert.isTrue(existsSync(new URL(file, rootUrl)), file);
+    for (const conditions of Object.values<Record<string, string>>(manifest.imports)) {
+      for (const file of Object.values(conditions)) assert.isTrue(existsSync(new URL(file, rootUrl)), file);
+    }
     for (const file of Object.values<string>(manifest.bin)) assert.isTrue(existsSync(new URL(file, rootUrl)), file);
   });
 

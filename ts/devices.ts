@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { compileKernel } from '#kernel';
 import { cudaProvider, disabledBy, engineVersions, log, settings } from '#platform';
 import { describe } from './describe.ts';
 import {
@@ -152,7 +153,7 @@ export async function makeAvailable(option: DeviceOption): Promise<void> {
   if ((option !== 'auto' && option !== 'wasm') || wasm?.device !== undefined || disabledBy('wasm') !== undefined)
     return;
   try {
-    compiling ??= instantiateKernelAhead();
+    compiling ??= compileKernel().then(instantiateKernelAhead);
     await compiling;
     wasm = availableWasm();
   } catch (cause) {

@@ -4,7 +4,7 @@
  * @module
  */
 import { instantiate, instantiateSync } from '@assemblyscript/loader';
-import { compileKernel, kernelModule } from '#platform';
+import { kernelModule } from '#kernel';
 
 let madeAhead: Record<string, unknown> | undefined;
 
@@ -20,8 +20,7 @@ export function instantiateKernel(): Record<string, unknown> {
 }
 
 /** Makes the instance that the next `instantiateKernel` returns. Rejects as that throws. */
-export async function instantiateKernelAhead(): Promise<void> {
-  const module = await compileKernel();
+export async function instantiateKernelAhead(module: WebAssembly.Module): Promise<void> {
   madeAhead ??= (await instanceOf(module)).exports;
 }
 

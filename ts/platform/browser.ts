@@ -10,8 +10,6 @@ import type { CudaProvider } from '../devices.ts';
 import type { Settings } from '../settings.ts';
 import type { ThreadedLayouts } from '../threads/threaded-layouts.ts';
 
-export { compileKernel, kernelModule } from '../embedded-kernel.ts';
-
 /** There are no addons here. */
 export const cudaProvider: CudaProvider | undefined = undefined;
 

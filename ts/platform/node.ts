@@ -8,7 +8,6 @@ import { useWorkers } from '../threads/pool.ts';
 import { ThreadedLayouts } from '../threads/threaded-layouts.ts';
 
 export { cudaProvider } from '../cuda/provider.ts';
-export { compileKernel, kernelModule } from '../embedded-kernel.ts';
 export { engineVersions } from '../engine-versions.ts';
 export { disabledBy, log, settings } from '../settings.ts';
 
