@@ -9,7 +9,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-const timeout = 300_000;
+const timeout = 600_000;
 
 /** Nothing but the page: no first-run pages, no requests to the outside. */
 const firefoxPreferences = {

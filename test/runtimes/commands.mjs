@@ -6,7 +6,7 @@
 import { execFile } from 'node:child_process';
 
 /** What a command printed to standard output. Rejects with all of its output if it fails, or takes too long. */
-export function run(file, args, { cwd, env = {}, timeout = 300_000 }) {
+export function run(file, args, { cwd, env = {}, timeout = 600_000 }) {
   return new Promise((resolve, reject) => {
     const options = { cwd, timeout, maxBuffer: 2 ** 26, env: { ...process.env, ...env } };
     const child = execFile(file, args, options, (error, stdout, stderr) => {
