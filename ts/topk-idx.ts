@@ -371,7 +371,7 @@ export function checkExtent(ids: TopkIdx, isWhole: boolean): void {
  *
  * @throws DispatchLayoutError `DETACHED_BUFFER`
  */
-export function checkAttached(data: IntegerArray): void {
+function checkAttached(data: IntegerArray): void {
   if (!isDetached(data)) return;
   throw new DispatchLayoutError('DETACHED_BUFFER', 'the buffer under topkIdx was detached', {
     value: data,

@@ -62,8 +62,7 @@ class PreparedWasm implements PreparedThreads, LocalDevice {
 
   sharesOutputs(topkIdx: TopkIdx, asyncFinish: boolean): boolean {
     if (!asyncFinish && this.#threads === 1) return false;
-    this.#threaded ??= this.#makeThreaded(undefined);
-    return this.#threaded?.sharesOutputs(topkIdx, asyncFinish) ?? false;
+    return this.#threadedLayouts()?.sharesOutputs(topkIdx, asyncFinish) ?? false;
   }
 
   queueBehind(
@@ -74,8 +73,7 @@ class PreparedWasm implements PreparedThreads, LocalDevice {
     previous: EventHandle | null,
     isOver: (error: unknown) => boolean,
   ): EventHandle | undefined {
-    this.#threaded ??= this.#makeThreaded(undefined);
-    return this.#threaded?.queueBehind(topkIdx, strict, out, keepOnError, previous, isOver);
+    return this.#threadedLayouts()?.queueBehind(topkIdx, strict, out, keepOnError, previous, isOver);
   }
 
   drain(): boolean {
@@ -83,11 +81,11 @@ class PreparedWasm implements PreparedThreads, LocalDevice {
   }
 
   computeLayout(topkIdx: TopkIdx, strict: boolean, out: LayoutArrays, keepOnError: boolean): void {
-    if (this.#threads !== 1) this.#threaded ??= this.#makeThreaded(undefined);
-    if (!this.#threaded?.computeTogether(topkIdx, strict, out, keepOnError)) {
+    const threaded = this.#threads === 1 ? undefined : this.#threadedLayouts();
+    if (!threaded?.computeTogether(topkIdx, strict, out, keepOnError)) {
       this.computeAlone(topkIdx, strict, out, keepOnError);
     }
-    this.#threaded?.endCall(topkIdx);
+    threaded?.endCall(topkIdx);
   }
 
   computeAlone(topkIdx: TopkIdx, strict: boolean, out: LayoutArrays, keepOnError: boolean): void {
@@ -142,6 +140,11 @@ class PreparedWasm implements PreparedThreads, LocalDevice {
       kernel.addTokens((token - firstToken) * numTopk, count, numTopk, token);
       setElements(isTokenInRank, kernel.rows(count), token * numRanks);
     }
+  }
+
+  #threadedLayouts(): ThreadedLayouts | undefined {
+    this.#threaded ??= this.#makeThreaded(undefined);
+    return this.#threaded;
   }
 
   #makeThreaded(earlier: ThreadedLayouts | undefined): ThreadedLayouts | undefined {
