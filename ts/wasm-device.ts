@@ -107,7 +107,6 @@ class PreparedWasm implements PreparedThreads, LocalDevice {
       }
     }
 
-    kernel.clearCounts();
     for (let token = 0; token < numTokens; token += numTokensLocated) {
       const end = Math.min(token + numTokensLocated, numTokens);
       this.#locate(kernel, topkIdx, token, end, strict && !checkFirst);

@@ -52,7 +52,6 @@ interface Exports {
   plan(): number;
   build_table(): void;
   begin(numIds: number): void;
-  clear_counts(): void;
   locate(ids: number, idType: number, numIds: number, firstId: number): number;
   find_invalid(ids: number, idType: number, numIds: number): number;
   add_tokens(firstId: number, numTokens: number, numTopk: number, firstToken: number, isTokenInRank: number): void;
@@ -101,7 +100,6 @@ export class WasmKernel {
   /** Where partitions that were used before have their buffers: groups that take turns find theirs again. */
   readonly #known = new WeakMap<Partition, Prepared>();
   readonly #windows: Windows;
-  #isAdding = false;
 
   /** @param windows at least one token fits in each, whatever they say. */
   constructor(windows: Windows = passing) {
@@ -110,7 +108,7 @@ export class WasmKernel {
     this.#memory = raw.memory as WebAssembly.Memory;
     this.#heapBase = (raw.__heap_base as WebAssembly.Global<'i32'>).value;
     this.#exports = Object.fromEntries(
-      ['plan', 'build_table', 'begin', 'locate', 'find_invalid', 'clear_counts', 'add_tokens', 'finish'].map((name) => [
+      ['plan', 'build_table', 'begin', 'locate', 'find_invalid', 'add_tokens', 'finish'].map((name) => [
         name,
         original(raw[name]),
       ]),
@@ -159,7 +157,6 @@ export class WasmKernel {
     ]);
     this.#exports.build_table();
     this.#partition = partition;
-    this.#isAdding = false;
   }
 
   /** How many tokens can be located before the first of them is added; at least one. */
@@ -185,16 +182,7 @@ export class WasmKernel {
 
   /** Starts a layout of so many ids, before they are located: few must be located all, as number 0 on, or {@link manyIds}. */
   begin(numIds: number): void {
-    // A layout that did not finish (an invalid id, a stack overflow, the timeout of a vm) may have left counts in the table
-    if (this.#isAdding) this.#exports.finish();
-    this.#isAdding = false;
     this.#exports.begin(numIds);
-  }
-
-  /** Zeroes the counts, before the first tokens of a layout are added. */
-  clearCounts(): void {
-    this.#isAdding = true;
-    this.#exports.clear_counts();
   }
 
   /** Locates the ids in the window as number `firstId` on. Returns whether all of them are experts or -1. */
@@ -215,7 +203,6 @@ export class WasmKernel {
   /** Ends a layout: the counts are ready, and the counters zero for the next one. */
   finish(): void {
     this.#exports.finish();
-    this.#isAdding = false;
   }
 
   /** The counts of the layout that finished last. */

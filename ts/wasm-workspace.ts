@@ -64,7 +64,6 @@ export class WasmWorkspace implements WorkspaceMemory {
       const slot = position % this.#numTopk;
       throw new InvalidExpertError(this.topkIdx[position], token, slot, this.#numExperts);
     }
-    kernel.clearCounts();
     kernel.addTokens(0, numTokens, this.#numTopk, 0);
     kernel.finish();
   }

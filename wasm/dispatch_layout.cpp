@@ -32,8 +32,27 @@ auto with_id_type(IdType type, Use use) {
   }
 }
 
+bool locate_at(void* positions, uint32_t first_id, const uint8_t* ids, IdType type, uint32_t num_ids) {
+  const Plan& plan = the_plan;
+  return with_id_type(type, [&](auto id_type) {
+    return with_table(plan, [&](auto table) {
+      auto* first = static_cast<typename decltype(table)::Position*>(positions) + first_id;
+      return locate<id_type.value>(ids, num_ids, plan.num_experts, table, first);
+    });
+  });
+}
+
 void fill(uint32_t* values, uint32_t count, uint32_t value) {
   for (uint32_t i = 0; i < count; i++) values[i] = value;
+}
+
+void start_adding() {
+  Plan& plan = the_plan;
+  if (plan.is_adding) return;
+  plan.is_adding = 1;
+  fill(plan.num_tokens_per_rank, plan.num_ranks, 0);
+  fill(plan.num_tokens_per_rdma_rank, plan.num_rdma_ranks, 0);
+  fill(plan.last_token_of_node, plan.num_rdma_ranks, kNoToken);
 }
 
 uint32_t num_tokens_per_block(const Plan& plan) {
@@ -47,7 +66,8 @@ uint32_t num_tokens_per_block(const Plan& plan) {
 EXPORT Plan* plan() { return &the_plan; }
 
 EXPORT void build_table() {
-  const Plan& plan = the_plan;
+  Plan& plan = the_plan;
+  plan.is_adding = 0;
   with_table(plan, [&](auto table) {
     const uint32_t num_entries = plan.num_experts + kNumEmptyEntries;
     for (uint32_t expert = 0; expert < num_entries; expert++) {
@@ -60,45 +80,40 @@ EXPORT void build_table() {
   });
 }
 
-// num_ids: of the whole layout. Adding up the copies of a table takes time, which many ids win back.
+EXPORT void finish();
+
+// num_ids: of the whole layout.
 EXPORT void begin(uint32_t num_ids) {
   Plan& plan = the_plan;
+  // What a layout has counted that did not end: an id was invalid, the stack overflowed, a vm had its timeout
+  if (plan.is_adding) finish();
+  // Adding up the copies of a table takes time, which many ids win back
   plan.num_copies = num_ids / kMinIdsPerCopiedExpert < plan.num_experts ? 1 : max_copies(plan);
   plan.num_ids = num_ids;
   plan.num_located = 0;
-}
-
-EXPORT void clear_counts() {
-  const Plan& plan = the_plan;
-  fill(plan.num_tokens_per_rank, plan.num_ranks, 0);
-  fill(plan.num_tokens_per_rdma_rank, plan.num_rdma_ranks, 0);
-  fill(plan.last_token_of_node, plan.num_rdma_ranks, kNoToken);
 }
 
 // Ids to entries, written from number first_id of plan.positions on. Returns whether all of them are experts or -1; what
 // is not goes to an empty entry.
 EXPORT bool locate(const uint8_t* ids, IdType type, uint32_t num_ids, uint32_t first_id) {
   Plan& plan = the_plan;
-  return with_id_type(type, [&](auto id_type) {
-    return with_table(plan, [&](auto table) {
-      auto* positions = static_cast<typename decltype(table)::Position*>(plan.positions) + first_id;
-      const bool are_valid = locate<id_type.value>(ids, num_ids, plan.num_experts, table, positions);
-      plan.num_located = first_id + num_ids;
-      return are_valid;
-    });
-  });
+  plan.num_located = first_id + num_ids;
+  return locate_at(plan.positions, first_id, ids, type, num_ids);
 }
 
 // The position of the first id that is neither an expert nor -1, or num_ids.
 EXPORT uint32_t find_invalid(const uint8_t* ids, IdType type, uint32_t num_ids) {
-  return with_id_type(type, [&](auto id_type) {
-    return scan_for_invalid<id_type.value>(ids, num_ids, the_plan.num_experts);
-  });
+  uint32_t nowhere[8];
+  const uint32_t id_bytes = 8 >> (static_cast<uint32_t>(type) / 2);
+  uint32_t i = 0;
+  while (i < num_ids && locate_at(nowhere, 0, ids + i * id_bytes, type, 1)) i++;
+  return i;
 }
 
 // Adds tokens whose entries were written from number first_id on; their rows go to is_token_in_rank.
 EXPORT void add_tokens(uint32_t first_id, uint32_t num_tokens, uint32_t num_topk, uint32_t first_token,
                        uint8_t* is_token_in_rank) {
+  start_adding();
   const Plan& plan = the_plan;
   const uint32_t step = num_tokens_per_block(plan);
   with_table(plan, [&](auto table) {
@@ -116,7 +131,8 @@ EXPORT void add_tokens(uint32_t first_id, uint32_t num_tokens, uint32_t num_topk
 }
 
 EXPORT void finish() {
-  const Plan& plan = the_plan;
+  start_adding();  // where there were no tokens
+  Plan& plan = the_plan;
   with_table(plan, [&](auto table) {
     if (has_few_ids(plan)) {
       const auto* positions = static_cast<const typename decltype(table)::Position*>(plan.positions);
@@ -128,4 +144,5 @@ EXPORT void finish() {
   if (num_counted_nodes(plan) == 0 && plan.num_rdma_ranks > 1) {  // one rank per node
     memcpy(plan.num_tokens_per_rdma_rank, plan.num_tokens_per_rank, plan.num_ranks * sizeof(uint32_t));
   }
+  plan.is_adding = 0;
 }

@@ -5,12 +5,11 @@
 //
 //   plan()             address of the Plan, all fields 32-bit, in the order below
 //   build_table()      rebuilds the expert table from rank_of_expert; whenever the partition changes
-//   begin(...)         before the ids of a layout are located
+//   begin(...)         before the ids of a layout are located; the counts of the layout before are there until add_tokens()
 //   locate(...)        checks a window of ids, and writes where their table entries are
 //   find_invalid(...)  the position of the first id that is neither -1 nor an expert
-//   clear_counts()     zeroes the counts of ranks and RDMA ranks, before the tokens of a layout are added
 //   add_tokens(...)    adds located tokens to the counts, and writes their rows of is_token_in_rank
-//   finish()           writes num_tokens_per_expert and zeroes the table's counters; once per layout
+//   finish()           writes num_tokens_per_expert and zeroes the table's counters; once per layout, else by the next begin()
 //
 // The table has one entry per expert, at a constant address and reached by 16-bit offsets where there are at most 4088
 // experts, else where JavaScript puts it and reached by 32-bit addresses (expert_table.h). The rows of tokens are bit
@@ -39,10 +38,11 @@ struct Plan {
   uint32_t num_copies;   // of the table that it counts in
   uint32_t num_ids;      // all of them
   uint32_t num_located;  // so far
+  uint32_t is_adding;    // 1 from its first token to its end: the counts are its own
 };
 
-// At most 255 tokens can be added up in 8-bit lanes without overflow; 128 leaves the L1 cache to the table.
-constexpr uint32_t kMaxTokensPerBlock = 128;
+// So many can be added up in 8-bit lanes without overflow.
+constexpr uint32_t kMaxTokensPerBlock = 255;
 
 // Bytes that ids and rows must have behind their end. Of ids up to 7 more are read; behind rows up to 63 bytes are stored
 // (mask_rows.h) or read (byte_rows.h).

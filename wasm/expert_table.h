@@ -96,26 +96,26 @@ inline __attribute__((always_inline)) void for_each_slot(uint32_t num_topk, Use 
   }
 }
 
-// Adds up the counters of the copies of a table and zeroes them, four experts at a time: behind the experts are empty
-// entries, and room for their counts.
+// Writes the counters of one copy of the table to counts, or adds them, and zeroes them. Four experts at a time: behind the
+// experts are empty entries, and room for their counts.
+template <bool kAdds>
+inline void take_counts_of_copy(Entry* entry, uint32_t num_experts, uint32_t* counts) {
+  for (uint32_t* const end = counts + num_experts; counts < end; counts += 4, entry += 4) {
+    const v128_t low = wasm_i32x4_shuffle(wasm_v128_load(entry), wasm_v128_load(entry + 1), 2, 6, 3, 7);
+    const v128_t high = wasm_i32x4_shuffle(wasm_v128_load(entry + 2), wasm_v128_load(entry + 3), 2, 6, 3, 7);
+    const v128_t counters = wasm_i64x2_shuffle(low, high, 0, 2);
+    for (int i = 0; i < 4; i++) entry[i].num_tokens = 0;
+    wasm_v128_store(counts, kAdds ? wasm_i32x4_add(wasm_v128_load(counts), counters) : counters);
+  }
+}
+
+// Adds up the counters of all copies, and zeroes them.
 template <class Table>
 void take_counts(Table table, uint32_t num_experts, uint32_t* counts) {
-  const v128_t all_but_counter = wasm_i32x4_const(-1, -1, 0, -1);
-  for (uint32_t expert = 0; expert < num_experts; expert += 4) {
-    v128_t sum = wasm_i32x4_const_splat(0);
-    Entry* entry = table.entries() + expert;
-    for (uint32_t copy = 0; copy < table.num_copies; copy++, entry += num_experts + kNumEmptyEntries) {
-      v128_t entries[4];
-      for (int i = 0; i < 4; i++) {
-        entries[i] = wasm_v128_load(entry + i);
-        wasm_v128_store(entry + i, wasm_v128_and(entries[i], all_but_counter));
-      }
-      const v128_t low = wasm_i32x4_shuffle(entries[0], entries[1], 2, 6, 2, 6);
-      const v128_t high = wasm_i32x4_shuffle(entries[2], entries[3], 2, 6, 2, 6);
-      sum = wasm_i32x4_add(sum, wasm_i64x2_shuffle(low, high, 0, 2));
-    }
-    wasm_v128_store(counts + expert, sum);
-  }
+  Entry* entries = table.entries();
+  take_counts_of_copy<false>(entries, num_experts, counts);
+  for (uint32_t copy = 1; copy < table.num_copies; copy++)
+    take_counts_of_copy<true>(entries += num_experts + kNumEmptyEntries, num_experts, counts);
 }
 
 // The same where few ids were located: from their entries only.

@@ -123,13 +123,3 @@ __attribute__((noinline)) bool locate(const uint8_t* ids, uint32_t num_ids, uint
     locate_4(wasm_v128_and(load_4_ids<kType>(ids), wasm_i32x4_lt(lanes, splat(num_ids % 4))));
   return !wasm_v128_any_true(wasm_u32x4_gt(largest, last));
 }
-
-// The position of the first id that is neither -1 nor an expert, or num_ids.
-template <IdType kType>
-uint32_t scan_for_invalid(const uint8_t* ids, uint32_t num_ids, uint32_t num_experts) {
-  for (uint32_t i = 0; i < num_ids; i++, ids += kIdBytes<kType>) {
-    const uint32_t id = static_cast<uint32_t>(wasm_i32x4_extract_lane(load_4_ids<kType>(ids), 0));
-    if (id + 1 > num_experts) return i;
-  }
-  return num_ids;
-}

@@ -29,7 +29,7 @@ export function kernelInMemory(problem: Problem): Prepared {
   const isTokenInRank = wasm.take(numTokens * numRanks + slackBytes);
 
   const { buffer } = wasm;
-  const { plan, build_table, begin, clear_counts, locate, add_tokens, finish } = wasm.exports;
+  const { plan, build_table, begin, locate, add_tokens, finish } = wasm.exports;
   new BigInt64Array(buffer, ids).set(problem.int64);
   const numExpertsPerRank = numExperts / numRanks;
   new Int32Array(buffer, rankOfExpert).set(
@@ -60,7 +60,6 @@ export function kernelInMemory(problem: Problem): Prepared {
   return {
     run() {
       begin(numTokens * numTopk);
-      clear_counts();
       for (let token = 0; token < numTokens; token += step) {
         const count = Math.min(step, numTokens - token);
         locate(ids + 8 * token * numTopk, int64, count * numTopk, 0);

@@ -97,7 +97,6 @@ export class Participant {
       this.#checkChunks();
       if (!this.#waitForChecks()) return false;
     }
-    this.#kernel.clearCounts();
     return this.#addChunks() && this.#publish();
   }
 
@@ -117,7 +116,6 @@ export class Participant {
         this.#checkForWorkers();
         if (this.#someIsInvalid()) return false;
       }
-      this.#kernel.clearCounts();
       this.#addChunks();
       this.#waitForWorkers();
       isDone = !this.#someIsInvalid();
