@@ -91,13 +91,20 @@ __attribute__((noinline)) bool locate(const uint8_t* ids, uint32_t num_ids, uint
   const v128_t copy = wasm_v128_and(lanes, splat(table.num_copies - 1));
   const v128_t first_entry = wasm_i16x8_mul(copy, splat(num_experts + kNumEmptyEntries));
   v128_t largest = wasm_i16x8_const_splat(0);
-  auto locate_8 = [&](v128_t id) __attribute__((always_inline)) {
+  auto locate_8 = [&](v128_t id, int i = 0) __attribute__((always_inline)) {
     largest = wasm_u16x8_max(largest, wasm_i16x8_add(id, wasm_i16x8_const_splat(1)));
     const v128_t entry = wasm_i16x8_add(first_entry, wasm_u16x8_min(id, empty));
-    wasm_v128_store(positions, wasm_i16x8_shl(entry, 4));
+    wasm_v128_store(positions + i, wasm_i16x8_shl(entry, 4));
   };
+  constexpr uint32_t kStep = 8 * kIdBytes<kType>;
   const uint16_t* const end = positions + num_ids / 8 * 8;
-  for (; positions < end; positions += 8, ids += 8 * kIdBytes<kType>) locate_8(load_8_ids<kType>(ids));
+  if constexpr (kType == IdType::kInt64) {  // the usual type
+    for (; positions + 8 < end; positions += 16, ids += 2 * kStep) {
+      locate_8(load_8_ids<kType>(ids));
+      locate_8(load_8_ids<kType>(ids + kStep), 8);
+    }
+  }
+  for (; positions < end; positions += 8, ids += kStep) locate_8(load_8_ids<kType>(ids));
   if (num_ids % 8 > 0)
     locate_8(wasm_v128_and(load_8_ids<kType>(ids), wasm_i16x8_lt(lanes, splat(num_ids % 8))));
   return !wasm_v128_any_true(wasm_u16x8_gt(largest, last));
