@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { runInNewContext } from 'node:vm';
 import { assert } from 'chai';
 import { describeOnEachDevice } from './support/each-device.ts';
@@ -24,6 +25,68 @@ describeOnEachDevice('a layout that is cut off', (device) => {
     for (let attempt = 0; attempt < 5; attempt++) {
       assert.throws(() => runInNewContext('for (;;) run()', { run }, { timeout: 20 }), /timed out/);
       assert.deepEqual([...run().numTokensPerExpert], [0, 0, 0, 0, 0, 800_000, 0, 0]);
+    }
+  });
+});
+
+describe('the WASM kernel', () => {
+  it('has nothing on its stack, whose pointer a call that is cut off would leave where it is', () => {
+    const module = new WebAssembly.Module(readFileSync(new URL('../dist/kernel.wasm', import.meta.url)));
+    const exports = new WebAssembly.Instance(module).exports as Record<string, (...values: number[]) => number>;
+    const memory = exports.memory as unknown as WebAssembly.Memory;
+    memory.grow(64);
+    // Whatever is put on a stack that ends at 0 is outside of the memory
+    exports.stackRestore(0);
+    assert.throws(() => new Uint8Array(memory.buffer, exports.stackAlloc(16)), RangeError);
+    exports.stackRestore(0);
+
+    const numTopk = 3;
+    const numTokens = 300;
+    const numIds = numTokens * numTopk;
+    for (const [numExperts, numRanks, numNodes] of [
+      [8, 8, 1],
+      [256, 64, 8],
+      [512, 128, 128],
+      [8192, 512, 256],
+    ]) {
+      let end = (exports.__heap_base as unknown as WebAssembly.Global<'i32'>).value;
+      const take = (bytes: number) => {
+        const address = Math.ceil(end / 64) * 64;
+        end = address + bytes;
+        return address;
+      };
+      const rankOfExpert = take(4 * numExperts);
+      const counts = () => take(4 * (numExperts + 64));
+      const plan = [
+        rankOfExpert,
+        take(16 * (numExperts + 8)),
+        counts(),
+        counts(),
+        counts(),
+        counts(),
+        take(4 * numIds + 64),
+      ];
+      const ids = take(8 * numIds + 64);
+      const rows = take(numTokens * numRanks + 64);
+      assert.isAtMost(end, memory.buffer.byteLength);
+      new Int32Array(memory.buffer, rankOfExpert, numExperts).forEach((_, expert, ranks) => {
+        ranks[expert] = expert % numRanks;
+      });
+      const sizes = [numExperts, numRanks, numRanks / numNodes, numNodes];
+      new Uint32Array(memory.buffer, exports.plan(), 11).set([...sizes, ...plan]);
+      exports.build_table();
+      for (let idType = 0; idType < 8; idType++) {
+        new Uint8Array(memory.buffer, ids, 8 * numIds).fill(0);
+        exports.begin(numIds);
+        assert.equal(exports.locate(ids, idType, numIds, 0), 1);
+        assert.equal(exports.find_invalid(ids, idType, numIds), numIds);
+        exports.add_tokens(0, numTokens, numTopk, 0, rows);
+        exports.finish();
+        exports.begin(numTopk);
+        exports.locate(ids, idType, numTopk, 0);
+        exports.add_tokens(0, 1, numTopk, 0, rows);
+        exports.begin(0);
+      }
     }
   });
 });

@@ -5,11 +5,13 @@
 //
 //   plan()             address of the Plan, all fields 32-bit, in the order below
 //   build_table()      rebuilds the expert table from rank_of_expert; whenever the partition changes
-//   begin(...)         before the ids of a layout are located; the counts of the layout before are there until add_tokens()
+//   begin(...)         before the ids of a layout are located; does not touch the counts of one that has finished
 //   locate(...)        checks a window of ids, and writes where their table entries are
 //   find_invalid(...)  the position of the first id that is neither -1 nor an expert
 //   add_tokens(...)    adds located tokens to the counts, and writes their rows of is_token_in_rank
 //   finish()           writes num_tokens_per_expert and zeroes the table's counters; once per layout, else by the next begin()
+//
+// Nothing is on the stack, so that a call may be cut off anywhere.
 //
 // The table has one entry per expert, at a constant address and reached by 16-bit offsets where there are at most 4088
 // experts, else where JavaScript puts it and reached by 32-bit addresses (expert_table.h). The rows of tokens are bit
