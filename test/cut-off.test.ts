@@ -1,6 +1,6 @@
-import { readFileSync } from 'node:fs';
 import { runInNewContext } from 'node:vm';
 import { assert } from 'chai';
+import { WasmMemory } from '../bench/variants/wasm-memory.ts';
 import { describeOnEachDevice } from './support/each-device.ts';
 
 describeOnEachDevice('a layout that is cut off', (device) => {
@@ -31,13 +31,11 @@ describeOnEachDevice('a layout that is cut off', (device) => {
 
 describe('the WASM kernel', () => {
   it('has nothing on its stack, whose pointer a call that is cut off would leave where it is', () => {
-    const module = new WebAssembly.Module(readFileSync(new URL('../dist/kernel.wasm', import.meta.url)));
-    const exports = new WebAssembly.Instance(module).exports as Record<string, (...values: number[]) => number>;
-    const memory = exports.memory as unknown as WebAssembly.Memory;
-    memory.grow(64);
+    const wasm = new WasmMemory(new URL('../dist/kernel.wasm', import.meta.url));
+    const { exports } = wasm;
     // Whatever is put on a stack that ends at 0 is outside of the memory
     exports.stackRestore(0);
-    assert.throws(() => new Uint8Array(memory.buffer, exports.stackAlloc(16)), RangeError);
+    assert.throws(() => new Uint8Array(wasm.buffer, exports.stackAlloc(16)), RangeError);
     exports.stackRestore(0);
 
     const numTopk = 3;
@@ -49,34 +47,27 @@ describe('the WASM kernel', () => {
       [512, 128, 128],
       [8192, 512, 256],
     ]) {
-      let end = (exports.__heap_base as unknown as WebAssembly.Global<'i32'>).value;
-      const take = (bytes: number) => {
-        const address = Math.ceil(end / 64) * 64;
-        end = address + bytes;
-        return address;
-      };
-      const rankOfExpert = take(4 * numExperts);
-      const counts = () => take(4 * (numExperts + 64));
+      const rankOfExpert = wasm.take(4 * numExperts);
+      const counts = () => wasm.take(4 * (numExperts + 64));
       const plan = [
         rankOfExpert,
-        take(16 * (numExperts + 8)),
+        wasm.take(16 * (numExperts + 8)),
         counts(),
         counts(),
         counts(),
         counts(),
-        take(4 * numIds + 64),
+        wasm.take(4 * numIds + 64),
       ];
-      const ids = take(8 * numIds + 64);
-      const rows = take(numTokens * numRanks + 64);
-      assert.isAtMost(end, memory.buffer.byteLength);
-      new Int32Array(memory.buffer, rankOfExpert, numExperts).forEach((_, expert, ranks) => {
+      const ids = wasm.take(8 * numIds + 64);
+      const rows = wasm.take(numTokens * numRanks + 64);
+      new Int32Array(wasm.buffer, rankOfExpert, numExperts).forEach((_, expert, ranks) => {
         ranks[expert] = expert % numRanks;
       });
       const sizes = [numExperts, numRanks, numRanks / numNodes, numNodes];
-      new Uint32Array(memory.buffer, exports.plan(), 11).set([...sizes, ...plan]);
+      new Uint32Array(wasm.buffer, exports.plan(), 11).set([...sizes, ...plan]);
       exports.build_table();
       for (let idType = 0; idType < 8; idType++) {
-        new Uint8Array(memory.buffer, ids, 8 * numIds).fill(0);
+        new Uint8Array(wasm.buffer, ids, 8 * numIds).fill(0);
         exports.begin(numIds);
         assert.equal(exports.locate(ids, idType, numIds, 0), 1);
         assert.equal(exports.find_invalid(ids, idType, numIds), numIds);

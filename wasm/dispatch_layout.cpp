@@ -104,10 +104,10 @@ EXPORT bool locate(const uint8_t* ids, IdType type, uint32_t num_ids, uint32_t f
 // The position of the first id that is neither an expert nor -1, or num_ids.
 EXPORT uint32_t find_invalid(const uint8_t* ids, IdType type, uint32_t num_ids) {
   static uint32_t nowhere[8];  // not on the stack: were this cut off, its pointer would stay where it is
-  const uint32_t id_bytes = 8 >> (static_cast<uint32_t>(type) / 2);
+  const uint32_t step = id_bytes(type);
   uint32_t i = 0;
-  while (num_ids - i >= 8 && locate_at(nowhere, 0, ids + i * id_bytes, type, 8)) i += 8;
-  while (i < num_ids && locate_at(nowhere, 0, ids + i * id_bytes, type, 1)) i++;
+  while (num_ids - i >= 8 && locate_at(nowhere, 0, ids + i * step, type, 8)) i += 8;
+  while (i < num_ids && locate_at(nowhere, 0, ids + i * step, type, 1)) i++;
   return i;
 }
 

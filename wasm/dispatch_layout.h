@@ -21,6 +21,7 @@
 #include <cstdint>
 
 enum class IdType : uint32_t { kInt64, kUint64, kInt32, kUint32, kInt16, kUint16, kInt8, kUint8 };
+constexpr uint32_t id_bytes(IdType type) { return 8u >> (static_cast<uint32_t>(type) / 2); }
 
 struct Entry;
 

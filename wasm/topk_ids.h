@@ -10,12 +10,6 @@
 #include "dispatch_layout.h"
 #include "expert_table.h"
 
-template <IdType kType>
-constexpr uint32_t kIdBytes = kType == IdType::kInt64 || kType == IdType::kUint64   ? 8
-                              : kType == IdType::kInt32 || kType == IdType::kUint32 ? 4
-                              : kType == IdType::kInt16 || kType == IdType::kUint16 ? 2
-                                                                                    : 1;
-
 // 8 ids as int16 lanes.
 //
 // int64: the first narrowing saturates both halves of every id to int16, the second the pair (low, high) read
@@ -96,7 +90,7 @@ __attribute__((noinline)) bool locate(const uint8_t* ids, uint32_t num_ids, uint
     const v128_t entry = wasm_i16x8_add(first_entry, wasm_u16x8_min(id, empty));
     wasm_v128_store(positions + i, wasm_i16x8_shl(entry, 4));
   };
-  constexpr uint32_t kStep = 8 * kIdBytes<kType>;
+  constexpr uint32_t kStep = 8 * id_bytes(kType);
   const uint16_t* const end = positions + num_ids / 8 * 8;
   if constexpr (kType == IdType::kInt64) {  // the usual type
     for (; positions + 8 < end; positions += 16, ids += 2 * kStep) {
@@ -125,7 +119,7 @@ __attribute__((noinline)) bool locate(const uint8_t* ids, uint32_t num_ids, uint
     wasm_v128_store(positions, wasm_i32x4_add(base, wasm_i32x4_shl(wasm_u32x4_min(id, empty), 4)));
   };
   const uint32_t* const end = positions + num_ids / 4 * 4;
-  for (; positions < end; positions += 4, ids += 4 * kIdBytes<kType>) locate_4(load_4_ids<kType>(ids));
+  for (; positions < end; positions += 4, ids += 4 * id_bytes(kType)) locate_4(load_4_ids<kType>(ids));
   if (num_ids % 4 > 0)
     locate_4(wasm_v128_and(load_4_ids<kType>(ids), wasm_i32x4_lt(lanes, splat(num_ids % 4))));
   return !wasm_v128_any_true(wasm_u32x4_gt(largest, last));

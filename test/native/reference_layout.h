@@ -30,8 +30,6 @@ struct Layout {
   uint64_t first_invalid_id = UINT64_MAX;  // its position
 };
 
-inline uint32_t id_bytes(IdType type) { return 8u >> (static_cast<uint32_t>(type) / 2); }
-
 // The id as a number, which needs 65 bits
 inline __int128 read_id(const Problem& problem, size_t position) {
   const auto read = [&](auto id) -> __int128 {
