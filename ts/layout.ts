@@ -5,32 +5,9 @@
  */
 import type { DeviceName } from './device.ts';
 import type { EventOverlap } from './event-overlap.ts';
+import type { LayoutArrays, LayoutShape } from './layout/outputs.ts';
 
-/** The output arrays of a layout. Pass an earlier result, or arrays of your own, as `out` to have them reused. */
-export interface LayoutArrays {
-  /** `[numRanks]`: tokens to send to each rank. */
-  readonly numTokensPerRank: Int32Array;
-  /** `[numRdmaRanks]`: tokens to send to each RDMA rank (node); `null` within one node. */
-  readonly numTokensPerRdmaRank: Int32Array | null;
-  /** `[numExperts]`: tokens to send to each expert; an expert selected twice by one token counts twice. */
-  readonly numTokensPerExpert: Int32Array;
-  /** `[numTokens, numRanks]`, row-major: 1 where the token goes to the rank, else 0. */
-  readonly isTokenInRank: Uint8Array;
-}
-
-/** The shape of a request: every length of {@link LayoutArrays} follows from it. */
-export interface LayoutShape {
-  /** Tokens of this rank. */
-  readonly numTokens: number;
-  /** Slots of each token. */
-  readonly numTopk: number;
-  /** Experts over all ranks. */
-  readonly numExperts: number;
-  /** Ranks of the group. */
-  readonly numRanks: number;
-  /** Number of nodes, `1` within one node (where `numTokensPerRdmaRank` is `null`). */
-  readonly numRdmaRanks: number;
-}
+export type { LayoutArrays, LayoutShape } from './layout/outputs.ts';
 
 /**
  * What `getDispatchLayout` returns: the outputs of DeepEP's `Buffer.get_dispatch_layout`, with the shape of the request.

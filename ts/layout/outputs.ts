@@ -1,0 +1,78 @@
+/**
+ * The outputs of a layout, in one table: what each is made of and how long it is. Allocation, the reading and checking of
+ * `out`, workspaces, the places in WASM memory and on the GPU, and the names in files all follow from it. An output is added
+ * here by a field and a line; what remains is its computation on each device.
+ *
+ * @module
+ */
+
+/** The shape of a request. The length of every output follows from it. */
+export interface LayoutShape {
+  /** Tokens of this rank. */
+  readonly numTokens: number;
+  /** Slots of each token. */
+  readonly numTopk: number;
+  /** Experts over all ranks. */
+  readonly numExperts: number;
+  /** Ranks of the group. */
+  readonly numRanks: number;
+  /** Number of nodes, `1` within one node (where `numTokensPerRdmaRank` is `null`). */
+  readonly numRdmaRanks: number;
+}
+
+/** The output arrays of a layout. Pass an earlier result, or arrays of your own, as `out` to have them reused. */
+export interface LayoutArrays {
+  /** `[numRanks]`: tokens to send to each rank. */
+  readonly numTokensPerRank: Int32Array;
+  /** `[numRdmaRanks]`: tokens to send to each RDMA rank (node); `null` within one node. */
+  readonly numTokensPerRdmaRank: Int32Array | null;
+  /** `[numExperts]`: tokens to send to each expert; an expert selected twice by one token counts twice. */
+  readonly numTokensPerExpert: Int32Array;
+  /** `[numTokens, numRanks]`, row-major: 1 where the token goes to the rank, else 0. */
+  readonly isTokenInRank: Uint8Array;
+}
+
+/** The name of an output. */
+export type OutputName = keyof LayoutArrays;
+
+/** What an output is made of. */
+export interface Output {
+  /** The element type. */
+  readonly type: 'int32' | 'uint8';
+  /**
+   * `count`: `[width]` numbers, which add up over pieces of the tokens. `rows`: `[numTokens, width]`, one row for each
+   * token; an array of the caller may have more rows than there are tokens.
+   */
+  readonly kind: 'count' | 'rows';
+  /** The length of a `count`, or of each row; null where a layout of this shape does not have the output. */
+  readonly width: (shape: LayoutShape) => number | null;
+}
+
+/** The table. */
+export const outputs: Readonly<Record<OutputName, Output>> = {
+  numTokensPerRank: { type: 'int32', kind: 'count', width: ({ numRanks }) => numRanks },
+  numTokensPerRdmaRank: {
+    type: 'int32',
+    kind: 'count',
+    width: ({ numRdmaRanks }) => (numRdmaRanks === 1 ? null : numRdmaRanks),
+  },
+  numTokensPerExpert: { type: 'int32', kind: 'count', width: ({ numExperts }) => numExperts },
+  isTokenInRank: { type: 'uint8', kind: 'rows', width: ({ numRanks }) => numRanks },
+};
+
+/** The names of all outputs, in the order of the table. */
+export const outputNames = Object.keys(outputs) as readonly OutputName[];
+
+/** The dimensions of an output; null where a layout of this shape does not have it. */
+export function dimensionsOf({ kind, width }: Output, shape: LayoutShape): readonly number[] | null {
+  const columns = width(shape);
+  if (columns === null) return null;
+  return kind === 'rows' ? [shape.numTokens, columns] : [columns];
+}
+
+/** The number of elements of an output; null where a layout of this shape does not have it. */
+export function lengthOfOutput({ kind, width }: Output, shape: LayoutShape): number | null {
+  const columns = width(shape);
+  if (columns === null) return null;
+  return kind === 'rows' ? shape.numTokens * columns : columns;
+}
