@@ -11,17 +11,16 @@ import type { Size } from './results.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 
-/** The kernel alone, and what a browser loads, minified by esbuild into one file: at once, or all there is. */
+/** The kernel alone, and what a browser loads, minified by esbuild into one file. */
 export async function measureSizes(): Promise<Record<string, Size>> {
   return {
     'kernel.wasm': sizeOf(readFileSync(`${root}dist/kernel.wasm`)),
-    'browser: `getDispatchLayout`': sizeOf(await bundle("export { getDispatchLayout } from 'dispatch-layout';", false)),
-    'browser: everything, with threads': sizeOf(await bundle("export * from 'dispatch-layout';", true)),
+    'browser: `getDispatchLayout`': sizeOf(await bundle("export { getDispatchLayout } from 'dispatch-layout';")),
+    'browser: everything': sizeOf(await bundle("export * from 'dispatch-layout';")),
   };
 }
 
-/** @param withChunks whether what is loaded by `import()` counts. */
-async function bundle(contents: string, withChunks: boolean): Promise<Uint8Array> {
+async function bundle(contents: string): Promise<Uint8Array> {
   const { outputFiles } = await build({
     stdin: { contents, resolveDir: root },
     bundle: true,
@@ -30,15 +29,6 @@ async function bundle(contents: string, withChunks: boolean): Promise<Uint8Array
     format: 'esm',
     write: false,
     logLevel: 'error',
-    plugins: [
-      {
-        name: 'chunks',
-        setup: ({ onResolve }) =>
-          onResolve({ filter: /^\./ }, ({ kind, path }) =>
-            kind === 'dynamic-import' && !withChunks ? { path, external: true } : undefined,
-          ),
-      },
-    ],
   });
   return outputFiles[0].contents;
 }

@@ -1,7 +1,7 @@
 /** Buffers that move, grow and are copied around the library: transfer, `structuredClone`, memory of WebAssembly that grows. */
 import { MessageChannel, receiveMessageOnPort } from 'node:worker_threads';
 import { assert } from 'chai';
-import type { DispatchLayout, LayoutArrays } from 'dispatch-layout';
+import { type DispatchLayout, EventOverlap, ExpertGroup, type LayoutArrays } from 'dispatch-layout';
 import { describeOnEachDevice } from './support/each-device.ts';
 import { expectError } from './support/expect.ts';
 
@@ -131,6 +131,34 @@ describeOnEachDevice('memory that grows while views of it are alive', (device) =
     assert.strictEqual(print(group.getDispatchLayout({ data: following, shape, offset: 0 }, 8)), expected);
   });
 
+  it('an event that shrinks or transfers arrays: an error, and nothing is written', () => {
+    const Resizable = ArrayBuffer as unknown as new (
+      bytes: number,
+      options: object,
+    ) => ArrayBuffer & { resize(bytes: number): void };
+    const buffer = new Resizable(64, { maxByteLength: 128 });
+    const eventThatRuns = (currentStreamWait: () => void) =>
+      new EventOverlap({ done: false, currentStreamWait, wait: () => new Promise(() => {}) });
+    const out = {
+      numTokensPerRank: new Int32Array(4).fill(9),
+      numTokensPerRdmaRank: new Int32Array(2).fill(9),
+      numTokensPerExpert: new Int32Array(8).fill(9),
+      isTokenInRank: new Uint8Array(32).fill(9),
+    };
+    const shrinking = { out, previousEvent: eventThatRuns(() => buffer.resize(8)) };
+    const topkIdx = { data: new Int32Array(buffer), shape: [8, 2] } as const;
+    expectError(() => group.getDispatchLayout(topkIdx, 8, shrinking), { code: 'TOPK_SHAPE' });
+    const transferring = {
+      out,
+      previousEvent: eventThatRuns(() => move.structuredClone(0, [out.numTokensPerExpert.buffer])),
+    };
+    const whole = { data: new Int32Array(16), shape: [8, 2] } as const;
+    expectError(() => group.getDispatchLayout(whole, 8, transferring), { code: 'DETACHED_BUFFER' });
+    assert.isTrue(out.numTokensPerRank.every((count) => count === 9));
+    assert.isTrue(out.numTokensPerRdmaRank.every((count) => count === 9));
+    assert.isTrue(out.isTokenInRank.every((byte) => byte === 9));
+  });
+
   it("the device's: groups and results from before are as good as new", () => {
     const layouts = [group.getDispatchLayout({ data: ids, shape }, 8)];
     // Tables and rows of ever more experts and slots, in one memory and in memories of their own
@@ -143,4 +171,27 @@ describeOnEachDevice('memory that grows while views of it are alive', (device) =
     }
     for (const layout of layouts) assert.strictEqual(print(layout), expected);
   });
+});
+
+describe('the arrays of a workspace that are transferred', () => {
+  for (const device of ['wasm', 'js'] as const) {
+    it(`an error, where they can be (${device})`, () => {
+      const workspace = new ExpertGroup({ numRanks: 4, device }).createWorkspace({
+        numExperts: 8,
+        maxTokens: 4,
+        numTopk: 1,
+      });
+      const transfer = () => move.structuredClone(0, [workspace.topkIdx.buffer as ArrayBuffer]);
+      if (device === 'wasm') {
+        // Some runtimes refuse to transfer WASM memory, others copy it
+        try {
+          transfer();
+        } catch {}
+        assert.deepEqual([...workspace.run(4).numTokensPerExpert], [4, 0, 0, 0, 0, 0, 0, 0]);
+        return;
+      }
+      transfer();
+      expectError(() => workspace.run(4), { code: 'DETACHED_BUFFER' });
+    });
+  }
 });

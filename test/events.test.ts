@@ -58,6 +58,22 @@ describeOnEachDevice('events', (device) => {
     assert.deepStrictEqual([...layout.numTokensPerRank], [1, 1, 0, 1]);
   });
 
+  it('with asyncFinish an id that is no expert is reported: by the call on a CPU device, by the event on cuda', async () => {
+    const invalid = () => device.getDispatchLayout([[0, 8]], 8, group, { asyncFinish: true });
+    const expected = { code: 'INVALID_EXPERT', token: 0, slot: 1, value: 8 };
+    if (device.device !== 'cuda') return expectError(invalid, expected);
+    const { event } = invalid();
+    await expectRejection(event.wait(), expected);
+    return expectError(() => event.currentStreamWait(), expected);
+  });
+
+  it('with asyncFinish the work of a CPU device is done when the call returns', () => {
+    const layout = run({ asyncFinish: true });
+    if (device.device === 'cuda') layout.event.currentStreamWait();
+    assert.isTrue(layout.event.done);
+    assert.deepStrictEqual([...layout.numTokensPerRank], [1, 1, 0, 1]);
+  });
+
   it('a recorded previousEvent is waited for, once, before the layout is computed', () => {
     const handle = new NotingHandle();
     const data = Int32Array.of(0, 0, 0, 0);

@@ -126,6 +126,13 @@ describe('getDispatchLayout', () => {
     assert.strictEqual(mask(getDispatchLayout([[0], [3]], 4, { numRanks: 2, placement })), '1001');
   });
 
+  it('a placement is refused whatever it says of its length', () => {
+    for (const length of [2 ** 28, 2 ** 32]) {
+      const options = { numRanks: 2, placement: { length } as never };
+      expectError(() => getDispatchLayout([[0]], 8, options), { code: 'PLACEMENT' });
+    }
+  });
+
   it('a placement is read anew after a refused one of the same ranks', () => {
     for (const placement of ['0011', 0, {}, [], null]) {
       getDispatchLayout([[0]], 4, { numRanks: 2, placement: [0, 0, 1, 1] });

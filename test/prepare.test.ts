@@ -41,8 +41,6 @@ describe('prepare', () => {
     assert.strictEqual(await prepare({}), 'wasm');
     for (const device of ['wasm', 'js'] as const) assert.strictEqual(await prepare({ device }), device);
     assert.strictEqual(await prepare({ device: 'auto' }), new ExpertGroup({ numRanks: 8 }).device);
-    assert.strictEqual(await prepare({ threads: true }), 'wasm');
-    await expectRejection(prepare({ threads: 2 as never }), { code: 'OPTION', value: 2, message: /threads/ });
   });
 
   it('compiles once, off the thread, whoever asks', () => {
@@ -101,6 +99,18 @@ describe('prepare', () => {
       assert.strictEqual(code, 'DEVICE_UNAVAILABLE');
       assert.include(message, 'blocked by the policy');
     }
+  });
+
+  it('makes available to the function what it was without', () => {
+    const script = `
+      const originals = [WebAssembly.Module, WebAssembly.Instance];
+      ${limitSynchronousCompilation}
+      ${imports}
+      const device = () => getDispatchLayout([[0]], 8, { numRanks: 4 }).device;
+      const before = device();
+      [WebAssembly.Module, WebAssembly.Instance] = originals;
+      console.log(JSON.stringify([before, await prepare(), device()]));`;
+    assert.deepStrictEqual(inNewProcess(script), ['js', 'wasm', 'wasm']);
   });
 
   it('tries again after a rejection', () => {

@@ -27,8 +27,6 @@ export interface Device {
    *   stream.
    */
   prepare(partition: Partition, earlier?: PreparedDevice): PreparedDevice;
-  /** The same device with so many threads, where it can have several. */
-  withThreads?(threads: number | 'auto'): Device;
 }
 
 /** A device that holds the tables of one partition. */
@@ -68,29 +66,6 @@ export interface WorkspaceMemory {
    * @throws InvalidExpertError if `strict`; the results are untouched then.
    */
   compute(numTokens: number, strict: boolean, layout: LayoutArrays): void;
-}
-
-/** A device with several threads that holds the tables of one partition. */
-export interface PreparedThreads extends PreparedDevice {
-  /** Finishes earlier layouts of the group that are under way, which may run code of the caller. Returns whether there were any. */
-  drain(): boolean;
-  /** Whether new outputs of this layout should be in shared memory. */
-  sharesOutputs(topkIdx: TopkIdx, asyncFinish: boolean): boolean;
-  /**
-   * Has a worker compute one layout, behind earlier ones of the group and behind `previous`. With `keepOnError`, the ids
-   * are checked before `out` is written.
-   *
-   * @param isOver whether an event that failed with this error is over all the same.
-   * @returns undefined where there is no worker, or it cannot write to `out`.
-   */
-  queueBehind(
-    topkIdx: TopkIdx,
-    strict: boolean,
-    out: LayoutArrays,
-    keepOnError: boolean,
-    previous: EventHandle | null,
-    isOver: (error: unknown) => boolean,
-  ): EventHandle | undefined;
 }
 
 /** Who waits for whom: DeepEP's options of a call. */

@@ -133,14 +133,13 @@ export function readDeviceOption(option: DeviceOption = 'auto'): DeviceOption {
 }
 
 /**
- * The device for host arrays that an option names, with so many threads if it can have several.
+ * The device for host arrays that an option names.
  *
  * @throws DeviceUnavailableError if it names one that cannot be used here; DispatchLayoutError `OPTION` if it names none.
  */
-export function chooseDevice(option: DeviceOption, threads: number | 'auto'): Device {
+export function chooseDevice(option: DeviceOption): Device {
   const name = resolve(option);
-  const device = available(name, probes[name](), option);
-  return device.withThreads?.(threads) ?? device;
+  return available(name, probes[name](), option);
 }
 
 let compiling: Promise<void> | undefined;

@@ -15,8 +15,6 @@ export interface EventHandle {
   wait(): Promise<void>;
   /** Blocks the calling thread until the recorded work has finished. Default: `currentStreamWait` does. */
   synchronize?(): void;
-  /** The same for a layout that comes after it, which does not fail with it: that error is its own to report. */
-  settle?(): void;
 }
 
 /** The handle of work that was finished when the call returned, as on every CPU device. */

@@ -10,7 +10,6 @@ import type {
   DeviceName,
   PreparedDevice,
   PreparedStreamsDevice,
-  PreparedThreads,
   StreamOrder,
   StreamsDevice,
 } from './device.ts';
@@ -29,7 +28,6 @@ import { ComputedLayout, type DispatchLayout, isResult, type LayoutArrays } from
 import { LayoutRequest, plainOrder } from './layout-request.ts';
 import { allocateOut, checkOut, readOut } from './out-arrays.ts';
 import { checkPlacement, checkRankGroup, type Partition, partitionExperts, type RankGroup } from './partition.ts';
-import { maxThreads } from './threads/limits.ts';
 import { checkExtent, type IdType, readTopkIdx, type TopkIdxInput } from './topk-idx.ts';
 import { Workspace, type WorkspaceOptions } from './workspace.ts';
 
@@ -49,13 +47,6 @@ export interface ExpertGroupOptions {
   readonly placement?: ArrayLike<number> | undefined;
   /** Where to compute. Default `auto`: ids on the GPU there, host arrays where that is fastest. */
   readonly device?: DeviceOption | undefined;
-  /**
-   * How many threads the `wasm` device splits large layouts over, 1 to 32. `auto` takes as many as run at the same time
-   * here, where that is faster. Only ids over a SharedArrayBuffer are split, and only into an `out` whose `isTokenInRank`
-   * is over one, or into new arrays, which then are too. Default 1: workers cost memory and the other cores' time, which
-   * is the application's to spend. See docs/threads.md.
-   */
-  readonly threads?: number | 'auto' | undefined;
 }
 
 /** What can differ from one call to the next, besides where the results go. */
@@ -68,11 +59,9 @@ interface CallOptions {
   /** Work to wait for before the layout is computed. */
   readonly previousEvent?: EventOverlap | undefined;
   /**
-   * Whether the current stream goes on without waiting; the outputs are valid after `event`, and ids that are no experts
-   * are reported by it: `event.wait()` rejects, `event.currentStreamWait()` throws. On `wasm`, where there are workers, one
-   * computes the layout; new outputs are over SharedArrayBuffers, and an `out` must be, or else the layout is computed at
-   * once. Ids over a SharedArrayBuffer must not change before the event, others are copied. An `out` must not be passed
-   * again before the event of its layout. Default false.
+   * Whether the current stream goes on without waiting; the outputs are valid after `event`. On a CPU device the work is
+   * done when the call returns, and the event is finished. On `cuda`, ids that are no experts are reported by the event:
+   * `event.wait()` rejects, `event.currentStreamWait()` throws. Default false.
    */
   readonly asyncFinish?: boolean | undefined;
   /** Whether the outputs belong to the communication stream; needs `previousEvent` and `asyncFinish`. Default false. */
@@ -130,17 +119,16 @@ export class ExpertGroup {
    * @throws {@link DeviceUnavailableError} if `device` names one that cannot be used here.
    */
   constructor(options: ExpertGroupOptions) {
-    const { numRanks, numRanksPerNode = 8, placement, device: option, threads = 1 } = checkObject('options', options);
+    const { numRanks, numRanksPerNode = 8, placement, device: option } = checkObject('options', options);
     this.#group = checkRankGroup(numRanks, numRanksPerNode);
     this.#placement = placement === undefined ? undefined : checkPlacement(placement, numRanks);
     const device = readDeviceOption(option);
-    const numThreads = checkThreads(threads);
     this.#option = device;
     if (device === 'cuda') {
       this.#cuda = new Lane(chooseTensorDevice(device));
       this.#host = this.#cuda;
     } else {
-      this.#host = new Lane(chooseDevice(device, numThreads));
+      this.#host = new Lane(chooseDevice(device));
     }
   }
 
@@ -256,8 +244,7 @@ export class ExpertGroup {
     request.numRdmaRanks = this.#group.numRdmaRanks;
     let lane = this.#laneFor(numTokens * numTopk, partition);
     if (out === undefined) {
-      const isShared = lane === this.#host && sharesOutputs(lane.prepare(partition), request);
-      allocateOut(request, request.out, isShared);
+      allocateOut(request, request.out);
     } else {
       checkOut(request.out, request, request.topkIdx);
     }
@@ -280,16 +267,8 @@ export class ExpertGroup {
   #compute(lane: Lane<Device>, partition: Partition, request: LayoutRequest): EventHandle {
     const { topkIdx, out, strict, isOutGiven } = request;
     const prepared = lane.prepare(partition);
-    if (request.order.asyncFinish && hasThreads(prepared)) {
-      const { previous } = request.order;
-      const handle = prepared.queueBehind(topkIdx, strict, out, isOutGiven, previous, (error) =>
-        isOver(error, this.#option),
-      );
-      if (handle !== undefined) return handle;
-    }
-    const hasDrained = hasThreads(prepared) && prepared.drain();
     const order = waitHere(lane.device, request.order, this.#option);
-    if (hasDrained || order !== request.order) {
+    if (order !== request.order) {
       request.order = order;
       // An event may run code of the caller, which may transfer arrays away, or shrink them
       checkExtent(topkIdx, false);
@@ -374,8 +353,7 @@ function waitHere(device: Device | StreamsDevice, order: StreamOrder, option: De
   const { previous } = order;
   if (previous === null || ('canWaitFor' in device && device.canWaitFor(previous))) return order;
   try {
-    if (previous.settle !== undefined) previous.settle();
-    else if (previous.synchronize !== undefined) previous.synchronize();
+    if (previous.synchronize !== undefined) previous.synchronize();
     else previous.currentStreamWait();
   } catch (error) {
     if (!isOver(error, option)) throw error;
@@ -386,14 +364,6 @@ function waitHere(device: Device | StreamsDevice, order: StreamOrder, option: De
 /** Whether an event that failed so is over: to `auto`, which goes on without a GPU, one that the GPU has lost. */
 function isOver(error: unknown, option: DeviceOption): boolean {
   return option === 'auto' && isDeviceFailure(error);
-}
-
-function hasThreads(prepared: PreparedDevice): prepared is PreparedThreads {
-  return 'queueBehind' in prepared;
-}
-
-function sharesOutputs(prepared: PreparedDevice, { topkIdx, order }: LayoutRequest): boolean {
-  return hasThreads(prepared) && prepared.sharesOutputs(topkIdx, order.asyncFinish);
 }
 
 function hasStreams(prepared: PreparedDevice): prepared is PreparedStreamsDevice {
@@ -413,17 +383,6 @@ export function checkObject<Options extends object>(name: string, options: Optio
     });
   }
   return options;
-}
-
-function checkThreads(threads: unknown): number | 'auto' {
-  if (threads === 'auto') return threads;
-  if (Number.isInteger(threads) && (threads as number) >= 1 && (threads as number) <= maxThreads) {
-    return threads as number;
-  }
-  throw new DispatchLayoutError('OPTION', `threads is ${describe(threads)}`, {
-    value: threads,
-    remedy: `It must be an integer from 1 to ${maxThreads}, or 'auto'.`,
-  });
 }
 
 function isStrict(invalidExperts: unknown): boolean {
@@ -468,7 +427,7 @@ function readOrder(
 }
 
 /** @throws DispatchLayoutError `OPTION` */
-export function checkFlag(name: string, flag: unknown): void {
+function checkFlag(name: string, flag: unknown): void {
   if (flag === undefined || typeof flag === 'boolean') return;
   throw new DispatchLayoutError('OPTION', `${name} is ${describe(flag)}`, {
     value: flag,

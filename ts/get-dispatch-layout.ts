@@ -57,20 +57,19 @@ export function getDispatchLayout(
 let last: { readonly group: ExpertGroup; readonly options: ExpertGroupOptions } | undefined;
 
 function groupOf(options: ExpertGroupOptions): ExpertGroup {
-  const { numRanks, numRanksPerNode, placement, device, threads } = Object(options) as ExpertGroupOptions;
+  const { numRanks, numRanksPerNode, placement, device } = Object(options) as ExpertGroupOptions;
   if (
     last !== undefined &&
     last.options.numRanks === numRanks &&
     last.options.numRanksPerNode === numRanksPerNode &&
     last.options.device === device &&
-    last.options.threads === threads &&
     haveSameElements(last.options.placement, placement)
   ) {
     return last.group;
   }
-  const group = new ExpertGroup({ numRanks, numRanksPerNode, placement, device, threads });
+  const group = new ExpertGroup({ numRanks, numRanksPerNode, placement, device });
   // The table that the group has read, so that the group is the one its key describes
-  last = { group, options: { numRanks, numRanksPerNode, placement: placementOf(group), device, threads } };
+  last = { group, options: { numRanks, numRanksPerNode, placement: placementOf(group), device } };
   return group;
 }
 

@@ -6,7 +6,6 @@
 import { describe } from './describe.ts';
 import { DispatchLayoutError } from './errors.ts';
 import type { LayoutArrays, LayoutShape } from './layout.ts';
-import { allocateShared } from './shared-memory.ts';
 import type { TopkIdx } from './topk-idx.ts';
 import { bufferOf, byteOffsetOf, isDetached, lengthOf, overlap, typedArrayName } from './typed-array.ts';
 
@@ -30,19 +29,15 @@ const none = { counts: new Int32Array(0), rows: new Uint8Array(0) };
 /**
  * Allocates arrays for a layout of this shape.
  *
- * @param inSharedMemory whether other threads are to write them: each is then over a SharedArrayBuffer.
  * @throws DispatchLayoutError `OUT_OF_MEMORY`
  */
-export function allocateOut(shape: LayoutShape, arrays: OutArrays, inSharedMemory: boolean): void {
+export function allocateOut(shape: LayoutShape, arrays: OutArrays): void {
   const { numTokens, numExperts, numRanks, numRdmaRanks } = shape;
-  const counts = (length: number) =>
-    inSharedMemory ? new Int32Array(allocateShared(4 * length)) : new Int32Array(length);
-  const flags = (length: number) => (inSharedMemory ? new Uint8Array(allocateShared(length)) : new Uint8Array(length));
   try {
-    arrays.numTokensPerRank = counts(numRanks);
-    arrays.numTokensPerRdmaRank = numRdmaRanks === 1 ? null : counts(numRdmaRanks);
-    arrays.numTokensPerExpert = counts(numExperts);
-    arrays.isTokenInRank = flags(numTokens * numRanks);
+    arrays.numTokensPerRank = new Int32Array(numRanks);
+    arrays.numTokensPerRdmaRank = numRdmaRanks === 1 ? null : new Int32Array(numRdmaRanks);
+    arrays.numTokensPerExpert = new Int32Array(numExperts);
+    arrays.isTokenInRank = new Uint8Array(numTokens * numRanks);
   } catch (cause) {
     throw new DispatchLayoutError(
       'OUT_OF_MEMORY',

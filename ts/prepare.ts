@@ -4,21 +4,15 @@
  *
  * @module
  */
-import { loadThreads } from '#platform';
 import type { DeviceName } from './device.ts';
 import { type DeviceOption, makeAvailable } from './devices.ts';
-import { checkFlag, checkObject, ExpertGroup } from './expert-group.ts';
+import { checkObject, ExpertGroup } from './expert-group.ts';
 import { forgetLastGroup } from './get-dispatch-layout.ts';
 
 /** Options of {@link prepare}. */
 export interface PrepareOptions {
   /** What to get ready. Default `auto`: the device that host arrays will be computed on. */
   readonly device?: DeviceOption | undefined;
-  /**
-   * Whether to load, in browsers, the code that `threads` and `asyncFinish` need: a chunk of its own, which is loaded when
-   * they are first used otherwise, and layouts are computed on the calling thread meanwhile. Default false.
-   */
-  readonly threads?: boolean | undefined;
 }
 
 /** What is ready or on its way, so that nothing is done twice. */
@@ -45,9 +39,7 @@ const prepared = new Map<DeviceOption, Promise<DeviceName>>();
  * @throws {@link DispatchLayoutError} `OPTION` if it names none.
  */
 export async function prepare(options: PrepareOptions = {}): Promise<DeviceName> {
-  const { device = 'auto', threads = false } = checkObject('options', options);
-  checkFlag('threads', threads);
-  if (threads) await loadThreads();
+  const { device = 'auto' } = checkObject('options', options);
   let ready = prepared.get(device);
   if (ready === undefined) {
     ready = makeReady(device);

@@ -55,11 +55,6 @@ export function setElements(target: ArrayBufferView, elements: ArrayBufferView, 
   intrinsicSet.call(target, elements, offset);
 }
 
-/** Whether other threads can see the elements too. */
-export function isShared(array: ArrayBufferView): boolean {
-  return typeof SharedArrayBuffer !== 'undefined' && bufferOf(array) instanceof SharedArrayBuffer;
-}
-
 /** Whether the memory of a typed array was transferred away. Its length is 0 then, whatever it was. */
 export function isDetached(array: ArrayBufferView): boolean {
   if (byteLengthOf(array) > 0) return false;

@@ -3,15 +3,11 @@
  *
  * @module
  */
-import { threadedLayouts } from '#platform';
-import type { Device, PreparedThreads, WorkspaceMemory, WorkspaceShape } from './device.ts';
+import type { Device, PreparedDevice, WorkspaceMemory, WorkspaceShape } from './device.ts';
 import { DispatchLayoutError, InvalidExpertError } from './errors.ts';
-import type { EventHandle } from './event-overlap.ts';
 import type { LayoutArrays } from './layout.ts';
 import { allValid, locateTokens } from './locate-tokens.ts';
 import type { Partition } from './partition.ts';
-import type { LocalDevice } from './threads/communication-stream.ts';
-import type { ThreadedLayouts } from './threads/threaded-layouts.ts';
 import type { TopkIdx } from './topk-idx.ts';
 import { setElements } from './typed-array.ts';
 import { locatingMany, WasmKernel } from './wasm-kernel.ts';
@@ -33,62 +29,19 @@ let roomy: WasmKernel | undefined;
  */
 export function loadWasmDevice(): Device {
   shared ??= new WasmKernel();
-  return wasmDevice(1);
+  return { name: 'wasm', prepare: (partition) => new PreparedWasm(partition) };
 }
 
-function wasmDevice(threads: number | 'auto'): Device {
-  return {
-    name: 'wasm',
-    prepare: (partition, earlier) => new PreparedWasm(partition, threads, earlier as PreparedWasm | undefined),
-    withThreads: wasmDevice,
-  };
-}
-
-class PreparedWasm implements PreparedThreads, LocalDevice {
+class PreparedWasm implements PreparedDevice {
   readonly partition: Partition;
-  readonly #threads: number | 'auto';
-  /** Once there was something for other threads to do. */
-  #threaded: ThreadedLayouts | undefined;
   #own: WasmKernel | undefined;
   #checkedTopk = -1;
 
-  constructor(partition: Partition, threads: number | 'auto', earlier: PreparedWasm | undefined) {
+  constructor(partition: Partition) {
     this.partition = partition;
-    this.#threads = threads;
-    if (earlier !== undefined && earlier.#threaded !== undefined) {
-      this.#threaded = this.#makeThreaded(earlier.#threaded);
-    }
-  }
-
-  sharesOutputs(topkIdx: TopkIdx, asyncFinish: boolean): boolean {
-    if (!asyncFinish && this.#threads === 1) return false;
-    return this.#threadedLayouts()?.sharesOutputs(topkIdx, asyncFinish) ?? false;
-  }
-
-  queueBehind(
-    topkIdx: TopkIdx,
-    strict: boolean,
-    out: LayoutArrays,
-    keepOnError: boolean,
-    previous: EventHandle | null,
-    isOver: (error: unknown) => boolean,
-  ): EventHandle | undefined {
-    return this.#threadedLayouts()?.queueBehind(topkIdx, strict, out, keepOnError, previous, isOver);
-  }
-
-  drain(): boolean {
-    return this.#threaded?.drain() ?? false;
   }
 
   computeLayout(topkIdx: TopkIdx, strict: boolean, out: LayoutArrays, keepOnError: boolean): void {
-    const threaded = this.#threads === 1 ? undefined : this.#threadedLayouts();
-    if (!threaded?.computeTogether(topkIdx, strict, out, keepOnError)) {
-      this.computeAlone(topkIdx, strict, out, keepOnError);
-    }
-    threaded?.endCall(topkIdx);
-  }
-
-  computeAlone(topkIdx: TopkIdx, strict: boolean, out: LayoutArrays, keepOnError: boolean): void {
     const { numTokens, numTopk } = topkIdx;
     // Nothing may be written before all ids are known to be valid; unless nobody will ever see the arrays
     const isCareful = strict && keepOnError;
@@ -139,21 +92,6 @@ class PreparedWasm implements PreparedThreads, LocalDevice {
       kernel.addTokens((token - firstToken) * numTopk, count, numTopk, token);
       setElements(isTokenInRank, kernel.rows(count), token * numRanks);
     }
-  }
-
-  #threadedLayouts(): ThreadedLayouts | undefined {
-    this.#threaded ??= this.#makeThreaded(undefined);
-    return this.#threaded;
-  }
-
-  #makeThreaded(earlier: ThreadedLayouts | undefined): ThreadedLayouts | undefined {
-    const Threaded = threadedLayouts();
-    return Threaded && new Threaded(this, this.#threads, earlier);
-  }
-
-  usesSharedKernel(numTopk: number): boolean {
-    this.kernelFor(numTopk);
-    return this.#own === undefined;
   }
 
   /** Where all ids can be located at once. */

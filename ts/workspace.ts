@@ -141,7 +141,7 @@ class PlainWorkspace implements WorkspaceMemory {
 
   constructor(prepared: PreparedDevice, shape: LayoutShape, idType: IdType) {
     const { numTokens, numTopk } = shape;
-    allocateOut(shape, this.out, false);
+    allocateOut(shape, this.out);
     try {
       this.topkIdx = new arrayClasses[idType](numTokens * numTopk);
     } catch (cause) {

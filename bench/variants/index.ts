@@ -79,10 +79,6 @@ export const variants: Readonly<Record<string, Entry>> = {
     variant: publicCall('wasm', 'int64', 'new'),
     description: 'the same as `wasm`, new result arrays',
   },
-  'wasm, 2 threads': {
-    variant: publicCall('wasm', 'int64', 'reused', 2),
-    description: 'the same as `wasm` with `threads: 2`, which splits large layouts only',
-  },
   ...(isNativeBuilt && {
     [names.native]: {
       variant: native,

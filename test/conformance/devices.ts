@@ -11,11 +11,10 @@ import {
   describeDevices,
   ExpertGroup,
   type ExpertGroupOptions,
-  type IntegerArray,
   type LayoutOptions,
   type TopkIdxInput,
 } from 'dispatch-layout';
-import { setting, splitSmallLayouts } from './loader.ts';
+import { setting } from './loader.ts';
 import { WorkspaceGroup } from './workspace-group.ts';
 
 /** What the suite needs of a group. */
@@ -48,53 +47,8 @@ function workspaceDevice(device: 'wasm' | 'js'): TableEntry {
   return { device, optional: false, isVariant: true, createGroup: (options) => new WorkspaceGroup(options, device) };
 }
 
-/** The ids where several threads can read them, if they are in an array that can be there. */
-function inSharedMemory(topkIdx: TopkIdxInput): TopkIdxInput {
-  if (!('data' in topkIdx) || !ArrayBuffer.isView(topkIdx.data) || typeof SharedArrayBuffer === 'undefined')
-    return topkIdx;
-  const data = topkIdx.data as IntegerArray;
-  const View = data.constructor as new (buffer: SharedArrayBuffer) => IntegerArray;
-  const copy = new View(new SharedArrayBuffer(data.byteLength));
-  (copy as Int32Array).set(data as Int32Array);
-  return { ...topkIdx, data: copy };
-}
-
-/** `wasm`, every layout of ids in shared memory split over two threads, which is worth it for large ones only. */
-const wasmThreads: TableEntry = {
-  device: 'wasm',
-  optional: false,
-  isVariant: true,
-  createGroup(options) {
-    splitSmallLayouts();
-    const group = new ExpertGroup({ ...options, device: 'wasm', threads: 2 });
-    return {
-      getDispatchLayout: (topkIdx, ...rest) => group.getDispatchLayout(inSharedMemory(topkIdx), ...rest),
-    };
-  },
-};
-
-/** `wasm`, every layout computed on the worker; its errors are those of the event. */
-const wasmAsync: TableEntry = {
-  device: 'wasm',
-  optional: false,
-  isVariant: true,
-  createGroup(options) {
-    splitSmallLayouts();
-    const group = new ExpertGroup({ ...options, device: 'wasm' });
-    return {
-      getDispatchLayout(topkIdx, numExperts, layoutOptions) {
-        const layout = group.getDispatchLayout(topkIdx, numExperts, { ...layoutOptions, asyncFinish: true });
-        layout.event.currentStreamWait();
-        return layout;
-      },
-    };
-  },
-};
-
 const table: Record<string, TableEntry> = {
   wasm: libraryDevice('wasm', false),
-  'wasm-threads': wasmThreads,
-  'wasm-async': wasmAsync,
   js: libraryDevice('js', false),
   cuda: libraryDevice('cuda', true),
   'wasm-workspace': workspaceDevice('wasm'),

@@ -5,7 +5,6 @@
  * @module
  */
 import { existsSync, readFileSync } from 'node:fs';
-import { thresholds } from '../../dist/threads/thresholds.js';
 
 /** A setting of the test run, or undefined. */
 export function setting(name: string): string | undefined {
@@ -17,9 +16,4 @@ export function setting(name: string): string | undefined {
 export function readTrace(name: string): Uint8Array | null {
   const url = new URL(`../../../shared/traces/${name}`, import.meta.url);
   return existsSync(url) ? readFileSync(url) : null;
-}
-
-/** Has layouts of any size computed by several threads, or on a worker. */
-export function splitSmallLayouts(): void {
-  Object.assign(thresholds, { split: 1, wake: 1, background: 0, chunk: 64 });
 }

@@ -4,7 +4,6 @@
  *
  * @module
  */
-import { thresholds } from '../../dist/threads/thresholds.js';
 
 const settings = new Map<string, string>();
 
@@ -21,9 +20,4 @@ export function setting(name: string): string | undefined {
 /** The traces lie beside the repository, where no other runtime sees them. */
 export function readTrace(): null {
   return null;
-}
-
-/** Has layouts of any size computed by several threads, or on a worker, where there are any. */
-export function splitSmallLayouts(): void {
-  Object.assign(thresholds, { split: 1, wake: 1, background: 0, chunk: 64 });
 }

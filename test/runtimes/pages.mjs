@@ -1,6 +1,6 @@
 /**
- * The rows of the matrix that are pages: the modules as they are in the package, in a page and in a module worker, with and
- * without cross-origin isolation; under a content security policy; and as the bundlers build them.
+ * The rows of the matrix that are pages: the modules as they are in the package, in a page, with and without cross-origin
+ * isolation, and in a module worker; under a content security policy; and as the bundlers build them.
  *
  * @module
  */
@@ -32,16 +32,14 @@ export async function rawRows(project, site, options) {
 
   const rows = [];
   for (const browser of ['Chromium', 'Firefox']) {
-    for (const isIsolated of [false, true]) {
-      const headers = isIsolated ? isolation : {};
-      const page = `${site.add(project, { headers })}page.html`;
-      const worker = site.add(project, { headers, rewrite: (text) => rewriteImports(text, () => worker) });
-      const suffix = isIsolated ? ', isolated' : '';
-      rows.push(
-        pageRow(browser, `page${suffix}`, page, { isIsolated, isPage: true }),
-        pageRow(browser, `worker${suffix}`, `${worker}worker.html`, { isIsolated, isPage: false }),
-      );
-    }
+    const pageIn = (headers) => `${site.add(project, { headers })}page.html`;
+    const worker = site.add(project, { rewrite: (text) => rewriteImports(text, () => worker) });
+    rows.push(
+      pageRow(browser, 'page', pageIn({}), { isIsolated: false, isPage: true }),
+      // Where pages have SharedArrayBuffer, over which ids and results may be
+      pageRow(browser, 'page, isolated', pageIn(isolation), { isIsolated: true, isPage: true }),
+      pageRow(browser, 'worker', `${worker}worker.html`, { isIsolated: false, isPage: false }),
+    );
   }
   return rows;
 

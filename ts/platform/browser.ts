@@ -8,7 +8,6 @@
 import type { DeviceVersions } from '../device.ts';
 import type { CudaProvider } from '../devices.ts';
 import type { Settings } from '../settings.ts';
-import type { ThreadedLayouts } from '../threads/threaded-layouts.ts';
 
 /** There are no addons here. */
 export const cudaProvider: CudaProvider | undefined = undefined;
@@ -28,38 +27,3 @@ export function disabledBy(): undefined {}
 
 /** Nobody can ask for it. */
 export function log(): void {}
-
-let threads: typeof ThreadedLayouts | undefined;
-let loading: Promise<void> | undefined;
-
-/**
- * What layouts on several threads are computed with, in a chunk of its own, which pages without threads do not pay for:
- * undefined until it is loaded, and where there is no shared memory.
- */
-export function threadedLayouts(): typeof ThreadedLayouts | undefined {
-  if (threads === undefined) void loadThreads();
-  return threads;
-}
-
-/** Loads that chunk, where workers and memory that they share are there. */
-export function loadThreads(): Promise<void> {
-  if (typeof SharedArrayBuffer === 'undefined' || typeof Worker === 'undefined') return Promise.resolve();
-  loading ??= load();
-  return loading;
-}
-
-async function load(): Promise<void> {
-  try {
-    const [{ ThreadedLayouts }, { useWorkers }, { browserWorkers }] = await Promise.all([
-      import('../threads/threaded-layouts.ts'),
-      import('../threads/pool.ts'),
-      import('../threads/browser-workers.ts'),
-    ]);
-    useWorkers(browserWorkers);
-    threads = ThreadedLayouts;
-  } catch (error) {
-    // The layouts are computed on this thread
-    loading = undefined;
-    console.warn('dispatch-layout: threads cannot be loaded', error);
-  }
-}

@@ -1,5 +1,5 @@
 /**
- * What differs between runtimes, for Cloudflare workerd and Vercel's edge runtime: no threads, no addons.
+ * What differs between runtimes, for Cloudflare workerd and Vercel's edge runtime: no addons.
  *
  * @module
  */
@@ -11,9 +11,3 @@ export { disabledBy, log, settings } from '../settings.ts';
 
 /** There are no addons here. */
 export const cudaProvider: CudaProvider | undefined = undefined;
-
-/** There are no threads here. */
-export function threadedLayouts(): undefined {}
-
-/** Nothing to load. */
-export async function loadThreads(): Promise<void> {}
