@@ -113,7 +113,7 @@ describe('the package', function () {
     const inputs = Object.entries(metafile.inputs).filter(([path]) => path !== '<stdin>');
     assert.isAbove(inputs.length, 5);
     for (const [path, { imports }] of inputs) {
-      assert.match(path, /^(dist\/(?!cuda\/)|node_modules\/@assemblyscript\/loader\/)/);
+      assert.match(path, /^(dist\/(?!devices\/cuda\/)|node_modules\/@assemblyscript\/loader\/)/);
       for (const { path: target, external, kind } of imports) {
         assert.isTrue(kind === 'dynamic-import' || !external, `${path} imports ${target}`);
       }
@@ -133,11 +133,11 @@ describe('the package', function () {
 
   it('the device cuda is in a bundle for Node, and not in others', async () => {
     const forNode = await bundle(useOne, { platform: 'node' });
-    assert.include(forNode.inputs, 'dist/cuda/provider.js');
+    assert.include(forNode.inputs, 'dist/devices/cuda/device.js');
     assert.include(forNode.text, 'dispatch_layout_cuda.node');
     for (const platform of ['browser', 'neutral'] as const) {
       const { inputs, text } = await bundle(useOne, { platform });
-      assert.notInclude(inputs.join(), 'dist/cuda/');
+      assert.notInclude(inputs.join(), 'dist/devices/cuda/');
       assert.notInclude(text, '.node"');
     }
   });
@@ -229,13 +229,15 @@ describe('the package', function () {
   it('its types are exact: no any', () => {
     assert.notMatch(read('dist/index.d.ts'), /\bany\b/);
     for (const name of [
+      'choose-device',
+      'errors/errors',
       'expert-group',
       'get-dispatch-layout',
-      'topk-idx',
-      'layout',
-      'errors',
-      'event-overlap',
-      'devices',
+      'input/read-topk-idx',
+      'layout/event-overlap',
+      'layout/layout',
+      'layout/outputs',
+      'values/id-types',
     ]) {
       const code = read(`dist/${name}.d.ts`).replace(/\/\*[\s\S]*?\*\/|\/\/.*/g, '');
       assert.notMatch(code, /\bany\b/, name);

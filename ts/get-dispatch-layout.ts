@@ -3,17 +3,12 @@
  *
  * @module
  */
-import type { DeviceTensor } from './cuda/device-tensor.ts';
-import type { DeviceDispatchLayout } from './device-layout.ts';
-import {
-  type DeviceLayoutOptions,
-  ExpertGroup,
-  type ExpertGroupOptions,
-  type LayoutOptions,
-  placementOf,
-} from './expert-group.ts';
-import type { DispatchLayout } from './layout.ts';
-import type { TopkIdxInput } from './topk-idx.ts';
+import type { DeviceDispatchLayout } from './devices/cuda/device-layout.ts';
+import type { DeviceTensor } from './devices/cuda/device-tensor.ts';
+import { ExpertGroup } from './expert-group.ts';
+import type { TopkIdxInput } from './input/read-topk-idx.ts';
+import type { DispatchLayout } from './layout/layout.ts';
+import type { DeviceLayoutOptions, ExpertGroupOptions, LayoutOptions } from './options.ts';
 
 /** Options of {@link getDispatchLayout}: those of the group and those of the call. */
 export interface DispatchLayoutOptions extends ExpertGroupOptions, LayoutOptions {}
@@ -69,7 +64,7 @@ function groupOf(options: ExpertGroupOptions): ExpertGroup {
   }
   const group = new ExpertGroup({ numRanks, numRanksPerNode, placement, device });
   // The table that the group has read, so that the group is the one its key describes
-  last = { group, options: { numRanks, numRanksPerNode, placement: placementOf(group), device } };
+  last = { group, options: { numRanks, numRanksPerNode, placement: group.placement, device } };
   return group;
 }
 

@@ -5,20 +5,31 @@
  *
  * @module
  */
-export type { DeviceDescription, DeviceName, DeviceVersions, Obstacle, ObstacleCode } from './device.ts';
-export type { DeviceDispatchLayout, DeviceLayoutArrays } from './device-layout.ts';
-export { type DeviceOption, describeDevices } from './devices.ts';
+export { describeDevices } from './choose-device.ts';
+export type { DeviceDispatchLayout, DeviceLayoutArrays } from './devices/cuda/device-layout.ts';
+export type {
+  ChoiceCode,
+  DeviceDescription,
+  DeviceName,
+  DeviceOption,
+  DeviceVersions,
+  Obstacle,
+  ObstacleCode,
+} from './errors/availability.ts';
 export {
   DeviceUnavailableError,
   DispatchLayoutError,
   type ErrorCode,
   type ErrorDetails,
   InvalidExpertError,
-} from './errors.ts';
-export { type EventHandle, EventOverlap } from './event-overlap.ts';
-export { type DeviceLayoutOptions, ExpertGroup, type ExpertGroupOptions, type LayoutOptions } from './expert-group.ts';
+} from './errors/errors.ts';
+export { ExpertGroup } from './expert-group.ts';
 export { type DispatchLayoutOptions, getDispatchLayout } from './get-dispatch-layout.ts';
-export type { DispatchLayout, LayoutArrays, LayoutShape } from './layout.ts';
+export type { TopkIdxInput, TopkNdarray, TopkTensor } from './input/read-topk-idx.ts';
+export { type EventHandle, EventOverlap } from './layout/event-overlap.ts';
+export type { DispatchLayout } from './layout/layout.ts';
+export type { LayoutArrays, LayoutShape } from './layout/outputs.ts';
+export type { DeviceLayoutOptions, ExpertGroupOptions, LayoutOptions } from './options.ts';
 export { type PrepareOptions, prepare } from './prepare.ts';
-export type { IdType, IntegerArray, TopkIdxInput, TopkNdarray, TopkTensor, TypedArrayOf } from './topk-idx.ts';
+export type { IdType, IntegerArray, TypedArrayOf } from './values/id-types.ts';
 export { Workspace, type WorkspaceOptions } from './workspace.ts';

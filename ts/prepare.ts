@@ -4,9 +4,10 @@
  *
  * @module
  */
-import type { DeviceName } from './device.ts';
-import { type DeviceOption, makeAvailable } from './devices.ts';
-import { checkObject, ExpertGroup } from './expert-group.ts';
+import { prepareAhead } from './choose-device.ts';
+import type { DeviceName, DeviceOption } from './errors/availability.ts';
+import { checkObject } from './errors/checks.ts';
+import { ExpertGroup } from './expert-group.ts';
 import { forgetLastGroup } from './get-dispatch-layout.ts';
 
 /** Options of {@link prepare}. */
@@ -54,7 +55,7 @@ export async function prepare(options: PrepareOptions = {}): Promise<DeviceName>
 }
 
 async function makeReady(device: DeviceOption): Promise<DeviceName> {
-  await makeAvailable(device);
+  await prepareAhead(device);
   forgetLastGroup();
   // The types and row widths that are usual: each has code of its own
   for (const numRanks of [8, 64]) {

@@ -3,22 +3,19 @@
  *
  * @module
  */
-import { describe } from './describe.ts';
-import type { DeviceName, PreparedDevice, WorkspaceMemory } from './device.ts';
-import { DispatchLayoutError } from './errors.ts';
-import { notRecorded } from './event-overlap.ts';
-import { ComputedLayout, type DispatchLayout, type LayoutArrays, type LayoutShape } from './layout.ts';
-import { allocateOut, checkArraysAttached, OutArrays } from './out-arrays.ts';
-import type { RankGroup } from './partition.ts';
-import {
-  arrayClasses,
-  checkExtent,
-  checkSelections,
-  type IdType,
-  stridedTopkIdx,
-  type TopkIdx,
-  type TypedArrayOf,
-} from './topk-idx.ts';
+import type { Device, WorkspaceMemory } from './devices/device.ts';
+import type { DeviceName } from './errors/availability.ts';
+import { checkCount } from './errors/checks.ts';
+import { DispatchLayoutError } from './errors/errors.ts';
+import type { Partition } from './input/partition.ts';
+import { checkExtent, checkSelections } from './input/read-topk-idx.ts';
+import { notRecorded } from './layout/event-overlap.ts';
+import { ComputedLayout, type DispatchLayout } from './layout/layout.ts';
+import { LayoutRequest } from './layout/layout-request.ts';
+import { allocateOut, checkArraysAttached } from './layout/out-arrays.ts';
+import { assignArrays, type LayoutArrays, type LayoutShape, OutArrays, outputNames, outputs } from './layout/outputs.ts';
+import { describe } from './values/describe.ts';
+import { type IdType, idTypeNames, idTypes, isIdType, type TypedArrayOf } from './values/id-types.ts';
 
 /** What a {@link Workspace} has room for. */
 export interface WorkspaceOptions<Type extends IdType = 'int64'> {
@@ -62,36 +59,31 @@ export class Workspace<Type extends IdType = IdType> {
   readonly device: DeviceName;
   readonly #memory: WorkspaceMemory;
   readonly #shape: Omit<LayoutShape, 'numTokens'>;
-  readonly #strict: boolean;
+  readonly #isStrict: boolean;
   /** The results by number of tokens, as far as they were asked for. */
   readonly #layouts = new Map<number, DispatchLayout>();
 
   /** @internal Use `group.createWorkspace`. */
-  constructor(
-    group: RankGroup,
-    options: Required<Pick<WorkspaceOptions<Type>, 'numExperts' | 'maxTokens' | 'numTopk'>> & { readonly idType: Type },
-    strict: boolean,
-    device: DeviceName,
-    prepared: PreparedDevice,
-  ) {
-    const { numExperts, maxTokens, numTopk, idType } = options;
+  constructor(device: Device, partition: Partition, isStrict: boolean, options: WorkspaceOptions<Type>) {
+    const { maxTokens, numTopk, idType = 'int64' as Type } = options;
     checkCount('maxTokens', maxTokens);
     checkCount('numTopk', numTopk);
     checkSelections(maxTokens, numTopk);
-    if (!Object.hasOwn(arrayClasses, idType)) {
+    if (!isIdType(idType)) {
       throw new DispatchLayoutError('OPTION', `idType is ${describe(idType)}`, {
         value: idType,
-        remedy: `It must be one of ${Object.keys(arrayClasses).join(', ')}.`,
+        remedy: `It must be one of ${idTypeNames.join(', ')}.`,
       });
     }
     this.maxTokens = maxTokens;
     this.numTopk = numTopk;
-    this.device = device;
-    this.#strict = strict;
-    this.#shape = { numTopk, numExperts, numRanks: group.numRanks, numRdmaRanks: group.numRdmaRanks };
+    this.device = device.name;
+    this.#isStrict = isStrict;
+    const { numExperts, numRanks, numRdmaRanks } = partition;
+    this.#shape = { numTopk, numExperts, numRanks, numRdmaRanks };
     this.#memory =
-      prepared.createWorkspace?.({ maxTokens, numTopk, idType }) ??
-      new PlainWorkspace(prepared, { ...this.#shape, numTokens: maxTokens }, idType);
+      device.createWorkspace?.(partition, { maxTokens, numTopk, idType }) ??
+      new PlainWorkspace(device, partition, maxTokens, numTopk, idType);
     this.topkIdx = this.#memory.topkIdx as TypedArrayOf[Type];
   }
 
@@ -111,7 +103,7 @@ export class Workspace<Type extends IdType = IdType> {
       if (this.#layouts.size === maxLayouts) this.#layouts.clear();
       this.#layouts.set(numTokens, layout);
     }
-    this.#memory.compute(numTokens, this.#strict, layout);
+    this.#memory.compute(numTokens, this.#isStrict, layout);
     return layout;
   }
 
@@ -124,8 +116,14 @@ export class Workspace<Type extends IdType = IdType> {
     }
     const { out } = this.#memory;
     checkArraysAttached(out);
-    const isTokenInRank = out.isTokenInRank.subarray(0, numTokens * this.#shape.numRanks);
-    return new ComputedLayout({ ...out, isTokenInRank }, { ...this.#shape, numTokens }, notRecorded, this.device);
+    const shape = { ...this.#shape, numTokens };
+    const arrays = Object.fromEntries(
+      outputNames.map((name) => {
+        const { kind, width } = outputs[name];
+        return [name, kind === 'rows' ? out[name]?.subarray(0, numTokens * (width(shape) ?? 0)) : out[name]];
+      }),
+    ) as unknown as LayoutArrays;
+    return new ComputedLayout(arrays, shape, notRecorded, this.device);
   }
 }
 
@@ -136,37 +134,40 @@ const maxLayouts = 1024;
 class PlainWorkspace implements WorkspaceMemory {
   readonly topkIdx: TypedArrayOf[IdType];
   readonly out = new OutArrays();
-  readonly #prepared: PreparedDevice;
-  readonly #ids: TopkIdx;
+  readonly #device: Device;
+  readonly #request = new LayoutRequest();
 
-  constructor(prepared: PreparedDevice, shape: LayoutShape, idType: IdType) {
-    const { numTokens, numTopk } = shape;
-    allocateOut(shape, this.out);
+  constructor(device: Device, partition: Partition, maxTokens: number, numTopk: number, idType: IdType) {
+    this.#device = device;
+    const request = this.#request;
+    request.isOutGiven = true;
+    const { topkIdx } = request;
+    topkIdx.type = idTypes[idType];
+    topkIdx.numTokens = maxTokens;
+    topkIdx.numTopk = numTopk;
+    topkIdx.setRowMajor();
+    request.setShape(partition);
+    allocateOut(request, this.out);
     try {
-      this.topkIdx = new arrayClasses[idType](numTokens * numTopk);
+      this.topkIdx = new idTypes[idType].array(maxTokens * numTopk);
     } catch (cause) {
-      throw new DispatchLayoutError('OUT_OF_MEMORY', `topkIdx of ${numTokens} x ${numTopk} does not fit in memory`, {
-        value: numTokens * numTopk,
+      throw new DispatchLayoutError('OUT_OF_MEMORY', `topkIdx of ${maxTokens} x ${numTopk} does not fit in memory`, {
+        value: maxTokens * numTopk,
         remedy: 'Lower maxTokens, and add up the counts.',
         cause,
       });
     }
-    this.#prepared = prepared;
-    this.#ids = stridedTopkIdx(this.topkIdx, idType, numTokens, numTopk, 0, numTopk, 1);
+    topkIdx.data = this.topkIdx;
   }
 
-  compute(numTokens: number, strict: boolean, layout: LayoutArrays): void {
-    this.#ids.numTokens = numTokens;
-    checkExtent(this.#ids, false);
+  compute(numTokens: number, isStrict: boolean, layout: LayoutArrays): void {
+    const request = this.#request;
+    request.topkIdx.numTokens = numTokens;
+    request.setShape(request.partition);
+    request.isStrict = isStrict;
+    checkExtent(request.topkIdx, false);
     checkArraysAttached(layout);
-    this.#prepared.computeLayout(this.#ids, strict, layout, true);
+    assignArrays(request.out, layout);
+    this.#device.submit(request);
   }
-}
-
-function checkCount(name: string, count: number): void {
-  if (Number.isInteger(count) && count >= 0) return;
-  throw new DispatchLayoutError('OPTION', `${name} is ${describe(count)}`, {
-    value: count,
-    remedy: 'It must be an integer, 0 or more.',
-  });
 }

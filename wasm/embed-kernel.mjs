@@ -1,5 +1,5 @@
 /**
- * The kernel as a module of TypeScript, for `ts/embedded-kernel.ts`, which has the inverse:
+ * The kernel as a module of TypeScript, for `ts/devices/wasm/embedded-kernel.ts`, which has the inverse:
  * node wasm/embed-kernel.mjs KERNEL.wasm >kernel.ts
  *
  * Bytes become printable ASCII, which survives any bundler and any charset. One byte stays one character where it is below

@@ -1,4 +1,4 @@
-// The addon: what `ts/cuda/addon.ts` declares, one function each. It holds no policy: who calls what, and when, is
+// The addon: what `ts/devices/cuda/addon.ts` declares, one function each. It holds no policy: who calls what, and when, is
 // TypeScript. Handles are opaque externals; every one releases its resource when it is collected, when it is disposed
 // of, or when its environment ends.
 #define NAPI_CPP_EXCEPTIONS

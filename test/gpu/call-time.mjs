@@ -1,6 +1,6 @@
 /**
  * Times of whole calls: host arrays on `cuda` and on `wasm`, tensors on `cuda`. From the first two comes the crossover of
- * `device: 'auto'` (ts/cuda/provider.ts). Writes $GPU_RESULTS.json and .md.
+ * `device: 'auto'` (ts/devices/cuda/crossover.ts). Writes $GPU_RESULTS.json and .md.
  */
 import { writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';

@@ -47,7 +47,7 @@ export function examplesInComments(path: string): Example[] {
   return [...text.matchAll(/^ \* ```ts\n(.*?)^ \* ```$/gms)].map(({ 1: lines, index }) => {
     const code = lines.replace(/^ \* ?/gm, '');
     const output = [...code.matchAll(/console\.log\(.*\); \/\/ (.*)$/gm)].map(([, printed]) => `${printed}\n`).join('');
-    const how = path.startsWith('ts/cuda/') ? 'gpu' : '';
+    const how = path.startsWith('ts/devices/cuda/') ? 'gpu' : '';
     return {
       place: `${path}:${text.slice(0, index).split('\n').length}`,
       language: 'ts',

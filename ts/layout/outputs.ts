@@ -1,7 +1,7 @@
 /**
  * The outputs of a layout, in one table: what each is made of and how long it is. Allocation, the reading and checking of
  * `out`, workspaces, the places in WASM memory and on the GPU, and the names in files all follow from it. An output is added
- * here by a field and a line; what remains is its computation on each device.
+ * in this file: to the interface, the table, and the four places at its end; what remains is its computation on each device.
  *
  * @module
  */
@@ -75,4 +75,53 @@ export function lengthOfOutput({ kind, width }: Output, shape: LayoutShape): num
   const columns = width(shape);
   if (columns === null) return null;
   return kind === 'rows' ? shape.numTokens * columns : columns;
+}
+
+/** An array of an output; null where a layout does not have it. */
+export type OutputArray = Int32Array | Uint8Array | null;
+
+/*
+ * What follows names every output once more instead of looping over their names: every call comes through here, and V8
+ * makes a tenth of a microsecond of a loop over properties, but nearly nothing of properties that it sees.
+ */
+
+/** The arrays of one call. */
+export class OutArrays implements LayoutArrays {
+  numTokensPerRank: Int32Array = none.counts;
+  numTokensPerRdmaRank: Int32Array | null = null;
+  numTokensPerExpert: Int32Array = none.counts;
+  isTokenInRank: Uint8Array = none.rows;
+}
+
+const none = { counts: new Int32Array(0), rows: new Uint8Array(0) };
+
+/** Reads each array of `source` once. */
+export function assignArrays(target: OutArrays, source: LayoutArrays): void {
+  target.numTokensPerRank = source.numTokensPerRank;
+  target.numTokensPerRdmaRank = source.numTokensPerRdmaRank;
+  target.numTokensPerExpert = source.numTokensPerExpert;
+  target.isTokenInRank = source.isTokenInRank;
+}
+
+/** Whether two objects have the same arrays. */
+export function haveSameArrays(a: LayoutArrays, b: LayoutArrays): boolean {
+  return (
+    a.numTokensPerRank === b.numTokensPerRank &&
+    a.numTokensPerRdmaRank === b.numTokensPerRdmaRank &&
+    a.numTokensPerExpert === b.numTokensPerExpert &&
+    a.isTokenInRank === b.isTokenInRank
+  );
+}
+
+/** Puts in the place of each array what `check` returns for it. */
+export function checkArrays(
+  arrays: OutArrays,
+  shape: LayoutShape,
+  check: <Data extends OutputArray>(name: OutputName, output: Output, array: Data, shape: LayoutShape) => Data,
+): void {
+  const { numTokensPerRank, numTokensPerRdmaRank, numTokensPerExpert, isTokenInRank } = outputs;
+  arrays.numTokensPerRank = check('numTokensPerRank', numTokensPerRank, arrays.numTokensPerRank, shape);
+  arrays.numTokensPerRdmaRank = check('numTokensPerRdmaRank', numTokensPerRdmaRank, arrays.numTokensPerRdmaRank, shape);
+  arrays.numTokensPerExpert = check('numTokensPerExpert', numTokensPerExpert, arrays.numTokensPerExpert, shape);
+  arrays.isTokenInRank = check('isTokenInRank', isTokenInRank, arrays.isTokenInRank, shape);
 }

@@ -4,26 +4,22 @@
  *
  * @module
  */
+import type { Device } from '../devices/device.ts';
+import { jsDevice } from '../devices/js.ts';
+import { noCuda } from '../devices/no-cuda.ts';
+import type { Settings } from '../devices/settings.ts';
+import { wasmDevice } from '../devices/wasm/device.ts';
 
-import type { DeviceVersions } from '../device.ts';
-import type { CudaProvider } from '../devices.ts';
-import type { Settings } from '../settings.ts';
-
-/** There are no addons here. */
-export const cudaProvider: CudaProvider | undefined = undefined;
-
-/** Browsers do not tell. */
-export function engineVersions(): DeviceVersions {
-  return {};
-}
+/** In order of preference. */
+export const devices: readonly Device[] = [noCuda, wasmDevice, jsDevice];
 
 /** There is no environment here. */
 export function settings(): Settings {
   return { device: 'auto', disabled: [], isLogged: false };
 }
 
-/** Nothing is. */
+/** No device is disabled: nobody can ask for it. */
 export function disabledBy(): undefined {}
 
-/** Nobody can ask for it. */
+/** Nothing is logged: nobody can ask for it. */
 export function log(): void {}

@@ -3,11 +3,12 @@
  *
  * @module
  */
+import type { Device } from '../devices/device.ts';
+import { jsDevice } from '../devices/js.ts';
+import { noCuda } from '../devices/no-cuda.ts';
+import { wasmDevice } from '../devices/wasm/device.ts';
 
-import type { CudaProvider } from '../devices.ts';
+export { disabledBy, log, settings } from '../devices/settings.ts';
 
-export { engineVersions } from '../engine-versions.ts';
-export { disabledBy, log, settings } from '../settings.ts';
-
-/** There are no addons here. */
-export const cudaProvider: CudaProvider | undefined = undefined;
+/** In order of preference. */
+export const devices: readonly Device[] = [noCuda, wasmDevice, jsDevice];

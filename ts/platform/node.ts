@@ -3,7 +3,12 @@
  *
  * @module
  */
+import { cudaDevice } from '../devices/cuda/device.ts';
+import type { Device } from '../devices/device.ts';
+import { jsDevice } from '../devices/js.ts';
+import { wasmDevice } from '../devices/wasm/device.ts';
 
-export { cudaProvider } from '../cuda/provider.ts';
-export { engineVersions } from '../engine-versions.ts';
-export { disabledBy, log, settings } from '../settings.ts';
+export { disabledBy, log, settings } from '../devices/settings.ts';
+
+/** In order of preference. */
+export const devices: readonly Device[] = [cudaDevice, wasmDevice, jsDevice];

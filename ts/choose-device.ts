@@ -1,0 +1,166 @@
+/**
+ * The choice among the devices: which of them computes what, for a device option.
+ *
+ * @module
+ */
+import { devices, disabledBy, log, settings } from '#platform';
+import type { Device, DeviceStreams } from './devices/device.ts';
+import {
+  type Availability,
+  type DeviceDescription,
+  type DeviceOption,
+  describeObstacle,
+} from './errors/availability.ts';
+import { DeviceUnavailableError, DispatchLayoutError } from './errors/errors.ts';
+import type { LayoutRequest } from './layout/layout-request.ts';
+import { describe } from './values/describe.ts';
+
+/** A device with streams. */
+export type StreamsDevice = Device & { readonly streams: DeviceStreams };
+
+/**
+ * What an option means here: the environment may say what `auto` stands for.
+ *
+ * @throws DispatchLayoutError `ENVIRONMENT`
+ */
+export function readDeviceOption(option: DeviceOption = 'auto'): DeviceOption {
+  if (option !== 'auto') return option;
+  const { device } = settings();
+  if (device !== 'auto') log(`DISPATCH_LAYOUT_DEVICE makes 'auto' mean '${device}'`);
+  return device;
+}
+
+/**
+ * The device that an option takes for host arrays, unless they are so many that `auto` asks another one.
+ *
+ * @throws DeviceUnavailableError if it names one that cannot be used here; DispatchLayoutError `OPTION` if it names none.
+ */
+export function chooseDevice(option: DeviceOption): Device {
+  return requireAvailable(resolve(option), option);
+}
+
+/** From how many selections on {@link deviceForLargeArrays} has an answer for `auto`; `Infinity` where it never has. */
+export function fromLargeArrays(): number {
+  let from = Number.POSITIVE_INFINITY;
+  for (const device of devices) {
+    if (device.fromSelections === 0) break;
+    from = Math.min(from, device.fromSelections);
+  }
+  return from;
+}
+
+/** The device that `auto` prefers for large host arrays such as these to the one of {@link chooseDevice}, if there is one. */
+export function deviceForLargeArrays(request: LayoutRequest): Device | undefined {
+  const numSelections = request.numTokens * request.numTopk;
+  for (const device of devices) {
+    if (device.fromSelections === 0) return undefined;
+    if (numSelections < device.fromSelections || !device.suits(request) || !isUsable(device)) continue;
+    log(`device '${device.name}' computes host arrays from ${device.fromSelections} selections on`);
+    return device;
+  }
+  return undefined;
+}
+
+/**
+ * The device for tensors.
+ *
+ * @throws DeviceUnavailableError; DispatchLayoutError `OPTION` if the option names a device that has no tensors.
+ */
+export function chooseTensorDevice(option: DeviceOption): StreamsDevice {
+  const device = devices.find((candidate) => candidate.streams !== undefined);
+  if (device === undefined || (option !== 'auto' && option !== device.name)) {
+    throw new DispatchLayoutError('OPTION', `topkIdx is on the GPU, and the group's device is ${describe(option)}`, {
+      value: option,
+      remedy: "Make the group with device: 'cuda', or copy the ids to the host.",
+    });
+  }
+  return requireAvailable(device, option) as StreamsDevice;
+}
+
+/** The streams of the device on which something was made already, if there is one that the option allows. */
+export function streamsInUse(option: DeviceOption): DeviceStreams | undefined {
+  return devices.find(({ name, streams }) => streams?.areInUse && (option === 'auto' || option === name))?.streams;
+}
+
+/** Has the devices that an option may take for host arrays get ready without blocking. */
+export async function prepareAhead(option: DeviceOption): Promise<void> {
+  for (const device of devices) {
+    const isMeant = option === 'auto' || option === device.name;
+    if (isMeant && disabledBy(device.name) === undefined) await device.prepareAhead?.();
+  }
+}
+
+/**
+ * Every device, in order of preference: whether it is available here, whether `device: option` would choose it for host
+ * arrays, and why.
+ *
+ * @throws {@link DispatchLayoutError} `OPTION` if `option` names no device; `ENVIRONMENT`.
+ */
+export function describeDevices(option: DeviceOption = 'auto'): readonly DeviceDescription[] {
+  const meant = readDeviceOption(option);
+  const chosen = resolve(meant);
+  return devices.map((device): DeviceDescription => {
+    const { name, fromSelections } = device;
+    const availability = availabilityOf(device);
+    if (!availability.isAvailable) return describeObstacle(name, availability);
+    const isChosen = device === chosen;
+    return {
+      device: name,
+      available: true,
+      chosen: isChosen,
+      choice: choiceOf(device, isChosen, meant, meant !== option),
+      fromSelections,
+      code: 'AVAILABLE',
+      reason: availability.reason,
+      versions: availability.versions,
+    };
+  });
+}
+
+function choiceOf(
+  { fromSelections }: Device,
+  isChosen: boolean,
+  meant: DeviceOption,
+  isMeantByEnvironment: boolean,
+): DeviceDescription['choice'] {
+  if (isMeantByEnvironment) return isChosen ? 'ASKED_FOR_BY_ENVIRONMENT' : 'OTHER_IS_ASKED_FOR_BY_ENVIRONMENT';
+  if (meant !== 'auto') return isChosen ? 'ASKED_FOR' : 'OTHER_IS_ASKED_FOR';
+  if (isChosen) return 'FASTEST';
+  if (fromSelections === 0) return 'OTHER_IS_FASTER';
+  return fromSelections === Number.POSITIVE_INFINITY ? 'FOR_TENSORS' : 'FOR_LARGE_ARRAYS';
+}
+
+/** The device of an option, available or not. `auto` takes the first that takes every request, or else the last. */
+function resolve(option: DeviceOption): Device {
+  const last = devices[devices.length - 1];
+  const device =
+    option === 'auto'
+      ? (devices.find((candidate) => candidate !== last && candidate.fromSelections === 0 && isUsable(candidate)) ?? last)
+      : devices.find(({ name }) => name === option);
+  if (device !== undefined) return device;
+  throw new DispatchLayoutError('OPTION', `device is ${describe(option)}`, {
+    value: option,
+    remedy: `It must be one of ${['auto', ...devices.map(({ name }) => name)].join(', ')}.`,
+  });
+}
+
+function requireAvailable(device: Device, option: DeviceOption): Device {
+  const availability = availabilityOf(device);
+  if (!availability.isAvailable) throw new DeviceUnavailableError(device.name, availability);
+  log(`device '${device.name}' is chosen (device: '${option}'): ${availability.reason}`);
+  return device;
+}
+
+/** Whether `auto` can have a device that it prefers. */
+function isUsable(device: Device): boolean {
+  const availability = availabilityOf(device);
+  if (availability.isAvailable) return true;
+  log(`device '${device.name}' is not available (${availability.code}): ${availability.reason}`);
+  return false;
+}
+
+/** One that the environment disables is not even looked for. */
+function availabilityOf(device: Device): Availability {
+  const disabled = disabledBy(device.name);
+  return disabled === undefined ? device.probe() : { isAvailable: false, ...disabled };
+}

@@ -1,0 +1,73 @@
+/**
+ * Checks of the caller's tensors for the results of a layout.
+ *
+ * @module
+ */
+import { DispatchLayoutError } from '../../errors/errors.ts';
+import {
+  dimensionsOf,
+  type LayoutShape,
+  lengthOfOutput,
+  type Output,
+  outputNames,
+  outputs,
+} from '../../layout/outputs.ts';
+import type { TensorArrays } from '../../layout/tensors.ts';
+import { describe } from '../../values/describe.ts';
+import { DeviceTensor } from './device-tensor.ts';
+
+/** The tensors of a layout, checked. */
+export type CheckedTensors = Readonly<Record<keyof TensorArrays, DeviceTensor | null>>;
+
+/**
+ * Checks tensors to write a layout to. One of rows may be larger than needed: the result is then a view of it.
+ *
+ * @throws DispatchLayoutError `OUT`, `DISPOSED`
+ */
+export function checkTensors(out: TensorArrays, shape: LayoutShape, topkIdx: DeviceTensor): CheckedTensors {
+  if (typeof out !== 'object' || out === null) throw outError('out', out, 'Pass an object with the result tensors.');
+  const tensors = Object.fromEntries(
+    outputNames.map((name) => [name, checkTensor(name, outputs[name], out[name], shape)]),
+  ) as CheckedTensors;
+  checkDisjoint({ topkIdx, ...tensors });
+  return tensors;
+}
+
+function checkTensor(name: string, output: Output, tensor: unknown, shape: LayoutShape): DeviceTensor | null {
+  const size = lengthOfOutput(output, shape);
+  if (size === null) {
+    if (tensor === null || tensor === undefined) return null;
+    throw outError(`out.${name}`, tensor, 'It must be null within one node.');
+  }
+  const { type, kind } = output;
+  if (!(tensor instanceof DeviceTensor) || tensor.dtype !== type || !tensor.isContiguous) {
+    throw outError(`out.${name}`, tensor, `For a topkIdx on the GPU it must be a contiguous DeviceTensor of ${type}.`);
+  }
+  if (tensor.size === size) return tensor;
+  if (kind === 'rows' && tensor.size > size) return tensor.firstElements(dimensionsOf(output, shape) ?? []);
+  throw new DispatchLayoutError('OUT', `out.${name} has ${tensor.size} elements`, {
+    value: tensor.size,
+    remedy: `It needs ${kind === 'rows' ? 'at least ' : ''}${size}.`,
+  });
+}
+
+/** Results written over the input, or over each other, would be silently wrong. */
+function checkDisjoint(tensors: Readonly<Record<string, DeviceTensor | null>>): void {
+  const ranges: { readonly name: string; readonly begin: bigint; readonly end: bigint }[] = [];
+  for (const [name, tensor] of Object.entries(tensors)) {
+    if (tensor === null || tensor.size === 0) continue;
+    const [begin, end] = tensor.addresses;
+    const other = ranges.find((range) => begin < range.end && range.begin < end);
+    if (other !== undefined) {
+      throw new DispatchLayoutError('OUT', `out.${name} shares memory with ${other.name}`, {
+        value: tensor,
+        remedy: 'Give every result tensor memory of its own.',
+      });
+    }
+    ranges.push({ name: name === 'topkIdx' ? name : `out.${name}`, begin, end });
+  }
+}
+
+function outError(name: string, value: unknown, remedy: string): DispatchLayoutError {
+  return new DispatchLayoutError('OUT', `${name} is ${describe(value)}`, { value, remedy });
+}

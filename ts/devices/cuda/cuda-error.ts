@@ -1,0 +1,84 @@
+/**
+ * Failed calls of the CUDA runtime, as errors of this library.
+ *
+ * @module
+ */
+import { DispatchLayoutError } from '../../errors/errors.ts';
+import type { CudaFailure } from './addon.ts';
+
+/** A call of the CUDA runtime failed (code `CUDA_ERROR`), or memory is full, the GPU's or pinned memory (code `OUT_OF_MEMORY`). */
+export class CudaError extends DispatchLayoutError {
+  /** The name of the class. */
+  override readonly name = 'CudaError';
+  /** CUDA's name of the error, such as `cudaErrorIllegalAddress`. */
+  readonly cudaName: string;
+  /** The function of the CUDA runtime that returned it. It may be the failure of work that was queued earlier. */
+  readonly call: string;
+  /** Whether the CUDA context is lost: nothing works on the GPU any more until the process is restarted. */
+  readonly isFatal: boolean;
+
+  constructor({ cudaCode, cudaName, cudaMessage, call, isSticky }: CudaFailure) {
+    const isMemory = cudaName === memoryError;
+    super(
+      isMemory ? 'OUT_OF_MEMORY' : 'CUDA_ERROR',
+      isMemory
+        ? `${call === 'cudaHostAlloc' ? 'no pinned memory is to be had' : 'the memory of the GPU is full'} (${call}: ${cudaName})`
+        : `${call} failed: ${cudaName} (${cudaCode}), ${cudaMessage}`,
+      { value: cudaName, remedy: remedyFor(cudaName, isSticky) },
+    );
+    this.cudaName = cudaName;
+    this.call = call;
+    this.isFatal = isSticky;
+  }
+}
+
+const memoryError = 'cudaErrorMemoryAllocation';
+
+/** What other processes cause, and end: it may work the next time. */
+export function isPassing(cudaName: string | undefined): boolean {
+  return cudaName === memoryError || cudaName === 'cudaErrorDevicesUnavailable';
+}
+
+const remedies: Readonly<Record<string, string>> = {
+  [memoryError]: 'Dispose of tensors, split the tokens and add up the counts, or end other processes on the GPU.',
+  cudaErrorInvalidResourceHandle: 'Pass handles of this process only, and only while they exist.',
+  cudaErrorNoKernelImageForDevice: "This GPU is too old: use device: 'wasm'.",
+  cudaErrorDevicesUnavailable: 'Wait for the other process, or change the compute mode of the GPU.',
+  cudaErrorInvalidDevice: 'Correct CUDA_VISIBLE_DEVICES.',
+};
+
+function remedyFor(cudaName: string, isSticky: boolean): string {
+  if (isSticky) {
+    return "The process's CUDA context is lost and the device 'cuda' unusable: restart the process. Other devices go on working.";
+  }
+  return remedies[cudaName] ?? 'The group stays usable; if it happens again, run the process under compute-sanitizer.';
+}
+
+/** The message of what was thrown, to be nested in another one. */
+export function withoutFullStop(error: unknown): string {
+  return (error instanceof Error ? error.message : String(error)).replace(/\.$/, '');
+}
+
+/** The first error after which no call can succeed. */
+let fatal: CudaError | undefined;
+
+/** Why the CUDA device cannot be used any more, if so. */
+export function fatalCudaError(): CudaError | undefined {
+  return fatal;
+}
+
+function outOfHostMemory(cause: Error): DispatchLayoutError {
+  return new DispatchLayoutError('OUT_OF_MEMORY', 'the memory of the process is full', {
+    remedy: 'Split the tokens and add up the counts.',
+    cause,
+  });
+}
+
+/** An error of the addon as one of ours; what is no failure of CUDA passes unchanged. */
+export function translate(error: Error & { readonly cuda?: CudaFailure }): Error {
+  if (error.cuda === undefined) return error;
+  if (error.cuda.call === 'malloc') return outOfHostMemory(error);
+  const translatedError = new CudaError(error.cuda);
+  if (translatedError.isFatal) fatal ??= translatedError;
+  return translatedError;
+}

@@ -1,0 +1,28 @@
+/**
+ * The result of `getDispatchLayout` for ids on the GPU: the same outputs, in tensors that stay there.
+ *
+ * @module
+ */
+import type { EventOverlap } from '../../layout/event-overlap.ts';
+import type { LayoutArrays, LayoutShape, OutputName } from '../../layout/outputs.ts';
+import type { DeviceTensor } from './device-tensor.ts';
+
+/** The tensor in the place of an array. */
+type TensorOf<Data> = Data extends Int32Array
+  ? DeviceTensor<'int32'>
+  : Data extends Uint8Array
+    ? DeviceTensor<'uint8'>
+    : Data;
+
+/** The output tensors of a layout, of the shapes of {@link LayoutArrays}; to be passed as `out`, too. */
+export type DeviceLayoutArrays = { readonly [Name in OutputName]: TensorOf<LayoutArrays[Name]> };
+
+/** A layout on the GPU. Nothing was waited for: the tensors are valid in the order of the streams. */
+export interface DeviceDispatchLayout extends DeviceLayoutArrays, LayoutShape, Disposable {
+  /** The done-event; recorded only with `asyncFinish`. */
+  readonly event: EventOverlap;
+  /** The device that computes this layout. */
+  readonly device: 'cuda';
+  /** `using layout = …` disposes of the tensors on leaving the block, except for those of `out`: they are the caller's. */
+  [Symbol.dispose](): void;
+}

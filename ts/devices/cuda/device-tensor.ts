@@ -1,0 +1,467 @@
+/**
+ * Tensors in the memory of the GPU.
+ *
+ * @module
+ */
+import { checkObject } from '../../errors/checks.ts';
+import { DispatchLayoutError } from '../../errors/errors.ts';
+import { type GpuTensor, tensorBrand } from '../../layout/tensors.ts';
+import { describe } from '../../values/describe.ts';
+import {
+  type IdType,
+  type IntegerArray,
+  idArrayNames,
+  idTypeNames,
+  idTypeOf,
+  idTypes,
+  isIdType,
+  type TypedArrayOf,
+} from '../../values/id-types.ts';
+import { isDetached, typedArrayName } from '../../values/typed-array.ts';
+import type { AllocationHandle, CudaAddon, DownloadHandle } from './addon.ts';
+import type { IdCheck } from './id-check.ts';
+import { untilDone } from './polling.ts';
+import { addonInUse, cudaAddon } from './runtime.ts';
+import { Stream } from './stream.ts';
+
+/** The element type of a typed array. */
+export type TypeOf<Data extends IntegerArray> = {
+  [Type in IdType]: Data extends TypedArrayOf[Type] ? Type : never;
+}[IdType];
+
+/** Memory that several tensors may lie in. */
+export class SharedAllocation {
+  readonly handle: AllocationHandle;
+  #numTensors = 0;
+
+  constructor(handle: AllocationHandle) {
+    this.handle = handle;
+  }
+
+  retain(): this {
+    this.#numTensors++;
+    return this;
+  }
+
+  drop(): void {
+    if (--this.#numTensors === 0) addonInUse().release(this.handle);
+  }
+}
+
+/** What a view has that other tensors have not. */
+interface ViewOptions {
+  readonly strides?: readonly number[];
+  readonly origin?: DeviceTensor;
+  readonly isBorrowed?: boolean;
+}
+
+/** Options of a new tensor. */
+export interface AllocationOptions {
+  /** Whether {@link DeviceTensor.ipcHandle} is wanted; such memory is outside the pool and slower to get. */
+  readonly shareable?: boolean | undefined;
+}
+
+/**
+ * A row-major tensor of integers on the GPU. Its memory comes from a pool and is ordered by streams: allocated, filled
+ * and copied on the current {@link Stream}. As in PyTorch, work on *another* stream must be ordered by an event, and be
+ * made known by {@link recordStream} if the tensor may be disposed of before it ends. Layouts do both themselves.
+ *
+ * ```ts
+ * import { getDispatchLayout } from 'dispatch-layout';
+ * import { DeviceTensor } from 'dispatch-layout/cuda';
+ *
+ * using topkIdx = DeviceTensor.from(new BigInt64Array(4096 * 8), [4096, 8]);
+ * const layout = getDispatchLayout(topkIdx, 256, { numRanks: 8 }); // DeviceTensors, nothing waits
+ * const counts = await layout.numTokensPerRank.toTypedArrayAsync();
+ * console.log(counts.join(' ')); // 4096 0 0 0 0 0 0 0
+ * ```
+ */
+export class DeviceTensor<Type extends IdType = IdType> implements GpuTensor, Disposable {
+  /** The element type. */
+  readonly dtype: Type;
+  /** Row-major. */
+  readonly shape: readonly number[];
+  /** Number of elements. */
+  readonly size: number;
+  /** Bytes of all elements. */
+  readonly byteLength: number;
+  /** Elements from one index to the next, per dimension. */
+  readonly strides: readonly number[];
+  /** @internal */
+  readonly [tensorBrand] = true;
+  readonly #byteOffset: number;
+  #memory: SharedAllocation | undefined;
+  #check: IdCheck | undefined;
+  /** The tensor that this is a view of. */
+  readonly #origin: DeviceTensor | undefined;
+  /** Whether the memory is the origin's, to be given up with it. */
+  readonly #isBorrowed: boolean;
+
+  /** @internal Use the static methods. */
+  constructor(
+    memory: SharedAllocation,
+    byteOffset: number,
+    shape: readonly number[],
+    dtype: Type,
+    { strides = rowMajor(shape), origin, isBorrowed = false }: ViewOptions = {},
+  ) {
+    this.dtype = dtype;
+    this.shape = shape;
+    this.strides = strides;
+    this.size = sizeOf(shape);
+    this.byteLength = this.size * idTypes[dtype].bytes;
+    this.#byteOffset = byteOffset;
+    this.#memory = isBorrowed ? memory : memory.retain();
+    this.#origin = origin;
+    this.#isBorrowed = isBorrowed;
+  }
+
+  /**
+   * A new tensor, whose elements are whatever was there.
+   *
+   * @throws DispatchLayoutError `TENSOR`; `OUT_OF_MEMORY` and `CUDA_ERROR` as {@link CudaError}
+   * @throws DeviceUnavailableError if there is no CUDA here.
+   */
+  static empty<Type extends IdType>(
+    shape: readonly number[],
+    dtype: Type,
+    options: AllocationOptions = {},
+  ): DeviceTensor<Type> {
+    const { shareable = false } = checkObject('the options', options, 'TENSOR');
+    const size = checkShape(shape);
+    const length = size * checkType(dtype);
+    const handle = cudaAddon().allocate(length, Stream.current.native, shareable === true);
+    return new DeviceTensor(new SharedAllocation(handle), 0, [...shape], dtype);
+  }
+
+  /**
+   * A tensor with the elements of a typed array, which may change as soon as this returns.
+   *
+   * @param shape default: one dimension.
+   * @throws the errors of {@link DeviceTensor.empty}, `DETACHED_BUFFER`
+   */
+  static from<Data extends IntegerArray>(
+    array: Data,
+    shape?: readonly number[],
+    options: AllocationOptions = {},
+  ): DeviceTensor<TypeOf<Data>> {
+    const dtype = idTypeOf(array)?.name;
+    if (dtype === undefined) {
+      throw tensorError(
+        `the elements are ${describe(array)}`,
+        array,
+        `Pass one of ${idArrayNames}.`,
+      );
+    }
+    if (isDetached(array)) {
+      throw new DispatchLayoutError('DETACHED_BUFFER', 'the buffer under the array was detached', {
+        value: array,
+        remedy: 'It was transferred, to a worker for instance.',
+      });
+    }
+    const ownShape = shape ?? [array.length];
+    if (checkShape(ownShape) !== array.length) {
+      throw tensorError(
+        `shape ${describe(shape)} is not that of ${array.length} elements`,
+        shape,
+        'Correct the shape.',
+      );
+    }
+    const tensor = DeviceTensor.empty(ownShape, dtype as TypeOf<Data>, options);
+    try {
+      addonInUse().upload(tensor.allocation.handle, 0, array, Stream.current.native);
+    } catch (error) {
+      tensor.dispose();
+      throw error;
+    }
+    return tensor;
+  }
+
+  /**
+   * Memory of the GPU that other code in this process owns, row-major. It must stay until this tensor's last use is over.
+   *
+   * @throws DispatchLayoutError `TENSOR` for an address that is misaligned, or that CUDA does not know.
+   */
+  static fromPointer<Type extends IdType>(pointer: bigint, shape: readonly number[], dtype: Type): DeviceTensor<Type> {
+    const length = checkShape(shape) * checkType(dtype);
+    const isAddress = typeof pointer === 'bigint' && pointer === BigInt.asUintN(64, pointer);
+    if (!isAddress || pointer % BigInt(idTypes[dtype].bytes) !== 0n) {
+      throw tensorError(
+        `the pointer is ${describe(pointer)}`,
+        pointer,
+        `Pass an address, as a bigint, aligned for ${dtype}.`,
+      );
+    }
+    // Tensors of no elements have no address that CUDA would know, in PyTorch as here
+    if (length === 0) return DeviceTensor.empty(shape, dtype);
+    const handle = cudaAddon().wrapPointer(pointer, length);
+    if (handle === null) {
+      throw tensorError(
+        `0x${pointer.toString(16)} is no memory that CUDA knows`,
+        pointer,
+        'Pass the address of device memory of this process; that of another process goes through fromIpcHandle.',
+      );
+    }
+    return new DeviceTensor(new SharedAllocation(handle), 0, [...shape], dtype);
+  }
+
+  /**
+   * Memory of another process, by CUDA inter-process communication. That process must keep it, and order its writes before
+   * this process's reads (an event, or a synchronisation before the handle is sent).
+   *
+   * @param handle the 64 bytes of a `cudaIpcMemHandle_t`, or the 66 bytes that PyTorch makes of one.
+   * @param options `byteOffset`: where the tensor begins behind the address that the handle is for.
+   * @throws DispatchLayoutError `TENSOR`, {@link CudaError}
+   */
+  static fromIpcHandle<Type extends IdType>(
+    handle: Uint8Array,
+    shape: readonly number[],
+    dtype: Type,
+    options: { readonly byteOffset?: number | undefined } = {},
+  ): DeviceTensor<Type> {
+    const { byteOffset = 0 } = checkObject('the options', options, 'TENSOR');
+    const elementBytes = checkType(dtype);
+    const length = checkShape(shape) * elementBytes;
+    const plain = typedArrayName(handle) === 'Uint8Array' ? plainIpcHandle(handle) : undefined;
+    if (plain === undefined) {
+      throw tensorError(`the IPC handle is ${describe(handle)}`, handle, 'Pass the 64 bytes of a cudaIpcMemHandle_t.');
+    }
+    if (!Number.isSafeInteger(byteOffset) || byteOffset < 0 || byteOffset % elementBytes !== 0) {
+      throw tensorError(
+        `byteOffset is ${describe(byteOffset)}`,
+        byteOffset,
+        `It must be a multiple of ${elementBytes}.`,
+      );
+    }
+    const memory = new SharedAllocation(cudaAddon().openIpcHandle(plain, byteOffset + length));
+    return new DeviceTensor(memory, byteOffset, [...shape], dtype);
+  }
+
+  /**
+   * A view of this tensor's memory: some columns of wider rows, for instance. Layouts take it as `topkIdx` if the ids of
+   * each token are contiguous; it cannot be copied to the host. It has a life of its own: dispose of both.
+   *
+   * @param strides elements from one index to the next, per dimension.
+   * @param offset element of this tensor that the view begins at.
+   * @throws DispatchLayoutError `TENSOR` if it reaches beyond this tensor, `DISPOSED`
+   */
+  strided(shape: readonly number[], strides: readonly number[], offset = 0): DeviceTensor<Type> {
+    const size = checkShape(shape);
+    const integers = Array.isArray(strides) && [...strides, offset].every(Number.isSafeInteger);
+    if (!integers || strides.length !== shape.length || !this.isContiguous) {
+      throw tensorError(
+        `the strides are ${describe(strides)}`,
+        strides,
+        'Give an integer for each dimension, of a contiguous tensor.',
+      );
+    }
+    const [first, last] = reachOf(shape, strides);
+    if (size > 0 && (offset + first < 0 || offset + last >= this.size)) {
+      throw tensorError(
+        'the view reaches beyond the tensor',
+        shape,
+        'Correct its shape, strides or offset (in elements).',
+      );
+    }
+    const byteOffset = this.#byteOffset + offset * idTypes[this.dtype].bytes;
+    return new DeviceTensor(this.allocation, byteOffset, [...shape], this.dtype, {
+      strides: [...strides],
+      origin: this,
+    });
+  }
+
+  /** @internal A view of this contiguous tensor's first elements, without a life of its own. */
+  firstElements(shape: readonly number[]): DeviceTensor<Type> {
+    return new DeviceTensor(this.allocation, this.#byteOffset, shape, this.dtype, { origin: this, isBorrowed: true });
+  }
+
+  /** Whether the elements lie one after the other. */
+  get isContiguous(): boolean {
+    let expected = 1;
+    for (let i = this.shape.length - 1; i >= 0; i--) {
+      if (this.shape[i] > 1 && this.strides[i] !== expected) return this.size === 0;
+      expected *= this.shape[i];
+    }
+    return true;
+  }
+
+  /** Whether the memory was given up. */
+  get isDisposed(): boolean {
+    return this.#memory === undefined || (this.#isBorrowed && this.#origin?.isDisposed === true);
+  }
+
+  /**
+   * The address of the first element on the GPU, for other libraries in this process.
+   *
+   * @throws DispatchLayoutError `DISPOSED`
+   */
+  get pointer(): bigint {
+    return addonInUse().pointerOf(this.allocation.handle) + BigInt(this.#byteOffset);
+  }
+
+  /**
+   * The handle by which another process opens this memory: `cudaIpcOpenMemHandle`.
+   *
+   * @throws DispatchLayoutError `TENSOR` if the tensor was not made `shareable`, or is a view that begins
+   *   elsewhere: a handle stands for the whole memory.
+   */
+  ipcHandle(): Uint8Array {
+    const handle = addonInUse().ipcHandle(this.allocation.handle);
+    if (this.#byteOffset !== 0) {
+      throw tensorError(
+        `this view begins ${this.#byteOffset} bytes into its memory`,
+        this,
+        'Share the tensor that it is a view of, and tell the other process where the view begins.',
+      );
+    }
+    if (handle !== null) return handle;
+    throw tensorError(
+      'this memory cannot be shared with other processes',
+      this,
+      'Make the tensor with { shareable: true }.',
+    );
+  }
+
+  /**
+   * The elements, in a new array. Blocks the thread until the current stream gets there.
+   *
+   * @throws InvalidExpertError if this is the result of a layout, in strict mode, of ids that are no experts.
+   * @throws DispatchLayoutError `DISPOSED`, {@link CudaError}
+   */
+  toTypedArray(): TypedArrayOf[Type] {
+    const addon = addonInUse();
+    return this.#finish(addon, this.#download(addon), this.#writer);
+  }
+
+  /** The same without blocking; the elements are those of the moment of the call, in the order of the current stream. */
+  async toTypedArrayAsync(): Promise<TypedArrayOf[Type]> {
+    const addon = addonInUse();
+    const download = this.#download(addon);
+    const check = this.#writer;
+    await untilDone(() => addon.isDone(download));
+    return this.#finish(addon, download, check);
+  }
+
+  /**
+   * Makes known that `stream` uses this tensor: when it is disposed of, its memory is not reused before what is queued on
+   * `stream` by then has finished. PyTorch's `record_stream`.
+   */
+  recordStream(stream: Stream): void {
+    if (!(stream instanceof Stream)) throw tensorError(`the stream is ${describe(stream)}`, stream, 'Pass a Stream.');
+    addonInUse().recordStream(this.allocation.handle, stream.native);
+  }
+
+  /**
+   * Gives up the memory; it is reused as soon as the streams that use it have got past this point. Only `shareable` memory,
+   * and that of another process, is outside the pool: giving that up blocks the thread until the GPU has done with it, also
+   * where it is collected.
+   */
+  dispose(): void {
+    const memory = this.#memory;
+    this.#memory = undefined;
+    if (!this.#isBorrowed) memory?.drop();
+  }
+
+  /** `using tensor = …` gives up the memory on leaving the block. */
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  /** @internal */
+  get allocation(): SharedAllocation {
+    if (this.#memory !== undefined && !this.isDisposed) return this.#memory;
+    throw new DispatchLayoutError('DISPOSED', 'the tensor was disposed of', {
+      value: this,
+      remedy: 'Dispose of a tensor after its last use.',
+    });
+  }
+
+  /** @internal */
+  get byteOffset(): number {
+    return this.#byteOffset;
+  }
+
+  /** @internal The first address, and that behind the last element, which depend on the strides. */
+  get addresses(): readonly [bigint, bigint] {
+    const bytes = idTypes[this.dtype].bytes;
+    const [first, last] = reachOf(this.shape, this.strides);
+    return [this.pointer + BigInt(first * bytes), this.pointer + BigInt((last + 1) * bytes)];
+  }
+
+  /** @internal The layout that writes this tensor. */
+  writtenBy(check: IdCheck | undefined): void {
+    if (this.#isBorrowed) this.#origin?.writtenBy(check);
+    else this.#check = check;
+  }
+
+  /** The layout that wrote this tensor, or what it is a view of. */
+  get #writer(): IdCheck | undefined {
+    return this.#check ?? (this.#origin === undefined ? undefined : this.#origin.#writer);
+  }
+
+  #download(addon: CudaAddon): DownloadHandle {
+    if (!this.isContiguous) {
+      throw tensorError(
+        'the elements of this view are not contiguous',
+        this.strides,
+        'Copy the tensor that it is a view of.',
+      );
+    }
+    return addon.download(this.allocation.handle, this.#byteOffset, this.byteLength, Stream.current.native);
+  }
+
+  #finish(addon: CudaAddon, download: DownloadHandle, check: IdCheck | undefined): TypedArrayOf[Type] {
+    const array = new idTypes[this.dtype].array(this.size) as TypedArrayOf[Type];
+    addon.finishDownload(download, array);
+    addon.release(download);
+    // It is not done yet only where the caller reads without waiting for the layout's event
+    if (check?.isDone) check.assertValid();
+    return array;
+  }
+}
+
+/** PyTorch writes a version and the letter c, for plain `cudaMalloc`, before the handle. */
+function plainIpcHandle(handle: Uint8Array): Uint8Array | undefined {
+  if (handle.length === 64) return handle;
+  return handle.length === 66 && handle[1] === 'c'.charCodeAt(0) ? handle.subarray(2) : undefined;
+}
+
+function rowMajor(shape: readonly number[]): readonly number[] {
+  const strides = new Array<number>(shape.length);
+  let stride = 1;
+  for (let i = shape.length - 1; i >= 0; i--) {
+    strides[i] = stride;
+    stride *= shape[i];
+  }
+  return strides;
+}
+
+/** The elements, counted from that at index 0, that lie first and last in memory; of a shape without zeros. */
+function reachOf(shape: readonly number[], strides: readonly number[]): readonly [number, number] {
+  const reaches = shape.map((length, i) => (length - 1) * strides[i]);
+  const sum = (clamp: (reach: number) => number) => reaches.reduce((total, reach) => total + clamp(reach), 0);
+  return [sum((reach) => Math.min(reach, 0)), sum((reach) => Math.max(reach, 0))];
+}
+
+function sizeOf(shape: readonly number[]): number {
+  return shape.reduce((size, length) => size * length, 1);
+}
+
+function checkShape(shape: readonly number[]): number {
+  if (!Array.isArray(shape) || !shape.every((length) => Number.isSafeInteger(length) && length >= 0)) {
+    throw tensorError(`the shape is ${describe(shape)}`, shape, 'It must be an array of lengths, 0 or more.');
+  }
+  const size = sizeOf(shape);
+  // Eight bytes each, in numbers that are exact
+  if (size > 2 ** 48) throw tensorError(`${size} elements are too many`, shape, 'Correct the shape.');
+  return size;
+}
+
+function checkType(dtype: IdType): number {
+  if (isIdType(dtype)) return idTypes[dtype].bytes;
+  throw tensorError(`the dtype is ${describe(dtype)}`, dtype, `It must be one of ${idTypeNames.join(', ')}.`);
+}
+
+function tensorError(problem: string, value: unknown, remedy: string): DispatchLayoutError {
+  return new DispatchLayoutError('TENSOR', problem, { value, remedy });
+}

@@ -1,0 +1,85 @@
+/**
+ * Strict mode for ids that are on the GPU: the kernel notes the first one that is no expert, and the next
+ * synchronisation reports it.
+ *
+ * @module
+ */
+import { InvalidExpertError } from '../../errors/errors.ts';
+import { type IdType, idTypes } from '../../values/id-types.ts';
+import type { StatusHandle } from './addon.ts';
+import { addonInUse } from './runtime.ts';
+
+/** The first id that is no expert. */
+interface Offender {
+  /** `token * numTopk + slot` */
+  readonly selection: number;
+  readonly value: number | bigint | undefined;
+}
+
+/** The check of one queued layout. */
+export class IdCheck {
+  #status: StatusHandle | undefined;
+  #offender: Offender | undefined;
+  #isReported = false;
+  readonly #idType: IdType;
+  readonly #numTopk: number;
+  readonly #numExperts: number;
+
+  constructor(status: StatusHandle, idType: IdType, numTopk: number, numExperts: number) {
+    this.#status = status;
+    this.#idType = idType;
+    this.#numTopk = numTopk;
+    this.#numExperts = numExperts;
+  }
+
+  /** Whether the layout has been computed. */
+  get isDone(): boolean {
+    return this.#status === undefined || addonInUse().isDone(this.#status);
+  }
+
+  /**
+   * To be called when the layout is done.
+   *
+   * @throws InvalidExpertError every time, if an id was no expert.
+   */
+  assertValid(): void {
+    this.#throwIfInvalid('');
+  }
+
+  /**
+   * The same on behalf of a later layout of the group: throws only what nobody has been told.
+   *
+   * @throws InvalidExpertError
+   */
+  reportOnce(): void {
+    if (!this.#isReported) this.#throwIfInvalid('in an earlier layout, ');
+  }
+
+  #throwIfInvalid(context: string): void {
+    if (this.#status !== undefined) {
+      this.#offender = this.#findOffender(this.#status);
+      addonInUse().release(this.#status);
+      this.#status = undefined;
+    }
+    if (this.#offender === undefined) return;
+    this.#isReported = true;
+    const { selection, value } = this.#offender;
+    const ids = { numTopk: this.#numTopk, valueAt: () => value };
+    throw InvalidExpertError.at(selection, ids, this.#numExperts, context);
+  }
+
+  #findOffender(status: StatusHandle): Offender | undefined {
+    const addon = addonInUse();
+    const selection = addon.statusPosition(status);
+    if (selection < 0) return undefined;
+    const bits = addon.readDeviceId(status, selection);
+    // By now the caller may have overwritten or disposed of the tensor: then the value is unknown
+    return { selection, value: bits === null ? undefined : idValue(bits, this.#idType) };
+  }
+}
+
+/** An id of the addon as the element of a typed array would be. */
+export function idValue(value: bigint, idType: IdType): number | bigint {
+  if (idTypes[idType].bytes < 8) return Number(value);
+  return idTypes[idType].isSigned ? value : BigInt.asUintN(64, value);
+}

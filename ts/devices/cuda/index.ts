@@ -1,0 +1,13 @@
+/// <reference lib="esnext.disposable" preserve="true" />
+/**
+ * dispatch-layout/cuda: tensors that stay on the GPU, streams and events. `getDispatchLayout` takes a
+ * {@link DeviceTensor} as `topkIdx`, and returns DeviceTensors then.
+ *
+ * @module
+ */
+export type { DeviceDispatchLayout, DeviceLayoutArrays } from './device-layout.ts';
+export type { TypedArrayOf } from '../../values/id-types.ts';
+export type { CudaFailure } from './addon.ts';
+export { CudaError } from './cuda-error.ts';
+export { type AllocationOptions, DeviceTensor, type TypeOf } from './device-tensor.ts';
+export { Stream } from './stream.ts';

@@ -1,0 +1,184 @@
+/**
+ * Finds and loads the CUDA addon: a prebuilt file beside the JavaScript. Whatever goes wrong is reported in full, one
+ * line for each place that was tried.
+ *
+ * @module
+ */
+import type { Obstacle } from '../../errors/availability.ts';
+import type { CudaAddon, CudaFailure } from './addon.ts';
+import { translate } from './cuda-error.ts';
+import { checkWhole } from './elf-file.ts';
+
+/** Must be the addon's `kInterfaceVersion`. */
+const interfaceVersion = 1;
+
+/** The addon, or why there is none. */
+export type AddonSearch =
+  | { readonly addon: CudaAddon; readonly path: string }
+  | ({ readonly addon: undefined } & Obstacle);
+
+type Require = NodeJS.Require;
+
+interface Candidate {
+  readonly path: string;
+  readonly cause: unknown;
+}
+
+const fileName = 'dispatch_layout_cuda.node';
+
+/**
+ * Looks for the addon. Loading it touches nothing of CUDA.
+ *
+ * @param addonPath the only place to look at, where it is given.
+ */
+export function loadAddon(addonPath: string | undefined): AddonSearch {
+  const require = createRequire();
+  if (require === undefined) {
+    return {
+      addon: undefined,
+      code: 'ADDONS_FORBIDDEN',
+      reason: 'this runtime loads no Node-API addons',
+      remedy: 'Use Node.js 20.19 or later, Bun or Deno.',
+    };
+  }
+  const platform = platformName();
+  if (addonPath === undefined && platform !== 'linux-x64') {
+    return {
+      addon: undefined,
+      code: 'UNSUPPORTED_PLATFORM',
+      reason: `there is no prebuilt CUDA addon for ${platform}, only for linux-x64 with glibc`,
+      remedy:
+        "Use device: 'wasm' or 'auto', or build the addon (cuda/build.sh) and name it in DISPATCH_LAYOUT_CUDA_ADDON.",
+    };
+  }
+
+  const failures: Candidate[] = [];
+  for (const path of addonPath === undefined ? candidatePaths(require, platform) : [addonPath]) {
+    try {
+      checkWhole(require.resolve(path));
+      const found = require(path) as Partial<CudaAddon>;
+      if (found.interfaceVersion !== interfaceVersion) {
+        throw new Error(
+          `it is of another version of dispatch-layout (interface ${found.interfaceVersion ?? 'unknown'}, not ${interfaceVersion})`,
+        );
+      }
+      return { addon: translated(found as CudaAddon), path };
+    } catch (cause) {
+      failures.push({ path, cause });
+    }
+  }
+  return unloadable(failures, addonPath !== undefined);
+}
+
+function createRequire(): Require | undefined {
+  // No static import: bundlers for browsers see this file as well
+  const module = (globalThis as { process?: NodeJS.Process }).process?.getBuiltinModule?.('node:module');
+  const here: string | undefined = import.meta.url;
+  return here === undefined ? undefined : module?.createRequire(here);
+}
+
+/** Such as `linux-x64`, or `linux-x64-musl`. */
+function platformName(): string {
+  const name = `${process.platform}-${process.arch}`;
+  return process.platform === 'linux' && isMusl() ? `${name}-musl` : name;
+}
+
+function isMusl(): boolean {
+  const { report } = process as { report?: NodeJS.ProcessReport & { excludeNetwork?: boolean } };
+  if (report === undefined) return false;
+  // The network part of a report asks name servers
+  const { excludeNetwork } = report;
+  report.excludeNetwork = true;
+  try {
+    const { header, sharedObjects = [] } = report.getReport() as {
+      header?: { glibcVersionRuntime?: string };
+      sharedObjects?: readonly string[];
+    };
+    return header?.glibcVersionRuntime === undefined && sharedObjects.some((path) => path.includes('ld-musl-'));
+  } catch {
+    // Denied, by Deno without --allow-sys: if it is musl after all, loading says so
+    return false;
+  } finally {
+    if (excludeNetwork !== undefined) report.excludeNetwork = excludeNetwork;
+  }
+}
+
+function candidatePaths(require: Require, platform: string): readonly string[] {
+  const { fileURLToPath } = process.getBuiltinModule('node:url');
+  const { join } = process.getBuiltinModule('node:path');
+  const folder = `prebuilds/${platform}/${fileName}`;
+  // This file is dist/devices/cuda/load-addon.js, or part of a bundle, for which the installed package is the second place. Not by
+  // `new URL(…, import.meta.url)`, to which webpack would add every file of the package
+  const paths = [join(fileURLToPath(import.meta.url), '../../..', folder)];
+  try {
+    const installed = require.resolve('dispatch-layout/package.json');
+    paths.push(installed.replace(/package\.json$/, `dist/${folder}`));
+  } catch {
+    // Not installed: then there is only the first place
+  }
+  return [...new Set(paths)];
+}
+
+function unloadable(failures: readonly Candidate[], isOverride: boolean): AddonSearch {
+  const causes = failures.map(({ path, cause }) => `${path}: ${firstLine(cause)}`);
+  const reason = `the CUDA addon cannot be loaded (${causes.join('; ')})`;
+  const cause =
+    failures.length === 1
+      ? failures[0].cause
+      : new AggregateError(
+          failures.map((each) => each.cause),
+          reason,
+        );
+  return { addon: undefined, reason, ...explain(failures, isOverride), cause };
+}
+
+function explain(failures: readonly Candidate[], isOverride: boolean): Pick<Obstacle, 'code' | 'remedy'> {
+  const has = (test: (code: unknown, message: string) => boolean) =>
+    failures.some(({ cause }) => test((cause as { code?: unknown } | null)?.code, firstLine(cause)));
+  if (has((code) => code === 'ERR_DLOPEN_DISABLED')) {
+    return {
+      code: 'ADDONS_FORBIDDEN',
+      remedy: 'Run Node.js without --no-addons and, under its permission model, with --allow-addons.',
+    };
+  }
+  if (failures.some(({ cause }) => cause instanceof Error && cause.name === 'NotCapable')) {
+    return { code: 'ADDONS_FORBIDDEN', remedy: 'Run Deno with --allow-ffi, --allow-read and --allow-env.' };
+  }
+  const isMissing = failures.every(({ cause }) => (cause as { code?: unknown } | null)?.code === 'MODULE_NOT_FOUND');
+  const code = isMissing ? 'ADDON_MISSING' : 'ADDON_BROKEN';
+  if (isOverride) return { code, remedy: 'Correct or unset DISPATCH_LAYOUT_CUDA_ADDON.' };
+  if (isMissing) {
+    return {
+      code,
+      remedy:
+        "Install the package as it is published, or build the addon (cuda/build.sh, needs CUDA's nvcc); in a bundle, keep dispatch-layout external.",
+    };
+  }
+  if (has((_, message) => /GLIBC/.test(message))) {
+    return { code, remedy: 'Update the system: glibc 2.34 or later is needed.' };
+  }
+  return { code, remedy: 'Reinstall dispatch-layout, or build the addon anew (cuda/build.sh).' };
+}
+
+function firstLine(cause: unknown): string {
+  return (cause instanceof Error ? cause.message : String(cause)).split('\n')[0];
+}
+
+/** The addon with its errors as ours. */
+function translated(addon: CudaAddon): CudaAddon {
+  const functions = Object.entries(addon).map(([name, value]) => [
+    name,
+    typeof value === 'function' ? guard(value) : value,
+  ]);
+  return Object.fromEntries(functions) as CudaAddon;
+}
+
+function guard<Arguments extends unknown[], Result>(call: (...values: Arguments) => Result) {
+  return (...values: Arguments): Result => {
+    try {
+      return call(...values);
+    } catch (error) {
+      throw translate(error as Error & { readonly cuda?: CudaFailure });
+    }
+  };
+}

@@ -1,0 +1,82 @@
+/**
+ * Whether the GPU can be used, found out by a first layout on it.
+ *
+ * @module
+ */
+import type { Availability, DeviceVersions } from '../../errors/availability.ts';
+import { DispatchLayoutError } from '../../errors/errors.ts';
+import { partitionExperts } from '../../input/partition.ts';
+import { readTopkIdx } from '../../input/read-topk-idx.ts';
+import { LayoutRequest } from '../../layout/layout-request.ts';
+import { allocateOut } from '../../layout/out-arrays.ts';
+import { outputNames } from '../../layout/outputs.ts';
+import type { Device } from '../device.ts';
+import { jsDevice } from '../js.ts';
+import { CudaError, isPassing, withoutFullStop } from './cuda-error.ts';
+import { cudaRuntime, isCudaInUse } from './runtime.ts';
+
+/** What is known of a first layout on the GPU. */
+type Checked = Availability & { readonly isPassing?: boolean };
+
+let checked: Checked | undefined;
+
+/** Loads the addon and checks the GPU, once, unless what fails may pass. */
+export function probeCuda(submit: Device['submit']): Availability {
+  const runtime = cudaRuntime();
+  if (runtime.addon === undefined) return { isAvailable: false, ...runtime };
+  if (checked === undefined || checked.isPassing) checked = selfCheck(submit, runtime.reason, runtime.versions);
+  return checked;
+}
+
+/** Whether CUDA has been set up, which takes longer than many a layout. */
+export function isCudaAwake(): boolean {
+  return checked === undefined ? isCudaInUse() : checked.isAvailable;
+}
+
+/** A tiny layout with everything in it, compared with the reference, before the GPU is trusted. */
+function selfCheck(submit: Device['submit'], reason: string, versions: DeviceVersions): Checked {
+  const code = 'SELF_CHECK_FAILED';
+  const expected = smallRequest(0);
+  const actual = smallRequest(-1);
+  try {
+    jsDevice.submit(expected);
+    submit(actual);
+  } catch (cause) {
+    return {
+      isAvailable: false,
+      code,
+      reason: `${reason}, but a first layout fails there (${withoutFullStop(cause)})`,
+      remedy: "Check nvidia-smi and the system log, or use device: 'wasm'.",
+      cause,
+      versions,
+      isPassing:
+        cause instanceof DispatchLayoutError &&
+        (cause.code === 'OUT_OF_MEMORY' || (cause instanceof CudaError && isPassing(cause.cudaName))),
+    };
+  }
+  const wrong = outputNames.find((name) => `${expected.out[name]}` !== `${actual.out[name]}`);
+  if (wrong === undefined) return { isAvailable: true, reason, versions };
+  return {
+    isAvailable: false,
+    code,
+    reason: `${reason}, but it computes wrong layouts (${wrong} is [${actual.out[wrong]}] instead of [${expected.out[wrong]}])`,
+    remedy: "Please report this; use device: 'wasm'.",
+    versions,
+  };
+}
+
+/** @param fill what the results hold before: whatever is not written differs from the reference. */
+function smallRequest(fill: number): LayoutRequest {
+  const request = new LayoutRequest();
+  const rows = [
+    [0, 1],
+    [2, 7],
+    [-1, 5],
+    [6, 6],
+  ];
+  readTopkIdx(rows, request.topkIdx);
+  request.setShape(partitionExperts({ numRanks: 4, numRanksPerNode: 2, numRdmaRanks: 2 }, 8, undefined, true));
+  allocateOut(request, request.out);
+  for (const name of outputNames) request.out[name]?.fill(fill);
+  return request;
+}

@@ -1,0 +1,140 @@
+/**
+ * CUDA streams: queues of work on the GPU, one of which is current.
+ *
+ * @module
+ */
+import type { AsyncLocalStorage } from 'node:async_hooks';
+import { DispatchLayoutError } from '../../errors/errors.ts';
+import { EventOverlap } from '../../layout/event-overlap.ts';
+import { describe } from '../../values/describe.ts';
+import type { NativeEvent, StreamHandle } from './addon.ts';
+import { untilDone } from './polling.ts';
+import { addonInUse, cudaAddon } from './runtime.ts';
+
+/** Follows `await`. Created with the first `run`, so that nothing is paid by those who use none. */
+let storage: AsyncLocalStorage<Stream> | undefined;
+let defaultStream: Stream | undefined;
+
+/**
+ * A CUDA stream. Tensors are allocated, copied and computed in the order of the *current* stream, which is CUDA's
+ * default stream unless `run` says otherwise, as in PyTorch.
+ *
+ * ```ts
+ * import { DeviceTensor, Stream } from 'dispatch-layout/cuda';
+ *
+ * const stream = new Stream();
+ * const tensor = stream.run(() => DeviceTensor.from(new BigInt64Array(4096 * 8), [4096, 8]));
+ * await stream.wait();
+ * console.log(tensor.shape.join(' ')); // 4096 8
+ * ```
+ */
+export class Stream {
+  /**
+   * For the other modules of this folder.
+   *
+   * @internal
+   */
+  readonly native: StreamHandle;
+
+  /**
+   * A new stream, independent of the default stream. It is destroyed when it is no longer used.
+   *
+   * @throws DeviceUnavailableError if there is no CUDA here; {@link CudaError}
+   */
+  constructor();
+  /** @internal */
+  constructor(native: StreamHandle);
+  constructor(native?: StreamHandle) {
+    this.native = native ?? cudaAddon().createStream();
+  }
+
+  /**
+   * A stream that other code made, such as PyTorch's `torch.cuda.current_stream().cuda_stream` within one process. It must
+   * exist for as long as this object, and every tensor that was used on it, does.
+   *
+   * @param handle the `cudaStream_t`; 0 is the default stream.
+   * @throws DispatchLayoutError `TENSOR` if it is no 64-bit address.
+   */
+  static fromHandle(handle: bigint): Stream {
+    if (typeof handle !== 'bigint' || handle !== BigInt.asUintN(64, handle)) {
+      throw new DispatchLayoutError('TENSOR', `the handle of the stream is ${describe(handle)}`, {
+        value: handle,
+        remedy: 'Pass a cudaStream_t, as a bigint.',
+      });
+    }
+    return handle === 0n ? Stream.default : new Stream(cudaAddon().wrapStream(handle));
+  }
+
+  /** CUDA's default stream. */
+  static get default(): Stream {
+    defaultStream ??= new Stream(cudaAddon().wrapStream(0n));
+    return defaultStream;
+  }
+
+  /** The stream that tensors and layouts are ordered by here: that of the innermost `run`, else the default stream. */
+  static get current(): Stream {
+    return storage?.getStore() ?? Stream.default;
+  }
+
+  /** The `cudaStream_t`, for other libraries in this process. */
+  get handle(): bigint {
+    return addonInUse().streamHandle(this.native);
+  }
+
+  /** Calls `action` with this stream as the current one, also behind its `await`s, and returns its result. */
+  run<Result>(action: () => Result): Result {
+    if (storage === undefined) {
+      const { AsyncLocalStorage } = process.getBuiltinModule('node:async_hooks');
+      storage = new AsyncLocalStorage<Stream>();
+    }
+    return storage.run(this, action);
+  }
+
+  /**
+   * An event behind everything that is queued here by now, to wait for or to pass as `previousEvent`.
+   *
+   * @throws {@link CudaError}
+   */
+  record(): EventOverlap {
+    return new EventOverlap(new StreamEvent(addonInUse().recordEvent(this.native)));
+  }
+
+  /**
+   * Blocks the calling thread until everything queued here has finished.
+   *
+   * @throws {@link CudaError} also for work that failed.
+   */
+  synchronize(): void {
+    addonInUse().synchronizeStream(this.native);
+  }
+
+  /** The same without blocking: resolves when everything queued here by now has finished. */
+  async wait(): Promise<void> {
+    await this.record().wait();
+  }
+}
+
+/** A recorded CUDA event. `previousEvent` of this kind is waited for by the GPU. */
+export class StreamEvent {
+  readonly native: NativeEvent;
+
+  constructor(native: NativeEvent) {
+    this.native = native;
+  }
+
+  get done(): boolean {
+    return addonInUse().isDone(this.native);
+  }
+
+  currentStreamWait(): void {
+    addonInUse().makeStreamWait(Stream.current.native, this.native);
+  }
+
+  synchronize(): void {
+    addonInUse().synchronizeEvent(this.native);
+  }
+
+  wait(): Promise<void> {
+    return untilDone(() => this.done);
+  }
+}

@@ -1,0 +1,14 @@
+/**
+ * Versions of the runtime and its JavaScript engine, for reports.
+ *
+ * @module
+ */
+import type { DeviceVersions } from '../errors/availability.ts';
+
+/** Those that a runtime tells. */
+export function engineVersions(): DeviceVersions {
+  const versions = (globalThis as { process?: { versions?: DeviceVersions } }).process?.versions ?? {};
+  return Object.fromEntries(
+    ['node', 'bun', 'deno', 'v8', 'webkit'].flatMap((name) => (versions[name] ? [[name, versions[name]]] : [])),
+  );
+}

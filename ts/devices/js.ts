@@ -1,0 +1,66 @@
+/**
+ * The `js` device: the plain reference. It runs where WebAssembly is missing or forbidden, and it is the semantics in
+ * executable form; the other devices must give the same bits.
+ *
+ * @module
+ */
+import { InvalidExpertError, isInvalidExpert } from '../errors/errors.ts';
+import { noRank } from '../input/partition.ts';
+import { finishedHandle } from '../layout/event-overlap.ts';
+import type { LayoutRequest } from '../layout/layout-request.ts';
+import type { Device } from './device.ts';
+import { engineVersions } from './engine-versions.ts';
+
+/** The plain JavaScript device. */
+export const jsDevice: Device = {
+  name: 'js',
+  probe: () => ({ isAvailable: true, reason: 'plain JavaScript runs everywhere', versions: engineVersions() }),
+  fromSelections: 0,
+  suits: () => true,
+  submit(request) {
+    if (request.isStrict) checkExperts(request);
+    countTokens(request);
+    return finishedHandle;
+  },
+};
+
+function checkExperts({ topkIdx, numTokens, numTopk, numExperts }: LayoutRequest): void {
+  const { data, offset, tokenStride, slotStride } = topkIdx;
+  for (let token = 0; token < numTokens; token++) {
+    for (let slot = 0; slot < numTopk; slot++) {
+      const expert = Number(data[offset + token * tokenStride + slot * slotStride]);
+      if (isInvalidExpert(expert, numExperts)) {
+        throw InvalidExpertError.at(token * numTopk + slot, topkIdx, numExperts);
+      }
+    }
+  }
+}
+
+function countTokens({ topkIdx, numTokens, numTopk, partition, out }: LayoutRequest): void {
+  const { data, offset, tokenStride, slotStride } = topkIdx;
+  const { numExperts, numRanks, numRanksPerNode, numRdmaRanks, rankOfExpert } = partition;
+  const { numTokensPerRank, numTokensPerRdmaRank, numTokensPerExpert, isTokenInRank } = out;
+  numTokensPerRank.fill(0);
+  numTokensPerRdmaRank?.fill(0);
+  numTokensPerExpert.fill(0);
+  isTokenInRank.fill(0);
+  const lastTokenOfRdmaRank = new Int32Array(numRdmaRanks).fill(-1);
+
+  for (let token = 0; token < numTokens; token++) {
+    for (let slot = 0; slot < numTopk; slot++) {
+      const expert = Number(data[offset + token * tokenStride + slot * slotStride]);
+      if (expert < 0 || expert >= numExperts) continue;
+      numTokensPerExpert[expert]++;
+
+      const rank = rankOfExpert[expert];
+      if (rank === noRank || isTokenInRank[token * numRanks + rank] === 1) continue;
+      isTokenInRank[token * numRanks + rank] = 1;
+      numTokensPerRank[rank]++;
+
+      const rdmaRank = Math.floor(rank / numRanksPerNode);
+      if (numTokensPerRdmaRank === null || lastTokenOfRdmaRank[rdmaRank] === token) continue;
+      lastTokenOfRdmaRank[rdmaRank] = token;
+      numTokensPerRdmaRank[rdmaRank]++;
+    }
+  }
+}

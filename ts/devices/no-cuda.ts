@@ -1,0 +1,26 @@
+/**
+ * The place of the `cuda` device where there is none: in the builds for browsers and edge runtimes.
+ *
+ * @module
+ */
+import type { Availability } from '../errors/availability.ts';
+import { DeviceUnavailableError } from '../errors/errors.ts';
+import type { Device } from './device.ts';
+
+const obstacle = {
+  isAvailable: false,
+  code: 'NO_CUDA',
+  reason: 'this is the build of dispatch-layout for browsers and edge runtimes, which has no CUDA',
+  remedy: "Use Node.js, Bun or Deno; in a bundle for these, keep dispatch-layout external or set the condition 'node'.",
+} as const satisfies Availability;
+
+/** A device that is never available. */
+export const noCuda: Device = {
+  name: 'cuda',
+  probe: () => obstacle,
+  fromSelections: Number.POSITIVE_INFINITY,
+  suits: () => false,
+  submit() {
+    throw new DeviceUnavailableError('cuda', obstacle);
+  },
+};

@@ -1,0 +1,76 @@
+/**
+ * The environment variables, where there are any: read once, on first use.
+ *
+ * - `DISPATCH_LAYOUT_DEVICE=wasm` is the device that `auto` stands for. The option `device` of a group wins.
+ * - `DISPATCH_LAYOUT_DISABLE=cuda,wasm` makes devices unavailable; they are not even looked for.
+ * - `DISPATCH_LAYOUT_LOG=1` prints a line on standard error (`console.warn`) when a device is chosen.
+ *
+ * @module
+ */
+import { type DeviceName, type DeviceOption, deviceNames, type Obstacle } from '../errors/availability.ts';
+import { DispatchLayoutError } from '../errors/errors.ts';
+import { describe } from '../values/describe.ts';
+
+/** What the environment says. */
+export interface Settings {
+  readonly device: DeviceOption;
+  readonly disabled: readonly string[];
+  readonly isLogged: boolean;
+}
+
+let known: Settings | undefined;
+
+/** @throws DispatchLayoutError `ENVIRONMENT` */
+export function settings(): Settings {
+  known ??= {
+    device: (readList('DISPATCH_LAYOUT_DEVICE', ['auto', ...deviceNames], 1)[0] ?? 'auto') as DeviceOption,
+    disabled: readList('DISPATCH_LAYOUT_DISABLE', deviceNames),
+    isLogged: readList('DISPATCH_LAYOUT_LOG', ['0', '1'], 1)[0] === '1',
+  };
+  return known;
+}
+
+/** Why the environment forbids a device, if it does. */
+export function disabledBy(device: DeviceName): Obstacle | undefined {
+  if (!settings().disabled.includes(device)) return undefined;
+  return {
+    code: 'DISABLED',
+    reason: 'DISPATCH_LAYOUT_DISABLE names it',
+    remedy: `Take '${device}' out of DISPATCH_LAYOUT_DISABLE.`,
+  };
+}
+
+/** A variable; undefined also where it is empty, where there is no environment (browsers), or where reading it is denied (Deno). */
+export function variable(name: string): string | undefined {
+  try {
+    return (globalThis as { process?: { env?: Record<string, string | undefined> } }).process?.env?.[name] || undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** A variable whose value is none of those that it can have. */
+export function variableError(name: string, value: string, allowed: string): DispatchLayoutError {
+  return new DispatchLayoutError('ENVIRONMENT', `the environment variable ${name} is ${describe(value)}`, {
+    value,
+    remedy: `Unset it, or set it to ${allowed}.`,
+  });
+}
+
+const logged = new Set<string>();
+
+/** Prints a line about the choice of a device, if that is wanted; each line once. */
+export function log(line: string): void {
+  if (!settings().isLogged || logged.has(line)) return;
+  logged.add(line);
+  console.warn(`dispatch-layout: ${line}`);
+}
+
+/** The names in a list that commas separate. */
+function readList(name: string, allowed: readonly string[], atMost = allowed.length): string[] {
+  const value = variable(name);
+  if (value === undefined) return [];
+  const items = value.split(',').map((item) => item.trim());
+  if (items.length <= atMost && items.every((item) => allowed.includes(item))) return items;
+  throw variableError(name, value, `${atMost > 1 ? 'a list of ' : 'one of '}${allowed.join(', ')}`);
+}

@@ -1,0 +1,210 @@
+/**
+ * One instance of the WASM kernel. The contract of the exports is in `wasm/dispatch_layout.h`.
+ *
+ * @module
+ */
+import { DispatchLayoutError } from '../../errors/errors.ts';
+import type { Partition } from '../../input/partition.ts';
+import type { IdTypeFacts, IntegerArray } from '../../values/id-types.ts';
+import { instantiateKernel } from './instance.ts';
+import { type Places, passing, placeBuffers, type Views, viewBuffers, type Windows } from './memory.ts';
+
+interface Exports {
+  plan(): number;
+  build_table(): void;
+  begin(numIds: number): void;
+  locate(ids: number, idType: number, numIds: number, firstId: number): number;
+  find_invalid(ids: number, idType: number, numIds: number): number;
+  add_tokens(firstId: number, numTokens: number, numTopk: number, firstToken: number, isTokenInRank: number): void;
+  finish(): void;
+}
+
+/** The fields of the kernel's `Plan` that JavaScript writes, in its order; each is a 32-bit number or address. */
+export const planFields = [
+  'num_experts',
+  'num_ranks',
+  'num_ranks_per_node',
+  'num_rdma_ranks',
+  'rank_of_expert',
+  'large_table',
+  'num_tokens_per_rank',
+  'num_tokens_per_rdma_rank',
+  'num_tokens_per_expert',
+  'last_token_of_node',
+  'positions',
+] as const;
+
+function planOf(partition: Partition, places: Places): Readonly<Record<(typeof planFields)[number], number>> {
+  return {
+    num_experts: partition.numExperts,
+    num_ranks: partition.numRanks,
+    num_ranks_per_node: partition.numRanksPerNode,
+    num_rdma_ranks: partition.numRdmaRanks,
+    rank_of_expert: places.rankOfExpert,
+    large_table: places.largeTable,
+    num_tokens_per_rank: places.outputs.numTokensPerRank,
+    num_tokens_per_rdma_rank: places.outputs.numTokensPerRdmaRank,
+    num_tokens_per_expert: places.outputs.numTokensPerExpert,
+    last_token_of_node: places.lastTokenOfNode,
+    positions: places.positions,
+  };
+}
+
+const pageBytes = 65536;
+
+/** What depends on the partition and the width of its requests. */
+interface Prepared {
+  readonly numTopk: number;
+  readonly places: Places;
+  readonly views: Views;
+  /** The rows of a full window, and those of the last window of a layout: calls of one shape need no other lengths. */
+  readonly allRows: Uint8Array;
+  lastRows: Uint8Array;
+}
+
+/** One instance of the kernel. It holds the tables of one partition at a time. */
+export class WasmKernel {
+  readonly #memory: WebAssembly.Memory;
+  readonly #exports: Exports;
+  readonly #heapBase: number;
+  readonly #windows: Windows;
+  #partition: Partition | undefined;
+  #prepared!: Prepared;
+  /** Where partitions that were used before have their buffers: groups that take turns find theirs again. */
+  readonly #known = new WeakMap<Partition, Prepared>();
+
+  constructor(windows: Windows = passing) {
+    this.#windows = windows;
+    const raw = instantiateKernel();
+    this.#memory = raw.memory as WebAssembly.Memory;
+    this.#heapBase = (raw.__heap_base as WebAssembly.Global<'i32'>).value;
+    this.#exports = Object.fromEntries(
+      ['plan', 'build_table', 'begin', 'locate', 'find_invalid', 'add_tokens', 'finish'].map((name) => [
+        name,
+        original(raw[name]),
+      ]),
+    ) as unknown as Exports;
+    original(raw._initialize)();
+  }
+
+  /** Whether the tables of this partition are the current ones, with room for requests of this width. */
+  holds(partition: Partition, numTopk: number): boolean {
+    return this.#partition === partition && numTopk <= this.#prepared.numTopk;
+  }
+
+  /**
+   * Makes the tables of this partition the current ones. Costs nothing when they are already.
+   *
+   * @throws DispatchLayoutError `OUT_OF_MEMORY`
+   */
+  use(partition: Partition, numTopk: number): void {
+    if (this.holds(partition, numTopk)) return;
+    this.#partition = undefined;
+    const { places } = this.#prepare(partition, numTopk);
+    const { buffer } = this.#memory;
+    new Int32Array(buffer, places.rankOfExpert, partition.numExperts).set(partition.rankOfExpert);
+    const plan = planOf(partition, places);
+    new Uint32Array(buffer, this.#exports.plan(), planFields.length).set(planFields.map((field) => plan[field]));
+    this.#exports.build_table();
+    this.#partition = partition;
+  }
+
+  /** How many of these tokens the window of ids holds; at least one. */
+  numTokensOfIds(numTokens: number, numTopk: number, type: IdTypeFacts): number {
+    return howMany(numTokens, numTopk * type.bytes, this.#windows.idsBytes);
+  }
+
+  /** How many of these tokens the window of rows holds; at least one. */
+  numTokensOfRows(numTokens: number, numRanks: number): number {
+    return howMany(numTokens, numRanks, this.#prepared.allRows.length);
+  }
+
+  /** How many of these tokens can be located before the first of them is added; at least one. */
+  numTokensLocated(numTokens: number, numTopk: number): number {
+    return howMany(numTokens, numTopk, this.#windows.locatedIds);
+  }
+
+  /** The window that ids are written to before a call. */
+  ids(type: IdTypeFacts): IntegerArray {
+    return this.#prepared.views.ids[type.code];
+  }
+
+  /** Starts a layout of so many ids, before they are located. */
+  begin(numIds: number): void {
+    this.#exports.begin(numIds);
+  }
+
+  /** Locates the ids in the window as number `firstId` on. Returns whether all of them are experts or -1. */
+  locate(type: IdTypeFacts, numIds: number, firstId: number): boolean {
+    return this.#exports.locate(this.#prepared.places.ids, type.code, numIds, firstId) !== 0;
+  }
+
+  /** The index of the first id in the window that is neither an expert nor -1, or `numIds`. */
+  findInvalid(type: IdTypeFacts, numIds: number): number {
+    return this.#exports.find_invalid(this.#prepared.places.ids, type.code, numIds);
+  }
+
+  /** Counts tokens whose ids were located as number `firstId` on, and writes their rows to the window. */
+  addTokens(firstId: number, numTokens: number, numTopk: number, firstToken: number): void {
+    const { isTokenInRank } = this.#prepared.places.outputs;
+    this.#exports.add_tokens(firstId, numTokens, numTopk, firstToken, isTokenInRank);
+  }
+
+  /** The first rows of their window, in so many bytes. */
+  rows(length: number): Uint8Array {
+    const prepared = this.#prepared;
+    if (prepared.allRows.length === length) return prepared.allRows;
+    if (prepared.lastRows.length !== length) prepared.lastRows = prepared.allRows.subarray(0, length);
+    return prepared.lastRows;
+  }
+
+  /** Ends a layout: the counts are ready, and the counters zero for the next one. */
+  finish(): void {
+    this.#exports.finish();
+  }
+
+  /** The memory of the outputs: the counts of the layout that finished last, and the window of rows. */
+  get outputs(): Views['outputs'] {
+    return this.#prepared.views.outputs;
+  }
+
+  #prepare(partition: Partition, numTopk: number): Prepared {
+    const known = this.#known.get(partition);
+    if (known !== undefined && numTopk <= known.numTopk && known.views.outputs.isTokenInRank.buffer === this.#memory.buffer) {
+      this.#prepared = known;
+      return known;
+    }
+    const places = placeBuffers(this.#heapBase, partition, numTopk, this.#windows);
+    this.#grow(places.end);
+    const views = viewBuffers(this.#memory.buffer, places, partition, numTopk, this.#windows);
+    const window = views.outputs.isTokenInRank;
+    const allRows = window.subarray(0, Math.floor(window.length / partition.numRanks) * partition.numRanks);
+    this.#prepared = { numTopk, places, views, allRows, lastRows: allRows };
+    this.#known.set(partition, this.#prepared);
+    return this.#prepared;
+  }
+
+  #grow(bytes: number): void {
+    const missing = bytes - this.#memory.buffer.byteLength;
+    if (missing <= 0) return;
+    try {
+      this.#memory.grow(Math.ceil(missing / pageBytes));
+    } catch (cause) {
+      throw new DispatchLayoutError('OUT_OF_MEMORY', `this request needs ${bytes} bytes of WASM memory`, {
+        value: bytes,
+        remedy: "Correct numExperts, numRanks or the width of topkIdx, or use device: 'js'.",
+        cause,
+      });
+    }
+  }
+}
+
+/** The export itself, without the closure that the loader wraps it in. */
+function original(wrapped: unknown): (...values: number[]) => number {
+  return (wrapped as { readonly original: (...values: number[]) => number }).original;
+}
+
+/** How many tokens of so many bytes, or ids, each fit into a window: all of them, or at least one. */
+function howMany(numTokens: number, each: number, window: number): number {
+  return numTokens * each <= window ? numTokens : Math.max(1, Math.floor(window / each));
+}

@@ -1,0 +1,111 @@
+/**
+ * The memory of one instance of the kernel: where the buffers of a partition lie, and typed views of them. The sizes are
+ * those that `wasm/dispatch_layout.h` asks for.
+ *
+ * @module
+ */
+import type { Partition } from '../../input/partition.ts';
+import { type LayoutArrays, type Output, type OutputName, outputNames, outputs } from '../../layout/outputs.ts';
+import { arrayOver, type IntegerArray, idTypeNames, idTypes } from '../../values/id-types.ts';
+
+/** How much of a layout is in the memory of an instance at a time. */
+export interface Windows {
+  /** Bytes of ids. */
+  readonly idsBytes: number;
+  /** Bytes of rows, of each output that has one row for each token. */
+  readonly rowsBytes: number;
+  /** Rows that fit in any case. */
+  readonly minRows: number;
+  /** How many ids can be located before the first of them is counted; each takes 2 to 4 bytes. */
+  readonly locatedIds: number;
+}
+
+/** Ids and rows pass through windows that stay in cache. */
+export const passing: Windows = {
+  idsBytes: 64 * 1024,
+  rowsBytes: 64 * 1024,
+  minRows: 1,
+  locatedIds: 512 * 1024,
+};
+
+/** The kernel's own bounds: `kMaxSmallTableExperts`, `kNumEmptyEntries`, `kSlackBytes`. */
+const maxSmallTableExperts = 4088;
+const numEmptyEntries = 8;
+const slackBytes = 64;
+
+/** Counts are added up 64 at a time, and those per expert are written 4 at a time: so many bytes behind them are written too. */
+const countSlackBytes = 4 * 63;
+
+/** Where the buffers of one partition lie. */
+export interface Places {
+  readonly rankOfExpert: number;
+  readonly largeTable: number;
+  readonly lastTokenOfNode: number;
+  readonly positions: number;
+  readonly ids: number;
+  readonly outputs: Readonly<Record<OutputName, number>>;
+  readonly end: number;
+}
+
+/** Lays the buffers out from address `start` on. The ids of at least one token fit in their windows, whatever these say. */
+export function placeBuffers(start: number, partition: Partition, numTopk: number, windows: Windows): Places {
+  let end = start;
+  const take = (bytes: number) => {
+    const address = Math.ceil(end / 64) * 64;
+    end = address + bytes;
+    return address;
+  };
+  const { numExperts, numRdmaRanks } = partition;
+  const isLarge = numExperts > maxSmallTableExperts;
+  const places = {
+    rankOfExpert: take(4 * numExperts),
+    largeTable: take(isLarge ? 16 * (numExperts + numEmptyEntries) : 0),
+    lastTokenOfNode: take(4 * (numRdmaRanks + 1)),
+    positions: take((isLarge ? 4 : 2) * (Math.max(windows.locatedIds, numTopk) + 8)),
+    ids: take(idBytes(numTopk, windows) + slackBytes),
+    outputs: Object.fromEntries(
+      outputNames.map((name) => {
+        const slack = outputs[name].kind === 'count' ? countSlackBytes : slackBytes;
+        return [name, take(outputBytes(outputs[name], partition, windows) + slack)];
+      }),
+    ) as Record<OutputName, number>,
+  };
+  return { ...places, end };
+}
+
+/** Views of the memory, made anew when it grows. */
+export interface Views {
+  /** The window of ids, by the codes of their types. */
+  readonly ids: readonly IntegerArray[];
+  /** The buffers of the outputs: all counts, and the windows of rows. An output that a layout does not have has one, too. */
+  readonly outputs: { readonly [Name in OutputName]: NonNullable<LayoutArrays[Name]> };
+}
+
+export function viewBuffers(
+  buffer: ArrayBuffer,
+  places: Places,
+  partition: Partition,
+  numTopk: number,
+  windows: Windows,
+): Views {
+  const ids = idTypeNames.map((type) => {
+    const length = Math.floor(idBytes(numTopk, windows) / idTypes[type].bytes);
+    return arrayOver(type, buffer, places.ids, length);
+  });
+  const views = outputNames.map((name) => {
+    const { type } = outputs[name];
+    const length = outputBytes(outputs[name], partition, windows) / idTypes[type].bytes;
+    return [name, arrayOver(type, buffer, places.outputs[name], length)];
+  });
+  return { ids, outputs: Object.fromEntries(views) } as unknown as Views;
+}
+
+function idBytes(numTopk: number, windows: Windows): number {
+  return Math.max(windows.idsBytes, 8 * numTopk);
+}
+
+function outputBytes(output: Output, partition: Partition, windows: Windows): number {
+  // The width depends on the partition alone. What a layout does not have is written all the same, as one number
+  const rowBytes = idTypes[output.type].bytes * (output.width({ ...partition, numTokens: 0, numTopk: 0 }) ?? 1);
+  return output.kind === 'count' ? rowBytes : Math.max(windows.rowsBytes, windows.minRows * rowBytes);
+}

@@ -1,0 +1,150 @@
+/**
+ * The errors of this library: one small family. Every error has a stable `code`, and where they apply the offending
+ * `value`, its position and a `remedy`. When one is thrown, nothing has been written to any array of the caller.
+ *
+ * @module
+ */
+import { type DeviceDescription, type DeviceName, describeObstacle, type Obstacle } from './availability.ts';
+
+/** The stable identifiers of everything that can go wrong. */
+export type ErrorCode =
+  /** An id of `topkIdx` is neither `-1` nor in `[0, numExperts)`. */
+  | 'INVALID_EXPERT'
+  /** `topkIdx` is not one of the accepted forms, or its elements are not integers. */
+  | 'TOPK_TYPE'
+  /** `topkIdx` is not `[numTokens, numTopk]`, or its data do not cover that shape. */
+  | 'TOPK_SHAPE'
+  /** The buffer under `topkIdx` or under an array of `out` was detached (transferred to another thread). */
+  | 'DETACHED_BUFFER'
+  /** `numExperts` is not a positive integer. */
+  | 'NUM_EXPERTS'
+  /** `numRanks` is not a positive integer. */
+  | 'NUM_RANKS'
+  /** `numRanksPerNode` is not a positive integer, or does not divide `numRanks`. */
+  | 'NUM_RANKS_PER_NODE'
+  /** `numExperts` is no multiple of `numRanks`, and no `placement` says where the experts are. */
+  | 'UNEVEN_EXPERTS'
+  /** `placement` is not a table of `numExperts` ranks. */
+  | 'PLACEMENT'
+  /** An array of `out` has the wrong type or length, or shares memory with another one. */
+  | 'OUT'
+  /** An option has a value outside its domain. */
+  | 'OPTION'
+  /** An environment variable has a value outside its domain. */
+  | 'ENVIRONMENT'
+  /** `previousEvent`, `asyncFinish` and `allocateOnCommStream` contradict each other. */
+  | 'EVENT_FLAGS'
+  /** An event that was never recorded was waited for. */
+  | 'EVENT_NOT_RECORDED'
+  /** The request has more elements than 32-bit counts or one array can hold. */
+  | 'TOO_LARGE'
+  /** Memory for the request could not be had. */
+  | 'OUT_OF_MEMORY'
+  /** The requested device cannot be used here. */
+  | 'DEVICE_UNAVAILABLE'
+  /** A call of the CUDA runtime failed, or work that was queued on the GPU. */
+  | 'CUDA_ERROR'
+  /** The type, shape, address or handle of a `DeviceTensor` or a `Stream` is none, or does not serve the purpose. */
+  | 'TENSOR'
+  /** A `DeviceTensor` was used after it was disposed of. */
+  | 'DISPOSED';
+
+/** What every error of this library carries. */
+export interface ErrorDetails {
+  /** The offending value, as the caller gave it. */
+  readonly value?: unknown;
+  /** What to do about it, one sentence. */
+  readonly remedy: string;
+  /** The error that led to this one. */
+  readonly cause?: unknown;
+}
+
+/** The base of the family: `error instanceof DispatchLayoutError` holds for everything this library throws on purpose. */
+export class DispatchLayoutError extends Error {
+  /** The name of the class. */
+  override readonly name: string = 'DispatchLayoutError';
+  /** The stable identifier of what went wrong. */
+  readonly code: ErrorCode;
+  /** The offending value, as the caller gave it. */
+  readonly value: unknown;
+  /** What to do about it. */
+  readonly remedy: string;
+
+  constructor(code: ErrorCode, problem: string, details: ErrorDetails) {
+    super(`${problem}. ${details.remedy}`, details.cause === undefined ? undefined : { cause: details.cause });
+    this.code = code;
+    this.value = details.value;
+    this.remedy = details.remedy;
+  }
+}
+
+/** What an error needs to know of ids: their width, and what the caller wrote. */
+export interface IdSource {
+  readonly numTopk: number;
+  /** The id of a slot; undefined where it is not known any more. */
+  valueAt(token: number, slot: number): number | bigint | undefined;
+}
+
+/** Whether an id is neither `-1` (no selection) nor an expert. */
+export function isInvalidExpert(id: number | bigint, numExperts: number): boolean {
+  return id < -1 || id >= numExperts;
+}
+
+/** An id of `topkIdx` is neither `-1` (no selection) nor an expert. The first one in row-major order is reported. */
+export class InvalidExpertError extends DispatchLayoutError {
+  /** The name of the class. */
+  override readonly name = 'InvalidExpertError';
+  /** The row of the offending id in `topkIdx`. */
+  readonly token: number;
+  /** The column of the offending id in `topkIdx`. */
+  readonly slot: number;
+
+  /**
+   * @param value undefined where it is not known any more: the memory that it was in has changed since.
+   * @param context where it is not the call that throws: `'in an earlier layout, '`.
+   */
+  constructor(value: number | bigint | undefined, token: number, slot: number, numExperts: number, context = '') {
+    const what = value === undefined ? 'was' : `is ${value},`;
+    super('INVALID_EXPERT', `${context}topkIdx[${token}][${slot}] ${what} not an expert in [0, ${numExperts})`, {
+      value,
+      remedy: "Use -1 for an empty slot, correct numExperts, or pass invalidExperts: 'ignore' to skip such ids.",
+    });
+    this.token = token;
+    this.slot = slot;
+  }
+
+  /**
+   * The error of one selection, numbered `token * numTopk + slot`. A value that is valid by now is not the one that was
+   * found, and is left out.
+   *
+   * @internal
+   */
+  static at(selection: number, ids: IdSource, numExperts: number, context = ''): InvalidExpertError {
+    const token = Math.floor(selection / ids.numTopk);
+    const slot = selection % ids.numTopk;
+    const value = ids.valueAt(token, slot);
+    const found = value !== undefined && isInvalidExpert(value, numExperts) ? value : undefined;
+    return new InvalidExpertError(found, token, slot, numExperts, context);
+  }
+}
+
+/** The requested device cannot be used here; the message, `cause` and `description` say why. */
+export class DeviceUnavailableError extends DispatchLayoutError {
+  /** The name of the class. */
+  override readonly name = 'DeviceUnavailableError';
+  /** The device that was asked for. */
+  readonly device: DeviceName;
+  /** What `describeDevices` says of it: code, reason, cause, versions and remedy. */
+  readonly description: DeviceDescription;
+
+  constructor(device: DeviceName, obstacle: Obstacle) {
+    const { reason, remedy, cause } = obstacle;
+    super('DEVICE_UNAVAILABLE', `device '${device}' is not available, because ${reason}`, {
+      value: device,
+      remedy,
+      cause,
+    });
+    this.device = device;
+    this.description = describeObstacle(device, obstacle);
+  }
+}

@@ -1,0 +1,160 @@
+/**
+ * Which rank every expert is on, and which node every rank.
+ *
+ * @module
+ */
+import { DispatchLayoutError } from '../errors/errors.ts';
+import { describe } from '../values/describe.ts';
+
+/** How ranks are grouped into nodes. */
+export interface RankGroup {
+  readonly numRanks: number;
+  readonly numRanksPerNode: number;
+  /** Number of nodes, 1 within one node. */
+  readonly numRdmaRanks: number;
+}
+
+/** The experts of a layer, placed on the ranks of a group. */
+export interface Partition extends RankGroup {
+  /** The group itself: partitions of one group share what a device keeps for it. */
+  readonly group: RankGroup;
+  readonly numExperts: number;
+  /** `[numExperts]`: the rank of each expert, {@link noRank} for an expert on none. */
+  readonly rankOfExpert: Int32Array;
+}
+
+/** The rank of an expert that belongs to no rank: DeepEP's treatment of those beyond `numRanks` even shares. */
+export const noRank = -1;
+
+/** More experts or ranks than this are a mistake, which would only show as gigabytes of tables. */
+const maxCount = 2 ** 24;
+
+/**
+ * Groups `numRanks` ranks into nodes.
+ *
+ * @throws DispatchLayoutError `NUM_RANKS`, `NUM_RANKS_PER_NODE`
+ */
+export function checkRankGroup(numRanks: number, numRanksPerNode: number): RankGroup {
+  if (!isCount(numRanks)) {
+    throw new DispatchLayoutError('NUM_RANKS', `numRanks is ${describe(numRanks)}`, {
+      value: numRanks,
+      remedy: `It must be an integer from 1 to ${maxCount}: the number of ranks in the expert-parallel group.`,
+    });
+  }
+  if (!isCount(numRanksPerNode)) {
+    throw new DispatchLayoutError('NUM_RANKS_PER_NODE', `numRanksPerNode is ${describe(numRanksPerNode)}`, {
+      value: numRanksPerNode,
+      remedy: `It must be an integer from 1 to ${maxCount}: the number of ranks that share one node (default 8).`,
+    });
+  }
+  if (numRanks > numRanksPerNode && numRanks % numRanksPerNode !== 0) {
+    throw new DispatchLayoutError(
+      'NUM_RANKS_PER_NODE',
+      `numRanks ${numRanks} is more than one node of ${numRanksPerNode} ranks, and no multiple of it`,
+      {
+        value: numRanksPerNode,
+        remedy: `Pass a numRanksPerNode that divides ${numRanks}, or is at least ${numRanks}.`,
+      },
+    );
+  }
+  return { numRanks, numRanksPerNode, numRdmaRanks: Math.max(1, numRanks / numRanksPerNode) | 0 };
+}
+
+/**
+ * Copies a placement table.
+ *
+ * @throws DispatchLayoutError `PLACEMENT`
+ */
+export function checkPlacement(placement: ArrayLike<number>, numRanks: number): Int32Array {
+  const { length } = Object(placement) as Partial<ArrayLike<number>>;
+  if (typeof placement !== 'object' || !isCount(length)) {
+    throw new DispatchLayoutError('PLACEMENT', `placement is ${describe(placement)}`, {
+      value: placement,
+      remedy: 'It must be an array of numExperts ranks: the rank that each expert is on.',
+    });
+  }
+  const rankOfExpert = new Int32Array(length);
+  for (let expert = 0; expert < length; expert++) {
+    const rank: unknown = placement[expert];
+    if (!Number.isInteger(rank) || (rank as number) < 0 || (rank as number) >= numRanks) {
+      throw new DispatchLayoutError(
+        'PLACEMENT',
+        `placement[${expert}] is ${describe(rank)}, not a rank in [0, ${numRanks})`,
+        {
+          value: rank,
+          remedy: 'placement must be a table from expert to rank.',
+        },
+      );
+    }
+    rankOfExpert[expert] = rank as number;
+  }
+  return rankOfExpert;
+}
+
+/**
+ * Places `numExperts` experts on the ranks of `group`: by the table where there is one, else in contiguous blocks of
+ * `floor(numExperts / numRanks)`, as DeepEP does.
+ *
+ * @param strict whether experts that fit no even share are an error (else they belong to no rank, as in DeepEP).
+ * @throws DispatchLayoutError `NUM_EXPERTS`, `PLACEMENT`, `UNEVEN_EXPERTS`, `OUT_OF_MEMORY`
+ */
+export function partitionExperts(
+  group: RankGroup,
+  numExperts: number,
+  placement: Int32Array | undefined,
+  strict: boolean,
+): Partition {
+  if (!isCount(numExperts)) {
+    throw new DispatchLayoutError('NUM_EXPERTS', `numExperts is ${describe(numExperts)}`, {
+      value: numExperts,
+      remedy: `It must be an integer from 1 to ${maxCount}: the number of experts over all ranks.`,
+    });
+  }
+  const { numRanks, numRanksPerNode, numRdmaRanks } = group;
+  if (placement !== undefined) {
+    if (placement.length !== numExperts) {
+      throw new DispatchLayoutError(
+        'PLACEMENT',
+        `placement has ${placement.length} entries for ${numExperts} experts`,
+        {
+          value: placement.length,
+          remedy: 'It needs one rank for each expert.',
+        },
+      );
+    }
+    return { group, numRanks, numRanksPerNode, numRdmaRanks, numExperts, rankOfExpert: placement };
+  }
+  if (strict && numExperts % numRanks !== 0) {
+    throw new DispatchLayoutError(
+      'UNEVEN_EXPERTS',
+      `${numExperts} experts do not divide evenly among ${numRanks} ranks`,
+      {
+        value: numExperts,
+        remedy:
+          "Pass a placement table, or invalidExperts: 'ignore' to leave the experts behind the last share without rank.",
+      },
+    );
+  }
+  const numExpertsPerRank = Math.floor(numExperts / numRanks);
+  const rankOfExpert = allocate(numExperts).fill(noRank);
+  for (let rank = 0; rank < numRanks && numExpertsPerRank > 0; rank++) {
+    rankOfExpert.fill(rank, rank * numExpertsPerRank, (rank + 1) * numExpertsPerRank);
+  }
+  return { group, numRanks, numRanksPerNode, numRdmaRanks, numExperts, rankOfExpert };
+}
+
+function allocate(numExperts: number): Int32Array {
+  try {
+    return new Int32Array(numExperts);
+  } catch (cause) {
+    throw new DispatchLayoutError('OUT_OF_MEMORY', `a table of ${numExperts} experts does not fit in memory`, {
+      value: numExperts,
+      remedy: 'Correct numExperts.',
+      cause,
+    });
+  }
+}
+
+function isCount(value: unknown): value is number {
+  return Number.isInteger(value) && (value as number) > 0 && (value as number) <= maxCount;
+}

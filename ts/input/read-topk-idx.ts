@@ -1,0 +1,268 @@
+/**
+ * Reads `topkIdx`, in every form that callers have it in.
+ *
+ * @module
+ */
+import { DispatchLayoutError } from '../errors/errors.ts';
+import { describe } from '../values/describe.ts';
+import { type IdTypeFacts, type IntegerArray, idArrayNames, idTypeOf, idTypes } from '../values/id-types.ts';
+import { isDetached, lengthOf } from '../values/typed-array.ts';
+import type { TopkIdx } from './topk-idx.ts';
+
+/** An ONNX Runtime tensor, such as the int64 output of a TopK: row-major, `dims` is `[numTokens, numTopk]`. */
+export interface TopkTensor {
+  /** An {@link IntegerArray}; typed as ONNX Runtime types it, and checked when it is read. */
+  readonly data: ArrayLike<unknown>;
+  /** `[numTokens, numTopk]`. */
+  readonly dims: readonly number[];
+  /** The element type; where given, it must be that of `data`. */
+  readonly type?: string | undefined;
+}
+
+/** An array with a shape, as npy readers, `ndarray` and stdlib have them. Strides and offset count elements. */
+export interface TopkNdarray {
+  /** The ids; longer than the shape needs only where strides or an offset are given. */
+  readonly data: IntegerArray;
+  /** `[numTokens, numTopk]`. */
+  readonly shape: readonly number[];
+  /** Elements from one token to the next, and from one slot to the next; any integers. Default: row-major. */
+  readonly strides?: readonly number[] | undefined;
+  /** The same under the name that `ndarray` uses. */
+  readonly stride?: readonly number[] | undefined;
+  /** Where the first element lies in `data`. Default 0. */
+  readonly offset?: number | undefined;
+  /** Column-major, where no strides are given. Default false. */
+  readonly fortranOrder?: boolean | undefined;
+}
+
+/**
+ * The experts that each token selected, `[numTokens, numTopk]`; -1 where a slot holds no selection. Arrays of another
+ * realm and over a SharedArrayBuffer are as good as any; typed arrays are read where they are.
+ */
+export type TopkIdxInput = TopkTensor | TopkNdarray | readonly ArrayLike<number | bigint>[];
+
+/** More selections than this could overflow an int32 count. */
+const maxSelections = 2 ** 31 - 1;
+
+/** Stands in an Int32Array for an integer that does not fit: never an expert, never -1. */
+const doesNotFit = -(2 ** 31);
+
+/**
+ * Reads `topkIdx` in any accepted form into `ids`. Every property of the caller's object is read once.
+ *
+ * @throws DispatchLayoutError `TOPK_TYPE`, `TOPK_SHAPE`, `DETACHED_BUFFER`, `TOO_LARGE`
+ */
+export function readTopkIdx(input: TopkIdxInput, ids: TopkIdx): TopkIdx {
+  if (Array.isArray(input)) return readNested(input as readonly unknown[], ids);
+  if (typeof input !== 'object' || input === null) throw unknownForm(input);
+  const { data, dims, type, shape, strides, stride, offset, fortranOrder } = input as Partial<TopkTensor & TopkNdarray>;
+  const lengths: unknown = dims ?? shape;
+  if (data === undefined || lengths === undefined) throw unknownForm(input);
+
+  const idType = checkIdType(data);
+  if (dims !== undefined && type !== undefined && type !== idType.name) {
+    throw new DispatchLayoutError('TOPK_TYPE', `topkIdx is a tensor of type '${type}' over ${idType.name} data`, {
+      value: type,
+      remedy: "Cast the router's TopK output to int64 or int32.",
+    });
+  }
+  readShape(lengths, ids);
+  const steps: unknown = strides ?? stride;
+  if (steps !== undefined) readStrides(steps, ids);
+  else if (fortranOrder) ids.setColumnMajor();
+  else ids.setRowMajor();
+  ids.offset = checkOffset(offset);
+  ids.data = data as IntegerArray;
+  ids.type = idType;
+  checkExtent(ids, steps === undefined && offset === undefined);
+  if (ids.numTokens * ids.numTopk === 0) ids.setRowMajor();
+  return ids;
+}
+
+function readNested(rows: readonly unknown[], ids: TopkIdx): TopkIdx {
+  // Every length is read once: getters among the elements may change it
+  const numTokens = rows.length;
+  const first = rows[0];
+  const numTopk = numTokens > 0 ? (lengthOfRow(first) ?? 0) : 0;
+  checkSelections(numTokens, numTopk);
+  const data = new Int32Array(numTokens * numTopk);
+  let unfit: TopkIdx['unfit'] = null;
+  let isBigint: Uint8Array | null = null;
+  for (let token = 0; token < numTokens; token++) {
+    const row: unknown = token === 0 ? first : rows[token];
+    const length = token === 0 && Array.isArray(row) ? numTopk : lengthOfRow(row);
+    if (length !== numTopk) {
+      throw new DispatchLayoutError(
+        'TOPK_SHAPE',
+        length === undefined
+          ? `topkIdx[${token}] is ${describe(row)}, not an array`
+          : `topkIdx[${token}] has ${length} elements, topkIdx[0] has ${numTopk}`,
+        { value: row, remedy: 'Give every token the same number of slots; fill empty ones with -1.' },
+      );
+    }
+    for (let slot = 0; slot < numTopk; slot++) {
+      const id: unknown = (row as ArrayLike<unknown>)[slot];
+      if (typeof id !== 'bigint' && !Number.isInteger(id)) {
+        throw new DispatchLayoutError('TOPK_TYPE', `topkIdx[${token}][${slot}] is ${describe(id)}, not an integer`, {
+          value: id,
+          remedy: 'Expert ids are integers; -1 stands for an empty slot.',
+        });
+      }
+      const index = token * numTopk + slot;
+      const value = Number(id);
+      const fits = value === (value | 0);
+      data[index] = fits ? value : doesNotFit;
+      if (!fits) unfit ??= { index, value: id as number | bigint };
+      if (typeof id === 'bigint') {
+        isBigint ??= new Uint8Array(data.length);
+        isBigint[index] = 1;
+      }
+    }
+  }
+  ids.data = data;
+  ids.type = idTypes.int32;
+  ids.numTokens = numTokens;
+  ids.numTopk = numTopk;
+  ids.unfit = unfit;
+  ids.isBigint = isBigint;
+  ids.setRowMajor();
+  return ids;
+}
+
+/** The length of a row of nested arrays, which may be a typed array of integers; `undefined` for anything else. */
+function lengthOfRow(row: unknown): number | undefined {
+  if (Array.isArray(row)) return row.length;
+  return idTypeOf(row) === undefined ? undefined : lengthOf(row);
+}
+
+function checkIdType(data: unknown): IdTypeFacts {
+  const idType = idTypeOf(data);
+  if (idType !== undefined) return idType;
+  throw new DispatchLayoutError(
+    'TOPK_TYPE',
+    `the data of topkIdx are ${describe(data)}, not integers in a typed array`,
+    { value: data, remedy: `Convert them to one of ${idArrayNames}.` },
+  );
+}
+
+function readShape(lengths: unknown, shape: Pick<TopkIdx, 'numTokens' | 'numTopk'>): void {
+  const { length, 0: numTokens, 1: numTopk } = Object(lengths) as Partial<ArrayLike<unknown>>;
+  if (!isPairOfIntegers(length, numTokens, numTopk)) throw notTwoIntegers('the shape', lengths);
+  shape.numTokens = numTokens as number;
+  shape.numTopk = numTopk as number;
+  if (shape.numTokens < 0 || shape.numTopk < 0) {
+    throw new DispatchLayoutError('TOPK_SHAPE', `the shape of topkIdx is ${describe(lengths)}`, {
+      value: lengths,
+      remedy: 'It must be [numTokens, numTopk], both 0 or more; flatten leading dimensions into numTokens.',
+    });
+  }
+  checkSelections(shape.numTokens, shape.numTopk);
+}
+
+function readStrides(strides: unknown, ids: TopkIdx): void {
+  const { length, 0: tokenStride, 1: slotStride } = Object(strides) as Partial<ArrayLike<unknown>>;
+  if (!isPairOfIntegers(length, tokenStride, slotStride)) throw notTwoIntegers('strides', strides);
+  ids.tokenStride = tokenStride as number;
+  ids.slotStride = slotStride as number;
+}
+
+function isPairOfIntegers(length: unknown, first: unknown, second: unknown): boolean {
+  return length === 2 && Number.isSafeInteger(first) && Number.isSafeInteger(second);
+}
+
+function notTwoIntegers(what: string, values: unknown): DispatchLayoutError {
+  return new DispatchLayoutError('TOPK_SHAPE', `${what} of topkIdx is ${describe(values)}, not two integers`, {
+    value: values,
+    remedy: 'topkIdx is [numTokens, numTopk]; flatten leading dimensions into numTokens.',
+  });
+}
+
+/**
+ * Checks the shape of ids on the GPU, where those of a token must be contiguous.
+ *
+ * @throws DispatchLayoutError `TOPK_SHAPE`, `TOO_LARGE`
+ */
+export function checkRowShape(shape: readonly number[], strides: readonly number[]): readonly [number, number] {
+  const ids = { numTokens: 0, numTopk: 0 };
+  readShape(shape, ids);
+  if (ids.numTopk > 1 && ids.numTokens > 0 && strides[1] !== 1) {
+    throw new DispatchLayoutError('TOPK_SHAPE', `the slots of topkIdx are ${strides[1]} elements apart`, {
+      value: strides,
+      remedy: 'On the GPU the ids of each token must be contiguous; only tokens may be apart.',
+    });
+  }
+  return [ids.numTokens, ids.numTopk];
+}
+
+/**
+ * Checks that int32 counts can hold what comes.
+ *
+ * @throws DispatchLayoutError `TOO_LARGE`
+ */
+export function checkSelections(numTokens: number, numTopk: number): void {
+  if (numTokens * numTopk > maxSelections) {
+    throw new DispatchLayoutError('TOO_LARGE', `topkIdx has ${numTokens} x ${numTopk} selections`, {
+      value: numTokens * numTopk,
+      remedy: `int32 counts hold at most ${maxSelections}: split the tokens and add up the counts.`,
+    });
+  }
+}
+
+function checkOffset(offset: unknown): number {
+  if (offset === undefined) return 0;
+  if (!Number.isSafeInteger(offset)) {
+    throw new DispatchLayoutError('TOPK_SHAPE', `the offset of topkIdx is ${describe(offset)}`, {
+      value: offset,
+      remedy: 'It counts elements from the start of data.',
+    });
+  }
+  return offset as number;
+}
+
+/**
+ * Checks that the data are there, and cover the shape.
+ *
+ * @param isWhole whether the shape must be all of them.
+ * @throws DispatchLayoutError `DETACHED_BUFFER`, `TOPK_SHAPE`
+ */
+export function checkExtent(ids: TopkIdx, isWhole: boolean): void {
+  const { data, numTokens, numTopk, offset, tokenStride, slotStride } = ids;
+  const numSelections = numTokens * numTopk;
+  checkAttached(data);
+  if (isWhole ? lengthOf(data) === numSelections : numSelections === 0) return;
+  const tokenReach = (numTokens - 1) * tokenStride;
+  const slotReach = (numTopk - 1) * slotStride;
+  const first = offset + Math.min(tokenReach, 0) + Math.min(slotReach, 0);
+  const last = offset + Math.max(tokenReach, 0) + Math.max(slotReach, 0);
+  if (isWhole || first < 0 || last >= lengthOf(data)) {
+    const needs = isWhole ? `${numSelections} elements` : `elements ${first} to ${last}`;
+    throw new DispatchLayoutError(
+      'TOPK_SHAPE',
+      `topkIdx of shape [${numTokens}, ${numTopk}] needs ${needs}, its data have ${lengthOf(data)}`,
+      {
+        value: lengthOf(data),
+        remedy: 'Correct the shape, or give strides and offset (in elements) of a larger array.',
+      },
+    );
+  }
+}
+
+/**
+ * Checks that the data of `topkIdx` are still there.
+ *
+ * @throws DispatchLayoutError `DETACHED_BUFFER`
+ */
+function checkAttached(data: IntegerArray): void {
+  if (!isDetached(data)) return;
+  throw new DispatchLayoutError('DETACHED_BUFFER', 'the buffer under topkIdx was detached', {
+    value: data,
+    remedy: 'It was transferred, to a worker for instance: call with an array that this thread still owns.',
+  });
+}
+
+function unknownForm(input: unknown): DispatchLayoutError {
+  return new DispatchLayoutError('TOPK_TYPE', `topkIdx is ${describe(input)}`, {
+    value: input,
+    remedy: 'Pass {data, shape: [numTokens, numTopk]}, an ONNX Runtime tensor, or nested arrays of numbers.',
+  });
+}

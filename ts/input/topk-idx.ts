@@ -1,0 +1,53 @@
+/**
+ * `topkIdx` as the library works with it: a view of integers with strides, whatever form the caller had it in.
+ *
+ * @module
+ */
+import { type IdTypeFacts, type IntegerArray, idTypes } from '../values/id-types.ts';
+
+/** `topkIdx`, checked: `data[offset + token * tokenStride + slot * slotStride]` exists for every token and slot. */
+export class TopkIdx {
+  data: IntegerArray = noIds;
+  type: IdTypeFacts = idTypes.int32;
+  numTokens = 0;
+  numTopk = 0;
+  offset = 0;
+  tokenStride = 0;
+  slotStride = 1;
+  /** Of nested arrays: the first value that `data` cannot hold. It is no expert, nor is any other that could be asked for. */
+  unfit: { readonly index: number; readonly value: number | bigint } | null = null;
+  /** Of nested arrays: 1 for each value that was a bigint. */
+  isBigint: Uint8Array | null = null;
+
+  /** What the caller wrote there; undefined where the array has become shorter since it was checked. */
+  valueAt(token: number, slot: number): number | bigint | undefined {
+    const { data, offset, tokenStride, slotStride, unfit, isBigint } = this;
+    const index = token * this.numTopk + slot;
+    const value: number | bigint | undefined =
+      unfit?.index === index ? unfit.value : data[offset + token * tokenStride + slot * slotStride];
+    return value !== undefined && isBigint?.[index] === 1 ? BigInt(value) : value;
+  }
+
+  /** Makes the rows lie one after the other from the start of the data. */
+  setRowMajor(): void {
+    this.offset = 0;
+    this.tokenStride = this.numTopk;
+    this.slotStride = 1;
+  }
+
+  /** Makes the columns lie one after the other from the start of the data. */
+  setColumnMajor(): void {
+    this.offset = 0;
+    this.tokenStride = 1;
+    this.slotStride = this.numTokens;
+  }
+
+  /** Lets go of the caller's array, so that this object can be kept for the next call. */
+  clear(): void {
+    this.data = noIds;
+    this.unfit = null;
+    this.isBigint = null;
+  }
+}
+
+const noIds = new Int32Array(0);

@@ -1,0 +1,102 @@
+/**
+ * The done-event of a layout, as DeepEP's `EventOverlap`.
+ *
+ * @module
+ */
+import { DispatchLayoutError } from '../errors/errors.ts';
+
+/** What a device records when it has queued its work. */
+export interface EventHandle {
+  /** Whether the recorded work has finished. */
+  readonly done: boolean;
+  /** Makes the current stream wait for the recorded work. On a CPU device, the calling thread. */
+  currentStreamWait(): void;
+  /** Resolves when the recorded work has finished, without blocking the thread. */
+  wait(): Promise<void>;
+  /** Blocks the calling thread until the recorded work has finished. Default: `currentStreamWait` does. */
+  synchronize?(): void;
+}
+
+/** The handle of work that was finished when the call returned, as on every CPU device. */
+export const finishedHandle: EventHandle = {
+  done: true,
+  currentStreamWait() {},
+  wait: () => Promise.resolve(),
+};
+
+/** Blocks the calling thread until the work of an event has finished. */
+export function waitHere(event: EventHandle): void {
+  if (event.synchronize === undefined) event.currentStreamWait();
+  else event.synchronize();
+}
+
+/**
+ * The event of one `getDispatchLayout` call. It is recorded only with `asyncFinish: true` (as in DeepEP): waiting for one
+ * that was not recorded is an error, since the outputs of that call are valid already.
+ *
+ * ```ts
+ * import { getDispatchLayout } from 'dispatch-layout';
+ *
+ * const layout = getDispatchLayout([[0, 5]], 8, { numRanks: 4, asyncFinish: true });
+ * {
+ *   using event = layout.event;
+ *   // ... other work overlaps here ...
+ *   console.log(event.recorded); // true
+ * } // leaving the block waits, as DeepEP's `with event:` does
+ * console.log(layout.numTokensPerRank.join(' ')); // 1 0 1 0
+ * ```
+ */
+export class EventOverlap {
+  /** @internal `null` if the event was not recorded. */
+  readonly handle: EventHandle | null;
+
+  /** @param handle the recorded event of a device, or `null` for an event that was not recorded. */
+  constructor(handle: EventHandle | null) {
+    this.handle = handle;
+  }
+
+  /** Whether there is recorded work to wait for: true exactly for calls with `asyncFinish`. */
+  get recorded(): boolean {
+    return this.handle !== null;
+  }
+
+  /** Whether the recorded work is over: waiting takes no time, but throws if the work has failed. */
+  get done(): boolean {
+    return this.handle?.done ?? true;
+  }
+
+  /**
+   * Makes the current stream wait for the recorded work; on a CPU device, the calling thread.
+   *
+   * @throws {@link DispatchLayoutError} `EVENT_NOT_RECORDED` if the call was made without `asyncFinish`.
+   */
+  currentStreamWait(): void {
+    this.#recordedHandle().currentStreamWait();
+  }
+
+  /**
+   * Resolves when the recorded work has finished.
+   *
+   * @throws {@link DispatchLayoutError} (as a rejection) `EVENT_NOT_RECORDED` if the call was made without `asyncFinish`.
+   */
+  async wait(): Promise<void> {
+    await this.#recordedHandle().wait();
+  }
+
+  /** `using event = …` waits on leaving the block, where there is something to wait for. */
+  [Symbol.dispose](): void {
+    this.handle?.currentStreamWait();
+  }
+
+  #recordedHandle(): EventHandle {
+    if (this.handle === null) {
+      throw new DispatchLayoutError('EVENT_NOT_RECORDED', 'this event was never recorded', {
+        remedy: 'Pass asyncFinish: true to get an event to wait for; without it the outputs are valid at return.',
+      });
+    }
+    return this.handle;
+  }
+}
+
+/** The event of every synchronous call: shared, since it holds nothing. */
+export const notRecorded: EventOverlap = new EventOverlap(null);

@@ -1,0 +1,68 @@
+/**
+ * What one call for a layout works on, read and checked: from the caller's input to the kernel, everything is in here.
+ *
+ * @module
+ */
+import type { Partition } from '../input/partition.ts';
+import { TopkIdx } from '../input/topk-idx.ts';
+import type { EventHandle } from './event-overlap.ts';
+import { clearArrays } from './out-arrays.ts';
+import { type LayoutShape, OutArrays } from './outputs.ts';
+import type { GpuTensor, TensorArrays } from './tensors.ts';
+
+/** Who waits for whom: DeepEP's options of a call. */
+export interface StreamOrder {
+  /** An event to wait for; without one, the communication stream waits for the current stream. */
+  previous: EventHandle | null;
+  /** Whether the current stream goes on without waiting for the layout. */
+  asyncFinish: boolean;
+  /** Whether new outputs belong to the communication stream. */
+  allocateOnCommStream: boolean;
+}
+
+/** One call for host arrays. A group keeps it for its next call, so that one whose results are reused allocates nothing. */
+export class LayoutRequest implements LayoutShape, StreamOrder {
+  readonly topkIdx: TopkIdx = new TopkIdx();
+  /** The arrays to write: the caller's, or new ones. */
+  readonly out: OutArrays = new OutArrays();
+  /** Whether they are the caller's, and so must be untouched by a call that fails. */
+  isOutGiven = false;
+  /** Whether an id outside `[0, numExperts)` other than -1 is an error; else it is skipped. */
+  isStrict = true;
+  /** Which expert is where. Set before anything reads it. */
+  partition!: Partition;
+  numTokens = 0;
+  numTopk = 0;
+  numExperts = 0;
+  numRanks = 0;
+  numRdmaRanks = 0;
+  previous: EventHandle | null = null;
+  asyncFinish = false;
+  allocateOnCommStream = false;
+
+  /** Takes the shape of the ids that were read, and of the partition. */
+  setShape(partition: Partition): void {
+    this.partition = partition;
+    this.numTokens = this.topkIdx.numTokens;
+    this.numTopk = this.topkIdx.numTopk;
+    this.numExperts = partition.numExperts;
+    this.numRanks = partition.numRanks;
+    this.numRdmaRanks = partition.numRdmaRanks;
+  }
+
+  /** Lets go of all that is the caller's. */
+  clear(): void {
+    this.topkIdx.clear();
+    clearArrays(this.out);
+    this.previous = null;
+  }
+}
+
+/** One call for ids that are on a device. Nothing of them is copied or waited for. */
+export interface TensorRequest extends LayoutShape, StreamOrder {
+  readonly topkIdx: GpuTensor;
+  /** The caller's tensors; undefined where the device is to make new ones. */
+  readonly out: TensorArrays | undefined;
+  readonly isStrict: boolean;
+  readonly partition: Partition;
+}

@@ -1,0 +1,116 @@
+/**
+ * What callers may say in options, and its checks.
+ *
+ * @module
+ */
+import { type DeviceOption } from './errors/availability.ts';
+import { checkFlag } from './errors/checks.ts';
+import { DispatchLayoutError } from './errors/errors.ts';
+import type { DeviceLayoutArrays } from './devices/cuda/device-layout.ts';
+import { EventOverlap } from './layout/event-overlap.ts';
+import type { StreamOrder } from './layout/layout-request.ts';
+import type { LayoutArrays } from './layout/outputs.ts';
+import { describe } from './values/describe.ts';
+
+/** What an {@link ExpertGroup} is made of. */
+export interface ExpertGroupOptions {
+  /** Number of ranks in the expert-parallel group. */
+  readonly numRanks: number;
+  /**
+   * Number of ranks that share a node, and so one RDMA rank; any number that divides `numRanks`, or is not smaller.
+   * Default 8, what DeepEP is built for.
+   */
+  readonly numRanksPerNode?: number | undefined;
+  /**
+   * `[numExperts]`: the rank of each expert, any assignment. Default: contiguous blocks of `numExperts / numRanks`
+   * experts, as in DeepEP. The table is copied.
+   */
+  readonly placement?: ArrayLike<number> | undefined;
+  /** Where to compute. Default `auto`: ids on the GPU there, host arrays where that is fastest. */
+  readonly device?: DeviceOption | undefined;
+}
+
+/** What can differ from one call to the next, besides where the results go. */
+interface CallOptions {
+  /**
+   * What to do with an id that is neither -1 nor in `[0, numExperts)`, and with experts that do not divide evenly
+   * among ranks. `throw` (default) reports the first; `ignore` skips them, as DeepEP does.
+   */
+  readonly invalidExperts?: 'throw' | 'ignore' | undefined;
+  /** Work to wait for before the layout is computed. */
+  readonly previousEvent?: EventOverlap | undefined;
+  /**
+   * Whether the current stream goes on without waiting; the outputs are valid after `event`. On a CPU device the work is
+   * done when the call returns, and the event is finished. On `cuda`, ids that are no experts are reported by the event:
+   * `event.wait()` rejects, `event.currentStreamWait()` throws. Default false.
+   */
+  readonly asyncFinish?: boolean | undefined;
+  /** Whether the outputs belong to the communication stream; needs `previousEvent` and `asyncFinish`. Default false. */
+  readonly allocateOnCommStream?: boolean | undefined;
+}
+
+/** What can differ from one call to the next. */
+export interface LayoutOptions extends CallOptions {
+  /**
+   * Arrays to write to, such as an earlier result, which is returned again where it fits the call, so that nothing is
+   * allocated. Untouched if the call throws. Where `isTokenInRank` is longer than needed, the result has a view of its
+   * first part: to use all of it again, pass the same object again. Default: new arrays.
+   */
+  readonly out?: LayoutArrays | undefined;
+}
+
+/** The same for ids on the GPU. */
+export interface DeviceLayoutOptions extends CallOptions {
+  /** Tensors to write to, such as an earlier result. Default: new tensors. */
+  readonly out?: DeviceLayoutArrays | undefined;
+}
+
+/**
+ * Whether ids that are no experts are errors.
+ *
+ * @throws DispatchLayoutError `OPTION`
+ */
+export function readStrictness(invalidExperts: unknown): boolean {
+  if (invalidExperts === undefined || invalidExperts === 'throw') return true;
+  if (invalidExperts === 'ignore') return false;
+  throw new DispatchLayoutError('OPTION', `invalidExperts is ${describe(invalidExperts)}`, {
+    value: invalidExperts,
+    remedy: "It must be 'throw' or 'ignore'.",
+  });
+}
+
+/**
+ * Reads the stream options into `order`. The checks are DeepEP's host-side assertions on them.
+ *
+ * @throws DispatchLayoutError `OPTION`, `EVENT_FLAGS`
+ */
+export function readOrder(
+  { previousEvent, asyncFinish, allocateOnCommStream }: CallOptions,
+  order: StreamOrder,
+): void {
+  order.previous = null;
+  order.asyncFinish = false;
+  order.allocateOnCommStream = false;
+  if (previousEvent === undefined && asyncFinish === undefined && allocateOnCommStream === undefined) return;
+  checkFlag('asyncFinish', asyncFinish);
+  checkFlag('allocateOnCommStream', allocateOnCommStream);
+  if (previousEvent !== undefined && !(previousEvent instanceof EventOverlap)) {
+    throw new DispatchLayoutError('EVENT_FLAGS', `previousEvent is ${describe(previousEvent)}`, {
+      value: previousEvent,
+      remedy: 'Pass the event of an earlier layout, or one from group.capture().',
+    });
+  }
+  if (allocateOnCommStream && !(previousEvent?.recorded && asyncFinish)) {
+    const missing = [
+      previousEvent?.recorded ? [] : 'a recorded previousEvent',
+      asyncFinish ? [] : 'asyncFinish',
+    ].flat();
+    throw new DispatchLayoutError('EVENT_FLAGS', `allocateOnCommStream was given without ${missing.join(' and ')}`, {
+      value: allocateOnCommStream,
+      remedy: 'Outputs of the communication stream need both previousEvent (recorded) and asyncFinish: true.',
+    });
+  }
+  order.previous = previousEvent?.handle ?? null;
+  order.asyncFinish = asyncFinish === true;
+  order.allocateOnCommStream = allocateOnCommStream === true;
+}
