@@ -54,7 +54,7 @@ export function deviceForLargeArrays(request: LayoutRequest): Device | undefined
   const numSelections = request.numTokens * request.numTopk;
   for (const device of devices) {
     if (device.fromSelections === 0) return undefined;
-    if (numSelections < device.fromSelections || !device.suits(request) || !isUsable(device)) continue;
+    if (numSelections < device.fromSelections || device.suits?.(request) === false || !isUsable(device)) continue;
     log(`device '${device.name}' computes host arrays from ${device.fromSelections} selections on`);
     return device;
   }
@@ -135,7 +135,8 @@ function resolve(option: DeviceOption): Device {
   const last = devices[devices.length - 1];
   const device =
     option === 'auto'
-      ? (devices.find((candidate) => candidate !== last && candidate.fromSelections === 0 && isUsable(candidate)) ?? last)
+      ? (devices.find((candidate) => candidate !== last && candidate.fromSelections === 0 && isUsable(candidate)) ??
+        last)
       : devices.find(({ name }) => name === option);
   if (device !== undefined) return device;
   throw new DispatchLayoutError('OPTION', `device is ${describe(option)}`, {

@@ -19,13 +19,13 @@ import type { DeviceName, DeviceOption } from './errors/availability.ts';
 import { checkObject } from './errors/checks.ts';
 import { DispatchLayoutError } from './errors/errors.ts';
 import { checkPlacement, checkRankGroup, type Partition, partitionExperts, type RankGroup } from './input/partition.ts';
-import { checkExtent, checkRowShape, readTopkIdx, type TopkIdxInput } from './input/read-topk-idx.ts';
+import { checkExtent, readTopkIdx, type TopkIdxInput } from './input/read-topk-idx.ts';
 import { type EventHandle, EventOverlap, finishedHandle, notRecorded, waitHere } from './layout/event-overlap.ts';
 import { ComputedLayout, type DispatchLayout, isResult } from './layout/layout.ts';
 import { LayoutRequest, type StreamOrder } from './layout/layout-request.ts';
 import { allocateOut, checkOut, readOut } from './layout/out-arrays.ts';
 import type { LayoutArrays } from './layout/outputs.ts';
-import { type GpuTensor, isGpuTensor, type TensorArrays, tensorLayout } from './layout/tensors.ts';
+import { type GpuTensor, isGpuTensor, type TensorArrays } from './layout/tensors.ts';
 import {
   type DeviceLayoutOptions,
   type ExpertGroupOptions,
@@ -239,16 +239,10 @@ export class ExpertGroup {
     const order: StreamOrder = { previous: null, asyncFinish: false, allocateOnCommStream: false };
     readOrder(options, order);
     this.#tensorDevice ??= chooseTensorDevice(this.#option);
-    const { name, streams } = this.#tensorDevice;
     const partition = this.#partitionFor(numExperts, isStrict);
     this.#awaitPrevious(this.#tensorDevice, order);
-    const [numTokens, numTopk] = checkRowShape(topkIdx.shape, topkIdx.strides);
-    const { numRanks, numRdmaRanks } = this.#group;
-    const shape = { numTokens, numTopk, numExperts, numRanks, numRdmaRanks };
     const given = out as TensorArrays | undefined;
-    const submitted = streams.submit({ topkIdx, out: given, isStrict, partition, ...shape, ...order });
-    const event = submitted.event === null ? notRecorded : new EventOverlap(submitted.event);
-    const layout: unknown = tensorLayout(submitted.out, { ...shape, event, device: name }, out === undefined);
+    const layout: unknown = this.#tensorDevice.streams.submit({ topkIdx, out: given, isStrict, partition, ...order });
     return layout as DeviceDispatchLayout;
   }
 

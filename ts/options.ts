@@ -3,10 +3,11 @@
  *
  * @module
  */
-import { type DeviceOption } from './errors/availability.ts';
+
+import type { DeviceLayoutArrays } from './devices/cuda/device-layout.ts';
+import type { DeviceOption } from './errors/availability.ts';
 import { checkFlag } from './errors/checks.ts';
 import { DispatchLayoutError } from './errors/errors.ts';
-import type { DeviceLayoutArrays } from './devices/cuda/device-layout.ts';
 import { EventOverlap } from './layout/event-overlap.ts';
 import type { StreamOrder } from './layout/layout-request.ts';
 import type { LayoutArrays } from './layout/outputs.ts';
@@ -84,10 +85,7 @@ export function readStrictness(invalidExperts: unknown): boolean {
  *
  * @throws DispatchLayoutError `OPTION`, `EVENT_FLAGS`
  */
-export function readOrder(
-  { previousEvent, asyncFinish, allocateOnCommStream }: CallOptions,
-  order: StreamOrder,
-): void {
+export function readOrder({ previousEvent, asyncFinish, allocateOnCommStream }: CallOptions, order: StreamOrder): void {
   order.previous = null;
   order.asyncFinish = false;
   order.allocateOnCommStream = false;

@@ -13,7 +13,14 @@ import { notRecorded } from './layout/event-overlap.ts';
 import { ComputedLayout, type DispatchLayout } from './layout/layout.ts';
 import { LayoutRequest } from './layout/layout-request.ts';
 import { allocateOut, checkArraysAttached } from './layout/out-arrays.ts';
-import { assignArrays, type LayoutArrays, type LayoutShape, OutArrays, outputNames, outputs } from './layout/outputs.ts';
+import {
+  assignArrays,
+  type LayoutArrays,
+  type LayoutShape,
+  OutArrays,
+  outputNames,
+  outputs,
+} from './layout/outputs.ts';
 import { describe } from './values/describe.ts';
 import { type IdType, idTypeNames, idTypes, isIdType, type TypedArrayOf } from './values/id-types.ts';
 

@@ -13,7 +13,6 @@ import { isolation } from './site.mjs';
 /** Where the modules are, for import maps. */
 const imports = {
   'dispatch-layout': './node_modules/dispatch-layout/dist/index.js',
-  '#kernel': './node_modules/dispatch-layout/dist/devices/wasm/embedded-kernel.js',
   '#platform': './node_modules/dispatch-layout/dist/platform/browser.js',
   '@assemblyscript/loader': './node_modules/@assemblyscript/loader/index.js',
 };

@@ -9,7 +9,7 @@ import type { Partition } from '../input/partition.ts';
 import type { EventHandle } from '../layout/event-overlap.ts';
 import type { LayoutRequest, TensorRequest } from '../layout/layout-request.ts';
 import type { LayoutArrays } from '../layout/outputs.ts';
-import type { TensorArrays } from '../layout/tensors.ts';
+import type { TensorLayout } from '../layout/tensors.ts';
 import type { IdType, IntegerArray } from '../values/id-types.ts';
 
 /** A device. Devices are in a list, in order of preference, and whatever chooses among them knows no more than this. */
@@ -24,8 +24,8 @@ export interface Device {
    * @throws DispatchLayoutError `ENVIRONMENT`
    */
   readonly fromSelections: number;
-  /** Whether `auto` prefers it for this request to the devices behind it in the list. */
-  suits(request: LayoutRequest): boolean;
+  /** Whether `auto` prefers it for a request of so many selections to the devices behind it in the list. Default: it does. */
+  suits?(request: LayoutRequest): boolean;
   /**
    * Computes the layout of a request into `request.out`. Work that is done when this returns has the finished event.
    *
@@ -50,19 +50,11 @@ export interface DeviceStreams {
   /** Whether something was made on the device: a tensor, a stream or a layout. */
   readonly areInUse: boolean;
   /** Queues the layout of a tensor. Nothing is copied or waited for. */
-  submit(request: TensorRequest): SubmittedTensors;
+  submit(request: TensorRequest): TensorLayout;
   /** An event on the current stream. */
   capture(): EventHandle;
   /** Whether the streams can wait for an event; the calling thread must wait for any other. */
   canWaitFor(event: EventHandle): boolean;
-}
-
-/** The layout of a tensor, queued. */
-export interface SubmittedTensors {
-  /** The tensors that it writes. */
-  readonly out: TensorArrays;
-  /** Null without `asyncFinish`. */
-  readonly event: EventHandle | null;
 }
 
 /** What a workspace has room for. */

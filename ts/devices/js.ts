@@ -16,7 +16,6 @@ export const jsDevice: Device = {
   name: 'js',
   probe: () => ({ isAvailable: true, reason: 'plain JavaScript runs everywhere', versions: engineVersions() }),
   fromSelections: 0,
-  suits: () => true,
   submit(request) {
     if (request.isStrict) checkExperts(request);
     countTokens(request);

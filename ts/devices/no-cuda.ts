@@ -4,7 +4,7 @@
  * @module
  */
 import type { Availability } from '../errors/availability.ts';
-import { DeviceUnavailableError } from '../errors/errors.ts';
+import { finishedHandle } from '../layout/event-overlap.ts';
 import type { Device } from './device.ts';
 
 const obstacle = {
@@ -14,13 +14,10 @@ const obstacle = {
   remedy: "Use Node.js, Bun or Deno; in a bundle for these, keep dispatch-layout external or set the condition 'node'.",
 } as const satisfies Availability;
 
-/** A device that is never available. */
+/** A device that is never available, and so never asked for anything else. */
 export const noCuda: Device = {
   name: 'cuda',
   probe: () => obstacle,
   fromSelections: Number.POSITIVE_INFINITY,
-  suits: () => false,
-  submit() {
-    throw new DeviceUnavailableError('cuda', obstacle);
-  },
+  submit: () => finishedHandle,
 };

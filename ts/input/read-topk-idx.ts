@@ -145,7 +145,12 @@ function checkIdType(data: unknown): IdTypeFacts {
   );
 }
 
-function readShape(lengths: unknown, shape: Pick<TopkIdx, 'numTokens' | 'numTopk'>): void {
+/**
+ * Reads `[numTokens, numTopk]`.
+ *
+ * @throws DispatchLayoutError `TOPK_SHAPE`, `TOO_LARGE`
+ */
+export function readShape(lengths: unknown, shape: Pick<TopkIdx, 'numTokens' | 'numTopk'>): void {
   const { length, 0: numTokens, 1: numTopk } = Object(lengths) as Partial<ArrayLike<unknown>>;
   if (!isPairOfIntegers(length, numTokens, numTopk)) throw notTwoIntegers('the shape', lengths);
   shape.numTokens = numTokens as number;
@@ -175,23 +180,6 @@ function notTwoIntegers(what: string, values: unknown): DispatchLayoutError {
     value: values,
     remedy: 'topkIdx is [numTokens, numTopk]; flatten leading dimensions into numTokens.',
   });
-}
-
-/**
- * Checks the shape of ids on the GPU, where those of a token must be contiguous.
- *
- * @throws DispatchLayoutError `TOPK_SHAPE`, `TOO_LARGE`
- */
-export function checkRowShape(shape: readonly number[], strides: readonly number[]): readonly [number, number] {
-  const ids = { numTokens: 0, numTopk: 0 };
-  readShape(shape, ids);
-  if (ids.numTopk > 1 && ids.numTokens > 0 && strides[1] !== 1) {
-    throw new DispatchLayoutError('TOPK_SHAPE', `the slots of topkIdx are ${strides[1]} elements apart`, {
-      value: strides,
-      remedy: 'On the GPU the ids of each token must be contiguous; only tokens may be apart.',
-    });
-  }
-  return [ids.numTokens, ids.numTopk];
 }
 
 /**

@@ -59,7 +59,7 @@ export class LayoutRequest implements LayoutShape, StreamOrder {
 }
 
 /** One call for ids that are on a device. Nothing of them is copied or waited for. */
-export interface TensorRequest extends LayoutShape, StreamOrder {
+export interface TensorRequest extends StreamOrder {
   readonly topkIdx: GpuTensor;
   /** The caller's tensors; undefined where the device is to make new ones. */
   readonly out: TensorArrays | undefined;

@@ -18,6 +18,11 @@ export interface DispatchLayout extends LayoutArrays, LayoutShape {
   readonly device: DeviceName;
 }
 
+/** Arrays that are known to lie in different buffers. */
+interface KnownArrays extends LayoutArrays {
+  readonly buffers: readonly ArrayBufferLike[];
+}
+
 /** A layout that a group has computed. */
 export class ComputedLayout extends OutArrays implements DispatchLayout {
   readonly numTokens: number;
@@ -27,8 +32,7 @@ export class ComputedLayout extends OutArrays implements DispatchLayout {
   readonly numRdmaRanks: number;
   readonly event: EventOverlap;
   readonly device: DeviceName;
-  /** Of arrays that this had when they were found to lie in different buffers: the arrays, and their buffers. */
-  #known: { readonly arrays: OutArrays; readonly buffers: readonly ArrayBufferLike[] } | undefined;
+  #known: KnownArrays | undefined;
 
   constructor(arrays: LayoutArrays, shape: LayoutShape, event: EventOverlap, device: DeviceName) {
     super();
@@ -42,35 +46,30 @@ export class ComputedLayout extends OutArrays implements DispatchLayout {
     this.device = device;
   }
 
-  /** The buffers under these arrays, if they are known to be different ones. */
-  knownBuffers(arrays: LayoutArrays): readonly ArrayBufferLike[] | undefined {
-    const known = this.#known;
-    return known !== undefined && haveSameArrays(known.arrays, arrays) ? known.buffers : undefined;
+  /** What was found out of its arrays. An accessor, so that it is not among the properties that people copy. */
+  get known(): KnownArrays | undefined {
+    return this.#known;
   }
 
-  /** Keeps the buffers under its arrays, which are different ones. */
-  keepBuffers(buffers: readonly ArrayBufferLike[]): void {
-    const arrays = new OutArrays();
-    assignArrays(arrays, this);
-    this.#known = { arrays, buffers };
+  set known(known: KnownArrays | undefined) {
+    this.#known = known;
   }
 }
 
-/** Whether `out` would be the result of a call: then it can be. */
+/**
+ * Whether `out` would be the result of a call: then it can be. That its arrays have the lengths of the call is checked
+ * already, and all of the shape but the number of slots follows from these.
+ */
 export function isResult(
   out: LayoutArrays | undefined,
   arrays: LayoutArrays,
-  shape: LayoutShape,
+  { numTopk }: LayoutShape,
   event: EventOverlap,
   device: DeviceName,
 ): out is ComputedLayout {
   return (
     out instanceof ComputedLayout &&
-    out.numTokens === shape.numTokens &&
-    out.numTopk === shape.numTopk &&
-    out.numExperts === shape.numExperts &&
-    out.numRanks === shape.numRanks &&
-    out.numRdmaRanks === shape.numRdmaRanks &&
+    out.numTopk === numTopk &&
     out.event === event &&
     out.device === device &&
     haveSameArrays(out, arrays)

@@ -12,14 +12,13 @@ import { ComputedLayout } from './layout.ts';
 import {
   assignArrays,
   checkArrays,
-  dimensionsOf,
   haveSameArrays,
   type LayoutArrays,
   type LayoutShape,
   lengthOfOutput,
+  OutArrays,
   type Output,
   type OutputArray,
-  OutArrays,
   type OutputName,
   outputNames,
   outputs,
@@ -42,10 +41,13 @@ export function allocateOut(shape: LayoutShape, arrays: OutArrays): void {
     const output = outputs[name];
     const length = lengthOfOutput(output, shape);
     try {
-      setArray(arrays, name, length === null ? null : output.type === 'int32' ? new Int32Array(length) : new Uint8Array(length));
+      setArray(
+        arrays,
+        name,
+        length === null ? null : output.type === 'int32' ? new Int32Array(length) : new Uint8Array(length),
+      );
     } catch (cause) {
-      const dimensions = dimensionsOf(output, shape)?.join(' x ');
-      throw new DispatchLayoutError('OUT_OF_MEMORY', `${name} of ${dimensions} elements does not fit in memory`, {
+      throw new DispatchLayoutError('OUT_OF_MEMORY', `${name} of ${length} elements does not fit in memory`, {
         value: length,
         remedy: 'Split the tokens and add up the counts.',
         cause,
@@ -87,12 +89,7 @@ export function checkOut(out: LayoutArrays, arrays: OutArrays, shape: LayoutShap
   if (buffers === undefined || buffers.includes(bufferOf(topkIdx.data))) checkDisjoint(arrays, topkIdx);
 }
 
-function checkArray<Data extends OutputArray>(
-  name: OutputName,
-  output: Output,
-  array: Data,
-  shape: LayoutShape,
-): Data {
+function checkArray<Data extends OutputArray>(name: OutputName, output: Output, array: Data, shape: LayoutShape): Data {
   const length = lengthOfOutput(output, shape);
   if (length === null) return checkAbsent(name, array) as Data;
   const { type, kind } = output;
@@ -148,12 +145,16 @@ export function checkArraysAttached(arrays: LayoutArrays): void {
  * since V8 takes a while to tell the buffer of an array.
  */
 function differentBuffers(out: LayoutArrays, arrays: OutArrays): readonly ArrayBufferLike[] | undefined {
-  const known = out instanceof ComputedLayout ? out.knownBuffers(arrays) : undefined;
-  if (known !== undefined) return known;
-  const buffers = outputNames.flatMap((name) => (arrays[name] === null ? [] : bufferOf(arrays[name])));
-  if (new Set(buffers).size < buffers.length) return undefined;
-  if (out instanceof ComputedLayout && haveSameArrays(out, arrays)) out.keepBuffers(buffers);
+  if (!(out instanceof ComputedLayout)) return findDifferentBuffers(arrays);
+  if (out.known !== undefined && haveSameArrays(out.known, arrays)) return out.known.buffers;
+  const buffers = findDifferentBuffers(arrays);
+  out.known = buffers && Object.assign(new OutArrays(), arrays, { buffers });
   return buffers;
+}
+
+function findDifferentBuffers(arrays: OutArrays): readonly ArrayBufferLike[] | undefined {
+  const buffers = outputNames.flatMap((name) => (arrays[name] === null ? [] : bufferOf(arrays[name])));
+  return new Set(buffers).size === buffers.length ? buffers : undefined;
 }
 
 /** Results written over the input, or over each other, would be silently wrong. */

@@ -6,9 +6,10 @@
 import type { Device } from '../devices/device.ts';
 import { jsDevice } from '../devices/js.ts';
 import { noCuda } from '../devices/no-cuda.ts';
-import { wasmDevice } from '../devices/wasm/device.ts';
+import { createWasmDevice } from '../devices/wasm/device.ts';
+import { edgeKernel } from '../devices/wasm/edge-kernel.ts';
 
 export { disabledBy, log, settings } from '../devices/settings.ts';
 
 /** In order of preference. */
-export const devices: readonly Device[] = [noCuda, wasmDevice, jsDevice];
+export const devices: readonly Device[] = [noCuda, createWasmDevice(edgeKernel), jsDevice];

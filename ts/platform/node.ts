@@ -6,9 +6,10 @@
 import { cudaDevice } from '../devices/cuda/device.ts';
 import type { Device } from '../devices/device.ts';
 import { jsDevice } from '../devices/js.ts';
-import { wasmDevice } from '../devices/wasm/device.ts';
+import { createWasmDevice } from '../devices/wasm/device.ts';
+import { embeddedKernel } from '../devices/wasm/embedded-kernel.ts';
 
 export { disabledBy, log, settings } from '../devices/settings.ts';
 
 /** In order of preference. */
-export const devices: readonly Device[] = [cudaDevice, wasmDevice, jsDevice];
+export const devices: readonly Device[] = [cudaDevice, createWasmDevice(embeddedKernel), jsDevice];

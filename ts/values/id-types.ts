@@ -35,12 +35,12 @@ export type IntegerArray = TypedArrayOf[IdType];
 /** The names of all types. */
 export const idTypeNames = Object.keys(idTypes) as readonly IdType[];
 
-/** The names of the typed arrays that can hold ids, for messages. */
-export const idArrayNames: string = idTypeNames.map((type) => idTypes[type].array.name).join(', ');
-
 const factsByArrayName: Readonly<Record<string, IdTypeFacts>> = Object.fromEntries(
   idTypeNames.map((type) => [idTypes[type].array.name, idTypes[type]]),
 );
+
+/** The names of the typed arrays that can hold ids, for messages. */
+export const idArrayNames: string = Object.keys(factsByArrayName).join(', ');
 
 /** The type of a typed array of any realm; undefined for everything else. */
 export function idTypeOf(value: unknown): IdTypeFacts | undefined {

@@ -4,7 +4,7 @@
  * @module
  */
 import type { EventOverlap } from '../../layout/event-overlap.ts';
-import type { LayoutArrays, LayoutShape, OutputName } from '../../layout/outputs.ts';
+import { type LayoutArrays, type LayoutShape, type OutputName, outputNames } from '../../layout/outputs.ts';
 import type { DeviceTensor } from './device-tensor.ts';
 
 /** The tensor in the place of an array. */
@@ -25,4 +25,27 @@ export interface DeviceDispatchLayout extends DeviceLayoutArrays, LayoutShape, D
   readonly device: 'cuda';
   /** `using layout = …` disposes of the tensors on leaving the block, except for those of `out`: they are the caller's. */
   [Symbol.dispose](): void;
+}
+
+/**
+ * The layout in these tensors.
+ *
+ * @param areNew whether the layout disposes of them: those of `out` are the caller's.
+ */
+export function deviceLayout(
+  tensors: Readonly<Record<OutputName, DeviceTensor | null>>,
+  shape: LayoutShape,
+  event: EventOverlap,
+  areNew: boolean,
+): DeviceDispatchLayout {
+  const layout = {
+    ...tensors,
+    ...shape,
+    event,
+    device: 'cuda',
+    [Symbol.dispose]() {
+      if (areNew) for (const name of outputNames) tensors[name]?.dispose();
+    },
+  };
+  return layout as unknown as DeviceDispatchLayout;
 }

@@ -147,11 +147,7 @@ export class DeviceTensor<Type extends IdType = IdType> implements GpuTensor, Di
   ): DeviceTensor<TypeOf<Data>> {
     const dtype = idTypeOf(array)?.name;
     if (dtype === undefined) {
-      throw tensorError(
-        `the elements are ${describe(array)}`,
-        array,
-        `Pass one of ${idArrayNames}.`,
-      );
+      throw tensorError(`the elements are ${describe(array)}`, array, `Pass one of ${idArrayNames}.`);
     }
     if (isDetached(array)) {
       throw new DispatchLayoutError('DETACHED_BUFFER', 'the buffer under the array was detached', {

@@ -5,15 +5,19 @@
  * @module
  */
 import { DispatchLayoutError } from '../../errors/errors.ts';
-import type { EventHandle } from '../../layout/event-overlap.ts';
+import type { Partition } from '../../input/partition.ts';
+import { readShape } from '../../input/read-topk-idx.ts';
+import { type EventHandle, EventOverlap, notRecorded } from '../../layout/event-overlap.ts';
 import type { LayoutRequest, StreamOrder, TensorRequest } from '../../layout/layout-request.ts';
-import { dimensionsOf, lengthOfOutput, outputNames, outputs } from '../../layout/outputs.ts';
+import { dimensionsOf, type LayoutShape, lengthOfOutput, outputNames, outputs } from '../../layout/outputs.ts';
+import type { TensorLayout } from '../../layout/tensors.ts';
 import { idTypes } from '../../values/id-types.ts';
-import type { Device, DeviceStreams, SubmittedTensors } from '../device.ts';
+import type { Device, DeviceStreams } from '../device.ts';
 import type { NativeEvent, NativeStreamOrder, NativeTopkShape } from './addon.ts';
 import { type CheckedTensors, checkTensors } from './check-tensors.ts';
 import { communicationStreamOf } from './communication-stream.ts';
 import { cudaCanTake, fromSelections } from './crossover.ts';
+import { deviceLayout } from './device-layout.ts';
 import { DeviceTensor, SharedAllocation } from './device-tensor.ts';
 import { HostLayoutEvent } from './host-layout-event.ts';
 import { IdCheck } from './id-check.ts';
@@ -55,40 +59,56 @@ function submit(request: LayoutRequest): EventHandle {
 }
 
 /** Queues a layout of a tensor, into the tensors of the caller or new ones. */
-function submitTensor(request: TensorRequest): SubmittedTensors {
-  const { partition, isStrict, numTokens, numTopk, numExperts } = request;
+function submitTensor(request: TensorRequest): TensorLayout {
+  const { partition, isStrict } = request;
   const topkIdx = request.topkIdx as DeviceTensor;
   const comm = communicationStreamOf(partition.group);
   const plan = comm.planFor(partition);
   if (isStrict) comm.reportEarlier();
-  checkLengths(request);
-  const given = request.out === undefined ? undefined : checkTensors(request.out, request, topkIdx);
+  const shape = layoutShape(topkIdx, partition);
+  checkLengths(shape);
+  const given = request.out === undefined ? undefined : checkTensors(request.out, shape, topkIdx);
   const addon = addonInUse();
   const { dtype } = topkIdx;
   const [memory, done, status] = addon.launchOnDevice(
     plan,
     topkIdx.allocation.handle,
     topkIdx.byteOffset,
-    [idTypes[dtype].code, numTokens, slotsOf(request), topkIdx.strides[0], 1],
+    [idTypes[dtype].code, shape.numTokens, slotsOf(shape), topkIdx.strides[0], 1],
     given === undefined ? null : nativeOutputs(given),
     isStrict,
     nativeOrder(request),
   );
-  const check = status === null ? undefined : new IdCheck(status, dtype, numTopk, numExperts);
+  const check = status === null ? undefined : new IdCheck(status, dtype, shape.numTopk, shape.numExperts);
   if (check !== undefined) comm.remember(check);
-  const out =
+  const tensors =
     memory === null
       ? (given as CheckedTensors)
-      : tensorsIn(new SharedAllocation(memory), addon.outputOffsets(plan, numTokens), request);
-  for (const name of outputNames) out[name]?.writtenBy(check);
-  return { out, event: done === null ? null : new CheckedEvent(done, check) };
+      : tensorsIn(new SharedAllocation(memory), addon.outputOffsets(plan, shape.numTokens), shape);
+  for (const name of outputNames) tensors[name]?.writtenBy(check);
+  const event = done === null ? notRecorded : new EventOverlap(new CheckedEvent(done, check));
+  return deviceLayout(tensors, shape, event, memory !== null);
+}
+
+/** The shape of a layout of ids that must be contiguous in each token. */
+function layoutShape({ shape, strides }: DeviceTensor, partition: Partition): LayoutShape {
+  const ids = { numTokens: 0, numTopk: 0 };
+  readShape(shape, ids);
+  if (ids.numTopk > 1 && ids.numTokens > 0 && strides[1] !== 1) {
+    throw new DispatchLayoutError('TOPK_SHAPE', `the slots of topkIdx are ${strides[1]} elements apart`, {
+      value: strides,
+      remedy: 'On the GPU the ids of each token must be contiguous; only tokens may be apart.',
+    });
+  }
+  const { numExperts, numRanks, numRdmaRanks } = partition;
+  return { ...ids, numExperts, numRanks, numRdmaRanks };
 }
 
 /** New tensors for the outputs, in one piece of memory. */
-function tensorsIn(memory: SharedAllocation, offsets: readonly number[], request: TensorRequest): CheckedTensors {
+function tensorsIn(memory: SharedAllocation, offsets: readonly number[], shape: LayoutShape): CheckedTensors {
   return Object.fromEntries(
     outputNames.map((name, index) => {
-      const dimensions = dimensionsOf(outputs[name], request);
+      const dimensions = dimensionsOf(outputs[name], shape);
       const tensor =
         dimensions === null ? null : new DeviceTensor(memory, offsets[index], dimensions, outputs[name].type);
       return [name, tensor];
@@ -99,10 +119,10 @@ function tensorsIn(memory: SharedAllocation, offsets: readonly number[], request
 /** More elements than any GPU has bytes, which 64-bit offsets hold by far. */
 const maxElements = 2 ** 48;
 
-function checkLengths(request: TensorRequest): void {
+function checkLengths(shape: LayoutShape): void {
   for (const name of outputNames) {
-    const dimensions = dimensionsOf(outputs[name], request);
-    const length = lengthOfOutput(outputs[name], request) ?? 0;
+    const dimensions = dimensionsOf(outputs[name], shape);
+    const length = lengthOfOutput(outputs[name], shape) ?? 0;
     if (length <= maxElements) continue;
     throw new DispatchLayoutError('TOO_LARGE', `${name} would have ${dimensions?.join(' x ')} elements`, {
       value: length,

@@ -9,23 +9,29 @@ import type { LayoutRequest } from '../../layout/layout-request.ts';
 import type { OutArrays } from '../../layout/outputs.ts';
 import { setElements } from '../../values/typed-array.ts';
 import type { Device } from '../device.ts';
+import { type KernelSource, useKernel } from './instance.ts';
 import type { WasmKernel } from './kernel.ts';
 import { kernelFor, mustCheckFirst } from './kernels.ts';
 import { allValid, locateTokens } from './locate-tokens.ts';
 import { prepareWasm, probeWasm } from './probe.ts';
 import { WasmWorkspace } from './workspace.ts';
 
-/** The WASM device. */
-export const wasmDevice: Device = {
+/** The WASM device, with the kernel of the platform. */
+export function createWasmDevice(kernel: KernelSource): Device {
+  useKernel(kernel);
+  return wasmDevice;
+}
+
+const wasmDevice: Device = {
   name: 'wasm',
   probe: probeWasm,
   fromSelections: 0,
-  suits: () => true,
   submit(request) {
     const { numTokens, numTopk, out } = request;
     const kernel = kernelFor(request);
     kernel.begin(numTokens * numTopk);
-    if (mustCheckFirst(request) && numTokens > kernel.numTokensLocated(numTokens, numTopk)) checkThenAdd(kernel, request);
+    if (mustCheckFirst(request) && numTokens > kernel.numTokensLocated(numTokens, numTopk))
+      checkThenAdd(kernel, request);
     else addChunks(kernel, request, request.isStrict);
     kernel.finish();
     copyCounts(kernel, out);

@@ -5,15 +5,16 @@
  * @module
  */
 import module from '../../kernel.wasm?module';
+import type { KernelSource } from './instance.ts';
 
-/** The kernel. */
-export function kernelModule(): WebAssembly.Module {
-  // Next.js compiles it in another realm than this code runs in, and the loader asks `instanceof`
-  if (!(module instanceof WebAssembly.Module)) Object.setPrototypeOf(module, WebAssembly.Module.prototype);
-  return module;
-}
-
-/** The same: it was compiled before this code ran. */
-export async function compileKernel(): Promise<WebAssembly.Module> {
-  return kernelModule();
-}
+/** It was compiled before this code runs. */
+export const edgeKernel: KernelSource = {
+  module() {
+    // Next.js compiles it in another realm than this code runs in, and the loader asks `instanceof`
+    if (!(module instanceof WebAssembly.Module)) Object.setPrototypeOf(module, WebAssembly.Module.prototype);
+    return module;
+  },
+  async compile() {
+    return this.module();
+  },
+};

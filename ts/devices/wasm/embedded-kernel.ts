@@ -1,23 +1,24 @@
 /**
- * The kernel that travels inside the JavaScript, compiled once in a thread: at once, or without blocking.
+ * The kernel that travels inside the JavaScript.
  *
  * @module
  */
 import { kernelText } from '../../generated/kernel.ts';
+import type { KernelSource } from './instance.ts';
 
 let compiled: WebAssembly.Module | undefined;
 
-/** The compiled kernel. */
-export function kernelModule(): WebAssembly.Module {
-  compiled ??= new WebAssembly.Module(decode(kernelText));
-  return compiled;
-}
-
-/** The same, compiled off this thread; browsers that limit synchronous compilation allow this. */
-export async function compileKernel(): Promise<WebAssembly.Module> {
-  compiled ??= await WebAssembly.compile(decode(kernelText));
-  return compiled;
-}
+/** Compiled once, whichever way comes first. Browsers that limit synchronous compilation allow the other way. */
+export const embeddedKernel: KernelSource = {
+  module() {
+    compiled ??= new WebAssembly.Module(decode(kernelText));
+    return compiled;
+  },
+  async compile() {
+    compiled ??= await WebAssembly.compile(decode(kernelText));
+    return compiled;
+  },
+};
 
 /** The inverse of `wasm/embed-kernel.mjs`, where the code is explained. */
 function decode(text: string): Uint8Array<ArrayBuffer> {

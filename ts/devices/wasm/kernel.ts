@@ -6,7 +6,7 @@
 import { DispatchLayoutError } from '../../errors/errors.ts';
 import type { Partition } from '../../input/partition.ts';
 import type { IdTypeFacts, IntegerArray } from '../../values/id-types.ts';
-import { instantiateKernel } from './instance.ts';
+import { instantiateKernel, original } from './instance.ts';
 import { type Places, passing, placeBuffers, type Views, viewBuffers, type Windows } from './memory.ts';
 
 interface Exports {
@@ -19,22 +19,8 @@ interface Exports {
   finish(): void;
 }
 
-/** The fields of the kernel's `Plan` that JavaScript writes, in its order; each is a 32-bit number or address. */
-export const planFields = [
-  'num_experts',
-  'num_ranks',
-  'num_ranks_per_node',
-  'num_rdma_ranks',
-  'rank_of_expert',
-  'large_table',
-  'num_tokens_per_rank',
-  'num_tokens_per_rdma_rank',
-  'num_tokens_per_expert',
-  'last_token_of_node',
-  'positions',
-] as const;
-
-function planOf(partition: Partition, places: Places): Readonly<Record<(typeof planFields)[number], number>> {
+/** The fields of the kernel's `Plan` that JavaScript writes, by their names there and in their order: 32-bit numbers and addresses. */
+export function planOf(partition: Partition, places: Places): Readonly<Record<string, number>> {
   return {
     num_experts: partition.numExperts,
     num_ranks: partition.numRanks,
@@ -75,16 +61,12 @@ export class WasmKernel {
 
   constructor(windows: Windows = passing) {
     this.#windows = windows;
-    const raw = instantiateKernel();
-    this.#memory = raw.memory as WebAssembly.Memory;
-    this.#heapBase = (raw.__heap_base as WebAssembly.Global<'i32'>).value;
-    this.#exports = Object.fromEntries(
-      ['plan', 'build_table', 'begin', 'locate', 'find_invalid', 'add_tokens', 'finish'].map((name) => [
-        name,
-        original(raw[name]),
-      ]),
-    ) as unknown as Exports;
-    original(raw._initialize)();
+    const exports = instantiateKernel();
+    this.#memory = exports.memory as WebAssembly.Memory;
+    this.#heapBase = (exports.__heap_base as WebAssembly.Global<'i32'>).value;
+    const names = ['plan', 'build_table', 'begin', 'locate', 'find_invalid', 'add_tokens', 'finish'];
+    this.#exports = Object.fromEntries(names.map((name) => [name, original(exports[name])])) as unknown as Exports;
+    original(exports._initialize)();
   }
 
   /** Whether the tables of this partition are the current ones, with room for requests of this width. */
@@ -103,8 +85,8 @@ export class WasmKernel {
     const { places } = this.#prepare(partition, numTopk);
     const { buffer } = this.#memory;
     new Int32Array(buffer, places.rankOfExpert, partition.numExperts).set(partition.rankOfExpert);
-    const plan = planOf(partition, places);
-    new Uint32Array(buffer, this.#exports.plan(), planFields.length).set(planFields.map((field) => plan[field]));
+    const plan = Object.values(planOf(partition, places));
+    new Uint32Array(buffer, this.#exports.plan(), plan.length).set(plan);
     this.#exports.build_table();
     this.#partition = partition;
   }
@@ -170,7 +152,11 @@ export class WasmKernel {
 
   #prepare(partition: Partition, numTopk: number): Prepared {
     const known = this.#known.get(partition);
-    if (known !== undefined && numTopk <= known.numTopk && known.views.outputs.isTokenInRank.buffer === this.#memory.buffer) {
+    if (
+      known !== undefined &&
+      numTopk <= known.numTopk &&
+      known.views.outputs.isTokenInRank.buffer === this.#memory.buffer
+    ) {
       this.#prepared = known;
       return known;
     }
@@ -197,11 +183,6 @@ export class WasmKernel {
       });
     }
   }
-}
-
-/** The export itself, without the closure that the loader wraps it in. */
-function original(wrapped: unknown): (...values: number[]) => number {
-  return (wrapped as { readonly original: (...values: number[]) => number }).original;
 }
 
 /** How many tokens of so many bytes, or ids, each fit into a window: all of them, or at least one. */
