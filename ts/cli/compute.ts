@@ -3,10 +3,11 @@
  *
  * @module
  */
-import { ExpertGroup, type ExpertGroupOptions, type LayoutArrays } from '../index.ts';
+
 import { fail, failOnLibraryError } from './fail.ts';
+import { ExpertGroup, type ExpertGroupOptions, type LayoutArrays } from './library.ts';
 import { startProgress } from './progress.ts';
-import type { Routing } from './routing.ts';
+import type { Routing } from './read/routing.ts';
 
 /** The outputs of all layers, one after the other: `[numLayers, …]`, row-major. */
 export interface RoutingLayout {

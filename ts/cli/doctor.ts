@@ -3,8 +3,9 @@
  *
  * @module
  */
-import { type DeviceDescription, describeDevices } from '../index.ts';
+
 import { inFlags } from './fail.ts';
+import { type DeviceDescription, describeDevices } from './library.ts';
 import { print } from './print.ts';
 import { version } from './version.ts';
 

@@ -6,7 +6,7 @@
  */
 import { getSystemErrorMap } from 'node:util';
 import { CommanderError } from 'commander';
-import { DispatchLayoutError, InvalidExpertError } from '../index.ts';
+import { DispatchLayoutError, InvalidExpertError } from './library.ts';
 
 /** A problem with what the user gave. The message is one line that names the thing, and says what to do where it can. */
 export class UsageError extends Error {

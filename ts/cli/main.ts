@@ -8,7 +8,7 @@ import { Command, Option } from 'commander';
 import { type DoctorFlags, doctor } from './doctor.ts';
 import { reportFailure } from './fail.ts';
 import { decimalNumber, layerChoice, limits, wholeNumber } from './flags.ts';
-import { type GenerateFlags, generate, idTypes } from './generate.ts';
+import { type GenerateFlags, generate, idTypes } from './generate/generate.ts';
 import { endOnOutputError } from './print.ts';
 import { type RunFlags, run } from './run.ts';
 import { version } from './version.ts';

@@ -4,17 +4,17 @@
  * @module
  */
 import { realpathSync } from 'node:fs';
-import { describeDevices } from '../index.ts';
 import { computeRoutingLayout, type RoutingLayout } from './compute.ts';
 import { fail } from './fail.ts';
-import { formatJsonReport } from './json-report.ts';
-import { writeLayoutFile } from './layout-file.ts';
+import { describeDevices } from './library.ts';
 import { print } from './print.ts';
-import { readArray } from './read-array.ts';
-import { displayName } from './read-bytes.ts';
-import { formatReport } from './report.ts';
-import { asRouting, type Routing } from './routing.ts';
-import { type LayerStatistics, perLayer, total } from './statistics.ts';
+import { readArray } from './read/read-array.ts';
+import { displayName } from './read/read-bytes.ts';
+import { asRouting, type Routing } from './read/routing.ts';
+import { formatJsonReport } from './report/json-report.ts';
+import { type LayerStatistics, perLayer, total } from './report/statistics.ts';
+import { formatReport } from './report/text-report.ts';
+import { writeLayoutFile } from './write/layout-file.ts';
 
 /** The flags of the main command, parsed. */
 export interface RunFlags {

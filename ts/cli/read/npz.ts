@@ -5,7 +5,7 @@
  */
 import { crc32, inflateRawSync } from 'node:zlib';
 import { type Zippable, zipSync } from 'fflate';
-import { fail, UsageError } from './fail.ts';
+import { fail, UsageError } from '../fail.ts';
 import { listZipEntries, packedBytesOf, type ZipEntry } from './zip-directory.ts';
 
 /** The first two bytes of every zip archive. */

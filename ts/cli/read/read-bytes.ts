@@ -4,8 +4,8 @@
  * @module
  */
 import { closeSync, createReadStream, fstatSync, openSync, readSync } from 'node:fs';
-import { fail, failOnSystemError } from './fail.ts';
-import { startProgress } from './progress.ts';
+import { fail, failOnSystemError } from '../fail.ts';
+import { startProgress } from '../progress.ts';
 
 /** Buffers of Node 20 end here. */
 const maxBytes = 2 ** 32 - 1;

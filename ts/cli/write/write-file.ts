@@ -5,7 +5,7 @@
  */
 import { closeSync, openSync, realpathSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { fail, failOnSystemError } from './fail.ts';
+import { fail, failOnSystemError } from '../fail.ts';
 
 /** @param path the file to write; a symbolic link is followed, a device or pipe is written to as it is. */
 export function writeWholeFile(path: string, bytes: Uint8Array): void {

@@ -8,8 +8,8 @@
  */
 import { endianness } from 'node:os';
 import { type DType, dump } from 'npyjs';
-import type { IdType, IntegerArray } from '../index.ts';
-import { fail } from './fail.ts';
+import { fail } from '../fail.ts';
+import type { IdType, IntegerArray } from '../library.ts';
 import { denseStrides, type IntegerNdarray } from './integer-ndarray.ts';
 
 /** The first six bytes of every `.npy` file: 0x93 and `NUMPY`, here as Latin-1. */

@@ -4,9 +4,9 @@
  * @module
  */
 import { styleText } from 'node:util';
+import type { Timing } from '../compute.ts';
+import type { RunResult } from '../run.ts';
 import { drawCounts, grouped, timesMean } from './bars.ts';
-import type { Timing } from './compute.ts';
-import type { RunResult } from './run.ts';
 import { type Counts, hottest, hottestFirst, type LayerStatistics, sum } from './statistics.ts';
 
 /** Experts named on either side. */

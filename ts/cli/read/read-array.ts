@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { fail } from './fail.ts';
+import { fail } from '../fail.ts';
 import type { IntegerNdarray } from './integer-ndarray.ts';
 import { parseJson } from './json.ts';
 import { npyMagic, parseNpy } from './npy.ts';

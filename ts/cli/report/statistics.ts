@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { RoutingLayout } from './compute.ts';
+import type { RoutingLayout } from '../compute.ts';
 
 /** Counts of tokens, by rank, RDMA rank or expert. */
 export type Counts = ArrayLike<number>;

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { fail, UsageError } from './fail.ts';
+import { fail, UsageError } from '../fail.ts';
 import { denseStrides, type IntegerNdarray } from './integer-ndarray.ts';
 
 /** Arrays of arrays take up to forty times the space of their text, and a process that runs out of it is killed. */

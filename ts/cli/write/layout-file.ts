@@ -3,9 +3,9 @@
  *
  * @module
  */
-import type { RoutingLayout } from './compute.ts';
-import { formatNpy } from './npy.ts';
-import { packNpz } from './npz.ts';
+import type { RoutingLayout } from '../compute.ts';
+import { formatNpy } from '../read/npy.ts';
+import { packNpz } from '../read/npz.ts';
 import { writeWholeFile } from './write-file.ts';
 
 /** @param withLayerAxis whether the arrays begin with the dimension of layers. */

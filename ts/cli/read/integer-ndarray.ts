@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { IdType, IntegerArray } from '../index.ts';
+import type { IdType, IntegerArray } from '../library.ts';
 
 /** An n-dimensional array of integers. */
 export interface IntegerNdarray {

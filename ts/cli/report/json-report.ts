@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { RunResult } from './run.ts';
+import type { RunResult } from '../run.ts';
 import type { LayerStatistics } from './statistics.ts';
 
 /** One JSON document, on one line. */

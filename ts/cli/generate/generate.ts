@@ -7,13 +7,14 @@
  *
  * @module
  */
-import type { IntegerArray } from '../index.ts';
-import { fail, UsageError } from './fail.ts';
-import { formatNpy } from './npy.ts';
-import { print } from './print.ts';
-import { startProgress } from './progress.ts';
+
+import { fail, UsageError } from '../fail.ts';
+import type { IntegerArray } from '../library.ts';
+import { print } from '../print.ts';
+import { startProgress } from '../progress.ts';
+import { formatNpy } from '../read/npy.ts';
+import { writeWholeFile } from '../write/write-file.ts';
 import { logarithm, Random } from './random.ts';
-import { writeWholeFile } from './write-file.ts';
 
 /** The flags of `generate`, parsed. */
 export interface GenerateFlags {

@@ -3,9 +3,10 @@
  *
  * @module
  */
-import type { IdType, IntegerArray } from '../index.ts';
-import { fail } from './fail.ts';
-import { limits } from './flags.ts';
+
+import { fail } from '../fail.ts';
+import { limits } from '../flags.ts';
+import type { IdType, IntegerArray } from '../library.ts';
 import type { IntegerNdarray } from './integer-ndarray.ts';
 
 /** The `[numTokens, numTopk]` view of one layer, in the form that the library takes. */
