@@ -12,7 +12,7 @@ import { fail, UsageError } from '../fail.ts';
 import type { IntegerArray } from '../library.ts';
 import { print } from '../print.ts';
 import { startProgress } from '../progress.ts';
-import { formatNpy } from '../read/npy.ts';
+import { formatNpy } from '../write/npy.ts';
 import { writeWholeFile } from '../write/write-file.ts';
 import { logarithm, Random } from './random.ts';
 

@@ -4,8 +4,8 @@
  * @module
  */
 import type { RoutingLayout } from '../compute.ts';
-import { formatNpy } from '../read/npy.ts';
-import { packNpz } from '../read/npz.ts';
+import { formatNpy } from './npy.ts';
+import { packNpz } from './npz.ts';
 import { writeWholeFile } from './write-file.ts';
 
 /** @param withLayerAxis whether the arrays begin with the dimension of layers. */
