@@ -5,6 +5,7 @@
  */
 
 import { fail, failOnLibraryError } from './fail.ts';
+import type { InvalidExperts } from './flags.ts';
 import { ExpertGroup, type ExpertGroupOptions, type LayoutArrays } from './library.ts';
 import { startProgress } from './progress.ts';
 import type { Routing } from './read/routing.ts';
@@ -50,7 +51,7 @@ export function computeRoutingLayout(
   routing: Routing,
   numExperts: number,
   groupOptions: ExpertGroupOptions,
-  invalidExperts: 'throw' | 'ignore',
+  invalidExperts: InvalidExperts,
   keepMask: boolean,
   name: string,
 ): RoutingLayout {

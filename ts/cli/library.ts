@@ -15,12 +15,5 @@ export {
   type IntegerArray,
   InvalidExpertError,
   type LayoutArrays,
+  type LayoutOptions,
 } from '../index.ts';
-export {
-  dimensionsOf,
-  type LayoutShape,
-  lengthOfOutput,
-  type OutputName,
-  outputNames,
-  outputs,
-} from '../layout/outputs.ts';

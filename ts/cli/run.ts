@@ -4,15 +4,17 @@
  * @module
  */
 import { realpathSync } from 'node:fs';
-import { computeRoutingLayout, type RoutingLayout } from './compute.ts';
+import { computeRoutingLayout } from './compute.ts';
 import { fail } from './fail.ts';
-import { describeDevices } from './library.ts';
+import type { InvalidExperts } from './flags.ts';
+import { type DeviceOption, describeDevices } from './library.ts';
 import { print } from './print.ts';
 import { readArray } from './read/read-array.ts';
 import { displayName } from './read/read-bytes.ts';
-import { asRouting, type Routing } from './read/routing.ts';
+import { asRouting } from './read/routing.ts';
 import { formatJsonReport } from './report/json-report.ts';
-import { type LayerStatistics, perLayer, total } from './report/statistics.ts';
+import type { RunResult } from './report/run-result.ts';
+import { perLayer, total } from './report/statistics.ts';
 import { formatReport } from './report/text-report.ts';
 import { writeLayoutFile } from './write/layout-file.ts';
 
@@ -25,25 +27,10 @@ export interface RunFlags {
   readonly tokensFirst?: true;
   readonly array?: string;
   readonly placement?: string;
-  readonly device: 'auto' | 'cuda' | 'wasm' | 'js';
-  readonly invalidExperts: 'throw' | 'ignore';
+  readonly device: DeviceOption;
+  readonly invalidExperts: InvalidExperts;
   readonly out?: string;
   readonly json?: true;
-}
-
-/** Everything that a report tells. */
-export interface RunResult {
-  /** The file, as people call it. */
-  readonly name: string;
-  readonly routing: Routing;
-  readonly layout: RoutingLayout;
-  readonly invalidExperts: 'throw' | 'ignore';
-  /** Where the placement came from; `null` for contiguous blocks. */
-  readonly placementName: string | null;
-  readonly deviceReason: string;
-  /** All chosen layers together. */
-  readonly statistics: LayerStatistics;
-  readonly perLayer: readonly LayerStatistics[];
 }
 
 /** @param path the routing file, or `-` for standard input. */
