@@ -1,5 +1,5 @@
 /**
- * The main command: reads routing, computes its layout, reports it.
+ * The main command: reads routing, computes its layout, writes the layout to a file if one is named, and reports it.
  *
  * @module
  */
@@ -9,6 +9,7 @@ import { fail } from './fail.ts';
 import type { InvalidExperts } from './flags.ts';
 import { type DeviceOption, describeDevices } from './library.ts';
 import { print } from './print.ts';
+import { readPlacement } from './read/placement.ts';
 import { readArray } from './read/read-array.ts';
 import { displayName } from './read/read-bytes.ts';
 import { asRouting } from './read/routing.ts';
@@ -46,8 +47,14 @@ export async function run(path: string | undefined, flags: RunFlags): Promise<vo
   const array = await readArray(path, flags.array);
   const routing = asRouting(array, flags.layer, flags.tokensFirst ?? false, name);
   const placement = flags.placement === undefined ? undefined : await readPlacement(flags.placement);
-  const groupOptions = { numRanks, numRanksPerNode: flags.ranksPerNode, placement, device: flags.device };
-  const layout = computeRoutingLayout(routing, numExperts, groupOptions, flags.invalidExperts, out !== undefined, name);
+  const layout = computeRoutingLayout({
+    routing,
+    name,
+    numExperts,
+    groupOptions: { numRanks, numRanksPerNode: flags.ranksPerNode, placement, device: flags.device },
+    invalidExperts: flags.invalidExperts,
+    keepRows: out !== undefined,
+  });
   if (out !== undefined) writeLayoutFile(out, layout, routing.layers !== null && typeof flags.layer !== 'number');
 
   const chosen = describeDevices(flags.device).find((device) => device.chosen);
@@ -62,12 +69,12 @@ export async function run(path: string | undefined, flags: RunFlags): Promise<vo
     perLayer: perLayer(layout),
   };
   const written = out === undefined ? '' : `\nwrote ${out}\n`;
-  // Also minds NO_COLOR, FORCE_COLOR, TERM and CI.
+  // hasColors also reads the environment variables NO_COLOR, FORCE_COLOR, TERM and CI.
   const colour = process.stdout.isTTY && process.stdout.hasColors();
   await print(flags.json ? formatJsonReport(result) : `${formatReport(result, colour)}${written}`);
 }
 
-/** A slip here would cost the user the input. */
+/** Refuses an `--out` that would overwrite an input. */
 function checkOut(out: string, path: string, placement: string | undefined): void {
   if (out === '-') fail('--out takes the name of a file; the report goes to standard output');
   for (const input of [path, placement]) {
@@ -82,21 +89,10 @@ function isSameFile(left: string, right: string): boolean {
     try {
       return realpathSync(path);
     } catch {
-      // Not there, or not to be read: the reading or writing itself says so, with the reason.
+      // Such a file is missing or cannot be reached. Reading or writing it will fail too, and that failure says why.
       return null;
     }
   };
   const resolved = resolve(left);
   return resolved !== null && resolved === resolve(right);
-}
-
-/** The library checks the ranks themselves. */
-async function readPlacement(placementPath: string): Promise<number[]> {
-  const { data, shape } = await readArray(placementPath);
-  if (shape.length !== 1) {
-    fail(
-      `${displayName(placementPath)} is [${shape.join(', ')}]; a placement is [numExperts]: the rank of each expert`,
-    );
-  }
-  return Array.from(data, Number);
 }
