@@ -44,8 +44,8 @@ export interface RoutingLayout extends LayoutShape {
 }
 
 /**
- * Each output of all layers in one array, `[numLayers, …]`, row-major. It is `null` where a layout of this shape does not have
- * the output, and where rows are not kept.
+ * Each output of all layers in one array, `[numLayers, …]`, row-major. It is `null` where a layout of this shape does
+ * not have the output, and where rows are not kept.
  */
 export type OutputBlocks = { readonly [Name in OutputName]: Block | null };
 

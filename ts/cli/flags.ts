@@ -7,7 +7,10 @@
 import { InvalidArgumentError } from 'commander';
 import type { DeviceOption, LayoutOptions } from './library.ts';
 
-/** Bounds far above what any machine of today has, so that a mistyped number is a clear error and does not exhaust memory. */
+/**
+ * Bounds far above what any machine of today has, so that a mistyped number is a clear error and does not exhaust
+ * memory.
+ */
 export const limits = { experts: 2 ** 20, ranks: 2 ** 16, layers: 10_000 } as const;
 
 /** What happens to ids that are neither -1 nor an expert. */

@@ -1,7 +1,7 @@
 /**
  * Everything of the library that the command line uses. The other modules of the command line import it from here, so that
- * `../index.ts` is named in this one place: the build leaves that import out of the bundle and points it to `dist/index.js`.
- * The table of outputs is not exported by the library; it is bundled in.
+ * `../index.ts` is named in this one place: the build leaves that import out of the bundle and points it to
+ * `dist/index.js`. The table of outputs is not exported by the library; it is bundled in.
  *
  * @module
  */

@@ -89,7 +89,8 @@ function isSameFile(left: string, right: string): boolean {
     try {
       return realpathSync(path);
     } catch {
-      // Such a file is missing or cannot be reached. Reading or writing it will fail too, and that failure says why.
+      // A file that is missing or cannot be reached is taken for a different one. If it is needed, reading or writing
+      // it fails and says why.
       return null;
     }
   };

@@ -64,8 +64,9 @@ export function drawRouting(model: RoutingModel, write: (index: number, id: numb
 }
 
 /**
- * The factors by which the times of the experts in the race are multiplied: (place in popularity)^skew, which is Zipf's law.
- * Which expert has which place is shuffled anew for each layer, since popularity does not follow the numbers of the experts.
+ * The factors by which the times of the experts in the race are multiplied: (place in popularity)^skew, which is Zipf's
+ * law. Which expert has which place is shuffled anew for each layer, since popularity does not follow the numbers of
+ * the experts.
  */
 function shuffledSlowness(numExperts: number, skew: number, random: Random): Float64Array {
   // Engines may compute a power with different last bits. Rounded to 32 bits, their results agree.

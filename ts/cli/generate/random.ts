@@ -1,13 +1,14 @@
 /**
  * Random numbers that are the same on every machine and engine. They are made of integer arithmetic and of floating-point
- * operations whose results IEEE 754 prescribes to the last bit. `Math.log` is not one of them, so there is a logarithm here.
+ * operations whose results IEEE 754 prescribes to the last bit. `Math.log` is not one of them, so there is a logarithm
+ * here.
  *
  * @module
  */
 
 /**
- * The generator sfc32 by Chris Doty-Humphrey, from PractRand. Of its 128 bits of state 32 are a counter, so it repeats itself
- * after 2^32 numbers at the earliest.
+ * The generator sfc32 by Chris Doty-Humphrey, from PractRand. Of its 128 bits of state 32 are a counter, so it repeats
+ * itself after 2^32 numbers at the earliest.
  */
 export class Random {
   #a: number;
@@ -23,7 +24,8 @@ export class Random {
     this.#a = seed | 0;
     this.#b = Math.floor(seed / 2 ** 32) | 0;
     this.#c = stream | 0;
-    // PractRand seeds sfc32 in the same way, with 12 rounds until similar seeds give unrelated numbers. The others are a margin.
+    // PractRand seeds sfc32 in the same way, with 12 rounds until similar seeds give unrelated numbers. The others are
+    // a margin.
     for (let round = 0; round < 20; round++) this.bits();
   }
 
@@ -58,7 +60,8 @@ export function logarithm(value: number): number {
     mantissa *= 2;
     exponent--;
   }
-  // ln m = 2 atanh((m - 1) / (m + 1)). Here |ratio| < 0.172, so the first term that is left out is below 0.172^23 / 23 < 2e-19.
+  // ln m = 2 atanh((m - 1) / (m + 1)). Here |ratio| < 0.172, so the first term that is left out, of power 23, is below
+  // 0.172^23 / 23 < 2e-19.
   const ratio = (mantissa - 1) / (mantissa + 1);
   const square = ratio * ratio;
   let series = 0;

@@ -1,5 +1,5 @@
 /**
- * What every file format is read into: integers with a shape and strides.
+ * The form into which every file format is read: integers with a shape and strides.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import type { IdType, IntegerArray } from '../library.ts';
 export interface IntegerNdarray {
   readonly data: IntegerArray;
   readonly shape: readonly number[];
-  /** Elements between neighbours, for each dimension. */
+  /** For each dimension, how many elements apart neighbours are in `data`. */
   readonly strides: readonly number[];
   /** The element type, as numpy names it. */
   readonly dtype: IdType;

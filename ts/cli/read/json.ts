@@ -7,8 +7,8 @@ import { fail, UsageError } from '../fail.ts';
 import { denseStrides, type IntegerNdarray } from './integer-ndarray.ts';
 
 /**
- * The longest text that is read. The arrays that it is parsed into take up to forty times its space, and a process that runs
- * out of memory is killed without a message.
+ * The longest text that is read. The arrays that it is parsed into take up to forty times its space, and a process that
+ * runs out of memory is killed without a message.
  */
 const maxJsonBytes = 2 ** 24;
 const maxDepth = 3;

@@ -61,7 +61,8 @@ export function parseNpy(bytes: Uint8Array<ArrayBuffer>, name: string): IntegerN
 
   const data = bytes.subarray(dataOffset);
   if (swapped) swapBytes(data, view.BYTES_PER_ELEMENT);
-  // A typed array must start at a multiple of its element size. Numpy pads its headers so that the data do; other writers may not.
+  // A typed array must start at a multiple of its element size. Numpy pads its headers so that the data do; other
+  // writers may not.
   const aligned = data.byteOffset % view.BYTES_PER_ELEMENT === 0 ? data : data.slice();
   return {
     data: new view(aligned.buffer, aligned.byteOffset, count),

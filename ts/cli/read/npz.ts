@@ -80,7 +80,8 @@ function orDamaged<Result>(what: string, read: () => Result): Result {
   try {
     return read();
   } catch (error) {
-    // The archive is all that `read` depends on, so any error, such as a RangeError or an error of zlib, is due to the archive.
+    // The archive is all that `read` depends on, so any error, such as a RangeError or an error of zlib, is due to the
+    // archive.
     const reason = error instanceof Error ? error.message : String(error);
     throw new UsageError(`${what} is damaged or truncated (${reason})`, { cause: error });
   }

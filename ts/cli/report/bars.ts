@@ -1,5 +1,5 @@
 /**
- * Counts as bars, in at most 80 columns.
+ * Draws counts as bars, or as a histogram, in at most 80 columns.
  *
  * @module
  */

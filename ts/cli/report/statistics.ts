@@ -25,7 +25,10 @@ export interface LayerStatistics extends LayerCounts {
   readonly meanRanksPerToken: number | null;
   /** The number of nodes that a token goes to on average; `null` within one node, and if there are no tokens. */
   readonly meanNodesPerToken: number | null;
-  /** The number of slots of `topkIdx` that selected no expert: those with -1 and, with `ignore`, those with any id that is no expert. */
+  /**
+   * The number of slots of `topkIdx` that selected no expert: those with -1 and, with `ignore`, those with any id that
+   * is no expert.
+   */
   readonly numEmptySlots: number;
 }
 
