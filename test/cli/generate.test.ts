@@ -3,8 +3,8 @@ import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { assert } from 'chai';
 import type { DeviceDescription } from 'dispatch-layout';
-import { logarithm, Random } from '../../ts/cli/random.ts';
-import { parseArray } from '../../ts/cli/read-array.ts';
+import { logarithm, Random } from '../../ts/cli/generate/random.ts';
+import { parseArray } from '../../ts/cli/read/read-array.ts';
 import { dispatchLayout, expectRefusal, forEachInPairs, succeed, temporaryFolder } from './command.ts';
 
 /** The rows of a generated file, one layer after the other. */

@@ -3,9 +3,9 @@ import { assert } from 'chai';
 import fc from 'fast-check';
 import { zipSync } from 'fflate';
 import { UsageError } from '../../ts/cli/fail.ts';
-import type { IntegerNdarray } from '../../ts/cli/integer-ndarray.ts';
-import { formatNpy } from '../../ts/cli/npy.ts';
-import { parseArray } from '../../ts/cli/read-array.ts';
+import type { IntegerNdarray } from '../../ts/cli/read/integer-ndarray.ts';
+import { parseArray } from '../../ts/cli/read/read-array.ts';
+import { formatNpy } from '../../ts/cli/write/npy.ts';
 import { headerText, indices, type NpyForm, npyFile, plainForm, writeNpy } from './npy-writer.ts';
 
 /** The bytes at an odd place of a larger buffer, as they may come from a pool. */

@@ -1,89 +1,109 @@
 /**
- * Computes the layouts of all chosen layers, and times them.
+ * Computes the layouts of all chosen layers, and measures how long that takes.
  *
  * @module
  */
-import { ExpertGroup, type ExpertGroupOptions, type LayoutArrays } from '../index.ts';
+import { deepepName } from './deepep-name.ts';
 import { fail, failOnLibraryError } from './fail.ts';
+import type { InvalidExperts } from './flags.ts';
+import {
+  ExpertGroup,
+  type ExpertGroupOptions,
+  type LayoutArrays,
+  type LayoutShape,
+  lengthOfOutput,
+  type Output,
+  type OutputName,
+  outputNames,
+  outputs,
+} from './library.ts';
 import { startProgress } from './progress.ts';
-import type { Routing } from './routing.ts';
+import type { Routing } from './read/routing.ts';
 
-/** The outputs of all layers, one after the other: `[numLayers, …]`, row-major. */
-export interface RoutingLayout {
+/** What is to be computed, and how. */
+export interface RoutingRequest {
+  readonly routing: Routing;
+  /** What the routing file is called in errors. */
+  readonly name: string;
+  readonly numExperts: number;
+  readonly groupOptions: ExpertGroupOptions;
+  readonly invalidExperts: InvalidExperts;
+  /** Whether the outputs with a row for each token, which are long, are kept. The counts always are. */
+  readonly keepRows: boolean;
+}
+
+/** The layouts of all chosen layers. Each of them has the shape that is given here. */
+export interface RoutingLayout extends LayoutShape {
   readonly device: ExpertGroup['device'];
   readonly numLayers: number;
-  readonly numTokens: number;
-  readonly numTopk: number;
-  readonly numExperts: number;
-  readonly numRanks: number;
   readonly numRanksPerNode: number;
-  readonly numRdmaRanks: number;
-  readonly numTokensPerRank: Int32Array<ArrayBuffer>;
-  readonly numTokensPerRdmaRank: Int32Array<ArrayBuffer> | null;
-  readonly numTokensPerExpert: Int32Array<ArrayBuffer>;
-  /** `[numLayers, numTokens, numRanks]`; `null` unless it was to be kept. */
-  readonly isTokenInRank: Uint8Array<ArrayBuffer> | null;
+  /** The outputs of each layer. Rows that are not kept are in one array for all layers, each of which overwrites it. */
+  readonly layers: readonly LayoutArrays[];
+  readonly blocks: OutputBlocks;
   readonly timing: Timing;
 }
 
-/** How long one pass over all chosen layers took. Reading the file and reporting are no part of it. */
+/**
+ * Each output of all layers in one array, `[numLayers, …]`, row-major. It is `null` where a layout of this shape does
+ * not have the output, and where rows are not kept.
+ */
+export type OutputBlocks = { readonly [Name in OutputName]: Block | null };
+
+type Block = Int32Array<ArrayBuffer> | Uint8Array<ArrayBuffer>;
+
+interface BlockType {
+  readonly BYTES_PER_ELEMENT: number;
+  new (length: number): Block;
+}
+
+const blockTypes: Readonly<Record<Output['type'], BlockType>> = { int32: Int32Array, uint8: Uint8Array };
+
+/** The time of one pass over all chosen layers, without reading the file and without reporting. */
 export interface Timing {
   readonly seconds: number;
-  /** Passes that `seconds` is the median of; the first, cold pass is one of them only if it is the only one. */
+  /** How many passes `seconds` is the median of. The first pass is one of them only if it is the only one. */
   readonly numPasses: number;
+  /** Whether there was a pass before those that were measured. */
   readonly warm: boolean;
 }
 
-/** Passes are repeated for this long: enough for a steady median, too short to wait for. */
+/** For how long passes are repeated: long enough for a steady median, and too short for the user to notice. */
 const timingBudgetMs = 150;
 const maxPasses = 101;
 
-/** The longest array of Node 20. */
-const maxMaskBytes = 2 ** 32 - 1;
+/** The longest array that Node.js 20 can allocate. */
+const maxBlockBytes = 2 ** 32 - 1;
 
-/**
- * @param keepMask whether `isTokenInRank` of every layer is wanted.
- * @param name what to call the file in errors.
- */
-export function computeRoutingLayout(
-  routing: Routing,
-  numExperts: number,
-  groupOptions: ExpertGroupOptions,
-  invalidExperts: 'throw' | 'ignore',
-  keepMask: boolean,
-  name: string,
-): RoutingLayout {
+/** Computes the layout of every layer of the routing. */
+export function computeRoutingLayout(request: RoutingRequest): RoutingLayout {
+  const { routing, name, numExperts, invalidExperts } = request;
   try {
-    const group = new ExpertGroup(groupOptions);
-    const blocks = allocateBlocks(routing, numExperts, group, keepMask, name);
-    const outs = routing.views.map((_, index) =>
-      layerOf(blocks, index, routing.numTokens, numExperts, group, keepMask),
-    );
-    const computeLayer = (index: number): void => {
-      try {
-        group.getDispatchLayout(routing.views[index], numExperts, { invalidExperts, out: outs[index] });
-      } catch (error) {
-        failOnLibraryError(
-          routing.layers === null ? name : `${name}, layer ${routing.layers[index]}`,
-          numExperts,
-          error,
-        );
-      }
-    };
-    const timing = timePasses(computeLayer, outs.length);
-    return {
-      device: group.device,
-      numLayers: outs.length,
+    const group = new ExpertGroup(request.groupOptions);
+    const shape: LayoutShape = {
       numTokens: routing.numTokens,
       numTopk: routing.numTopk,
       numExperts,
       numRanks: group.numRanks,
-      numRanksPerNode: group.numRanksPerNode,
       numRdmaRanks: group.numRdmaRanks,
-      numTokensPerRank: blocks.numTokensPerRank,
-      numTokensPerRdmaRank: blocks.numTokensPerRdmaRank,
-      numTokensPerExpert: blocks.numTokensPerExpert,
-      isTokenInRank: keepMask ? blocks.isTokenInRank : null,
+    };
+    checkRowBytes(request, shape);
+    const { blocks, layers } = allocate(shape, routing.views.length, request.keepRows);
+    const computeLayer = (index: number): void => {
+      try {
+        group.getDispatchLayout(routing.views[index], numExperts, { invalidExperts, out: layers[index] });
+      } catch (error) {
+        const where = routing.layers === null ? name : `${name}, layer ${routing.layers[index]}`;
+        failOnLibraryError(where, numExperts, error);
+      }
+    };
+    const timing = timePasses(computeLayer, layers.length);
+    return {
+      ...shape,
+      device: group.device,
+      numLayers: layers.length,
+      numRanksPerNode: group.numRanksPerNode,
+      layers,
+      blocks,
       timing,
     };
   } catch (error) {
@@ -91,55 +111,48 @@ export function computeRoutingLayout(
   }
 }
 
-interface Blocks {
-  readonly numTokensPerRank: Int32Array<ArrayBuffer>;
-  readonly numTokensPerRdmaRank: Int32Array<ArrayBuffer> | null;
-  readonly numTokensPerExpert: Int32Array<ArrayBuffer>;
-  readonly isTokenInRank: Uint8Array<ArrayBuffer>;
-}
-
-function allocateBlocks(
-  routing: Routing,
-  numExperts: number,
-  group: ExpertGroup,
-  keepMask: boolean,
-  name: string,
-): Blocks {
-  const numLayers = routing.views.length;
-  const maskBytes = (keepMask ? numLayers : 1) * routing.numTokens * group.numRanks;
-  if (maskBytes > maxMaskBytes) {
-    const remedy = keepMask && numLayers > 1 ? 'write one --layer at a time' : 'split the file by tokens';
-    fail(`is_token_in_rank of ${name} would take ${maskBytes} bytes, over the limit of 4 GiB; ${remedy}`);
+/** Refuses routing whose outputs with a row for each token would be too long, with a remedy that depends on the file. */
+function checkRowBytes({ routing, keepRows, name }: RoutingRequest, shape: LayoutShape): void {
+  const numLayers = keepRows ? routing.views.length : 1;
+  for (const output of outputNames) {
+    const { type, kind } = outputs[output];
+    if (kind !== 'rows') continue;
+    const length = lengthOfOutput(outputs[output], shape) ?? 0;
+    const bytes = numLayers * length * blockTypes[type].BYTES_PER_ELEMENT;
+    if (bytes > maxBlockBytes) {
+      const remedy = numLayers > 1 ? 'write one --layer at a time' : 'split the file by tokens';
+      fail(`${deepepName(output)} of ${name} would take ${bytes} bytes, over the limit of 4 GiB; ${remedy}`);
+    }
   }
-  return {
-    numTokensPerRank: new Int32Array(numLayers * group.numRanks),
-    numTokensPerRdmaRank: group.numRdmaRanks > 1 ? new Int32Array(numLayers * group.numRdmaRanks) : null,
-    numTokensPerExpert: new Int32Array(numLayers * numExperts),
-    isTokenInRank: new Uint8Array(maskBytes),
-  };
 }
 
-/** The part of the blocks that one layer is written to; the mask is shared by all layers unless it is kept. */
-function layerOf(
-  blocks: Blocks,
-  layer: number,
-  numTokens: number,
-  numExperts: number,
-  { numRanks, numRdmaRanks }: ExpertGroup,
-  keepMask: boolean,
-): LayoutArrays {
-  const maskLayer = keepMask ? layer : 0;
-  const maskLength = numTokens * numRanks;
-  return {
-    numTokensPerRank: blocks.numTokensPerRank.subarray(layer * numRanks, (layer + 1) * numRanks),
-    numTokensPerRdmaRank:
-      blocks.numTokensPerRdmaRank?.subarray(layer * numRdmaRanks, (layer + 1) * numRdmaRanks) ?? null,
-    numTokensPerExpert: blocks.numTokensPerExpert.subarray(layer * numExperts, (layer + 1) * numExperts),
-    isTokenInRank: blocks.isTokenInRank.subarray(maskLayer * maskLength, (maskLayer + 1) * maskLength),
-  };
+/** Allocates the outputs of all layers. What is kept of a layer is a part of the block of its output. */
+function allocate(
+  shape: LayoutShape,
+  numLayers: number,
+  keepRows: boolean,
+): { blocks: OutputBlocks; layers: LayoutArrays[] } {
+  const blocks: Partial<Record<OutputName, Block | null>> = {};
+  const layers = Array.from({ length: numLayers }, (): Partial<Record<OutputName, Block | null>> => ({}));
+  for (const name of outputNames) {
+    const { type, kind } = outputs[name];
+    const length = lengthOfOutput(outputs[name], shape);
+    const isKept = kind === 'count' || keepRows;
+    const block = length === null ? null : new blockTypes[type](isKept ? numLayers * length : length);
+    blocks[name] = isKept ? block : null;
+    layers.forEach((layer, index) => {
+      layer[name] =
+        block === null || length === null || !isKept ? block : block.subarray(index * length, (index + 1) * length);
+    });
+  }
+  // The loop has set every output, and its arrays are of the types that the table says.
+  return { blocks: blocks as OutputBlocks, layers: layers as LayoutArrays[] };
 }
 
-/** The first pass computes the results and warms up; short ones are then repeated for a time that can be trusted. */
+/**
+ * Computes all layers, and measures how long that takes. The first pass also warms up; if it was short, more passes follow,
+ * and the time is their median.
+ */
 function timePasses(computeLayer: (index: number) => void, numLayers: number): Timing {
   const progress = startProgress('computing layers', numLayers);
   const firstStart = performance.now();

@@ -1,16 +1,18 @@
 /**
- * `dispatch-layout doctor`: every device, whether it can be used and was chosen, and why.
+ * `dispatch-layout doctor`: prints of every device whether it can be used, whether it is chosen, and why.
  *
  * @module
  */
-import { type DeviceDescription, describeDevices } from '../index.ts';
+
 import { inFlags } from './fail.ts';
+import { type DeviceDescription, type DeviceOption, describeDevices } from './library.ts';
 import { print } from './print.ts';
+import { wrap } from './report/wrap.ts';
 import { version } from './version.ts';
 
 /** The flags of `doctor`, parsed. */
 export interface DoctorFlags {
-  readonly device: 'auto' | 'cuda' | 'wasm' | 'js';
+  readonly device: DeviceOption;
   readonly json?: true;
 }
 
@@ -47,16 +49,6 @@ function versionsOf({ versions }: DeviceDescription): string {
   return names.length === 0 ? 'unknown' : names.join(', ');
 }
 
-/** Breaks text into indented lines of at most 80 columns. */
 function indented(text: string): string[] {
-  const lines: string[] = [];
-  let line = '';
-  for (const word of text.split(/\s+/)) {
-    if (line !== '' && 8 + line.length + 1 + word.length > 80) {
-      lines.push(line);
-      line = '';
-    }
-    line = line === '' ? word : `${line} ${word}`;
-  }
-  return [...lines, line].map((each) => `        ${each}`);
+  return wrap(' '.repeat(8), text.split(/\s+/));
 }

@@ -1,36 +1,43 @@
 /**
- * How the command fails: what the user gave (a file, a flag) is answered with one line and exit code 2; anything else is a
- * mistake of ours and shows its stack, with exit code 1.
+ * How the command fails. If the reason is in a file or a flag, it prints one line and exits with code 2. Any other
+ * error is a bug of this program: it prints the stack and exits with code 1.
  *
  * @module
  */
 import { getSystemErrorMap } from 'node:util';
 import { CommanderError } from 'commander';
-import { DispatchLayoutError, InvalidExpertError } from '../index.ts';
+import { DispatchLayoutError, InvalidExpertError } from './library.ts';
 
-/** A problem with what the user gave. The message is one line that names the thing, and says what to do where it can. */
+/** A problem with a file or a flag. The message is one line that names it and, where possible, says what to do. */
 export class UsageError extends Error {
   override readonly name = 'UsageError';
 }
 
-/** Throws a {@link UsageError}, also where an expression is expected. */
+/** Throws a {@link UsageError}. It is a function, so that it can stand where an expression is expected. */
 export function fail(message: string): never {
   throw new UsageError(message);
 }
 
-/** Throws {@link describeSystemError}. */
+/** Throws what {@link describeSystemError} returns. */
 export function failOnSystemError(action: string, name: string, error: unknown): never {
   throw describeSystemError(action, name, error);
 }
 
-/** An error of the operating system, such as ENOENT, with what failed and the path or stream; any other error as it is. */
+/**
+ * Turns an error of the operating system, such as ENOENT, into one that says what failed with which file or stream. Any
+ * other error is returned as it is.
+ */
 export function describeSystemError(action: string, name: string, error: unknown): unknown {
   if (!isSystemError(error)) return error;
   const reason = getSystemErrorMap().get(error.errno)?.[1] ?? error.message;
   return new UsageError(`cannot ${action} ${name}: ${reason}`, { cause: error });
 }
 
-/** Rethrows an error of the library in the words of the command line; `where` says which file, and layer if there are some. */
+/**
+ * Rethrows an error of the library in the words of the command line.
+ *
+ * @param where the file, and the layer if it has several.
+ */
 export function failOnLibraryError(where: string, numExperts: number, error: unknown): never {
   if (error instanceof InvalidExpertError) {
     const problem = `${where}, token ${error.token}, slot ${error.slot}: ${error.value} is not an expert in [0, ${numExperts})`;
@@ -44,7 +51,7 @@ export function failOnLibraryError(where: string, numExperts: number, error: unk
   throw error;
 }
 
-/** Prints what went wrong to standard error. Returns the exit code. */
+/** Prints to standard error what went wrong, and returns the exit code. */
 export function reportFailure(error: unknown): number {
   if (error instanceof CommanderError) {
     if (error.exitCode === 0) return 0;
@@ -63,7 +70,10 @@ function printFailure(message: string): number {
   return 2;
 }
 
-/** Names and snippets from hostile files end up in messages: nothing of them may break the line or steer a terminal. */
+/**
+ * Replaces control characters and line breaks. Messages quote names and pieces of files, and a hostile file must not be
+ * able to add lines to the output or control the terminal.
+ */
 function onOneLine(message: string): string {
   return message
     .replace(/\s*[\p{Cc}\u2028\u2029]+\s*/gu, ' ')
@@ -79,7 +89,7 @@ const flagOfOption: Readonly<Record<string, string>> = {
   placement: '--placement',
 };
 
-/** The library speaks of its options; here they are flags. */
+/** Replaces the names of the library's options in a message by the flags that stand for them here. */
 export function inFlags(message: string): string {
   return message
     .replace(/\bdevice: '(\w+)'/g, '--device $1')

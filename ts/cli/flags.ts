@@ -1,12 +1,30 @@
 /**
- * Strict parsers of flag values: `8x`, `1e3`, `0x10`, an empty string and numbers out of range are errors, not guesses.
+ * What the values of flags can be, and their parsers. The parsers are strict: `8x`, `1e3`, `0x10`, an empty string and
+ * numbers out of range are errors.
  *
  * @module
  */
 import { InvalidArgumentError } from 'commander';
+import type { DeviceOption, LayoutOptions } from './library.ts';
 
-/** Bounds far above any machine of today, so that a slip of the finger is a clear error instead of an exhausted memory. */
+/**
+ * Bounds far above what any machine of today has, so that a mistyped number is a clear error and does not exhaust
+ * memory.
+ */
 export const limits = { experts: 2 ** 20, ranks: 2 ** 16, layers: 10_000 } as const;
+
+/** What happens to ids that are neither -1 nor an expert. */
+export type InvalidExperts = NonNullable<LayoutOptions['invalidExperts']>;
+
+// The compiler checks the choices against the types of the library: none is missing, and none is unknown.
+const devices: Readonly<Record<DeviceOption, true>> = { auto: true, cuda: true, wasm: true, js: true };
+const invalidExperts: Readonly<Record<InvalidExperts, true>> = { throw: true, ignore: true };
+
+/** The choices of `--device`. */
+export const deviceChoices: readonly string[] = Object.keys(devices);
+
+/** The choices of `--invalid-experts`. */
+export const invalidExpertsChoices: readonly string[] = Object.keys(invalidExperts);
 
 /** A parser of whole numbers from `least` to `most`. */
 export function wholeNumber(least: number, most: number): (text: string) => number {

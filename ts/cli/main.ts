@@ -1,14 +1,14 @@
 #!/usr/bin/env node
 /**
- * The command `dispatch-layout`: its flags, and what each command is. Everything else is in the modules named below.
+ * The program `dispatch-layout`: its commands and their flags. What each command does is in the module of its action.
  *
  * @module
  */
 import { Command, Option } from 'commander';
 import { type DoctorFlags, doctor } from './doctor.ts';
 import { reportFailure } from './fail.ts';
-import { decimalNumber, layerChoice, limits, wholeNumber } from './flags.ts';
-import { type GenerateFlags, generate, idTypes } from './generate.ts';
+import { decimalNumber, deviceChoices, invalidExpertsChoices, layerChoice, limits, wholeNumber } from './flags.ts';
+import { type GenerateFlags, generate, idTypes } from './generate/generate.ts';
 import { endOnOutputError } from './print.ts';
 import { type RunFlags, run } from './run.ts';
 import { version } from './version.ts';
@@ -37,7 +37,7 @@ The same flags give the same file on every machine.
 `;
 
 function deviceOption(): Option {
-  return new Option('--device <device>', 'what computes').choices(['auto', 'cuda', 'wasm', 'js']).default('auto');
+  return new Option('--device <device>', 'what computes').choices(deviceChoices).default('auto');
 }
 
 function createProgram(): Command {
@@ -47,7 +47,8 @@ function createProgram(): Command {
     .version(version, '--version', 'print the version')
     .helpOption('-h, --help', 'print this help')
     .helpCommand('help [command]', 'print this help, or that of a command')
-    // Flags of the main command end where a subcommand begins; both have --num-experts.
+    // Flags behind the name of a subcommand belong to the subcommand, even those that the main command has too, such as
+    // --num-experts.
     .enablePositionalOptions()
     .argument('[file]', "routing: .npy, .npz or JSON; '-' is standard input")
     .option('--num-experts <count>', 'experts over all ranks (required)', wholeNumber(1, limits.experts))
@@ -60,7 +61,7 @@ function createProgram(): Command {
     .addOption(deviceOption())
     .addOption(
       new Option('--invalid-experts <mode>', 'ids that are neither -1 nor an expert: an error, or skipped')
-        .choices(['throw', 'ignore'])
+        .choices(invalidExpertsChoices)
         .default('throw'),
     )
     .option('--out <file>', "write the layout to an .npz, under DeepEP's names")
@@ -98,7 +99,7 @@ function createProgram(): Command {
     .option('--json', 'print one JSON document')
     .action((flags: DoctorFlags) => doctor(flags));
 
-  // Failures are ours to print: on one line, with exit code 2.
+  // Commander would print failures itself. It throws them instead, and reportFailure prints them on one line.
   for (const command of [program, ...program.commands]) {
     command.exitOverride().configureOutput({ writeErr() {} });
   }

@@ -1,11 +1,14 @@
 /**
- * Writes to standard output, and ends the process when that fails: there is nobody left to talk to.
+ * Writes to standard output, and ends the process when that fails, since nobody receives its results any more.
  *
  * @module
  */
 import { describeSystemError, reportFailure } from './fail.ts';
 
-/** Resolves when the text or the bytes have been handed over. After an error it never does: see below. */
+/**
+ * Resolves when the output has been handed to the operating system. After an error it never resolves, since
+ * {@link endOnOutputError} then ends the process.
+ */
 export function print(output: string | Uint8Array): Promise<void> {
   return new Promise((resolve) => {
     process.stdout.write(output, (error) => {
@@ -14,7 +17,10 @@ export function print(output: string | Uint8Array): Promise<void> {
   });
 }
 
-/** Ends the process on errors of standard output; quietly when its reader has seen enough, as with `| head -1`. */
+/**
+ * Makes errors of standard output end the process. There is no message if the reader has closed the pipe when it had
+ * seen enough, as `| head -1` does.
+ */
 export function endOnOutputError(): void {
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code === 'EPIPE') process.exit();

@@ -1,22 +1,25 @@
 /**
- * A progress bar on standard error, for long work at a terminal; nothing otherwise.
+ * A progress bar on standard error, shown when work takes long and standard error is a terminal.
  *
  * @module
  */
 import cliProgress from 'cli-progress';
 
-/** What the work tells its watcher. */
+/** What the work calls to show how far it is. */
 export interface Progress {
   /** @param done how much of the total is done. */
   update(done: number): void;
-  /** Takes the bar away. Safe to call at any time. */
+  /** Removes the bar. It may be called at any time. */
   stop(): void;
 }
 
-/** Work that is over sooner gets no bar: it would only flicker. */
+/** For how long no bar is shown. Without this, short work would make a bar flicker. */
 const patienceMs = 400;
 
-/** @param verb what is going on, such as `reading`. */
+/**
+ * @param verb what is being done, such as `reading`.
+ * @param total the value of `done` at the end.
+ */
 export function startProgress(verb: string, total: number): Progress {
   if (!process.stderr.isTTY) return { update() {}, stop() {} };
   const startMs = performance.now();

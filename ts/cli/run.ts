@@ -1,20 +1,23 @@
 /**
- * The main command: reads routing, computes its layout, reports it.
+ * The main command: reads routing, computes its layout, writes the layout to a file if one is named, and reports it.
  *
  * @module
  */
 import { realpathSync } from 'node:fs';
-import { describeDevices } from '../index.ts';
-import { computeRoutingLayout, type RoutingLayout } from './compute.ts';
+import { computeRoutingLayout } from './compute.ts';
 import { fail } from './fail.ts';
-import { formatJsonReport } from './json-report.ts';
-import { writeLayoutFile } from './layout-file.ts';
+import type { InvalidExperts } from './flags.ts';
+import { type DeviceOption, describeDevices } from './library.ts';
 import { print } from './print.ts';
-import { readArray } from './read-array.ts';
-import { displayName } from './read-bytes.ts';
-import { formatReport } from './report.ts';
-import { asRouting, type Routing } from './routing.ts';
-import { type LayerStatistics, perLayer, total } from './statistics.ts';
+import { readPlacement } from './read/placement.ts';
+import { readArray } from './read/read-array.ts';
+import { displayName } from './read/read-bytes.ts';
+import { asRouting } from './read/routing.ts';
+import { formatJsonReport } from './report/json-report.ts';
+import type { RunResult } from './report/run-result.ts';
+import { perLayer, total } from './report/statistics.ts';
+import { formatReport } from './report/text-report.ts';
+import { writeLayoutFile } from './write/layout-file.ts';
 
 /** The flags of the main command, parsed. */
 export interface RunFlags {
@@ -25,25 +28,10 @@ export interface RunFlags {
   readonly tokensFirst?: true;
   readonly array?: string;
   readonly placement?: string;
-  readonly device: 'auto' | 'cuda' | 'wasm' | 'js';
-  readonly invalidExperts: 'throw' | 'ignore';
+  readonly device: DeviceOption;
+  readonly invalidExperts: InvalidExperts;
   readonly out?: string;
   readonly json?: true;
-}
-
-/** Everything that a report tells. */
-export interface RunResult {
-  /** The file, as people call it. */
-  readonly name: string;
-  readonly routing: Routing;
-  readonly layout: RoutingLayout;
-  readonly invalidExperts: 'throw' | 'ignore';
-  /** Where the placement came from; `null` for contiguous blocks. */
-  readonly placementName: string | null;
-  readonly deviceReason: string;
-  /** All chosen layers together. */
-  readonly statistics: LayerStatistics;
-  readonly perLayer: readonly LayerStatistics[];
 }
 
 /** @param path the routing file, or `-` for standard input. */
@@ -59,8 +47,14 @@ export async function run(path: string | undefined, flags: RunFlags): Promise<vo
   const array = await readArray(path, flags.array);
   const routing = asRouting(array, flags.layer, flags.tokensFirst ?? false, name);
   const placement = flags.placement === undefined ? undefined : await readPlacement(flags.placement);
-  const groupOptions = { numRanks, numRanksPerNode: flags.ranksPerNode, placement, device: flags.device };
-  const layout = computeRoutingLayout(routing, numExperts, groupOptions, flags.invalidExperts, out !== undefined, name);
+  const layout = computeRoutingLayout({
+    routing,
+    name,
+    numExperts,
+    groupOptions: { numRanks, numRanksPerNode: flags.ranksPerNode, placement, device: flags.device },
+    invalidExperts: flags.invalidExperts,
+    keepRows: out !== undefined,
+  });
   if (out !== undefined) writeLayoutFile(out, layout, routing.layers !== null && typeof flags.layer !== 'number');
 
   const chosen = describeDevices(flags.device).find((device) => device.chosen);
@@ -75,12 +69,12 @@ export async function run(path: string | undefined, flags: RunFlags): Promise<vo
     perLayer: perLayer(layout),
   };
   const written = out === undefined ? '' : `\nwrote ${out}\n`;
-  // Also minds NO_COLOR, FORCE_COLOR, TERM and CI.
+  // hasColors also reads the environment variables NO_COLOR, FORCE_COLOR, TERM and CI.
   const colour = process.stdout.isTTY && process.stdout.hasColors();
   await print(flags.json ? formatJsonReport(result) : `${formatReport(result, colour)}${written}`);
 }
 
-/** A slip here would cost the user the input. */
+/** Refuses an `--out` that would overwrite an input. */
 function checkOut(out: string, path: string, placement: string | undefined): void {
   if (out === '-') fail('--out takes the name of a file; the report goes to standard output');
   for (const input of [path, placement]) {
@@ -95,21 +89,11 @@ function isSameFile(left: string, right: string): boolean {
     try {
       return realpathSync(path);
     } catch {
-      // Not there, or not to be read: the reading or writing itself says so, with the reason.
+      // A file that is missing or cannot be reached is taken for a different one. If it is needed, reading or writing
+      // it fails and says why.
       return null;
     }
   };
   const resolved = resolve(left);
   return resolved !== null && resolved === resolve(right);
-}
-
-/** The library checks the ranks themselves. */
-async function readPlacement(placementPath: string): Promise<number[]> {
-  const { data, shape } = await readArray(placementPath);
-  if (shape.length !== 1) {
-    fail(
-      `${displayName(placementPath)} is [${shape.join(', ')}]; a placement is [numExperts]: the rank of each expert`,
-    );
-  }
-  return Array.from(data, Number);
 }

@@ -5,6 +5,6 @@
  */
 import { createRequire } from 'node:module';
 
-/** As in package.json, which the package exports under its own name. */
+/** The version in package.json, which the package exports and can therefore import by its own name. */
 export const version: string = (createRequire(import.meta.url)('dispatch-layout/package.json') as { version: string })
   .version;

@@ -1,15 +1,15 @@
 /**
- * What every file format is read into: integers with a shape and strides.
+ * The form into which every file format is read: integers with a shape and strides.
  *
  * @module
  */
-import type { IdType, IntegerArray } from '../index.ts';
+import type { IdType, IntegerArray } from '../library.ts';
 
 /** An n-dimensional array of integers. */
 export interface IntegerNdarray {
   readonly data: IntegerArray;
   readonly shape: readonly number[];
-  /** Elements between neighbours, for each dimension. */
+  /** For each dimension, how many elements apart neighbours are in `data`. */
   readonly strides: readonly number[];
   /** The element type, as numpy names it. */
   readonly dtype: IdType;

@@ -1,26 +1,23 @@
 /**
- * Numpy's `.npz` format, a zip archive of `.npy` files: picks one array, and writes several.
+ * Numpy's `.npz` format, a zip archive of `.npy` files: takes one array out of it.
  *
  * @module
  */
 import { crc32, inflateRawSync } from 'node:zlib';
-import { type Zippable, zipSync } from 'fflate';
-import { fail, UsageError } from './fail.ts';
+import { fail, UsageError } from '../fail.ts';
 import { listZipEntries, packedBytesOf, type ZipEntry } from './zip-directory.ts';
 
 /** The first two bytes of every zip archive. */
 export const zipMagic = 'PK';
 
-/** The most that one array is unpacked to: an archive of a few MB could claim (and fill) any memory. */
+/** The most that one array is unpacked to. Without a limit, an archive of a few megabytes could fill any memory. */
 const maxUnpackedBytes = 2 ** 30;
-
-/** The largest archive without zip64, which fflate does not write; the rest is room for names and headers. */
-const maxArchiveBytes = 2 ** 32 - 2 ** 20;
 
 /**
  * Unpacks the `.npy` file of one array.
  *
- * @param arrayName the array to take; may be left out when there is only one.
+ * @param arrayName the array to take; it may be undefined where the archive holds only one.
+ * @param name what to call the archive in errors.
  */
 export function unpackNpz(
   bytes: Uint8Array<ArrayBuffer>,
@@ -64,11 +61,11 @@ function unpack(bytes: Uint8Array<ArrayBuffer>, entry: ZipEntry, what: string): 
   return unpacked;
 }
 
-/** Inflates no further than promised, whatever the data hold. */
+/** Inflates `packed`. Data that go on beyond `unpackedBytes` are an error, and are not inflated further. */
 function inflate(packed: Uint8Array, unpackedBytes: number, what: string): Uint8Array<ArrayBuffer> {
   return orDamaged(what, () => {
     try {
-      // A limit of 0 is none
+      // Node refuses a limit of 0, so an entry that promises no bytes gets a limit of 1.
       const { buffer, byteOffset, length } = inflateRawSync(packed, { maxOutputLength: Math.max(unpackedBytes, 1) });
       return new Uint8Array(buffer as ArrayBuffer, byteOffset, length);
     } catch (error) {
@@ -78,25 +75,13 @@ function inflate(packed: Uint8Array, unpackedBytes: number, what: string): Uint8
   });
 }
 
-/**
- * Packs named `.npy` files, stored as `numpy.savez` stores them. The same arrays always give the same bytes.
- *
- * @param name what to call the archive in errors.
- */
-export function packNpz(arrays: Readonly<Record<string, Uint8Array>>, name: string): Uint8Array<ArrayBuffer> {
-  const total = Object.values(arrays).reduce((sum, array) => sum + array.length, 0);
-  if (total > maxArchiveBytes)
-    fail(`${name} would take ${total} bytes, more than an .npz can hold; write one --layer at a time`);
-  const files: Zippable = {};
-  for (const [key, array] of Object.entries(arrays)) files[`${key}.npy`] = array;
-  return zipSync(files, { level: 0, mtime: new Date(1980, 0, 1) });
-}
-
+/** Calls `read`, which reads from the archive, and reports whatever it throws as damage of `what`. */
 function orDamaged<Result>(what: string, read: () => Result): Result {
   try {
     return read();
   } catch (error) {
-    // Whatever this trips over (a RangeError, an error of zlib) came from the archive: nothing else goes in
+    // The archive is all that `read` depends on, so any error, such as a RangeError or an error of zlib, is due to the
+    // archive.
     const reason = error instanceof Error ? error.message : String(error);
     throw new UsageError(`${what} is damaged or truncated (${reason})`, { cause: error });
   }

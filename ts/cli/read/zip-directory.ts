@@ -1,8 +1,9 @@
 /**
- * The directory at the end of a zip archive, and the packed bytes that it points to. Format: PKWARE's APPNOTE.TXT, 4.3.
+ * Reads the directory at the end of a zip archive, and finds the packed bytes that it points to. Section 4.3 of PKWARE's
+ * APPNOTE.TXT describes the format.
  *
- * Our own, since fflate, which writes archives, inflates data to their end even if that is gigabytes behind the size that the
- * directory promises. Archives over 4 GiB (zip64) are beyond what the command reads.
+ * `write/npz.ts` writes archives with the package fflate, but that package would inflate data to their end even if they
+ * go on for gigabytes beyond the size that the directory promises. Archives over 4 GiB (zip64) are not read.
  *
  * @module
  */
@@ -10,13 +11,13 @@
 /** A file in an archive, as the directory describes it. */
 export interface ZipEntry {
   readonly name: string;
-  /** How it is packed; the number of the format for other methods than these. */
+  /** How it is packed: by name for the methods that are read, by the format's number for others. */
   readonly method: 'stored' | 'deflated' | number;
   /** CRC-32 of the unpacked bytes. */
   readonly checksum: number;
   readonly packedBytes: number;
   readonly unpackedBytes: number;
-  /** Where its local header begins. */
+  /** Where in the archive its local header begins. */
   readonly offset: number;
 }
 
@@ -27,7 +28,7 @@ const endBytes = 22;
 const entryBytes = 46;
 const localBytes = 30;
 
-/** @throws Error, or RangeError, if there is no directory or it leaves the archive. */
+/** @throws Error, or RangeError, if there is no directory or it is not wholly inside the archive. */
 export function listZipEntries(bytes: Uint8Array<ArrayBuffer>): ZipEntry[] {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const end = findEnd(view);
@@ -51,7 +52,11 @@ export function listZipEntries(bytes: Uint8Array<ArrayBuffer>): ZipEntry[] {
   return entries;
 }
 
-/** @throws Error, or RangeError, if they are not all there. */
+/**
+ * The packed bytes of a file.
+ *
+ * @throws Error, or RangeError, if they are not wholly inside the archive.
+ */
 export function packedBytesOf(bytes: Uint8Array<ArrayBuffer>, entry: ZipEntry): Uint8Array<ArrayBuffer> {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   if (view.getUint32(entry.offset, true) !== localSignature) throw new Error('its data are not where they should be');
@@ -62,7 +67,7 @@ export function packedBytesOf(bytes: Uint8Array<ArrayBuffer>, entry: ZipEntry): 
   return packed;
 }
 
-/** The record at the end, which only a comment of up to 64 KiB may follow. */
+/** Finds the record that ends the directory. Only a comment of at most 64 KiB may follow it. */
 function findEnd(view: DataView): number {
   for (let at = view.byteLength - endBytes; at >= 0 && at > view.byteLength - endBytes - 2 ** 16; at--) {
     if (view.getUint32(at, true) === endSignature) return at;

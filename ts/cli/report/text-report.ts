@@ -1,17 +1,19 @@
 /**
- * The report for people: at most 80 columns, colour only where it was asked for.
+ * The report for people. Its lines have at most 80 columns.
  *
  * @module
  */
 import { styleText } from 'node:util';
-import { drawCounts, grouped, timesMean } from './bars.ts';
-import type { Timing } from './compute.ts';
-import type { RunResult } from './run.ts';
+import type { Timing } from '../compute.ts';
+import { drawCounts } from './bars.ts';
+import { abbreviated, duration, grouped, timesMean } from './numbers.ts';
+import type { RunResult } from './run-result.ts';
 import { type Counts, hottest, hottestFirst, type LayerStatistics, sum } from './statistics.ts';
+import { wrap } from './wrap.ts';
 
-/** Experts named on either side. */
+/** How many of the hottest, and how many of the coldest, experts are named. */
 const numNamedExperts = 5;
-/** Layers shown; of more, the least even ones. */
+/** The rows of the table of layers; of more layers than this, the least even ones are shown. */
 const maxLayerRows = 32;
 
 /** @param colour whether the terminal is to show headings in bold. */
@@ -67,21 +69,9 @@ function facts(result: RunResult): string[] {
   return lines.flat();
 }
 
-/** A labelled line; what does not fit goes on below. */
+/** A labelled line, continued on the lines below where the text is too long for one. */
 function fact(label: string, text: string): string[] {
-  const lines: string[] = [];
-  let line = label.padEnd(10);
-  let filled = false;
-  for (const word of text.split(' ')) {
-    if (filled && line.length + 1 + word.length > 80) {
-      lines.push(line);
-      line = ' '.repeat(10);
-      filled = false;
-    }
-    line += filled ? ` ${word}` : word;
-    filled = true;
-  }
-  return [...lines, line];
+  return wrap(label.padEnd(10), text.split(' '));
 }
 
 function describeShape({ routing, layout }: RunResult): string {
@@ -92,7 +82,7 @@ function describeShape({ routing, layout }: RunResult): string {
 }
 
 function describeSpeed(numTokens: number, { seconds }: Timing): string {
-  const speed = numTokens === 0 || seconds === 0 ? '' : `, ${withUnit(numTokens / seconds)} tokens/s`;
+  const speed = numTokens === 0 || seconds === 0 ? '' : `, ${abbreviated(numTokens / seconds)} tokens/s`;
   return `${duration(seconds)} for ${grouped(numTokens)} tokens${speed}`;
 }
 
@@ -184,16 +174,4 @@ function layerTable({ perLayer, routing }: RunResult): string[] {
 function imbalanceNote(counts: Counts, ratio: number | null): string {
   if (ratio === null) return 'nothing to send';
   return `mean ${grouped(sum(counts) / counts.length)}, max/mean ${ratio.toFixed(2)}`;
-}
-
-function duration(seconds: number): string {
-  if (seconds < 1e-3) return `${(seconds * 1e6).toFixed(1)} µs`;
-  if (seconds < 1) return `${(seconds * 1e3).toFixed(2)} ms`;
-  return `${seconds.toFixed(2)} s`;
-}
-
-function withUnit(value: number): string {
-  if (value >= 1e9) return `${(value / 1e9).toFixed(2)} billion`;
-  if (value >= 1e6) return `${(value / 1e6).toFixed(1)} million`;
-  return grouped(value);
 }

@@ -4,21 +4,21 @@
  * @module
  */
 import { closeSync, createReadStream, fstatSync, openSync, readSync } from 'node:fs';
-import { fail, failOnSystemError } from './fail.ts';
-import { startProgress } from './progress.ts';
+import { fail, failOnSystemError } from '../fail.ts';
+import { startProgress } from '../progress.ts';
 
-/** Buffers of Node 20 end here. */
+/** The length of the longest buffer in Node.js 20. */
 const maxBytes = 2 ** 32 - 1;
 const chunkBytes = 2 ** 24;
 
-/** The name of a file for people: its path, or `standard input`. */
+/** The name of a file as it is shown to people: its path, or `standard input`. */
 export function displayName(path: string): string {
   return path === '-' ? 'standard input' : path;
 }
 
 /**
  * @param path a file, or `-` for standard input.
- * @param inspect sees the first bytes before the rest is read, and throws on what is none of its business.
+ * @param inspect is called with the first bytes before the rest is read, and throws if the file is not worth reading.
  */
 export async function readBytes(path: string, inspect: (start: Uint8Array) => void): Promise<Uint8Array<ArrayBuffer>> {
   const name = displayName(path);
@@ -27,7 +27,7 @@ export async function readBytes(path: string, inspect: (start: Uint8Array) => vo
     const descriptor = openSync(path, 'r');
     try {
       const stat = fstatSync(descriptor);
-      // Pipes, devices and the files of /proc have no size to go by.
+      // The size of pipes, devices and the files of /proc is not known before they have been read.
       if (stat.isFile() && stat.size > 0) return readFile(descriptor, stat.size, name, inspect);
       if (stat.isDirectory()) fail(`cannot read ${name}: it is a directory`);
       return await readStream(createReadStream(path, { fd: descriptor, autoClose: false }), name, inspect);

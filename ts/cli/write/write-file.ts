@@ -1,13 +1,14 @@
 /**
- * Writes a whole file or nothing: under another name first, then renamed, so that no reader and no crash meets half a file.
+ * Writes a whole file or nothing. The file is written under another name and then renamed, so that no half of it can be
+ * read and a crash leaves none behind under its name.
  *
  * @module
  */
 import { closeSync, openSync, realpathSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { fail, failOnSystemError } from './fail.ts';
+import { fail, failOnSystemError } from '../fail.ts';
 
-/** @param path the file to write; a symbolic link is followed, a device or pipe is written to as it is. */
+/** @param path the file to write. A symbolic link is followed, and a device or a pipe is written to directly. */
 export function writeWholeFile(path: string, bytes: Uint8Array): void {
   try {
     const existing = statSync(path, { throwIfNoEntry: false });

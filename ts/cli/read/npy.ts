@@ -1,21 +1,20 @@
 /**
- * Numpy's `.npy` format: a strict reader of integer arrays, and the writer.
+ * A strict reader of integer arrays in numpy's `.npy` format, versions 1 to 3 as `numpy.lib.format` describes them.
  *
- * The reader is our own since npyjs, which writes, reads too trustingly for files of strangers: it drops the byte order, takes any
- * shape, and checks neither the header nor the length of the data. Format: numpy's `numpy.lib.format`, versions 1 to 3.
+ * `write/npy.ts` writes with the package npyjs, but that package is too trusting to read files from strangers: it ignores
+ * the byte order, accepts any shape, and checks neither the header nor the length of the data.
  *
  * @module
  */
 import { endianness } from 'node:os';
-import { type DType, dump } from 'npyjs';
-import type { IdType, IntegerArray } from '../index.ts';
-import { fail } from './fail.ts';
+import { fail } from '../fail.ts';
+import type { IdType, IntegerArray } from '../library.ts';
 import { denseStrides, type IntegerNdarray } from './integer-ndarray.ts';
 
-/** The first six bytes of every `.npy` file: 0x93 and `NUMPY`, here as Latin-1. */
+/** The first six bytes of every `.npy` file, the byte 0x93 and `NUMPY`, as a Latin-1 string. */
 export const npyMagic = '\x93NUMPY';
 
-/** Numpy itself refuses headers over 10,000 bytes unless told otherwise. */
+/** The longest header that is read. Numpy itself refuses headers over 10,000 bytes unless it is told otherwise. */
 const maxHeaderBytes = 65_536;
 
 const integerTypes: ReadonlyMap<string, { dtype: IdType; view: IntegerView }> = new Map([
@@ -41,7 +40,8 @@ interface Header {
 }
 
 /**
- * Reads an `.npy` file. `bytes` become the property of the result: data in the other byte order are swapped in place.
+ * Reads an `.npy` file. The result may be a view of `bytes`, and data in the other byte order are swapped in place, so the
+ * caller must not use `bytes` any more.
  *
  * @param name what to call the file in errors.
  */
@@ -61,7 +61,8 @@ export function parseNpy(bytes: Uint8Array<ArrayBuffer>, name: string): IntegerN
 
   const data = bytes.subarray(dataOffset);
   if (swapped) swapBytes(data, view.BYTES_PER_ELEMENT);
-  // A typed array must start at a multiple of its element size; numpy pads its headers so, other writers need not.
+  // A typed array must start at a multiple of its element size. Numpy pads its headers so that the data do; other
+  // writers may not.
   const aligned = data.byteOffset % view.BYTES_PER_ELEMENT === 0 ? data : data.slice();
   return {
     data: new view(aligned.buffer, aligned.byteOffset, count),
@@ -71,12 +72,10 @@ export function parseNpy(bytes: Uint8Array<ArrayBuffer>, name: string): IntegerN
   };
 }
 
-/** Writes an `.npy` file of version 1 in C order. Numpy's bool is `b1`: one byte, 0 or 1. */
-export function formatNpy(data: IntegerArray, shape: readonly number[], dtype?: DType): Uint8Array<ArrayBuffer> {
-  return new Uint8Array(dump(data, [...shape], dtype === undefined ? undefined : { dtype }));
-}
-
-/** Magic, version (two bytes), length of the header (two bytes, four from version 2), header. */
+/**
+ * Finds the header. A file begins with the magic bytes, two bytes of version, the length of the header (two bytes in
+ * version 1, four later), and the header itself; the data follow.
+ */
 function findHeader(bytes: Uint8Array<ArrayBuffer>, name: string): { text: string; dataOffset: number } {
   const magic = String.fromCharCode(...bytes.subarray(0, npyMagic.length));
   if (magic !== npyMagic) fail(`${name} begins like an .npy file, but its magic bytes are damaged`);
@@ -96,7 +95,7 @@ function findHeader(bytes: Uint8Array<ArrayBuffer>, name: string): { text: strin
   return { text: Buffer.from(bytes.subarray(headerOffset, dataOffset)).toString('latin1'), dataOffset };
 }
 
-/** The header is a Python dict of exactly three keys, in any order, then spaces and a newline. */
+/** Parses the header: a Python dict of exactly three keys, in any order, followed by spaces and a newline. */
 function parseHeader(text: string, name: string): Header {
   const damaged = (what: string): never => fail(`${name} has a damaged .npy header: ${what}`);
   const body = /^\s*\{(.*)\}\s*$/s.exec(text)?.[1] ?? damaged('it is not a Python dict');
@@ -118,7 +117,7 @@ function parseHeader(text: string, name: string): Header {
   }
   if (!/^['"]/.test(descr)) damaged(`'descr' is ${descr}`);
   if (order !== 'True' && order !== 'False') damaged(`'fortran_order' is ${order}`);
-  // Python 2 wrote long integers with an L.
+  // Python 2 wrote an L after long integers.
   const shape = /^\(\s*((?:\d+L?\s*,\s*)*)(\d+L?\s*)?\)$/.test(shapeText)
     ? (shapeText.match(/\d+/g) ?? []).map(Number)
     : damaged(`'shape' is ${shapeText}`);

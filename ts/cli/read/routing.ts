@@ -1,11 +1,12 @@
 /**
- * Routing as a file holds it: one `[tokens, topk]` matrix, or one for each layer.
+ * Reads an array as routing: one `[tokens, topk]` matrix, or one for each layer.
  *
  * @module
  */
-import type { IdType, IntegerArray } from '../index.ts';
-import { fail } from './fail.ts';
-import { limits } from './flags.ts';
+
+import { fail } from '../fail.ts';
+import { limits } from '../flags.ts';
+import type { IdType, IntegerArray } from '../library.ts';
 import type { IntegerNdarray } from './integer-ndarray.ts';
 
 /** The `[numTokens, numTopk]` view of one layer, in the form that the library takes. */
@@ -16,14 +17,14 @@ export interface TopkIdxView {
   readonly offset: number;
 }
 
-/** The layers to compute, of one file. */
+/** The layers of one file that are to be computed. */
 export interface Routing {
   readonly numTokens: number;
   readonly numTopk: number;
   readonly dtype: IdType;
-  /** The layers of the file, or `null` where it is a single matrix. */
+  /** The number of layers in the file, or `null` where it is a single matrix. */
   readonly numLayersInFile: number | null;
-  /** The layers chosen: their indices in the file, or `null` for a single matrix. */
+  /** The indices of the chosen layers in the file, or `null` where it is a single matrix. */
   readonly layers: readonly number[] | null;
   /** Whether the file is `[tokens, layers, topk]`. */
   readonly tokensFirst: boolean;
@@ -32,7 +33,7 @@ export interface Routing {
 }
 
 /**
- * @param layer the layer to take, of a 3-D array; all of them if left out.
+ * @param layer the layer to take from a 3-D array; all are taken if it is undefined.
  * @param tokensFirst whether a 3-D array is `[tokens, layers, topk]`.
  * @param name what to call the file in errors.
  */
@@ -43,7 +44,7 @@ export function asRouting(
   name: string,
 ): Routing {
   const { data, dtype } = array;
-  // An empty JSON list: no tokens.
+  // An empty JSON list is read as routing without tokens.
   const shape = array.shape.length === 1 && array.shape[0] === 0 ? [0, 0] : array.shape;
   const shown = `[${shape.join(', ')}]`;
   if (shape.length === 2) {

@@ -1,12 +1,12 @@
 /**
- * The report for programs. Its shape is documented in `docs/command-line.md`; additions may come, nothing is renamed.
+ * The report for programs, as `docs/command-line.md` describes it. Names may be added to it; none may be renamed.
  *
  * @module
  */
-import type { RunResult } from './run.ts';
+import type { RunResult } from './run-result.ts';
 import type { LayerStatistics } from './statistics.ts';
 
-/** One JSON document, on one line. */
+/** The report as one JSON document, on one line. */
 export function formatJsonReport(result: RunResult): string {
   const { layout, routing } = result;
   const numTokens = layout.numTokens * layout.numLayers;
@@ -35,7 +35,7 @@ export function formatJsonReport(result: RunResult): string {
   return `${JSON.stringify(report)}\n`;
 }
 
-/** Typed arrays would be written as objects. */
+/** Turns typed arrays into plain ones, since `JSON.stringify` writes a typed array as an object. */
 function plain(statistics: LayerStatistics): object {
   const { numTokensPerRank, numTokensPerRdmaRank, numTokensPerExpert, ...numbers } = statistics;
   return {

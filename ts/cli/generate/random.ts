@@ -1,12 +1,14 @@
 /**
- * Random numbers that are the same on every machine and engine: integer arithmetic, and floating-point operations that IEEE 754
- * fixes to the last bit (so no `Math.log`, whose last bit it does not).
+ * Random numbers that are the same on every machine and engine. They are made of integer arithmetic and of floating-point
+ * operations whose results IEEE 754 prescribes to the last bit. `Math.log` is not one of them, so there is a logarithm
+ * here.
  *
  * @module
  */
 
 /**
- * Chris Doty-Humphrey's sfc32 (PractRand): 128 bits of state, a counter among them, so that no stream is shorter than 2^32.
+ * The generator sfc32 by Chris Doty-Humphrey, from PractRand. Of its 128 bits of state 32 are a counter, so it repeats
+ * itself after 2^32 numbers at the earliest.
  */
 export class Random {
   #a: number;
@@ -16,13 +18,14 @@ export class Random {
 
   /**
    * @param seed a whole number below 2^53.
-   * @param stream streams of one seed are independent of each other.
+   * @param stream a number that selects one of the seed's streams, which are independent of each other.
    */
   constructor(seed: number, stream: number) {
     this.#a = seed | 0;
     this.#b = Math.floor(seed / 2 ** 32) | 0;
     this.#c = stream | 0;
-    // The seeding of PractRand's own sfc32: 12 rounds mix close seeds apart; a few more cost nothing.
+    // PractRand seeds sfc32 in the same way, with 12 rounds until similar seeds give unrelated numbers. The others are
+    // a margin.
     for (let round = 0; round < 20; round++) this.bits();
   }
 
@@ -43,7 +46,7 @@ export class Random {
     return (high * 2 ** 26 + low + 0.5) / 2 ** 52;
   }
 
-  /** A whole number in [0, bound), for bounds far below 2^52. */
+  /** A whole number in [0, bound). The bound must be far below 2^52, or some numbers would be more likely than others. */
   below(bound: number): number {
     return Math.floor(this.uniform() * bound);
   }
@@ -57,7 +60,8 @@ export function logarithm(value: number): number {
     mantissa *= 2;
     exponent--;
   }
-  // ln m = 2 atanh((m - 1) / (m + 1)). Here |ratio| < 0.172, so the terms left out are below 0.172^23 / 23 < 2e-19.
+  // ln m = 2 atanh((m - 1) / (m + 1)). Here |ratio| < 0.172, so the first term that is left out, of power 23, is below
+  // 0.172^23 / 23 < 2e-19.
   const ratio = (mantissa - 1) / (mantissa + 1);
   const square = ratio * ratio;
   let series = 0;

@@ -1,35 +1,27 @@
 /**
- * Counts as bars, in at most 80 columns.
+ * Draws counts as bars, or as a histogram, in at most 80 columns.
  *
  * @module
  */
+import { grouped, timesMean } from './numbers.ts';
 import { type Counts, hottestFirst, sum } from './statistics.ts';
+import { columns, wrap } from './wrap.ts';
 
-/** More counts than this are summed up as a histogram, with the hottest and coldest named. */
+/** More counts than this are shown as a histogram, and only the hottest and the coldest are named. */
 const maxBars = 32;
-const columns = 80;
 const maxBarColumns = 40;
 const minBarColumns = 10;
+/** How many of the hottest, and how many of the coldest, are named above a histogram. */
 const numNamed = 4;
 const numBins = 10;
 
 /**
- * One line for each count, or a histogram of many.
+ * Draws a line for each count, or a histogram where there are many.
  *
  * @param noun what is counted by, such as `rank`.
  */
 export function drawCounts(counts: Counts, noun: string): string[] {
   return counts.length <= maxBars ? drawBars(counts, noun) : drawHistogram(counts, noun);
-}
-
-/** A whole number with separators between thousands: `1,234`. */
-export function grouped(value: number): string {
-  return String(Math.round(value)).replace(/\B(?=(\d{3})+$)/g, ',');
-}
-
-/** How a number compares with the mean: `1.25x`. */
-export function timesMean(ratio: number): string {
-  return `${ratio.toFixed(2)}x`;
 }
 
 function drawBars(counts: Counts, noun: string): string[] {
@@ -50,8 +42,11 @@ function drawHistogram(counts: Counts, noun: string): string[] {
   const order = hottestFirst(counts);
   const largest = counts[order[0]];
   const smallest = counts[order[counts.length - 1]];
-  const named = (indices: number[]): string =>
-    indices.map((index) => `${index} (${grouped(counts[index])}, ${timesMean(counts[index] / mean)})`).join(', ');
+  const named = (indices: number[]): string[] =>
+    indices.map((index, place) => {
+      const comma = place === indices.length - 1 ? '' : ',';
+      return `${index} (${grouped(counts[index])}, ${timesMean(counts[index] / mean)})${comma}`;
+    });
   const lines = [
     ...wrap(`  hottest ${noun}s  `, named(order.slice(0, numNamed))),
     ...wrap(`  coldest ${noun}s  `, named(order.slice(-numNamed).reverse())),
@@ -75,24 +70,13 @@ function drawHistogram(counts: Counts, noun: string): string[] {
   ];
 }
 
-/** Eighths of a column make small differences visible. Something is never drawn as nothing. */
+/**
+ * A bar over this share of the columns. It is drawn in eighths of a column, so that small differences can be seen, and a
+ * share above 0 has at least one of them.
+ */
 function bar(share: number, barColumns: number): string {
   const eighths = Math.max(Math.round(share * barColumns * 8), share > 0 ? 1 : 0);
   const rest = eighths % 8;
   const drawn = '█'.repeat(eighths >> 3) + (rest === 0 ? '' : '▏▎▍▌▋▊▉'[rest - 1]);
   return drawn.padEnd(barColumns);
-}
-
-/** Breaks a list at its commas so that no line is over 80 columns. */
-function wrap(head: string, list: string): string[] {
-  const lines: string[] = [];
-  let line = head;
-  for (const part of list.split(/(?<=\),) /)) {
-    if (line.length + part.length > columns && line.trim() !== head.trim()) {
-      lines.push(line.trimEnd());
-      line = ' '.repeat(head.length);
-    }
-    line += `${part} `;
-  }
-  return [...lines, line.trimEnd()];
 }

@@ -1,9 +1,9 @@
 /**
- * Reads an array of integers from a file of any known format, recognised by its first bytes and not by its name.
+ * Reads an array of integers from a file in any known format, which is recognised by the first bytes and not by the name.
  *
  * @module
  */
-import { fail } from './fail.ts';
+import { fail } from '../fail.ts';
 import type { IntegerNdarray } from './integer-ndarray.ts';
 import { parseJson } from './json.ts';
 import { npyMagic, parseNpy } from './npy.ts';
@@ -14,7 +14,7 @@ type Format = 'npy' | 'npz' | 'json';
 
 /**
  * @param path a file, or `-` for standard input.
- * @param arrayName which array of an `.npz`.
+ * @param arrayName the array to take from an `.npz`.
  */
 export async function readArray(path: string, arrayName?: string): Promise<IntegerNdarray> {
   const name = displayName(path);
@@ -24,7 +24,10 @@ export async function readArray(path: string, arrayName?: string): Promise<Integ
   return parseArray(bytes, name, arrayName);
 }
 
-/** @param name what to call the file in errors. */
+/**
+ * @param name what to call the file in errors.
+ * @param arrayName the array to take from an `.npz`.
+ */
 export function parseArray(bytes: Uint8Array<ArrayBuffer>, name: string, arrayName?: string): IntegerNdarray {
   const format = recogniseFormat(bytes, name);
   if (arrayName !== undefined && format !== 'npz')
@@ -43,7 +46,7 @@ function recogniseFormat(bytes: Uint8Array, name: string): Format {
   const start = String.fromCharCode(...bytes.subarray(0, 64));
   if (start[0] === npyMagic[0]) return 'npy';
   if (start.startsWith(zipMagic)) return 'npz';
-  // A byte order mark, white space, then what a JSON document can begin with.
+  // A byte order mark and white space may come before what a JSON document can begin with.
   if (/^(?:\xef\xbb\xbf)?\s*(?:[[{"\d-]|true|false|null|$)/.test(start)) return 'json';
   if (start.startsWith('\x1f\x8b'))
     fail(`${name} is compressed with gzip; unpack it first: gzip -dc FILE | dispatch-layout -`);

@@ -1,0 +1,111 @@
+/**
+ * `dispatch-layout generate`: checks the flags, draws routing, and writes it as `.npy`.
+ *
+ * @module
+ */
+
+import { fail, UsageError } from '../fail.ts';
+import type { IntegerArray } from '../library.ts';
+import { print } from '../print.ts';
+import { formatNpy } from '../write/npy.ts';
+import { writeWholeFile } from '../write/write-file.ts';
+import { drawRouting } from './draw-routing.ts';
+
+/** The flags of `generate`, parsed. */
+export interface GenerateFlags {
+  readonly numTokens: number;
+  readonly numTopk: number;
+  readonly numExperts: number;
+  readonly numGroups: number;
+  readonly topkGroups?: number;
+  readonly skew: number;
+  readonly emptyShare: number;
+  readonly seed: number;
+  readonly layers?: number;
+  readonly dtype: IdType;
+}
+
+/** The element types by name, and the largest id that each holds without loss. */
+export const idTypes = {
+  int64: {
+    create: (length: number) => new BigInt64Array(length),
+    bytes: 8,
+    largest: Number.MAX_SAFE_INTEGER,
+    signed: true,
+  },
+  int32: { create: (length: number) => new Int32Array(length), bytes: 4, largest: 2 ** 31 - 1, signed: true },
+  int16: { create: (length: number) => new Int16Array(length), bytes: 2, largest: 2 ** 15 - 1, signed: true },
+  int8: { create: (length: number) => new Int8Array(length), bytes: 1, largest: 2 ** 7 - 1, signed: true },
+  uint32: { create: (length: number) => new Uint32Array(length), bytes: 4, largest: 2 ** 32 - 1, signed: false },
+  uint16: { create: (length: number) => new Uint16Array(length), bytes: 2, largest: 2 ** 16 - 1, signed: false },
+  uint8: { create: (length: number) => new Uint8Array(length), bytes: 1, largest: 2 ** 8 - 1, signed: false },
+} as const;
+
+type IdType = keyof typeof idTypes;
+
+/** The most that is generated. */
+const maxBytes = 2 ** 31;
+/** The default of `--topk-groups`: DeepEP's tests send a token to at most four nodes, as DeepSeek-V3 does. */
+const usualTopkGroups = 4;
+
+/** @param path the `.npy` file to write, or `-` for standard output. */
+export async function generate(path: string, flags: GenerateFlags): Promise<void> {
+  const topkGroups = flags.topkGroups ?? Math.min(flags.numGroups, usualTopkGroups);
+  check(flags, topkGroups);
+  if (path === '-' && process.stdout.isTTY) fail('standard output is a terminal; redirect it, or name a file');
+  const ids = allocate(flags);
+  drawRouting({ ...flags, numLayers: flags.layers ?? 1, topkGroups }, writerOf(ids));
+  const bytes = formatNpy(ids, shapeOf(flags));
+  if (path === '-') {
+    await print(bytes);
+    return;
+  }
+  writeWholeFile(path, bytes);
+  const shape = `[${shapeOf(flags).join(', ')}]`;
+  await print(`wrote ${path}: ${flags.dtype} ${shape}, ${flags.numExperts} experts, seed ${flags.seed}\n`);
+}
+
+function shapeOf({ layers, numTokens, numTopk }: GenerateFlags): number[] {
+  return layers === undefined ? [numTokens, numTopk] : [layers, numTokens, numTopk];
+}
+
+/** Refuses flags that are each right but do not go together. */
+function check(flags: GenerateFlags, topkGroups: number): void {
+  const { numExperts, numTopk, numGroups, dtype } = flags;
+  if (numExperts % numGroups !== 0) {
+    fail(`--num-groups ${numGroups} does not divide --num-experts ${numExperts}; groups are equal blocks of experts`);
+  }
+  if (topkGroups > numGroups) fail(`--topk-groups ${topkGroups} is more than --num-groups ${numGroups}`);
+  const selectable = (numExperts / numGroups) * topkGroups;
+  if (numTopk > selectable) {
+    const where = numGroups === 1 ? 'there are' : `are in ${topkGroups} of ${numGroups} groups`;
+    fail(`--num-topk ${numTopk} is more than the ${selectable} experts that ${where}`);
+  }
+  if (numExperts - 1 > idTypes[dtype].largest) {
+    fail(`--dtype ${dtype} holds ids up to ${idTypes[dtype].largest}, too few for --num-experts ${numExperts}`);
+  }
+  if (flags.emptyShare > 0 && !idTypes[dtype].signed) fail(`--dtype ${dtype} cannot hold the -1 of --empty-share`);
+  const bytes = shapeOf(flags).reduce((product, length) => product * length, idTypes[dtype].bytes);
+  if (bytes > maxBytes) fail(`${bytes} bytes of routing are over the limit of 2 GiB; generate fewer tokens or layers`);
+}
+
+function allocate(flags: GenerateFlags): IntegerArray {
+  const length = shapeOf(flags).reduce((product, extent) => product * extent, 1);
+  try {
+    return idTypes[flags.dtype].create(length);
+  } catch (error) {
+    throw new UsageError(`not enough memory for ${length} ids; generate fewer tokens or layers`, { cause: error });
+  }
+}
+
+/** A function that writes an id to the array, whatever the type of its elements. */
+function writerOf(ids: IntegerArray): (index: number, id: number) => void {
+  if (ids instanceof BigInt64Array || ids instanceof BigUint64Array) {
+    return (index, id) => {
+      ids[index] = BigInt(id);
+    };
+  }
+  return (index, id) => {
+    ids[index] = id;
+  };
+}

@@ -1,0 +1,29 @@
+/**
+ * Everything of the library that the command line uses. The other modules of the command line import it from here, so that
+ * `../index.ts` is named in this one place: the build leaves that import out of the bundle and points it to
+ * `dist/index.js`. The table of outputs is not exported by the library; it is bundled in.
+ *
+ * @module
+ */
+export {
+  type DeviceDescription,
+  type DeviceOption,
+  DispatchLayoutError,
+  describeDevices,
+  ExpertGroup,
+  type ExpertGroupOptions,
+  type IdType,
+  type IntegerArray,
+  InvalidExpertError,
+  type LayoutArrays,
+  type LayoutOptions,
+} from '../index.ts';
+export {
+  dimensionsOf,
+  type LayoutShape,
+  lengthOfOutput,
+  type Output,
+  type OutputName,
+  outputNames,
+  outputs,
+} from '../layout/outputs.ts';

@@ -1,0 +1,76 @@
+/**
+ * Reads nested JSON arrays of integers, up to three deep.
+ *
+ * @module
+ */
+import { fail, UsageError } from '../fail.ts';
+import { denseStrides, type IntegerNdarray } from './integer-ndarray.ts';
+
+/**
+ * The longest text that is read. The arrays that it is parsed into take up to forty times its space, and a process that
+ * runs out of memory is killed without a message.
+ */
+const maxJsonBytes = 2 ** 24;
+const maxDepth = 3;
+
+/** @param name what to call the file in errors. */
+export function parseJson(bytes: Uint8Array, name: string): IntegerNdarray {
+  if (bytes.length > maxJsonBytes) {
+    fail(`${name} is JSON of ${bytes.length} bytes; the limit is ${maxJsonBytes}: save large routing as .npy`);
+  }
+  const { shape, numbers } = flatten(parseText(bytes, name), name);
+  const narrow = numbers.every((number) => number === (number | 0));
+  return {
+    data: narrow ? Int32Array.from(numbers) : BigInt64Array.from(numbers, BigInt),
+    shape,
+    strides: denseStrides(shape, false),
+    dtype: narrow ? 'int32' : 'int64',
+  };
+}
+
+function parseText(bytes: Uint8Array, name: string): unknown {
+  try {
+    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new UsageError(`${name} is not valid JSON: ${reason}`, { cause: error });
+  }
+}
+
+/** Collects the numbers of nested arrays in C order. The first array at each depth fixes the length of that dimension. */
+function flatten(root: unknown, name: string): { shape: number[]; numbers: number[] } {
+  const shape: number[] = [];
+  const numbers: number[] = [];
+  // The indices that lead to the current value. One array serves all values, since there is one value for each id.
+  const position: number[] = [];
+
+  const collect = (value: unknown, depth: number): void => {
+    const element = (): string => {
+      const indices = position.slice(0, depth).map((index) => `[${index}]`);
+      return `${name}: element ${indices.join('')}`;
+    };
+    if (!Array.isArray(value)) {
+      const found = (): string => (typeof value === 'number' ? String(value) : JSON.stringify(value).slice(0, 40));
+      if (depth === 0) fail(`${name} is JSON, but no nested array: ${found()}`);
+      if (depth !== shape.length) fail(`${element()} is ${found()} where others are arrays`);
+      if (!Number.isSafeInteger(value)) fail(`${element()} is ${found()}, not an integer`);
+      numbers.push(Number(value));
+      return;
+    }
+    if (depth === maxDepth) fail(`${name}: JSON arrays are nested deeper than [layers, tokens, topk]`);
+    if (depth === shape.length) {
+      if (numbers.length > 0) fail(`${element()} is an array where others are numbers`);
+      shape.push(value.length);
+    }
+    if (value.length !== shape[depth]) {
+      fail(`${depth === 0 ? name : element()} has ${value.length} elements, the first of its kind ${shape[depth]}`);
+    }
+    for (let index = 0; index < value.length; index++) {
+      position[depth] = index;
+      collect(value[index], depth + 1);
+    }
+  };
+
+  collect(root, 0);
+  return { shape, numbers };
+}

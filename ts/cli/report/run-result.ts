@@ -1,0 +1,26 @@
+/**
+ * What a run of the main command found out, which both reports tell.
+ *
+ * @module
+ */
+import type { RoutingLayout } from '../compute.ts';
+import type { InvalidExperts } from '../flags.ts';
+import type { Routing } from '../read/routing.ts';
+import type { LayerStatistics } from './statistics.ts';
+
+/** Everything that a report tells. */
+export interface RunResult {
+  /** The name of the routing file, as it is shown to people. */
+  readonly name: string;
+  readonly routing: Routing;
+  readonly layout: RoutingLayout;
+  readonly invalidExperts: InvalidExperts;
+  /** Where the placement was read from, in words; `null` where the experts are in contiguous blocks. */
+  readonly placementName: string | null;
+  /** Why the device was chosen. */
+  readonly deviceReason: string;
+  /** The statistics of all chosen layers together. */
+  readonly statistics: LayerStatistics;
+  /** The statistics of each chosen layer. */
+  readonly perLayer: readonly LayerStatistics[];
+}

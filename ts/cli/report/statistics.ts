@@ -1,0 +1,98 @@
+/**
+ * The numbers that say how even a layout is.
+ *
+ * @module
+ */
+import type { RoutingLayout } from '../compute.ts';
+
+/** Counts of tokens, by rank, RDMA rank or expert. */
+export type Counts = ArrayLike<number>;
+
+/** The counts of one layer, or their sums over all layers. */
+interface LayerCounts {
+  readonly numTokensPerRank: Counts;
+  readonly numTokensPerRdmaRank: Counts | null;
+  readonly numTokensPerExpert: Counts;
+}
+
+/** The statistics of one layer, or of all layers together. */
+export interface LayerStatistics extends LayerCounts {
+  /** The largest count divided by the mean count: 1 where all are equal, `null` where nothing was counted. */
+  readonly rankImbalance: number | null;
+  readonly rdmaRankImbalance: number | null;
+  readonly expertImbalance: number | null;
+  /** The number of ranks that a token goes to on average; `null` if there are no tokens. */
+  readonly meanRanksPerToken: number | null;
+  /** The number of nodes that a token goes to on average; `null` within one node, and if there are no tokens. */
+  readonly meanNodesPerToken: number | null;
+  /**
+   * The number of slots of `topkIdx` that selected no expert: those with -1 and, with `ignore`, those with any id that
+   * is no expert.
+   */
+  readonly numEmptySlots: number;
+}
+
+/** The statistics of each layer. */
+export function perLayer({ layers, numTokens, numTopk }: RoutingLayout): LayerStatistics[] {
+  return layers.map((layer) => summarise(layer, numTokens, numTopk));
+}
+
+/** The statistics of all layers together. */
+export function total({ layers, numTokens, numTopk }: RoutingLayout): LayerStatistics {
+  const byRdmaRank = layers.map((layer) => layer.numTokensPerRdmaRank).filter((counts) => counts !== null);
+  const counts: LayerCounts = {
+    numTokensPerRank: sumOverLayers(layers.map((layer) => layer.numTokensPerRank)),
+    numTokensPerRdmaRank: byRdmaRank.length === 0 ? null : sumOverLayers(byRdmaRank),
+    numTokensPerExpert: sumOverLayers(layers.map((layer) => layer.numTokensPerExpert)),
+  };
+  return summarise(counts, numTokens * layers.length, numTopk);
+}
+
+/** The sum of counts. */
+export function sum(counts: Counts): number {
+  let result = 0;
+  for (let index = 0; index < counts.length; index++) result += counts[index];
+  return result;
+}
+
+/** The indices of counts, the largest count first. Equal counts stay in the order of their indices. */
+export function hottestFirst(counts: Counts): number[] {
+  return Array.from(counts, (_, index) => index).sort((left, right) => counts[right] - counts[left] || left - right);
+}
+
+/** The index of the largest count, or the first such index. */
+export function hottest(counts: Counts): number {
+  let best = 0;
+  for (let index = 1; index < counts.length; index++) if (counts[index] > counts[best]) best = index;
+  return best;
+}
+
+function summarise(layer: LayerCounts, numTokens: number, numTopk: number): LayerStatistics {
+  const { numTokensPerRank, numTokensPerRdmaRank, numTokensPerExpert } = layer;
+  const perToken = (counts: Counts): number | null => (numTokens === 0 ? null : sum(counts) / numTokens);
+  return {
+    numTokensPerRank,
+    numTokensPerRdmaRank,
+    numTokensPerExpert,
+    rankImbalance: imbalance(numTokensPerRank),
+    rdmaRankImbalance: numTokensPerRdmaRank === null ? null : imbalance(numTokensPerRdmaRank),
+    expertImbalance: imbalance(numTokensPerExpert),
+    meanRanksPerToken: perToken(numTokensPerRank),
+    meanNodesPerToken: numTokensPerRdmaRank === null ? null : perToken(numTokensPerRdmaRank),
+    numEmptySlots: numTokens * numTopk - sum(numTokensPerExpert),
+  };
+}
+
+function imbalance(counts: Counts): number | null {
+  const mean = sum(counts) / counts.length;
+  return mean === 0 ? null : counts[hottest(counts)] / mean;
+}
+
+/** Adds up the counts of all layers, as doubles, since the sums of 32-bit counts may need more than 32 bits. */
+function sumOverLayers(layers: readonly Int32Array[]): Float64Array {
+  const sums = new Float64Array(layers[0].length);
+  for (const counts of layers) {
+    for (let index = 0; index < counts.length; index++) sums[index] += counts[index];
+  }
+  return sums;
+}

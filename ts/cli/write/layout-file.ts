@@ -1,0 +1,38 @@
+/**
+ * The `.npz` of `--out`: the outputs under DeepEP's names, with a leading axis of layers where all layers were computed.
+ *
+ * @module
+ */
+import type { RoutingLayout } from '../compute.ts';
+import { deepepName } from '../deepep-name.ts';
+import { dimensionsOf, type LayoutShape, type OutputName, outputNames, outputs } from '../library.ts';
+import { formatNpy } from './npy.ts';
+import { packNpz } from './npz.ts';
+import { writeWholeFile } from './write-file.ts';
+
+const withinOneNode: LayoutShape = { numTokens: 1, numTopk: 1, numExperts: 1, numRanks: 1, numRdmaRanks: 1 };
+const isInEveryFile = (name: OutputName): boolean => dimensionsOf(outputs[name], withinOneNode) !== null;
+
+/**
+ * The outputs in the order of the file. Those that layouts within one node lack come last. Since the first version the
+ * order has been this one, and it stays, so that the same input gives the same bytes.
+ */
+const outputsInFile: readonly OutputName[] = [
+  ...outputNames.filter((name) => isInEveryFile(name)),
+  ...outputNames.filter((name) => !isInEveryFile(name)),
+];
+
+/** @param withLayerAxis whether the arrays begin with the dimension of layers. */
+export function writeLayoutFile(path: string, layout: RoutingLayout, withLayerAxis: boolean): void {
+  const arrays: Record<string, Uint8Array> = {};
+  for (const name of outputsInFile) {
+    const dimensions = dimensionsOf(outputs[name], layout);
+    if (dimensions === null) continue;
+    const block = layout.blocks[name];
+    if (block === null) throw new Error(`${name} was not kept`);
+    const shape = withLayerAxis ? [layout.numLayers, ...dimensions] : dimensions;
+    // The outputs of bytes hold 0 and 1, which is what numpy's type bool holds.
+    arrays[deepepName(name)] = formatNpy(block, shape, outputs[name].type === 'uint8' ? 'b1' : undefined);
+  }
+  writeWholeFile(path, packNpz(arrays, path));
+}
