@@ -176,6 +176,7 @@ run_lint() {
   build
   command -v clang-format >/dev/null || apt_install clang-format
   node_modules/.bin/biome check .
+  node_modules/.bin/depcruise --config .dependency-cruiser.mjs ts
   node_modules/.bin/tsc -p test/tsconfig.json
   git ls-files -z '*.h' '*.cpp' '*.cc' '*.cu' '*.cuh' | xargs -0 clang-format --dry-run -Werror
 }

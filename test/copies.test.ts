@@ -71,7 +71,7 @@ describe('two copies of the library', function () {
       import { getDispatchLayout } from 'dispatch-layout';
       import { DeviceTensor } from 'dispatch-layout/cuda';
       const copy = await import('${new URL('index.js', copyUrl).href}');
-      const { DeviceTensor: OtherTensor } = await import('${new URL('cuda/index.js', copyUrl).href}');
+      const { DeviceTensor: OtherTensor } = await import('${new URL('devices/cuda/index.js', copyUrl).href}');
       const options = { numRanks: 4 };
       const other = OtherTensor.from(Int32Array.of(0, 1, 2, 7), [2, 2]);
       const out = copy.getDispatchLayout(other, 8, options);

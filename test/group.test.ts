@@ -253,13 +253,17 @@ describe('devices', () => {
     expectError(() => describeDevices('gpu' as unknown as 'js'), { code: 'OPTION', value: 'gpu' });
   });
 
-  it('the reason tells why a device was chosen, or which one was instead', () => {
-    const reason = (device: string, option: 'auto' | 'js' | 'wasm') =>
-      describeDevices(option).find((description) => description.device === device)?.reason ?? '';
-    assert.match(reason('wasm', 'wasm'), /asked for$/);
-    assert.match(reason('wasm', 'js'), /js is asked for$/);
-    assert.match(reason('js', 'auto'), /preferred$/);
-    assert.lengthOf(new Set([reason('wasm', 'auto'), reason('wasm', 'wasm'), reason('wasm', 'js')]), 3);
+  it('a code tells why a device was chosen, or why another one was', () => {
+    const choice = (device: string, option: 'auto' | 'js' | 'wasm') =>
+      describeDevices(option).find((description) => description.device === device)?.choice;
+    assert.strictEqual(choice('wasm', 'auto'), 'FASTEST');
+    assert.strictEqual(choice('wasm', 'wasm'), 'ASKED_FOR');
+    assert.strictEqual(choice('wasm', 'js'), 'OTHER_IS_ASKED_FOR');
+    assert.strictEqual(choice('js', 'auto'), 'OTHER_IS_FASTER');
+    for (const { available, choice, fromSelections } of describeDevices()) {
+      if (!available) assert.strictEqual(choice, 'UNAVAILABLE');
+      assert.isAtLeast(fromSelections, 0);
+    }
   });
 
   it('the error of an unavailable device carries all that describeDevices says of it', () => {

@@ -26,7 +26,7 @@ export type StreamsDevice = Device & { readonly streams: DeviceStreams };
 export function readDeviceOption(option: DeviceOption = 'auto'): DeviceOption {
   if (option !== 'auto') return option;
   const { device } = settings();
-  if (device !== 'auto') log(`DISPATCH_LAYOUT_DEVICE makes 'auto' mean '${device}'`);
+  if (device !== 'auto') log('meant', device);
   return device;
 }
 
@@ -55,7 +55,7 @@ export function deviceForLargeArrays(request: LayoutRequest): Device | undefined
   for (const device of devices) {
     if (device.fromSelections === 0) return undefined;
     if (numSelections < device.fromSelections || device.suits?.(request) === false || !isUsable(device)) continue;
-    log(`device '${device.name}' computes host arrays from ${device.fromSelections} selections on`);
+    log('large', device.name, device.fromSelections);
     return device;
   }
   return undefined;
@@ -148,7 +148,7 @@ function resolve(option: DeviceOption): Device {
 function requireAvailable(device: Device, option: DeviceOption): Device {
   const availability = availabilityOf(device);
   if (!availability.isAvailable) throw new DeviceUnavailableError(device.name, availability);
-  log(`device '${device.name}' is chosen (device: '${option}'): ${availability.reason}`);
+  log('chosen', device.name, option, availability.reason);
   return device;
 }
 
@@ -156,7 +156,7 @@ function requireAvailable(device: Device, option: DeviceOption): Device {
 function isUsable(device: Device): boolean {
   const availability = availabilityOf(device);
   if (availability.isAvailable) return true;
-  log(`device '${device.name}' is not available (${availability.code}): ${availability.reason}`);
+  log('unavailable', device.name, availability.code, availability.reason);
   return false;
 }
 

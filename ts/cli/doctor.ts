@@ -7,6 +7,7 @@
 import { inFlags } from './fail.ts';
 import { type DeviceDescription, type DeviceOption, describeDevices } from './library.ts';
 import { print } from './print.ts';
+import { deviceReason } from './report/device-reason.ts';
 import { wrap } from './report/wrap.ts';
 import { version } from './version.ts';
 
@@ -30,7 +31,7 @@ export async function doctor(flags: DoctorFlags): Promise<void> {
     '',
     ...devices.flatMap((device) => [
       `${device.chosen ? '*' : ' '} ${device.device.padEnd(5)} ${status(device)}`,
-      ...indented(device.reason),
+      ...indented(deviceReason(device, devices, flags.device)),
       ...(device.cause === undefined ? [] : indented(`Cause: ${String(device.cause).split('\n')[0]}`)),
       ...indented(`Versions: ${versionsOf(device)}`),
       ...(device.remedy === undefined ? [] : indented(`Remedy: ${inFlags(device.remedy)}`)),

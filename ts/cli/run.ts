@@ -13,6 +13,7 @@ import { readPlacement } from './read/placement.ts';
 import { readArray } from './read/read-array.ts';
 import { displayName } from './read/read-bytes.ts';
 import { asRouting } from './read/routing.ts';
+import { deviceReason } from './report/device-reason.ts';
 import { formatJsonReport } from './report/json-report.ts';
 import type { RunResult } from './report/run-result.ts';
 import { perLayer, total } from './report/statistics.ts';
@@ -57,14 +58,15 @@ export async function run(path: string | undefined, flags: RunFlags): Promise<vo
   });
   if (out !== undefined) writeLayoutFile(out, layout, routing.layers !== null && typeof flags.layer !== 'number');
 
-  const chosen = describeDevices(flags.device).find((device) => device.chosen);
+  const devices = describeDevices(flags.device);
+  const chosen = devices.find((device) => device.chosen);
   const result: RunResult = {
     name,
     routing,
     layout,
     invalidExperts: flags.invalidExperts,
     placementName: flags.placement === undefined ? null : `placed by ${displayName(flags.placement)}`,
-    deviceReason: chosen?.reason ?? '',
+    deviceReason: chosen === undefined ? '' : deviceReason(chosen, devices, flags.device),
     statistics: total(layout),
     perLayer: perLayer(layout),
   };

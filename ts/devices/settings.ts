@@ -57,11 +57,24 @@ export function variableError(name: string, value: string, allowed: string): Dis
   });
 }
 
+/** What can be told of the choice of a device. The words are here, so that runtimes without environment need none. */
+const lines = {
+  meant: (device: string) => `DISPATCH_LAYOUT_DEVICE makes 'auto' mean '${device}'`,
+  chosen: (device: string, option: string, reason: string) =>
+    `device '${device}' is chosen (device: '${option}'): ${reason}`,
+  large: (device: string, fromSelections: number) =>
+    `device '${device}' computes host arrays from ${fromSelections} selections on`,
+  unavailable: (device: string, code: string, reason: string) =>
+    `device '${device}' is not available (${code}): ${reason}`,
+};
+
 const logged = new Set<string>();
 
 /** Prints a line about the choice of a device, if that is wanted; each line once. */
-export function log(line: string): void {
-  if (!settings().isLogged || logged.has(line)) return;
+export function log<Event extends keyof typeof lines>(event: Event, ...facts: Parameters<(typeof lines)[Event]>): void {
+  if (!settings().isLogged) return;
+  const line = (lines[event] as (...facts: unknown[]) => string)(...facts);
+  if (logged.has(line)) return;
   logged.add(line);
   console.warn(`dispatch-layout: ${line}`);
 }

@@ -47,7 +47,8 @@ export function allocateOut(shape: LayoutShape, arrays: OutArrays): void {
         length === null ? null : output.type === 'int32' ? new Int32Array(length) : new Uint8Array(length),
       );
     } catch (cause) {
-      throw new DispatchLayoutError('OUT_OF_MEMORY', `${name} of ${length} elements does not fit in memory`, {
+      const size = `${shape.numTokens} tokens x ${shape.numRanks} ranks`;
+      throw new DispatchLayoutError('OUT_OF_MEMORY', `${name} of ${size} does not fit in memory`, {
         value: length,
         remedy: 'Split the tokens and add up the counts.',
         cause,
@@ -93,10 +94,11 @@ function checkArray<Data extends OutputArray>(name: OutputName, output: Output, 
   const length = lengthOfOutput(output, shape);
   if (length === null) return checkAbsent(name, array) as Data;
   const { type, kind } = output;
-  if (typedArrayName(array) !== arrayNames[type]) {
+  const arrayName = type === 'int32' ? 'Int32Array' : 'Uint8Array';
+  if (typedArrayName(array) !== arrayName) {
     throw new DispatchLayoutError('OUT', `out.${name} is ${describe(array)}`, {
       value: array,
-      remedy: `It must be a ${arrayNames[type]} of length ${length}.`,
+      remedy: `It must be a ${arrayName} of length ${length}.`,
     });
   }
   const view = array as Int32Array | Uint8Array;
@@ -109,8 +111,6 @@ function checkArray<Data extends OutputArray>(name: OutputName, output: Output, 
     remedy: `It needs ${kind === 'rows' ? 'at least ' : ''}${length}.`,
   });
 }
-
-const arrayNames = { int32: 'Int32Array', uint8: 'Uint8Array' } as const;
 
 function checkAbsent(name: OutputName, array: unknown): null {
   if (array === null || array === undefined) return null;

@@ -24,10 +24,27 @@ export const idTypes = {
 export type IdTypeFacts = (typeof idTypes)[IdType];
 
 /** The element type of an {@link IntegerArray}, as ONNX and numpy name it. */
-export type IdType = 'int64' | 'uint64' | 'int32' | 'uint32' | 'int16' | 'uint16' | 'int8' | 'uint8';
+export type IdType = keyof typeof idTypes;
 
-/** The typed array that holds elements of each type: `TypedArrayOf['int64']` is `BigInt64Array`. */
-export type TypedArrayOf = { readonly [Type in IdType]: InstanceType<(typeof idTypes)[Type]['array']> };
+/** The typed array that holds elements of a type. */
+export interface TypedArrayOf {
+  /** The array of `int64`. */
+  readonly int64: BigInt64Array;
+  /** The array of `uint64`. */
+  readonly uint64: BigUint64Array;
+  /** The array of `int32`. */
+  readonly int32: Int32Array;
+  /** The array of `uint32`. */
+  readonly uint32: Uint32Array;
+  /** The array of `int16`. */
+  readonly int16: Int16Array;
+  /** The array of `uint16`. */
+  readonly uint16: Uint16Array;
+  /** The array of `int8`. */
+  readonly int8: Int8Array;
+  /** The array of `uint8`. */
+  readonly uint8: Uint8Array;
+}
 
 /** The integer typed arrays that can hold expert ids. */
 export type IntegerArray = TypedArrayOf[IdType];

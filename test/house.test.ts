@@ -1,0 +1,45 @@
+/** The rules of who may import whom: that the lint which checks them finds what breaks them. */
+import { spawnSync } from 'node:child_process';
+import { appendFileSync, cpSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { assert } from 'chai';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+
+/** What the lint says of the sources with one more import. */
+function lintWith(module: string, code: string): string {
+  const copy = mkdtempSync(join(tmpdir(), 'dispatch-layout-house-'));
+  try {
+    for (const name of ['ts', 'package.json', '.dependency-cruiser.mjs']) {
+      cpSync(join(root, name), join(copy, name), { recursive: true });
+    }
+    for (const name of ['dist', 'node_modules']) symlinkSync(join(root, name), join(copy, name), 'dir');
+    appendFileSync(join(copy, module), code);
+    const lint = join(root, 'node_modules', 'dependency-cruiser', 'bin', 'dependency-cruise.mjs');
+    const { stdout } = spawnSync(process.execPath, [lint, '--config', '.dependency-cruiser.mjs', 'ts'], {
+      cwd: copy,
+      encoding: 'utf8',
+    });
+    return stdout;
+  } finally {
+    rmSync(copy, { recursive: true });
+  }
+}
+
+describe('the house', () => {
+  it('has no circle of modules, and no room imports from one above', () => {
+    assert.match(lintWith('ts/index.ts', ''), /no dependency violations found/);
+  });
+
+  it('a circle is found, also one of types', () => {
+    const code = "\nimport type { IdType } from './id-types.ts';\nexport type Planted = IdType;\n";
+    assert.match(lintWith('ts/values/typed-array.ts', code), /error no-circle/);
+  });
+
+  it('an import from a room above is found', () => {
+    const code = "\nimport { jsDevice } from '../devices/js.ts';\nexport const planted = jsDevice;\n";
+    assert.match(lintWith('ts/layout/outputs.ts', code), /error layout-imports-nothing-above-it/);
+  });
+});
