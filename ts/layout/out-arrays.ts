@@ -11,7 +11,6 @@ import { bufferOf, byteOffsetOf, isDetached, lengthOf, overlap, typedArrayName }
 import { ComputedLayout } from './layout.ts';
 import {
   assignArrays,
-  checkArrays,
   haveSameArrays,
   type LayoutArrays,
   type LayoutShape,
@@ -21,7 +20,7 @@ import {
   type OutputArray,
   type OutputName,
   outputNames,
-  outputs,
+  replaceArrays,
 } from './outputs.ts';
 
 const emptyArrays = new OutArrays();
@@ -37,28 +36,22 @@ export function clearArrays(arrays: OutArrays): void {
  * @throws DispatchLayoutError `OUT_OF_MEMORY`
  */
 export function allocateOut(shape: LayoutShape, arrays: OutArrays): void {
-  for (const name of outputNames) {
-    const output = outputs[name];
-    const length = lengthOfOutput(output, shape);
-    try {
-      setArray(
-        arrays,
-        name,
-        length === null ? null : output.type === 'int32' ? new Int32Array(length) : new Uint8Array(length),
-      );
-    } catch (cause) {
-      const size = `${shape.numTokens} tokens x ${shape.numRanks} ranks`;
-      throw new DispatchLayoutError('OUT_OF_MEMORY', `${name} of ${size} does not fit in memory`, {
-        value: length,
-        remedy: 'Split the tokens and add up the counts.',
-        cause,
-      });
-    }
-  }
+  replaceArrays(arrays, shape, newArray);
 }
 
-function setArray(arrays: OutArrays, name: OutputName, array: OutputArray): void {
-  (arrays as Record<OutputName, OutputArray>)[name] = array;
+function newArray<Data extends OutputArray>(name: OutputName, output: Output, _: Data, shape: LayoutShape): Data {
+  const length = lengthOfOutput(output, shape);
+  if (length === null) return null as Data;
+  try {
+    return (output.type === 'int32' ? new Int32Array(length) : new Uint8Array(length)) as Data;
+  } catch (cause) {
+    const size = `${shape.numTokens} tokens x ${shape.numRanks} ranks`;
+    throw new DispatchLayoutError('OUT_OF_MEMORY', `${name} of ${size} does not fit in memory`, {
+      value: length,
+      remedy: 'Split the tokens and add up the counts.',
+      cause,
+    });
+  }
 }
 
 /**
@@ -85,7 +78,7 @@ export function readOut(out: LayoutArrays, arrays: OutArrays): void {
  * @throws DispatchLayoutError `OUT`, `DETACHED_BUFFER`
  */
 export function checkOut(out: LayoutArrays, arrays: OutArrays, shape: LayoutShape, topkIdx: TopkIdx): void {
-  checkArrays(arrays, shape, checkArray);
+  replaceArrays(arrays, shape, checkArray);
   const buffers = differentBuffers(out, arrays);
   if (buffers === undefined || buffers.includes(bufferOf(topkIdx.data))) checkDisjoint(arrays, topkIdx);
 }

@@ -113,15 +113,15 @@ export function haveSameArrays(a: LayoutArrays, b: LayoutArrays): boolean {
   );
 }
 
-/** Puts in the place of each array what `check` returns for it. */
-export function checkArrays(
+/** Puts in the place of each array what `by` returns for it. */
+export function replaceArrays(
   arrays: OutArrays,
   shape: LayoutShape,
-  check: <Data extends OutputArray>(name: OutputName, output: Output, array: Data, shape: LayoutShape) => Data,
+  by: <Data extends OutputArray>(name: OutputName, output: Output, array: Data, shape: LayoutShape) => Data,
 ): void {
   const { numTokensPerRank, numTokensPerRdmaRank, numTokensPerExpert, isTokenInRank } = outputs;
-  arrays.numTokensPerRank = check('numTokensPerRank', numTokensPerRank, arrays.numTokensPerRank, shape);
-  arrays.numTokensPerRdmaRank = check('numTokensPerRdmaRank', numTokensPerRdmaRank, arrays.numTokensPerRdmaRank, shape);
-  arrays.numTokensPerExpert = check('numTokensPerExpert', numTokensPerExpert, arrays.numTokensPerExpert, shape);
-  arrays.isTokenInRank = check('isTokenInRank', isTokenInRank, arrays.isTokenInRank, shape);
+  arrays.numTokensPerRank = by('numTokensPerRank', numTokensPerRank, arrays.numTokensPerRank, shape);
+  arrays.numTokensPerRdmaRank = by('numTokensPerRdmaRank', numTokensPerRdmaRank, arrays.numTokensPerRdmaRank, shape);
+  arrays.numTokensPerExpert = by('numTokensPerExpert', numTokensPerExpert, arrays.numTokensPerExpert, shape);
+  arrays.isTokenInRank = by('isTokenInRank', isTokenInRank, arrays.isTokenInRank, shape);
 }
