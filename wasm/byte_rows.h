@@ -96,25 +96,18 @@ __attribute__((noinline)) uint8_t* add_byte_rows(const typename Table::Position*
 }
 
 // Code of its own for 8 slots; what is not takes num_topk at run time.
-template <class Table, int kNumNodeChunks>
-uint8_t* add_byte_rows_of_topk(const typename Table::Position* positions, uint32_t num_tokens,
-                               uint32_t num_topk, const Plan& plan, uint32_t first_token, uint8_t* rows) {
-#define ADD_ROWS(topk) \
-  add_byte_rows<Table, kNumNodeChunks, topk>(positions, num_tokens, num_topk, plan, first_token, rows)
-  if constexpr (std::is_same_v<Table, SmallTable>) {
-    if (num_topk == 8) return ADD_ROWS(8);
-  }
-  return ADD_ROWS(0);
-#undef ADD_ROWS
-}
-
 template <class Table>
 uint8_t* add_byte_rows_of_plan(const typename Table::Position* positions, uint32_t num_tokens,
                                uint32_t num_topk, const Plan& plan, uint32_t first_token, uint8_t* rows) {
-#define ADD_ROWS(chunks) \
-  add_byte_rows_of_topk<Table, chunks>(positions, num_tokens, num_topk, plan, first_token, rows)
+  const auto add = [&](auto node_chunks) __attribute__((always_inline)) {
+    const auto add_topk = [&](auto topk) __attribute__((always_inline)) {
+      return add_byte_rows<Table, node_chunks.value, topk.value>(positions, num_tokens, num_topk, plan,
+                                                                 first_token, rows);
+    };
+    if constexpr (std::is_same_v<Table, SmallTable>) return with_topk<8>(num_topk, add_topk);
+    return add_topk(Constant<0u>());
+  };
   const uint32_t num_nodes = num_counted_nodes(plan);
-  if (num_nodes == 0) return ADD_ROWS(0);
-  return num_nodes <= kMaxByteRowNodes ? ADD_ROWS(4) : ADD_ROWS(kTouchNodes);
-#undef ADD_ROWS
+  if (num_nodes == 0) return add(Constant<0>());
+  return num_nodes <= kMaxByteRowNodes ? add(Constant<4>()) : add(Constant<kTouchNodes>());
 }

@@ -14,21 +14,18 @@ Plan the_plan;
 
 bool has_mask_rows(const Plan& plan) { return plan.num_ranks <= kMaxMaskRanks; }
 
-template <IdType kType>
-using Type = std::integral_constant<IdType, kType>;
-
 // Calls use(type) with the type as a constant.
 template <class Use>
 auto with_id_type(IdType type, Use use) {
   switch (type) {
-    case IdType::kInt64: return use(Type<IdType::kInt64>());
-    case IdType::kUint64: return use(Type<IdType::kUint64>());
-    case IdType::kInt32: return use(Type<IdType::kInt32>());
-    case IdType::kUint32: return use(Type<IdType::kUint32>());
-    case IdType::kInt16: return use(Type<IdType::kInt16>());
-    case IdType::kUint16: return use(Type<IdType::kUint16>());
-    case IdType::kInt8: return use(Type<IdType::kInt8>());
-    default: return use(Type<IdType::kUint8>());
+    case IdType::kInt64: return use(Constant<IdType::kInt64>());
+    case IdType::kUint64: return use(Constant<IdType::kUint64>());
+    case IdType::kInt32: return use(Constant<IdType::kInt32>());
+    case IdType::kUint32: return use(Constant<IdType::kUint32>());
+    case IdType::kInt16: return use(Constant<IdType::kInt16>());
+    case IdType::kUint16: return use(Constant<IdType::kUint16>());
+    case IdType::kInt8: return use(Constant<IdType::kInt8>());
+    default: return use(Constant<IdType::kUint8>());
   }
 }
 

@@ -5,6 +5,7 @@
 #include <wasm_simd128.h>
 
 #include <cstring>
+#include <type_traits>
 
 #include "dispatch_layout.h"
 
@@ -65,6 +66,17 @@ inline uint32_t max_copies(const Plan& plan) {
 template <class Use>
 auto with_table(const Plan& plan, Use use) {
   return plan.num_experts <= kMaxSmallTableExperts ? use(SmallTable(plan)) : use(LargeTable(plan));
+}
+
+template <auto kValue>
+using Constant = std::integral_constant<decltype(kValue), kValue>;
+
+// Calls use(topk) with the number of slots as a constant, where it is one of those named; else with 0, which stands for any.
+template <uint32_t kFirst, uint32_t... kOthers, class Use>
+inline __attribute__((always_inline)) uint8_t* with_topk(uint32_t num_topk, Use use) {
+  if (num_topk == kFirst) return use(Constant<kFirst>());
+  if constexpr (sizeof...(kOthers) > 0) return with_topk<kOthers...>(num_topk, use);
+  return use(Constant<0u>());
 }
 
 // Counts a selection, and returns the entry as it was before.

@@ -100,34 +100,27 @@ __attribute__((noinline)) uint8_t* add_mask_rows(const typename Table::Position*
 }
 
 // Code of its own for what is common. What is not takes the widest rows and num_topk at run time.
-template <class Table, int kNumRankChunks, int kNumNodeChunks>
-uint8_t* add_mask_rows_of_topk(const typename Table::Position* positions, uint32_t num_tokens,
-                               uint32_t num_topk, const Plan& plan, uint8_t* row) {
-#define ADD_ROWS(topk) \
-  add_mask_rows<Table, kNumRankChunks, kNumNodeChunks, topk>(positions, num_tokens, num_topk, plan, row)
-  switch (num_topk) {
-    case 1: return ADD_ROWS(1);
-    case 2: return ADD_ROWS(2);
-    case 4: return ADD_ROWS(4);
-    case 6: return ADD_ROWS(6);
-    case 8: return ADD_ROWS(8);
-    case 10: return ADD_ROWS(10);
-    default: return ADD_ROWS(0);
-  }
-#undef ADD_ROWS
-}
-
 template <class Table>
 uint8_t* add_mask_rows_of_plan(const typename Table::Position* positions, uint32_t num_tokens,
                                uint32_t num_topk, const Plan& plan, uint8_t* row) {
+  const auto add = [&](auto rank_chunks, auto node_chunks, auto topk) __attribute__((always_inline)) {
+    return add_mask_rows<Table, rank_chunks.value, node_chunks.value, topk.value>(positions, num_tokens,
+                                                                                  num_topk, plan, row);
+  };
+  const auto add_usual = [&](auto rank_chunks, auto node_chunks) __attribute__((always_inline)) {
+    return with_topk<1, 2, 4, 6, 8, 10>(
+        num_topk, [&](auto topk)
+                      __attribute__((always_inline)) { return add(rank_chunks, node_chunks, topk); });
+  };
   const uint32_t num_ranks = plan.num_ranks, num_nodes = num_counted_nodes(plan);
-#define ADD_ROWS(rank_chunks, node_chunks) \
-  add_mask_rows_of_topk<Table, rank_chunks, node_chunks>(positions, num_tokens, num_topk, plan, row)
   if constexpr (std::is_same_v<Table, SmallTable>) {
-    if (num_nodes == 0) return num_ranks <= 8 ? ADD_ROWS(0, 0) : ADD_ROWS(4, 0);
-    if (num_nodes <= 16) return num_ranks <= 32 ? ADD_ROWS(2, 1) : ADD_ROWS(4, 1);
+    if (num_nodes == 0)
+      return num_ranks <= 8 ? add_usual(Constant<0>(), Constant<0>())
+                            : add_usual(Constant<4>(), Constant<0>());
+    if (num_nodes <= 16)
+      return num_ranks <= 32 ? add_usual(Constant<2>(), Constant<1>())
+                             : add_usual(Constant<4>(), Constant<1>());
   }
-#undef ADD_ROWS
-  return num_nodes == 0 ? add_mask_rows<Table, 4, 0, 0>(positions, num_tokens, num_topk, plan, row)
-                        : add_mask_rows<Table, 4, 2, 0>(positions, num_tokens, num_topk, plan, row);
+  return num_nodes == 0 ? add(Constant<4>(), Constant<0>(), Constant<0u>())
+                        : add(Constant<4>(), Constant<2>(), Constant<0u>());
 }

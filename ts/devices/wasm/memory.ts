@@ -29,12 +29,12 @@ export const passing: Windows = {
 };
 
 /** The kernel's own bounds: `kMaxSmallTableExperts`, `kNumEmptyEntries`, `kSlackBytes`. */
-const maxSmallTableExperts = 4088;
-const numEmptyEntries = 8;
-const slackBytes = 64;
+export const maxSmallTableExperts = 4088;
+export const numEmptyEntries = 8;
+export const slackBytes = 64;
 
 /** Counts are added up 64 at a time, and those per expert are written 4 at a time: so many bytes behind them are written too. */
-const countSlackBytes = 4 * 63;
+export const countSlackBytes = 4 * 63;
 
 /** Where the buffers of one partition lie. */
 export interface Places {

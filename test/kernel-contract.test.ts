@@ -1,0 +1,50 @@
+/** What the library and the kernels must agree on: the plan of the WASM kernel, its bounds, and the codes of id types. */
+import { readFileSync } from 'node:fs';
+import { assert } from 'chai';
+import { planOf } from '../dist/devices/wasm/kernel.js';
+import { countSlackBytes, maxSmallTableExperts, numEmptyEntries, slackBytes } from '../dist/devices/wasm/memory.js';
+import { idTypes } from '../dist/values/id-types.js';
+
+const read = (path: string) => readFileSync(new URL(`../${path}`, import.meta.url), 'utf8');
+const contract = read('wasm/dispatch_layout.h');
+
+/** The value of a constant of the kernel. */
+function constant(source: string, name: string): number {
+  return Number(new RegExp(`constexpr \\w+ ${name} = (\\d+);`).exec(source)?.[1]);
+}
+
+describe('the contract of the kernels', () => {
+  it('the plan has the fields that JavaScript writes, in their order, before those of its own', () => {
+    const struct = /struct Plan \{(.*?)\};/s.exec(contract)?.[1] ?? '';
+    const fields = [...struct.matchAll(/\b(\w+);/g)].map(([, name]) => name);
+    const outputs = { numTokensPerRank: 0, numTokensPerRdmaRank: 0, numTokensPerExpert: 0, isTokenInRank: 0 };
+    const places = { rankOfExpert: 0, largeTable: 0, lastTokenOfNode: 0, positions: 0, ids: 0, outputs, end: 0 };
+    const group = { numRanks: 1, numRanksPerNode: 1, numRdmaRanks: 1 };
+    const written = Object.keys(planOf({ ...group, group, numExperts: 1, rankOfExpert: new Int32Array(1) }, places));
+    assert.isAbove(written.length, 5);
+    assert.deepStrictEqual(fields.slice(0, written.length), written);
+  });
+
+  it('the bounds are those of the kernel', () => {
+    assert.strictEqual(constant(contract, 'kNumEmptyEntries'), numEmptyEntries);
+    assert.strictEqual(constant(contract, 'kSlackBytes'), slackBytes);
+    // kMaxSmallTableExperts is 0x10000 / sizeof(Entry) - kNumEmptyEntries
+    assert.strictEqual(0x10000 / 16 - numEmptyEntries, maxSmallTableExperts);
+    assert.isAtLeast(countSlackBytes, 4 * Math.max(63, numEmptyEntries));
+  });
+
+  for (const path of ['wasm/dispatch_layout.h', 'cuda/kernel/dispatch_layout.h']) {
+    it(`the id types are in the order of their codes in ${path}`, () => {
+      const names = /enum class IdType[^{]*\{([^}]*)\}/.exec(read(path))?.[1].split(',') ?? [];
+      assert.deepStrictEqual(
+        names.map((name) => name.trim().replace(/^k/, '').toLowerCase()),
+        Object.values(idTypes).map(({ name }) => name),
+      );
+      Object.values(idTypes).forEach(({ name, code, bytes, array, isSigned }, index) => {
+        assert.strictEqual(code, index, name);
+        assert.strictEqual(bytes, array.BYTES_PER_ELEMENT, name);
+        assert.strictEqual(isSigned, !name.startsWith('u'), name);
+      });
+    });
+  }
+});
