@@ -161,8 +161,8 @@ export class ExpertGroup {
   ): DispatchLayout {
     const out = this.#read(request, topkIdx, numExperts, options);
     let device = this.#deviceFor(request);
-    if (out !== undefined) checkOut(out, request.out, request, request.topkIdx);
-    else allocateOut(request, request.out);
+    if (out === undefined) allocateOut(request);
+    else checkOut(out, request);
     let handle: EventHandle;
     try {
       handle = this.#submit(device, request, out);
@@ -207,10 +207,10 @@ export class ExpertGroup {
   }
 
   #submit(device: Device, request: LayoutRequest, out: LayoutArrays | undefined): EventHandle {
-    if (this.#awaitPrevious(device, request)) {
+    if (request.previous !== null && this.#awaitPrevious(device, request)) {
       // An event may run code of the caller, which may transfer arrays away, or shrink them
       checkExtent(request.topkIdx, false);
-      if (out !== undefined) checkOut(out, request.out, request, request.topkIdx);
+      if (out !== undefined) checkOut(out, request);
     }
     return device.submit(request);
   }

@@ -13,14 +13,7 @@ import { notRecorded } from './layout/event-overlap.ts';
 import { ComputedLayout, type DispatchLayout } from './layout/layout.ts';
 import { LayoutRequest } from './layout/layout-request.ts';
 import { allocateOut, checkArraysAttached } from './layout/out-arrays.ts';
-import {
-  assignArrays,
-  type LayoutArrays,
-  type LayoutShape,
-  OutArrays,
-  outputNames,
-  outputs,
-} from './layout/outputs.ts';
+import { assignArrays, type LayoutArrays, type LayoutShape, outputNames, outputs } from './layout/outputs.ts';
 import { describe } from './values/describe.ts';
 import { type IdType, idTypeNames, idTypes, isIdType, type TypedArrayOf } from './values/id-types.ts';
 
@@ -140,7 +133,7 @@ const maxLayouts = 1024;
 /** The arrays of a workspace on a device that takes them from anywhere. */
 class PlainWorkspace implements WorkspaceMemory {
   readonly topkIdx: TypedArrayOf[IdType];
-  readonly out = new OutArrays();
+  readonly out: LayoutArrays;
   readonly #device: Device;
   readonly #request = new LayoutRequest();
 
@@ -154,7 +147,8 @@ class PlainWorkspace implements WorkspaceMemory {
     topkIdx.numTopk = numTopk;
     topkIdx.setRowMajor();
     request.setShape(partition);
-    allocateOut(request, this.out);
+    allocateOut(request);
+    this.out = { ...request.out };
     try {
       this.topkIdx = new idTypes[idType].array(maxTokens * numTopk);
     } catch (cause) {

@@ -5,7 +5,7 @@
  */
 import { DispatchLayoutError } from '../errors/errors.ts';
 import { describe } from '../values/describe.ts';
-import { type IdTypeFacts, type IntegerArray, idArrayNames, idTypeOf, idTypes } from '../values/id-types.ts';
+import { type IntegerArray, idArrayNames, idTypeOf, idTypes } from '../values/id-types.ts';
 import { isDetached, lengthOf } from '../values/typed-array.ts';
 import type { TopkIdx } from './topk-idx.ts';
 
@@ -59,7 +59,8 @@ export function readTopkIdx(input: TopkIdxInput, ids: TopkIdx): TopkIdx {
   const lengths: unknown = dims ?? shape;
   if (data === undefined || lengths === undefined) throw unknownForm(input);
 
-  const idType = checkIdType(data);
+  const idType = idTypeOf(data);
+  if (idType === undefined) throw notIntegers(data);
   if (dims !== undefined && type !== undefined && type !== idType.name) {
     throw new DispatchLayoutError('TOPK_TYPE', `topkIdx is a tensor of type '${type}' over ${idType.name} data`, {
       value: type,
@@ -71,7 +72,7 @@ export function readTopkIdx(input: TopkIdxInput, ids: TopkIdx): TopkIdx {
   if (steps !== undefined) readStrides(steps, ids);
   else if (fortranOrder) ids.setColumnMajor();
   else ids.setRowMajor();
-  ids.offset = checkOffset(offset);
+  ids.offset = offset === undefined ? 0 : checkOffset(offset);
   ids.data = data as IntegerArray;
   ids.type = idType;
   checkExtent(ids, steps === undefined && offset === undefined);
@@ -135,10 +136,8 @@ function lengthOfRow(row: unknown): number | undefined {
   return idTypeOf(row) === undefined ? undefined : lengthOf(row);
 }
 
-function checkIdType(data: unknown): IdTypeFacts {
-  const idType = idTypeOf(data);
-  if (idType !== undefined) return idType;
-  throw new DispatchLayoutError(
+function notIntegers(data: unknown): DispatchLayoutError {
+  return new DispatchLayoutError(
     'TOPK_TYPE',
     `the data of topkIdx are ${describe(data)}, not integers in a typed array`,
     { value: data, remedy: `Convert them to one of ${idArrayNames}.` },
@@ -197,7 +196,6 @@ export function checkSelections(numTokens: number, numTopk: number): void {
 }
 
 function checkOffset(offset: unknown): number {
-  if (offset === undefined) return 0;
   if (!Number.isSafeInteger(offset)) {
     throw new DispatchLayoutError('TOPK_SHAPE', `the offset of topkIdx is ${describe(offset)}`, {
       value: offset,
@@ -216,6 +214,7 @@ function checkOffset(offset: unknown): number {
 export function checkExtent(ids: TopkIdx, isWhole: boolean): void {
   const { data, numTokens, numTopk, offset, tokenStride, slotStride } = ids;
   const numSelections = numTokens * numTopk;
+  if (isWhole && numSelections > 0 && lengthOf(data) === numSelections) return;
   checkAttached(data);
   if (isWhole ? lengthOf(data) === numSelections : numSelections === 0) return;
   const tokenReach = (numTokens - 1) * tokenStride;

@@ -6,8 +6,7 @@
 import type { Partition } from '../input/partition.ts';
 import { TopkIdx } from '../input/topk-idx.ts';
 import type { EventHandle } from './event-overlap.ts';
-import { clearArrays } from './out-arrays.ts';
-import { type LayoutShape, OutArrays } from './outputs.ts';
+import { assignArrays, type LayoutShape, lengthsOfOutputs, OutArrays, type OutputLengths } from './outputs.ts';
 import type { GpuTensor, TensorArrays } from './tensors.ts';
 
 /** Who waits for whom: DeepEP's options of a call. */
@@ -36,27 +35,34 @@ export class LayoutRequest implements LayoutShape, StreamOrder {
   numExperts = 0;
   numRanks = 0;
   numRdmaRanks = 0;
+  /** The lengths of the arrays to write. */
+  lengths!: OutputLengths;
   previous: EventHandle | null = null;
   asyncFinish = false;
   allocateOnCommStream = false;
 
-  /** Takes the shape of the ids that were read, and of the partition. */
+  /** Takes the shape of the ids that were read, and of the partition. That of the call before costs nothing. */
   setShape(partition: Partition): void {
+    const { numTokens, numTopk } = this.topkIdx;
+    this.numTopk = numTopk;
+    if (partition === this.partition && numTokens === this.numTokens) return;
     this.partition = partition;
-    this.numTokens = this.topkIdx.numTokens;
-    this.numTopk = this.topkIdx.numTopk;
+    this.numTokens = numTokens;
     this.numExperts = partition.numExperts;
     this.numRanks = partition.numRanks;
     this.numRdmaRanks = partition.numRdmaRanks;
+    this.lengths = lengthsOfOutputs(this);
   }
 
   /** Lets go of all that is the caller's. */
   clear(): void {
     this.topkIdx.clear();
-    clearArrays(this.out);
+    assignArrays(this.out, noArrays);
     this.previous = null;
   }
 }
+
+const noArrays = new OutArrays();
 
 /** One call for ids that are on a device. Nothing of them is copied or waited for. */
 export interface TensorRequest extends StreamOrder {

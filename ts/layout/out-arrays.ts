@@ -4,54 +4,48 @@
  * @module
  */
 import { DispatchLayoutError } from '../errors/errors.ts';
-import type { TopkIdx } from '../input/topk-idx.ts';
 import { describe } from '../values/describe.ts';
 import { arrayOver } from '../values/id-types.ts';
-import { bufferOf, byteOffsetOf, isDetached, lengthOf, overlap, typedArrayName } from '../values/typed-array.ts';
+import {
+  bufferOf,
+  byteOffsetOf,
+  isArrayOf,
+  isDetached,
+  lengthOf,
+  overlap,
+  typedArrayName,
+} from '../values/typed-array.ts';
 import { ComputedLayout } from './layout.ts';
+import type { LayoutRequest } from './layout-request.ts';
 import {
   assignArrays,
   haveSameArrays,
   type LayoutArrays,
-  type LayoutShape,
-  lengthOfOutput,
   OutArrays,
   type Output,
   type OutputArray,
-  type OutputName,
   outputNames,
   replaceArrays,
 } from './outputs.ts';
 
-const emptyArrays = new OutArrays();
-
-/** Lets go of the arrays. */
-export function clearArrays(arrays: OutArrays): void {
-  assignArrays(arrays, emptyArrays);
-}
-
 /**
- * Allocates arrays for a layout of this shape.
+ * Allocates the arrays of a request.
  *
  * @throws DispatchLayoutError `OUT_OF_MEMORY`
  */
-export function allocateOut(shape: LayoutShape, arrays: OutArrays): void {
-  replaceArrays(arrays, shape, newArray);
-}
-
-function newArray<Data extends OutputArray>(name: OutputName, output: Output, _: Data, shape: LayoutShape): Data {
-  const length = lengthOfOutput(output, shape);
-  if (length === null) return null as Data;
-  try {
-    return (output.type === 'int32' ? new Int32Array(length) : new Uint8Array(length)) as Data;
-  } catch (cause) {
-    const size = `${shape.numTokens} tokens x ${shape.numRanks} ranks`;
-    throw new DispatchLayoutError('OUT_OF_MEMORY', `${name} of ${size} does not fit in memory`, {
-      value: length,
-      remedy: 'Split the tokens and add up the counts.',
-      cause,
-    });
-  }
+export function allocateOut(request: LayoutRequest): void {
+  replaceArrays(request.out, request.lengths, ({ name, type }, _, length) => {
+    try {
+      return (length === null ? null : type === 'int32' ? new Int32Array(length) : new Uint8Array(length)) as typeof _;
+    } catch (cause) {
+      const size = `${request.numTokens} tokens x ${request.numRanks} ranks`;
+      throw new DispatchLayoutError('OUT_OF_MEMORY', `${name} of ${size} does not fit in memory`, {
+        value: length,
+        remedy: 'Split the tokens and add up the counts.',
+        cause,
+      });
+    }
+  });
 }
 
 /**
@@ -71,45 +65,53 @@ export function readOut(out: LayoutArrays, arrays: OutArrays): void {
 }
 
 /**
- * Checks the caller's arrays against the shape. One of rows may be longer than needed, so that it serves changing numbers
- * of tokens: it becomes a view of its first part.
+ * Checks the caller's arrays against the shape of the request. One of rows may be longer than needed, so that it serves
+ * changing numbers of tokens: it becomes a view of its first part.
  *
  * @param out the object that the arrays were read from.
  * @throws DispatchLayoutError `OUT`, `DETACHED_BUFFER`
  */
-export function checkOut(out: LayoutArrays, arrays: OutArrays, shape: LayoutShape, topkIdx: TopkIdx): void {
-  replaceArrays(arrays, shape, checkArray);
+export function checkOut(out: LayoutArrays, request: LayoutRequest): void {
+  const arrays = request.out;
+  replaceArrays(arrays, request.lengths, checkArray);
+  const { data } = request.topkIdx;
   const buffers = differentBuffers(out, arrays);
-  if (buffers === undefined || buffers.includes(bufferOf(topkIdx.data))) checkDisjoint(arrays, topkIdx);
+  if (buffers === undefined || buffers.includes(bufferOf(data))) checkDisjoint(arrays, data);
 }
 
-function checkArray<Data extends OutputArray>(name: OutputName, output: Output, array: Data, shape: LayoutShape): Data {
-  const length = lengthOfOutput(output, shape);
-  if (length === null) return checkAbsent(name, array) as Data;
-  const { type, kind } = output;
-  const arrayName = type === 'int32' ? 'Int32Array' : 'Uint8Array';
-  if (typedArrayName(array) !== arrayName) {
+function checkArray<Data extends OutputArray>(output: Output, array: Data, length: number | null): Data {
+  if (length === null) return array === null ? array : (checkAbsent(output, array) as Data);
+  const className = output.type === 'int32' ? 'Int32Array' : 'Uint8Array';
+  if (length > 0 && isArrayOf(array, className, length)) return array;
+  return checkOtherArray(output, array, className, length) as Data;
+}
+
+function checkAbsent({ name }: Output, array: unknown): null {
+  if (array === null || array === undefined) return null;
+  throw new DispatchLayoutError('OUT', `out.${name} is ${describe(array)}`, {
+    value: array,
+    remedy: 'It must be null within one node.',
+  });
+}
+
+/** One that is not simply as long as is needed, or is empty. */
+function checkOtherArray({ name, type, kind }: Output, array: unknown, className: string, length: number): OutputArray {
+  if (typedArrayName(array) !== className) {
     throw new DispatchLayoutError('OUT', `out.${name} is ${describe(array)}`, {
       value: array,
-      remedy: `It must be a ${arrayName} of length ${length}.`,
+      remedy: `It must be a ${className} of length ${length}.`,
     });
   }
   const view = array as Int32Array | Uint8Array;
   checkArrayAttached(name, view);
   const actual = lengthOf(view);
-  if (actual === length) return array;
-  if (kind === 'rows' && actual > length) return arrayOver(type, bufferOf(view), byteOffsetOf(view), length) as Data;
+  if (actual === length) return view;
+  if (kind === 'rows' && actual > length) {
+    return arrayOver(type, bufferOf(view), byteOffsetOf(view), length) as OutputArray;
+  }
   throw new DispatchLayoutError('OUT', `out.${name} has ${actual} elements`, {
     value: actual,
     remedy: `It needs ${kind === 'rows' ? 'at least ' : ''}${length}.`,
-  });
-}
-
-function checkAbsent(name: OutputName, array: unknown): null {
-  if (array === null || array === undefined) return null;
-  throw new DispatchLayoutError('OUT', `out.${name} is ${describe(array)}`, {
-    value: array,
-    remedy: 'It must be null within one node.',
   });
 }
 
@@ -139,7 +141,8 @@ export function checkArraysAttached(arrays: LayoutArrays): void {
  */
 function differentBuffers(out: LayoutArrays, arrays: OutArrays): readonly ArrayBufferLike[] | undefined {
   if (!(out instanceof ComputedLayout)) return findDifferentBuffers(arrays);
-  if (out.known !== undefined && haveSameArrays(out.known, arrays)) return out.known.buffers;
+  const { known } = out;
+  if (known !== undefined && haveSameArrays(known, arrays)) return known.buffers;
   const buffers = findDifferentBuffers(arrays);
   out.known = buffers && Object.assign(new OutArrays(), arrays, { buffers });
   return buffers;
@@ -151,8 +154,8 @@ function findDifferentBuffers(arrays: OutArrays): readonly ArrayBufferLike[] | u
 }
 
 /** Results written over the input, or over each other, would be silently wrong. */
-function checkDisjoint(arrays: OutArrays, topkIdx: TopkIdx): void {
-  const others: [string, ArrayBufferView][] = [['topkIdx', topkIdx.data]];
+function checkDisjoint(arrays: OutArrays, ids: ArrayBufferView): void {
+  const others: [string, ArrayBufferView][] = [['topkIdx', ids]];
   for (const name of outputNames) {
     const array = arrays[name];
     if (array === null) continue;

@@ -37,6 +37,7 @@ export type OutputName = keyof LayoutArrays;
 
 /** What an output is made of. */
 export interface Output {
+  readonly name: OutputName;
   /** The element type. */
   readonly type: 'int32' | 'uint8';
   /**
@@ -44,20 +45,26 @@ export interface Output {
    * token; an array of the caller may have more rows than there are tokens.
    */
   readonly kind: 'count' | 'rows';
-  /** The length of a `count`, or of each row; null where a layout of this shape does not have the output. */
-  readonly width: (shape: LayoutShape) => number | null;
+  /** The length of a `count`, or of each row; null where a layout over these experts and ranks does not have the output. */
+  readonly width: (shape: Pick<LayoutShape, 'numExperts' | 'numRanks' | 'numRdmaRanks'>) => number | null;
 }
 
 /** The table. */
 export const outputs: Readonly<Record<OutputName, Output>> = {
-  numTokensPerRank: { type: 'int32', kind: 'count', width: ({ numRanks }) => numRanks },
+  numTokensPerRank: { name: 'numTokensPerRank', type: 'int32', kind: 'count', width: ({ numRanks }) => numRanks },
   numTokensPerRdmaRank: {
+    name: 'numTokensPerRdmaRank',
     type: 'int32',
     kind: 'count',
     width: ({ numRdmaRanks }) => (numRdmaRanks === 1 ? null : numRdmaRanks),
   },
-  numTokensPerExpert: { type: 'int32', kind: 'count', width: ({ numExperts }) => numExperts },
-  isTokenInRank: { type: 'uint8', kind: 'rows', width: ({ numRanks }) => numRanks },
+  numTokensPerExpert: {
+    name: 'numTokensPerExpert',
+    type: 'int32',
+    kind: 'count',
+    width: ({ numExperts }) => numExperts,
+  },
+  isTokenInRank: { name: 'isTokenInRank', type: 'uint8', kind: 'rows', width: ({ numRanks }) => numRanks },
 };
 
 /** The names of all outputs, in the order of the table. */
@@ -73,8 +80,16 @@ export function dimensionsOf({ kind, width }: Output, shape: LayoutShape): reado
 /** The number of elements of an output; null where a layout of this shape does not have it. */
 export function lengthOfOutput({ kind, width }: Output, shape: LayoutShape): number | null {
   const columns = width(shape);
-  if (columns === null) return null;
-  return kind === 'rows' ? shape.numTokens * columns : columns;
+  return columns !== null && kind === 'rows' ? shape.numTokens * columns : columns;
+}
+
+/** The numbers of elements of all outputs. */
+export type OutputLengths = Readonly<Record<OutputName, number | null>>;
+
+/** The number of elements of each output. */
+export function lengthsOfOutputs(shape: LayoutShape): OutputLengths {
+  const lengths = outputNames.map((name) => [name, lengthOfOutput(outputs[name], shape)]);
+  return Object.fromEntries(lengths);
 }
 
 /** An array of an output; null where a layout does not have it. */
@@ -116,12 +131,12 @@ export function haveSameArrays(a: LayoutArrays, b: LayoutArrays): boolean {
 /** Puts in the place of each array what `by` returns for it. */
 export function replaceArrays(
   arrays: OutArrays,
-  shape: LayoutShape,
-  by: <Data extends OutputArray>(name: OutputName, output: Output, array: Data, shape: LayoutShape) => Data,
+  lengths: OutputLengths,
+  by: <Data extends OutputArray>(output: Output, array: Data, length: number | null) => Data,
 ): void {
   const { numTokensPerRank, numTokensPerRdmaRank, numTokensPerExpert, isTokenInRank } = outputs;
-  arrays.numTokensPerRank = by('numTokensPerRank', numTokensPerRank, arrays.numTokensPerRank, shape);
-  arrays.numTokensPerRdmaRank = by('numTokensPerRdmaRank', numTokensPerRdmaRank, arrays.numTokensPerRdmaRank, shape);
-  arrays.numTokensPerExpert = by('numTokensPerExpert', numTokensPerExpert, arrays.numTokensPerExpert, shape);
-  arrays.isTokenInRank = by('isTokenInRank', isTokenInRank, arrays.isTokenInRank, shape);
+  arrays.numTokensPerRank = by(numTokensPerRank, arrays.numTokensPerRank, lengths.numTokensPerRank);
+  arrays.numTokensPerRdmaRank = by(numTokensPerRdmaRank, arrays.numTokensPerRdmaRank, lengths.numTokensPerRdmaRank);
+  arrays.numTokensPerExpert = by(numTokensPerExpert, arrays.numTokensPerExpert, lengths.numTokensPerExpert);
+  arrays.isTokenInRank = by(isTokenInRank, arrays.isTokenInRank, lengths.isTokenInRank);
 }

@@ -25,6 +25,11 @@ export function typedArrayName(value: unknown): string | undefined {
   return getName.call(value);
 }
 
+/** Whether a value is a typed array of a class and length. Of one element or more, it is not detached then. */
+export function isArrayOf(value: unknown, className: string, length: number): boolean {
+  return getName.call(value) === className && getLength.call(value) === length;
+}
+
 /** Number of elements, 0 if the buffer was detached. */
 export function lengthOf(array: unknown): number {
   return getLength.call(array);

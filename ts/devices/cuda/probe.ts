@@ -76,7 +76,7 @@ function smallRequest(fill: number): LayoutRequest {
   ];
   readTopkIdx(rows, request.topkIdx);
   request.setShape(partitionExperts({ numRanks: 4, numRanksPerNode: 2, numRdmaRanks: 2 }, 8, undefined, true));
-  allocateOut(request, request.out);
+  allocateOut(request);
   for (const name of outputNames) request.out[name]?.fill(fill);
   return request;
 }

@@ -9,10 +9,10 @@ import type { LayoutRequest } from '../../layout/layout-request.ts';
 import type { OutArrays } from '../../layout/outputs.ts';
 import { setElements } from '../../values/typed-array.ts';
 import type { Device } from '../device.ts';
+import { copyIds } from './copy-ids.ts';
 import { type KernelSource, useKernel } from './instance.ts';
 import type { WasmKernel } from './kernel.ts';
 import { kernelFor, mustCheckFirst } from './kernels.ts';
-import { allValid, locateTokens } from './locate-tokens.ts';
 import { prepareWasm, probeWasm } from './probe.ts';
 import { WasmWorkspace } from './workspace.ts';
 
@@ -27,44 +27,66 @@ const wasmDevice: Device = {
   probe: probeWasm,
   fromSelections: 0,
   submit(request) {
-    const { numTokens, numTopk, out } = request;
     const kernel = kernelFor(request);
-    kernel.begin(numTokens * numTopk);
-    if (mustCheckFirst(request) && numTokens > kernel.numTokensLocated(numTokens, numTopk))
-      checkThenAdd(kernel, request);
-    else addChunks(kernel, request, request.isStrict);
+    const numIds = request.numTokens * request.numTopk;
+    kernel.begin(numIds);
+    if (numIds <= kernel.maxLocatedIds) locateAllThenAdd(kernel, request);
+    else locateAndAddInTurn(kernel, request);
     kernel.finish();
-    copyCounts(kernel, out);
+    copyCounts(kernel, request.out);
     return finishedHandle;
   },
   createWorkspace: (partition, shape) => new WasmWorkspace(partition, shape),
   prepareAhead: prepareWasm,
 };
 
-/** In one pass: each chunk of tokens is checked, then added. What was written when an id is invalid is nobody's to see. */
-function addChunks(kernel: WasmKernel, request: LayoutRequest, isStrict: boolean): void {
-  const { numTokens, numTopk } = request;
-  const step = kernel.numTokensLocated(numTokens, numTopk);
+/** The usual way: all ids are located, and so known to be valid, before the first of them is added. */
+function locateAllThenAdd(kernel: WasmKernel, request: LayoutRequest): void {
+  locateTokens(kernel, request, 0, request.numTokens, request.isStrict);
+  addTokens(kernel, request, 0, request.numTokens);
+}
+
+/**
+ * The way of more ids than can be located at once: piece by piece they are located, then added. Where nothing may be
+ * written before all of them are known to be valid, they are located in a pass of their own first.
+ */
+function locateAndAddInTurn(kernel: WasmKernel, request: LayoutRequest): void {
+  const { numTokens, numTopk, isStrict } = request;
+  const step = Math.max(1, Math.floor(kernel.maxLocatedIds / numTopk));
+  const checksFirst = mustCheckFirst(request);
+  for (let token = 0; checksFirst && token < numTokens; token += step) {
+    locateTokens(kernel, request, token, Math.min(token + step, numTokens), true);
+  }
   for (let token = 0; token < numTokens; token += step) {
     const end = Math.min(token + step, numTokens);
-    locate(kernel, request, token, end, isStrict);
+    locateTokens(kernel, request, token, end, isStrict && !checksFirst);
     addTokens(kernel, request, token, end);
   }
 }
 
-/** In two passes, where not all ids can be located at once: nothing may be written before all of them are checked. */
-function checkThenAdd(kernel: WasmKernel, request: LayoutRequest): void {
-  const { numTokens, numTopk } = request;
-  const step = kernel.numTokensLocated(numTokens, numTopk);
-  for (let token = 0; token < numTokens; token += step) {
-    locate(kernel, request, token, Math.min(token + step, numTokens), true);
+/**
+ * Locates the ids of tokens `[firstToken, end)` as number 0 on.
+ *
+ * @throws InvalidExpertError for the first that is neither an expert nor -1, if that is checked.
+ */
+function locateTokens(
+  kernel: WasmKernel,
+  { topkIdx, numTopk, numExperts }: LayoutRequest,
+  firstToken: number,
+  end: number,
+  isChecked: boolean,
+): void {
+  const { type } = topkIdx;
+  const ids = kernel.ids(type);
+  const step = kernel.numTokensOfIds(end - firstToken, numTopk, type);
+  for (let token = firstToken; token < end; token += step) {
+    const count = Math.min(step, end - token);
+    copyIds(topkIdx, token, count, ids);
+    const isValid = kernel.locate(type, count * numTopk, (token - firstToken) * numTopk);
+    if (isValid || !isChecked) continue;
+    const selection = token * numTopk + kernel.findInvalid(type, count * numTopk);
+    throw InvalidExpertError.at(selection, topkIdx, numExperts);
   }
-  addChunks(kernel, request, false);
-}
-
-function locate(kernel: WasmKernel, request: LayoutRequest, firstToken: number, end: number, isStrict: boolean): void {
-  const selection = locateTokens(kernel, request.topkIdx, firstToken, end, isStrict);
-  if (selection !== allValid) throw InvalidExpertError.at(selection, request.topkIdx, request.numExperts);
 }
 
 /** Adds tokens that were located from number 0 on. */

@@ -91,6 +91,11 @@ export class WasmKernel {
     this.#partition = partition;
   }
 
+  /** How many ids can be located before the first of them is counted. */
+  get maxLocatedIds(): number {
+    return this.#windows.locatedIds;
+  }
+
   /** How many of these tokens the window of ids holds; at least one. */
   numTokensOfIds(numTokens: number, numTopk: number, type: IdTypeFacts): number {
     return howMany(numTokens, numTopk * type.bytes, this.#windows.idsBytes);
@@ -99,11 +104,6 @@ export class WasmKernel {
   /** How many of these tokens the window of rows holds; at least one. */
   numTokensOfRows(numTokens: number, numRanks: number): number {
     return howMany(numTokens, numRanks, this.#prepared.allRows.length);
-  }
-
-  /** How many of these tokens can be located before the first of them is added; at least one. */
-  numTokensLocated(numTokens: number, numTopk: number): number {
-    return howMany(numTokens, numTopk, this.#windows.locatedIds);
   }
 
   /** The window that ids are written to before a call. */

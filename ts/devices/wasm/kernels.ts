@@ -36,11 +36,12 @@ export function sharedKernel(): WasmKernel {
  */
 export function kernelFor(request: LayoutRequest): WasmKernel {
   const { partition, numTokens, numTopk } = request;
+  const numIds = numTokens * numTopk;
+  if (shared?.holds(partition, numTopk) && numIds <= shared.maxLocatedIds) return shared;
   const kernel = sharedKernel();
-  const isShared = kernel.holds(partition, numTopk) || footprint(partition, numTopk) <= maxSharedBytes;
-  if (!isShared) return ownKernel(partition, numTopk);
-  if (mustCheckFirst(request) && numTokens > kernel.numTokensLocated(numTokens, numTopk)) {
-    const other = roomyKernel(partition, numTokens, numTopk);
+  if (footprint(partition, numTopk) > maxSharedBytes) return ownKernel(partition, numTopk);
+  if (mustCheckFirst(request) && numIds > kernel.maxLocatedIds) {
+    const other = roomyKernel(partition, numIds, numTopk);
     if (other !== undefined) return other;
   }
   kernel.use(partition, numTopk);
@@ -58,8 +59,8 @@ function footprint(partition: Partition, numTopk: number): number {
 }
 
 /** Where all ids of a large layout can be located at once; undefined where they are still more, or memory is short. */
-function roomyKernel(partition: Partition, numTokens: number, numTopk: number): WasmKernel | undefined {
-  if (numTokens * numTopk > locatingMany.locatedIds) return undefined;
+function roomyKernel(partition: Partition, numIds: number, numTopk: number): WasmKernel | undefined {
+  if (numIds > locatingMany.locatedIds) return undefined;
   try {
     roomy ??= new WasmKernel(locatingMany);
     roomy.use(partition, numTopk);

@@ -105,7 +105,7 @@ function idBytes(numTopk: number, windows: Windows): number {
 }
 
 function outputBytes(output: Output, partition: Partition, windows: Windows): number {
-  // The width depends on the partition alone. What a layout does not have is written all the same, as one number
-  const rowBytes = idTypes[output.type].bytes * (output.width({ ...partition, numTokens: 0, numTopk: 0 }) ?? 1);
+  // What a layout does not have is written all the same, as one number
+  const rowBytes = idTypes[output.type].bytes * (output.width(partition) ?? 1);
   return output.kind === 'count' ? rowBytes : Math.max(windows.rowsBytes, windows.minRows * rowBytes);
 }
