@@ -18,11 +18,6 @@ export interface DispatchLayout extends LayoutArrays, LayoutShape {
   readonly device: DeviceName;
 }
 
-/** Arrays that are known to lie in different buffers. */
-interface KnownArrays extends LayoutArrays {
-  readonly buffers: readonly ArrayBufferLike[];
-}
-
 /** A layout that a group has computed. */
 export class ComputedLayout extends OutArrays implements DispatchLayout {
   readonly numTokens: number;
@@ -32,7 +27,6 @@ export class ComputedLayout extends OutArrays implements DispatchLayout {
   readonly numRdmaRanks: number;
   readonly event: EventOverlap;
   readonly device: DeviceName;
-  #known: KnownArrays | undefined;
 
   constructor(arrays: LayoutArrays, shape: LayoutShape, event: EventOverlap, device: DeviceName) {
     super();
@@ -44,15 +38,6 @@ export class ComputedLayout extends OutArrays implements DispatchLayout {
     this.numRdmaRanks = shape.numRdmaRanks;
     this.event = event;
     this.device = device;
-  }
-
-  /** What was found out of its arrays. An accessor, so that it is not among the properties that people copy. */
-  get known(): KnownArrays | undefined {
-    return this.#known;
-  }
-
-  set known(known: KnownArrays | undefined) {
-    this.#known = known;
   }
 }
 

@@ -15,13 +15,12 @@ import {
   overlap,
   typedArrayName,
 } from '../values/typed-array.ts';
-import { ComputedLayout } from './layout.ts';
 import type { LayoutRequest } from './layout-request.ts';
 import {
   assignArrays,
   haveSameArrays,
   type LayoutArrays,
-  OutArrays,
+  type OutArrays,
   type Output,
   type OutputArray,
   outputNames,
@@ -80,26 +79,23 @@ export function checkOut(out: LayoutArrays, request: LayoutRequest): void {
 }
 
 function checkArray<Data extends OutputArray>(output: Output, array: Data, length: number | null): Data {
-  if (length === null) return array === null ? array : (checkAbsent(output, array) as Data);
   const className = output.type === 'int32' ? 'Int32Array' : 'Uint8Array';
-  if (length > 0 && isArrayOf(array, className, length)) return array;
+  if (length === null ? array === null : length > 0 && isArrayOf(array, className, length)) return array;
   return checkOtherArray(output, array, className, length) as Data;
 }
 
-function checkAbsent({ name }: Output, array: unknown): null {
-  if (array === null || array === undefined) return null;
-  throw new DispatchLayoutError('OUT', `out.${name} is ${describe(array)}`, {
-    value: array,
-    remedy: 'It must be null within one node.',
-  });
-}
-
-/** One that is not simply as long as is needed, or is empty. */
-function checkOtherArray({ name, type, kind }: Output, array: unknown, className: string, length: number): OutputArray {
-  if (typedArrayName(array) !== className) {
+/** One that is not simply as long as is needed, or is empty, or should not be there. */
+function checkOtherArray(
+  { name, type, kind }: Output,
+  array: unknown,
+  className: string,
+  length: number | null,
+): OutputArray {
+  if (length === null && array === undefined) return null;
+  if (length === null || typedArrayName(array) !== className) {
     throw new DispatchLayoutError('OUT', `out.${name} is ${describe(array)}`, {
       value: array,
-      remedy: `It must be a ${className} of length ${length}.`,
+      remedy: length === null ? 'It must be null within one node.' : `It must be a ${className} of length ${length}.`,
     });
   }
   const view = array as Int32Array | Uint8Array;
@@ -135,22 +131,26 @@ export function checkArraysAttached(arrays: LayoutArrays): void {
   }
 }
 
-/**
- * The buffers under the arrays, where they are different ones: this is the usual case. An earlier result keeps the answer,
- * since V8 takes a while to tell the buffer of an array.
- */
+/** Arrays that lie in different buffers, and these buffers. */
+interface KnownArrays extends LayoutArrays {
+  readonly buffers: readonly ArrayBufferLike[];
+}
+
+/** What was found out of objects that were passed as `out`: V8 takes a while to tell the buffer of an array. */
+const knownArrays = new WeakMap<LayoutArrays, KnownArrays>();
+
+/** The buffers under the arrays, where they are different ones, which is the usual case. */
 function differentBuffers(out: LayoutArrays, arrays: OutArrays): readonly ArrayBufferLike[] | undefined {
-  if (!(out instanceof ComputedLayout)) return findDifferentBuffers(arrays);
-  const { known } = out;
+  const known = knownArrays.get(out);
   if (known !== undefined && haveSameArrays(known, arrays)) return known.buffers;
-  const buffers = findDifferentBuffers(arrays);
-  out.known = buffers && Object.assign(new OutArrays(), arrays, { buffers });
+  const buffers = buffersOf(arrays);
+  if (new Set(buffers).size < buffers.length) return undefined;
+  knownArrays.set(out, { ...arrays, buffers });
   return buffers;
 }
 
-function findDifferentBuffers(arrays: OutArrays): readonly ArrayBufferLike[] | undefined {
-  const buffers = outputNames.flatMap((name) => (arrays[name] === null ? [] : bufferOf(arrays[name])));
-  return new Set(buffers).size === buffers.length ? buffers : undefined;
+function buffersOf(arrays: OutArrays): readonly ArrayBufferLike[] {
+  return outputNames.flatMap((name) => (arrays[name] === null ? [] : bufferOf(arrays[name])));
 }
 
 /** Results written over the input, or over each other, would be silently wrong. */

@@ -5,26 +5,43 @@
  */
 import { typedArrayName } from './typed-array.ts';
 
-/**
- * By the names that ONNX and numpy have for them: the typed array, the value in the kernels' `IdType`, the bytes of an
- * element, and whether it has a sign.
- */
-export const idTypes = {
-  int64: { name: 'int64', array: BigInt64Array, code: 0, bytes: 8, isSigned: true },
-  uint64: { name: 'uint64', array: BigUint64Array, code: 1, bytes: 8, isSigned: false },
-  int32: { name: 'int32', array: Int32Array, code: 2, bytes: 4, isSigned: true },
-  uint32: { name: 'uint32', array: Uint32Array, code: 3, bytes: 4, isSigned: false },
-  int16: { name: 'int16', array: Int16Array, code: 4, bytes: 2, isSigned: true },
-  uint16: { name: 'uint16', array: Uint16Array, code: 5, bytes: 2, isSigned: false },
-  int8: { name: 'int8', array: Int8Array, code: 6, bytes: 1, isSigned: true },
-  uint8: { name: 'uint8', array: Uint8Array, code: 7, bytes: 1, isSigned: false },
-} as const;
+/** What there is to know of an id type. */
+export interface IdTypeFacts {
+  readonly name: IdType;
+  /** The class of its typed array. */
+  readonly array: IntegerArrayClass;
+  /** Its value in the `IdType` of the kernels. */
+  readonly code: number;
+  /** Of one element. */
+  readonly bytes: number;
+  readonly isSigned: boolean;
+}
 
-/** A line of the table. */
-export type IdTypeFacts = (typeof idTypes)[IdType];
+interface IntegerArrayClass {
+  readonly name: string;
+  readonly BYTES_PER_ELEMENT: number;
+  new (length: number): IntegerArray;
+  new (buffer: ArrayBuffer, byteOffset: number, length: number): IntegerArray;
+}
+
+function factsOf(name: IdType, array: IntegerArrayClass, code: number): IdTypeFacts {
+  return { name, array, code, bytes: array.BYTES_PER_ELEMENT, isSigned: name.startsWith('i') };
+}
+
+/** The table. */
+export const idTypes: Readonly<Record<IdType, IdTypeFacts>> = {
+  int64: factsOf('int64', BigInt64Array, 0),
+  uint64: factsOf('uint64', BigUint64Array, 1),
+  int32: factsOf('int32', Int32Array, 2),
+  uint32: factsOf('uint32', Uint32Array, 3),
+  int16: factsOf('int16', Int16Array, 4),
+  uint16: factsOf('uint16', Uint16Array, 5),
+  int8: factsOf('int8', Int8Array, 6),
+  uint8: factsOf('uint8', Uint8Array, 7),
+};
 
 /** The element type of an {@link IntegerArray}, as ONNX and numpy name it. */
-export type IdType = keyof typeof idTypes;
+export type IdType = keyof TypedArrayOf;
 
 /** The typed array that holds elements of a type. */
 export interface TypedArrayOf {
@@ -72,7 +89,6 @@ export function isIdType(value: unknown): value is IdType {
 
 /** Elements of a type in memory of any kind. */
 export function arrayOver(type: IdType, buffer: ArrayBufferLike, byteOffset: number, length: number): IntegerArray {
-  const View: new (buffer: ArrayBuffer, byteOffset: number, length: number) => IntegerArray = idTypes[type].array;
   // The declarations tell ArrayBuffer and SharedArrayBuffer apart, the constructors do not
-  return new View(buffer as ArrayBuffer, byteOffset, length);
+  return new idTypes[type].array(buffer as ArrayBuffer, byteOffset, length);
 }

@@ -7,9 +7,7 @@
 const prototype: object = Object.getPrototypeOf(Uint8Array.prototype);
 
 function getter<Value>(key: PropertyKey): (this: unknown) => Value {
-  const get = Object.getOwnPropertyDescriptor(prototype, key)?.get;
-  if (get === undefined) throw new TypeError(`typed arrays have no ${String(key)}`);
-  return get;
+  return Object.getOwnPropertyDescriptor(prototype, key)?.get as (this: unknown) => Value;
 }
 
 const getName = getter<string | undefined>(Symbol.toStringTag);
