@@ -6,7 +6,7 @@ import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import { assert } from 'chai';
 import { ExpertGroup, type LayoutArrays } from 'dispatch-layout';
-import { runScript } from './cuda/fake.ts';
+import { runScript } from './support/run-script.ts';
 
 const runs = Number(process.env.DISPATCH_LAYOUT_TEST_RUNS ?? 1);
 
