@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Everything there is to do here: ./build.sh [build | test | runtimes | demo | bench | fuzz | lint | docs | examples | clean]
+# Everything there is to do here: ./build.sh [build | test | slow-tests | runtimes | demo | bench | fuzz |
+# lint | docs | examples | clean]
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -129,6 +130,12 @@ run_tests() {
   node_modules/.bin/c8 node_modules/.bin/mocha "$@"
 }
 
+# The tests that take long and rarely fail: what works without end, and the kernels at length on a machine without a GPU
+run_slow_tests() {
+  build
+  node_modules/.bin/mocha --no-config --import=tsx/esm --timeout=600000 'test/slow/**/*.test.ts' "$@"
+}
+
 # run_bench [--quick | --check | --expect | --report] [--processes N]: see bench/run.ts
 run_bench() {
   build
@@ -203,6 +210,7 @@ shift || true
 case "$command" in
   build) build ;;
   test) run_tests "$@" ;;
+  slow-tests) run_slow_tests "$@" ;;
   runtimes) run_runtimes "$@" ;;
   demo) run_demo ;;
   bench) run_bench "$@" ;;
@@ -211,5 +219,5 @@ case "$command" in
   docs) build_docs ;;
   examples) install_examples && node examples/onnx-router/make-model.mjs && node examples/onnx-router/node.mjs ;;
   clean) rm -rf dist build coverage ts/generated ;;
-  *) fail "unknown command '$command'; one of: build (default), test, runtimes, demo, bench, fuzz, lint, docs, examples, clean" ;;
+  *) fail "unknown command '$command'; one of: build (default), test, slow-tests, runtimes, demo, bench, fuzz, lint, docs, examples, clean" ;;
 esac

@@ -4,32 +4,22 @@
  * @module
  */
 import { readFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
-import { build } from 'esbuild';
+import { bundle } from '../test/support/bundle.ts';
+import { root } from '../test/support/root.ts';
 import type { Size } from './results.ts';
-
-const root = fileURLToPath(new URL('..', import.meta.url));
 
 /** The kernel alone, and what a browser loads, minified by esbuild into one file. */
 export async function measureSizes(): Promise<Record<string, Size>> {
   return {
     'kernel.wasm': sizeOf(readFileSync(`${root}dist/kernel.wasm`)),
-    'browser: `getDispatchLayout`': sizeOf(await bundle("export { getDispatchLayout } from 'dispatch-layout';")),
-    'browser: everything': sizeOf(await bundle("export * from 'dispatch-layout';")),
+    'browser: `getDispatchLayout`': sizeOf(await minified("export { getDispatchLayout } from 'dispatch-layout';")),
+    'browser: everything': sizeOf(await minified("export * from 'dispatch-layout';")),
   };
 }
 
-async function bundle(contents: string): Promise<Uint8Array> {
-  const { outputFiles } = await build({
-    stdin: { contents, resolveDir: root },
-    bundle: true,
-    minify: true,
-    platform: 'browser',
-    format: 'esm',
-    write: false,
-    logLevel: 'error',
-  });
+async function minified(contents: string): Promise<Uint8Array> {
+  const { outputFiles } = await bundle(contents, { minify: true, platform: 'browser', logLevel: 'error' });
   return outputFiles[0].contents;
 }
 

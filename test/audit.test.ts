@@ -6,11 +6,9 @@ import { createServer, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { gunzipSync } from 'node:zlib';
 import { assert } from 'chai';
-
-const root = fileURLToPath(new URL('..', import.meta.url));
+import { root } from './support/root.ts';
 
 /** Runs the audit against a registry that answers so. */
 async function audit(answer: RequestListener): Promise<{ code: number | null; output: string }> {

@@ -2,22 +2,20 @@
 import { MessageChannel, receiveMessageOnPort } from 'node:worker_threads';
 import { assert } from 'chai';
 import { type DispatchLayout, EventOverlap, ExpertGroup, type LayoutArrays } from 'dispatch-layout';
+import { forOutputs, outputNames, outputs } from './conformance/oracle.ts';
+import { detached, resizableBuffer } from './support/buffers.ts';
 import { describeOnEachDevice } from './support/each-device.ts';
 import { expectError } from './support/expect.ts';
+import { expectUntouched, markedArrays } from './support/marked-arrays.ts';
 
 const shape = [3, 2];
 const ids = Int32Array.of(0, 5, 6, -1, 1, 0);
 const options = { numRanks: 4, numRanksPerNode: 2 };
 const expected = '2,0,1,1 2,2 2,1,0,0,0,1,1,0 1,0,1,0,0,0,0,1,1,0,0,0';
 
-function print({ numTokensPerRank, numTokensPerRdmaRank, numTokensPerExpert, isTokenInRank }: LayoutArrays): string {
-  return [numTokensPerRank, numTokensPerRdmaRank, numTokensPerExpert, isTokenInRank].map(String).join(' ');
-}
+const print = (layout: LayoutArrays) => outputNames.map((name) => String(layout[name])).join(' ');
 
-function arraysOf(layout: DispatchLayout): LayoutArrays {
-  const { numTokensPerRank, numTokensPerRdmaRank, numTokensPerExpert, isTokenInRank } = layout;
-  return { numTokensPerRank, numTokensPerRdmaRank, numTokensPerExpert, isTokenInRank };
-}
+const arraysOf = (layout: LayoutArrays) => forOutputs((name) => layout[name]) as unknown as LayoutArrays;
 
 /** Sends a value to another thread, and takes it out there. */
 function send<Value>(value: Value, transfer: readonly ArrayBuffer[]): Value {
@@ -80,12 +78,12 @@ describeOnEachDevice('memory that grows while views of it are alive', (device) =
     const { buffer } = memory;
     const data = new Int32Array(buffer, 0, 6);
     data.set(ids);
-    const out = {
-      numTokensPerRank: new Int32Array(buffer, 64, 4),
-      numTokensPerRdmaRank: new Int32Array(buffer, 128, 2),
-      numTokensPerExpert: new Int32Array(buffer, 192, 8),
-      isTokenInRank: new Uint8Array(buffer, 256, 12),
-    };
+    let begin = 0;
+    const out = forOutputs((name) => {
+      const { type, lengthOf } = outputs[name];
+      begin += 64;
+      return new type(buffer, begin, lengthOf({ ...options, numTokens: 3, numExperts: 8 }) ?? 0);
+    }) as unknown as LayoutArrays;
     return { topkIdx: { data, shape }, out };
   }
 
@@ -116,11 +114,7 @@ describeOnEachDevice('memory that grows while views of it are alive', (device) =
   });
 
   it("the caller's resizable buffer: views that follow it go on working", () => {
-    const Resizable = ArrayBuffer as unknown as new (
-      bytes: number,
-      options: object,
-    ) => ArrayBuffer & { resize(bytes: number): void };
-    const buffer = new Resizable(24, { maxByteLength: 1024 });
+    const buffer = resizableBuffer(24, 1024);
     const data = new Int32Array(buffer, 0, 6);
     const following = new Int32Array(buffer);
     data.set(ids);
@@ -132,31 +126,17 @@ describeOnEachDevice('memory that grows while views of it are alive', (device) =
   });
 
   it('an event that shrinks or transfers arrays: an error, and nothing is written', () => {
-    const Resizable = ArrayBuffer as unknown as new (
-      bytes: number,
-      options: object,
-    ) => ArrayBuffer & { resize(bytes: number): void };
-    const buffer = new Resizable(64, { maxByteLength: 128 });
+    const buffer = resizableBuffer(64, 128);
     const eventThatRuns = (currentStreamWait: () => void) =>
       new EventOverlap({ done: false, currentStreamWait, wait: () => new Promise(() => {}) });
-    const out = {
-      numTokensPerRank: new Int32Array(4).fill(9),
-      numTokensPerRdmaRank: new Int32Array(2).fill(9),
-      numTokensPerExpert: new Int32Array(8).fill(9),
-      isTokenInRank: new Uint8Array(32).fill(9),
-    };
+    const out = markedArrays({ ...options, numTokens: 8, numExperts: 8 });
     const shrinking = { out, previousEvent: eventThatRuns(() => buffer.resize(8)) };
     const topkIdx = { data: new Int32Array(buffer), shape: [8, 2] } as const;
     expectError(() => group.getDispatchLayout(topkIdx, 8, shrinking), { code: 'TOPK_SHAPE' });
-    const transferring = {
-      out,
-      previousEvent: eventThatRuns(() => move.structuredClone(0, [out.numTokensPerExpert.buffer])),
-    };
+    const transferring = { out, previousEvent: eventThatRuns(() => detached(out.numTokensPerExpert)) };
     const whole = { data: new Int32Array(16), shape: [8, 2] } as const;
     expectError(() => group.getDispatchLayout(whole, 8, transferring), { code: 'DETACHED_BUFFER' });
-    assert.isTrue(out.numTokensPerRank.every((count) => count === 9));
-    assert.isTrue(out.numTokensPerRdmaRank.every((count) => count === 9));
-    assert.isTrue(out.isTokenInRank.every((byte) => byte === 9));
+    expectUntouched(out);
   });
 
   it("the device's: groups and results from before are as good as new", () => {
@@ -181,7 +161,7 @@ describe('the arrays of a workspace that are transferred', () => {
         maxTokens: 4,
         numTopk: 1,
       });
-      const transfer = () => move.structuredClone(0, [workspace.topkIdx.buffer as ArrayBuffer]);
+      const transfer = () => detached(workspace.topkIdx);
       if (device === 'wasm') {
         // Some runtimes refuse to transfer WASM memory, others copy it
         try {

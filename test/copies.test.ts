@@ -3,14 +3,15 @@ import { cpSync, rmSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { assert } from 'chai';
 import * as library from 'dispatch-layout';
-import { fakeAddon, runScript } from './cuda/fake.ts';
+import { fakeAddon } from './cuda/fake.ts';
+import { rootUrl } from './support/root.ts';
+import { printedBy } from './support/run-script.ts';
 
 const rows = [
   [0, 1],
   [2, 7],
 ];
 const options = { numRanks: 4, numRanksPerNode: 2 };
-const rootUrl = new URL('..', import.meta.url);
 const packageUrl = new URL('build/copy/', rootUrl);
 const copyUrl = new URL('dist/', packageUrl);
 
@@ -66,7 +67,7 @@ describe('two copies of the library', function () {
   });
 
   it('share the GPU: a tensor of one is topkIdx of the other, and not its out', () => {
-    const { status, stdout, stderr } = runScript(
+    const printed = printedBy(
       `
       import { getDispatchLayout } from 'dispatch-layout';
       import { DeviceTensor } from 'dispatch-layout/cuda';
@@ -84,7 +85,6 @@ describe('two copies of the library', function () {
       }`,
       { DISPATCH_LAYOUT_CUDA_ADDON: fakeAddon() },
     );
-    assert.strictEqual(status, 0, stderr);
-    assert.strictEqual(stdout, '1,1,0,1\n1,1,0,1\nOUT\n');
+    assert.strictEqual(printed, '1,1,0,1\n1,1,0,1\nOUT');
   });
 });

@@ -2,7 +2,6 @@
 import { spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { assert } from 'chai';
 import { hasPython } from './cli/command.ts';
 import {
@@ -11,11 +10,12 @@ import {
   examplesOf,
   makeSandbox,
   runCommand,
-  runScriptExample,
+  runScriptExamples,
   writeScript,
 } from './support/doc-examples.ts';
+import { root } from './support/root.ts';
+import type { Outcome } from './support/run-script.ts';
 
-const root = fileURLToPath(new URL('..', import.meta.url));
 /** Not those of the packages that are installed there. */
 function filesUnder(folder: string, ending: string): string[] {
   return readdirSync(join(root, folder), { withFileTypes: true }).flatMap((entry) => {
@@ -32,6 +32,14 @@ const documents = [
   ...['docs', 'examples'].flatMap((folder) => filesUnder(folder, '.md')),
 ];
 const sources = filesUnder('ts', '.ts');
+
+const isScript = (language: string) => language === 'js' || language === 'ts';
+
+/** An example that throws, and prints what. */
+function printingItsError(example: Example): Example {
+  const print = "(error) => console.log(error.code + '\\n' + error.name + ': ' + error.message)";
+  return { ...example, code: `process.on('uncaughtExceptionMonitor', ${print});\n${example.code}` };
+}
 
 function expectOutput({ place, output = '' }: Example, stdout: string): void {
   assert.strictEqual(stdout, output, place);
@@ -63,15 +71,18 @@ describe('documentation', function () {
     const examples = examplesOf(path).filter(({ language }) => language !== 'text' && language !== '');
     if (examples.length === 0 || path.startsWith('docs/errors/')) continue;
     describe(path, () => {
+      const scripts = examples.filter(({ language, how }) => isScript(language) && !how.startsWith('elsewhere'));
+      let outcomes: Promise<Outcome>[] = [];
       let sandbox = '';
       before(() => {
+        outcomes = runScriptExamples(scripts);
         sandbox = makeSandbox();
       });
       after(() => rmSync(sandbox, { recursive: true, force: true }));
 
       for (const example of examples) {
         const { place, language, code, how } = example;
-        it(`${place}, ${language}`, function () {
+        it(`${place}, ${language}`, async function () {
           if (how.startsWith('elsewhere')) this.skip();
           if (/\bnumpy\b/.test(code) && !hasPython('numpy')) this.skip();
           if (language === 'console') return runSession(example, sandbox);
@@ -80,8 +91,8 @@ describe('documentation', function () {
             assert.strictEqual(status, 0, stderr);
             return;
           }
-          assert.include(['js', 'ts'], language, 'a language that can be run');
-          const { status, stdout, stderr } = runScriptExample(example);
+          assert.isTrue(isScript(language), 'a language that can be run');
+          const { status, stdout, stderr } = await outcomes[scripts.indexOf(example)];
           assert.strictEqual(status, 0, stderr);
           expectOutput(example, stdout);
         });
@@ -90,10 +101,15 @@ describe('documentation', function () {
   }
 
   describe('doc comments', () => {
-    for (const example of sources.flatMap(examplesInComments)) {
-      it(example.place, () => {
+    const examples = sources.flatMap(examplesInComments);
+    let outcomes: Promise<Outcome>[] = [];
+    before(() => {
+      outcomes = runScriptExamples(examples);
+    });
+    for (const [index, example] of examples.entries()) {
+      it(example.place, async () => {
         assert.isNotEmpty(example.output, 'it prints something, and says what');
-        const { status, stdout, stderr } = runScriptExample(example);
+        const { status, stdout, stderr } = await outcomes[index];
         assert.strictEqual(status, 0, stderr);
         expectOutput(example, stdout);
       });
@@ -168,19 +184,16 @@ describe('pages of errors', function () {
       it('is provoked, explained and fixed', () => assert.isNotEmpty(headings));
 
       for (const heading of headings) {
-        it(heading, () => {
+        it(heading, async () => {
           const [provocation, ...fixes] = examples.filter((example) => example.heading === heading);
-          const caught = runScriptExample({
-            ...provocation,
-            code: `process.on('uncaughtExceptionMonitor', (error) => console.log(error.code + '\\n' + error.name + ': ' + error.message));\n${provocation.code}`,
-          });
+          const [caught, ...fixed] = await Promise.all(runScriptExamples([printingItsError(provocation), ...fixes]));
           assert.strictEqual(caught.status, 1, caught.stderr);
           assert.strictEqual(caught.stdout, `${code}\n${provocation.output}`);
           assert.include(provocation.output ?? '', `: ${heading.replaceAll('`', '')}. `, 'the heading is the message');
 
           assert.isNotEmpty(fixes);
-          for (const fix of fixes) {
-            const { status, stdout, stderr } = runScriptExample(fix);
+          for (const [index, fix] of fixes.entries()) {
+            const { status, stdout, stderr } = fixed[index];
             assert.strictEqual(status, 0, stderr);
             assert.isNotEmpty(stdout);
             expectOutput(fix, stdout);

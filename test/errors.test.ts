@@ -17,33 +17,26 @@ import {
   type LayoutOptions,
   type TopkIdxInput,
 } from 'dispatch-layout';
+import { outputNames } from './conformance/oracle.ts';
+import { detached } from './support/buffers.ts';
 import { describeOnEachDevice } from './support/each-device.ts';
 import { type ErrorExpectation, expectError } from './support/expect.ts';
+import { expectUntouched, markedArrays } from './support/marked-arrays.ts';
 
 /** Calls with arguments that TypeScript would refuse. */
 function call(topkIdx: unknown, numExperts: unknown = 8, options: object = {}): DispatchLayout {
-  const withRanks = { numRanks: 4, numRanksPerNode: 2, ...options } as ExpertGroupOptions & LayoutOptions;
+  const withRanks = { ...inTwoNodes, ...options } as ExpertGroupOptions & LayoutOptions;
   return getDispatchLayout(topkIdx as TopkIdxInput, numExperts as number, withRanks);
 }
 
 const int64 = (...ids: number[]) => BigInt64Array.from(ids, BigInt);
 const good = { data: int64(0, 1, 2, 7), shape: [2, 2] };
 
-/** Arrays for the result of `good`, some replaced. */
-function outWith(replaced: object): LayoutArrays {
-  return {
-    numTokensPerRank: new Int32Array(4),
-    numTokensPerRdmaRank: new Int32Array(2),
-    numTokensPerExpert: new Int32Array(8),
-    isTokenInRank: new Uint8Array(8),
-    ...replaced,
-  };
-}
+const inTwoNodes = { numRanks: 4, numRanksPerNode: 2 };
+const freshOut = () => markedArrays({ ...inTwoNodes, numTokens: 2, numExperts: 8 });
 
-function detached<View extends ArrayBufferView>(view: View): View {
-  structuredClone(0, { transfer: [view.buffer as ArrayBuffer] });
-  return view;
-}
+/** Arrays for the result of `good`, some replaced. */
+const outWith = (replaced: object): LayoutArrays => ({ ...freshOut(), ...replaced });
 
 interface Provocation extends Omit<ErrorExpectation, 'code'> {
   readonly run: () => unknown;
@@ -212,22 +205,10 @@ const provocations: Record<Exclude<ErrorCode, ElsewhereCode>, () => [string, Pro
         },
       },
     ],
-    [
-      'out.numTokensPerRank',
-      { run: () => call(good, 8, { out: outWith({ numTokensPerRank: detached(new Int32Array(4)) }) }) },
-    ],
-    [
-      'out.numTokensPerRdmaRank',
-      { run: () => call(good, 8, { out: outWith({ numTokensPerRdmaRank: detached(new Int32Array(2)) }) }) },
-    ],
-    [
-      'out.numTokensPerExpert',
-      { run: () => call(good, 8, { out: outWith({ numTokensPerExpert: detached(new Int32Array(8)) }) }) },
-    ],
-    [
-      'out.isTokenInRank',
-      { run: () => call(good, 8, { out: outWith({ isTokenInRank: detached(new Uint8Array(8)) }) }) },
-    ],
+    ...outputNames.map((name): [string, Provocation] => [
+      `out.${name}`,
+      { run: () => call(good, 8, { out: outWith({ [name]: detached(freshOut()[name] as Int32Array) }) }) },
+    ]),
   ],
   NUM_EXPERTS: () =>
     forValues(
@@ -293,21 +274,21 @@ const provocations: Record<Exclude<ErrorCode, ElsewhereCode>, () => [string, Pro
       ([name, { run }]): [string, Provocation] => [`out ${name}`, { run }],
     ),
     ...Object.entries({
-      numTokensPerRank: [4, Int32Array],
-      numTokensPerRdmaRank: [2, Int32Array],
-      numTokensPerExpert: [8, Int32Array],
-    } as const).flatMap(([name, [length, Type]]): [string, Provocation][] => [
+      numTokensPerRank: 4,
+      numTokensPerRdmaRank: 2,
+      numTokensPerExpert: 8,
+    }).flatMap(([name, length]): [string, Provocation][] => [
       [
         `${name} too short`,
         {
-          run: () => call(good, 8, { out: outWith({ [name]: new Type(length - 1) }) }),
+          run: () => call(good, 8, { out: outWith({ [name]: new Int32Array(length - 1) }) }),
           value: length - 1,
           message: new RegExp(`${name}.*${length}`, 's'),
         },
       ],
       [
         `${name} too long`,
-        { run: () => call(good, 8, { out: outWith({ [name]: new Type(length + 1) }) }), value: length + 1 },
+        { run: () => call(good, 8, { out: outWith({ [name]: new Int32Array(length + 1) }) }), value: length + 1 },
       ],
       [
         `${name} a Uint32Array`,
@@ -594,69 +575,23 @@ describe('the family of errors', () => {
 });
 
 describeOnEachDevice('out is untouched by every error', (device) => {
-  const fill = (out: LayoutArrays) => {
-    for (const array of Object.values(out) as (Int32Array | null)[]) array?.fill(77);
-    return out;
+  const rows = [
+    [0, 1],
+    [0, 1],
+  ];
+  const cases: Record<string, readonly [TopkIdxInput, number, LayoutOptions?]> = {
+    INVALID_EXPERT: [[rows[0], [9, 1]], 8],
+    TOPK_SHAPE: [[rows[0], [9]], 8],
+    TOPK_TYPE: [[rows[0], [0, 1.5]], 8],
+    UNEVEN_EXPERTS: [rows, 9],
+    OUT: [rows, 16],
+    EVENT_FLAGS: [rows, 8, { allocateOnCommStream: true }],
   };
-  const cases: Record<string, () => unknown> = {
-    INVALID_EXPERT: () =>
-      device.getDispatchLayout(
-        [
-          [0, 1],
-          [9, 1],
-        ],
-        8,
-        { numRanks: 4, numRanksPerNode: 2 },
-        { out },
-      ),
-    TOPK_SHAPE: () => device.getDispatchLayout([[0, 1], [9]], 8, { numRanks: 4, numRanksPerNode: 2 }, { out }),
-    TOPK_TYPE: () =>
-      device.getDispatchLayout(
-        [
-          [0, 1],
-          [0, 1.5],
-        ],
-        8,
-        { numRanks: 4, numRanksPerNode: 2 },
-        { out },
-      ),
-    UNEVEN_EXPERTS: () =>
-      device.getDispatchLayout(
-        [
-          [0, 1],
-          [0, 1],
-        ],
-        9,
-        { numRanks: 4, numRanksPerNode: 2 },
-        { out },
-      ),
-    OUT: () =>
-      device.getDispatchLayout(
-        [
-          [0, 1],
-          [0, 1],
-        ],
-        16,
-        { numRanks: 4, numRanksPerNode: 2 },
-        { out },
-      ),
-    EVENT_FLAGS: () =>
-      device.getDispatchLayout(
-        [
-          [0, 1],
-          [0, 1],
-        ],
-        8,
-        { numRanks: 4, numRanksPerNode: 2 },
-        { out, allocateOnCommStream: true },
-      ),
-  };
-  let out = outWith({});
-  for (const [code, run] of Object.entries(cases)) {
+  for (const [code, [topkIdx, numExperts, options]] of Object.entries(cases)) {
     it(code, () => {
-      out = fill(outWith({}));
-      expectError(run, { code });
-      for (const array of Object.values(out) as Int32Array[]) assert.isTrue(array.every((value) => value === 77));
+      const out = freshOut();
+      expectError(() => device.getDispatchLayout(topkIdx, numExperts, inTwoNodes, { out, ...options }), { code });
+      expectUntouched(out);
     });
   }
 });

@@ -3,6 +3,7 @@ import { assert } from 'chai';
 import { type DispatchLayout, type EventHandle, EventOverlap, ExpertGroup, getDispatchLayout } from 'dispatch-layout';
 import { describeOnEachDevice } from './support/each-device.ts';
 import { expectError, expectRejection } from './support/expect.ts';
+import { expectUntouched, markedArrays } from './support/marked-arrays.ts';
 
 const rows = [
   [0, 1],
@@ -128,14 +129,9 @@ describeOnEachDevice('events', (device) => {
       },
       wait: () => Promise.reject(failure),
     });
-    const out = {
-      numTokensPerRank: new Int32Array(4).fill(5),
-      numTokensPerRdmaRank: new Int32Array(2).fill(5),
-      numTokensPerExpert: new Int32Array(8).fill(5),
-      isTokenInRank: new Uint8Array(8).fill(5),
-    };
+    const out = markedArrays({ ...group, numTokens: 2, numExperts: 8 });
     assert.throws(() => run({ previousEvent, out }), 'the stream broke');
-    for (const array of Object.values(out)) assert.isTrue(array.every((value) => value === 5));
+    expectUntouched(out);
     assert.deepStrictEqual([...run().numTokensPerRank], [1, 1, 0, 1]);
   });
 

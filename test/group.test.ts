@@ -1,6 +1,4 @@
 /** `ExpertGroup`, the free function over it, placements, and the choice of a device. */
-import { execFileSync } from 'node:child_process';
-import { fileURLToPath } from 'node:url';
 import vm from 'node:vm';
 import { assert } from 'chai';
 import {
@@ -13,8 +11,8 @@ import {
 } from 'dispatch-layout';
 import { describeOnEachDevice } from './support/each-device.ts';
 import { expectError } from './support/expect.ts';
+import { jsonOf } from './support/run-script.ts';
 
-const root = fileURLToPath(new URL('..', import.meta.url));
 const rows = [
   [0, 1],
   [2, 7],
@@ -296,11 +294,7 @@ describe('devices', () => {
           device, numTokensPerRank: [...numTokensPerRank], wasm, code: error?.code, isOurs: error instanceof DispatchLayoutError,
           message: error?.message, cause: error?.cause?.message, description: error?.description,
         }));`;
-      const output = execFileSync(process.execPath, ['--input-type=module', '--eval', script], {
-        cwd: root,
-        encoding: 'utf8',
-      });
-      return JSON.parse(output);
+      return jsonOf(script) as Record<string, unknown>;
     }
 
     for (const [name, spoil, code, reason, remedy] of [

@@ -2,9 +2,11 @@
 import vm from 'node:vm';
 import { assert } from 'chai';
 import { getDispatchLayout, type LayoutArrays, type LayoutOptions, type TopkIdxInput } from 'dispatch-layout';
-import { answer, type ExpectedLayout } from './conformance/oracle.ts';
+import { answer, type ExpectedLayout, outputNames } from './conformance/oracle.ts';
+import { detached, growableBuffer, resizableBuffer } from './support/buffers.ts';
 import { describeOnEachDevice } from './support/each-device.ts';
-import { expectArrays, expectError } from './support/expect.ts';
+import { expectArrays, expectError, expectSameMemory } from './support/expect.ts';
+import { expectUntouched, isUntouched, markedArrays } from './support/marked-arrays.ts';
 import { type IdArray, idTypeNames, idTypes, storageOf } from './support/topk-storage.ts';
 
 const rows = [
@@ -25,21 +27,7 @@ function expectedFor(ids: readonly (readonly (number | bigint)[])[]): ExpectedLa
 const expected = expectedFor(rows);
 const int64 = () => BigInt64Array.from(flat, BigInt);
 
-function freshOut(): LayoutArrays {
-  return {
-    numTokensPerRank: new Int32Array(4).fill(-9),
-    numTokensPerRdmaRank: new Int32Array(2).fill(-9),
-    numTokensPerExpert: new Int32Array(8).fill(-9),
-    isTokenInRank: new Uint8Array(16).fill(99),
-  };
-}
-
-function assertUntouched(out: LayoutArrays): void {
-  assert.isTrue(out.numTokensPerRank.every((count) => count === -9));
-  assert.isTrue(out.numTokensPerRdmaRank?.every((count) => count === -9));
-  assert.isTrue(out.numTokensPerExpert.every((count) => count === -9));
-  assert.isTrue(out.isTokenInRank.every((byte) => byte === 99));
-}
+const freshOut = () => markedArrays({ ...group, numTokens: 4, numExperts });
 
 /** A tensor as ONNX Runtime makes it: everything behind getters of a prototype. */
 class Tensor {
@@ -65,10 +53,6 @@ class Tensor {
 }
 
 class OwnArray extends Int32Array {}
-
-function detach(...arrays: ArrayBufferView[]): void {
-  structuredClone(0, { transfer: arrays.map((array) => array.buffer as ArrayBuffer) });
-}
 
 /** Counts how often each property of an object is read. */
 function counted<Target extends object>(
@@ -190,10 +174,7 @@ describeOnEachDevice('accepted forms of topkIdx', (device) => {
     });
 
     it(`${type} over a resizable buffer`, () => {
-      // TypeScript's ES2022 does not know the options of the constructors.
-      const Resizable = ArrayBuffer as unknown as new (bytes: number, options: object) => ArrayBuffer;
-      const Growable = SharedArrayBuffer as unknown as new (bytes: number, options: object) => SharedArrayBuffer;
-      for (const buffer of [new Resizable(200, { maxByteLength: 400 }), new Growable(200, { maxByteLength: 400 })]) {
+      for (const buffer of [resizableBuffer(200, 400), growableBuffer(200, 400)]) {
         const data = over(buffer);
         expectArrays(device.getDispatchLayout({ data, shape }, numExperts, group), expectedFor(fits));
       }
@@ -253,13 +234,9 @@ describeOnEachDevice('accepted forms of out', (device) => {
 
   const forms: Record<string, () => LayoutArrays> = {
     'arrays of the caller': freshOut,
-    'arrays over SharedArrayBuffers': () => ({
-      numTokensPerRank: new Int32Array(new SharedArrayBuffer(16)),
-      numTokensPerRdmaRank: new Int32Array(new SharedArrayBuffer(8)),
-      numTokensPerExpert: new Int32Array(new SharedArrayBuffer(32)),
-      isTokenInRank: new Uint8Array(new SharedArrayBuffer(16)),
-    }),
-    'a longer isTokenInRank': () => ({ ...freshOut(), isTokenInRank: new Uint8Array(99).fill(99) }),
+    'arrays over SharedArrayBuffers': () =>
+      markedArrays({ ...group, numTokens: 4, numExperts }, { allocate: (bytes) => new SharedArrayBuffer(bytes) }),
+    'a longer isTokenInRank': () => markedArrays({ ...group, numTokens: 4, numExperts }, { extraMask: 83 }),
     frozen: () => Object.freeze(freshOut()),
     "Node's Buffer as isTokenInRank": () => ({ ...freshOut(), isTokenInRank: Buffer.alloc(16) }),
   };
@@ -269,26 +246,20 @@ describeOnEachDevice('accepted forms of out', (device) => {
       const layout = device.getDispatchLayout(topkIdx, numExperts, group, { out });
       expectArrays(layout, expected);
       expectArrays({ ...out, isTokenInRank: out.isTokenInRank.subarray(0, 16) }, expected);
-      assert.strictEqual(layout.numTokensPerRank, out.numTokensPerRank);
-      assert.strictEqual(layout.numTokensPerRdmaRank, out.numTokensPerRdmaRank);
-      assert.strictEqual(layout.numTokensPerExpert, out.numTokensPerExpert);
-      assert.strictEqual(layout.isTokenInRank.buffer, out.isTokenInRank.buffer);
-      assert.strictEqual(layout.isTokenInRank.byteOffset, out.isTokenInRank.byteOffset);
-      assert.isTrue(out.isTokenInRank.subarray(16).every((byte) => byte === 99));
+      expectSameMemory(layout, out);
+      assert.isTrue(isUntouched(out.isTokenInRank.subarray(16)));
     });
   }
 
   it('arrays of another realm', () => {
-    const out: LayoutArrays = vm.runInNewContext(`({
-      numTokensPerRank: new Int32Array(4), numTokensPerRdmaRank: new Int32Array(2),
-      numTokensPerExpert: new Int32Array(8), isTokenInRank: new Uint8Array(16),
-    })`);
+    const arrays = Object.entries(freshOut()).map(
+      ([name, array]) => `${name}: new ${array.constructor.name}(${array.length})`,
+    );
+    const out: LayoutArrays = vm.runInNewContext(`({ ${arrays} })`);
     const layout = device.getDispatchLayout(topkIdx, numExperts, group, { out });
     assert.strictEqual(layout.numTokensPerRank, out.numTokensPerRank);
-    assert.deepStrictEqual(Array.from(out.numTokensPerRank), [...expected.numTokensPerRank]);
-    assert.deepStrictEqual(Array.from(out.numTokensPerRdmaRank ?? []), expected.numTokensPerRdmaRank);
-    assert.deepStrictEqual(Array.from(out.numTokensPerExpert), [...expected.numTokensPerExpert]);
-    assert.deepStrictEqual(Array.from(out.isTokenInRank), [...expected.isTokenInRank]);
+    for (const name of outputNames)
+      assert.deepStrictEqual(Array.from(out[name] ?? []), [...(expected[name] ?? [])], name);
   });
 
   it('an earlier result of more tokens, again and again', () => {
@@ -407,7 +378,7 @@ describeOnEachDevice('hostile objects', (device) => {
     const out = freshOut();
     const hostile = { ...out, numTokensPerRank: out.numTokensPerExpert.subarray(0, 4) };
     expectError(() => run(whole, { out: hostile }), { code: 'OUT' });
-    assertUntouched(out);
+    expectUntouched(out);
   });
 
   for (const property of ['data', 'shape', 'strides', 'offset']) {
@@ -420,7 +391,7 @@ describeOnEachDevice('hostile objects', (device) => {
       });
       const out = freshOut();
       assert.throws(() => run(hostile, { out }), error.message);
-      assertUntouched(out);
+      expectUntouched(out);
       expectArrays(run(whole, { out }), expected);
     });
   }
@@ -447,29 +418,26 @@ describeOnEachDevice('hostile objects', (device) => {
     };
     const hostile = {
       get data() {
-        detach(out.isTokenInRank);
+        detached(out.isTokenInRank);
         return int64();
       },
       shape: [4, 3],
     };
     expectError(() => run(hostile, options), { code: 'DETACHED_BUFFER' });
-    assert.isTrue(out.numTokensPerExpert.every((count) => count === -9));
+    expectUntouched(out);
   });
 
   it('an out getter that detaches the data of topkIdx: an error, and nothing is written', () => {
     const data = int64();
     const out = freshOut();
-    const hostile = {
-      get numTokensPerRank() {
-        detach(data);
+    const hostile = Object.defineProperty({ ...out }, 'numTokensPerRank', {
+      get() {
+        detached(data);
         return out.numTokensPerRank;
       },
-      numTokensPerRdmaRank: out.numTokensPerRdmaRank,
-      numTokensPerExpert: out.numTokensPerExpert,
-      isTokenInRank: out.isTokenInRank,
-    };
+    });
     expectError(() => run({ data, shape: [4, 3] }, { out: hostile }), { code: 'DETACHED_BUFFER' });
-    assertUntouched(out);
+    expectUntouched(out);
   });
 
   it('a typed array that lies about its length', () => {
@@ -491,19 +459,15 @@ describeOnEachDevice('hostile objects', (device) => {
   });
 
   it('arrays over a buffer that has shrunk', () => {
-    const Resizable = ArrayBuffer as unknown as new (
-      bytes: number,
-      options: object,
-    ) => ArrayBuffer & { resize(bytes: number): void };
     for (const length of [undefined, 12]) {
-      const buffer = new Resizable(96, { maxByteLength: 200 });
+      const buffer = resizableBuffer(96, 200);
       const data = new BigInt64Array(buffer, 0, length);
       const isTokenInRank = new Uint8Array(buffer, 0, length && 16);
       buffer.resize(8);
       expectError(() => run({ data, shape: [4, 3] }), { code: 'TOPK_SHAPE' });
       const out = { ...freshOut(), isTokenInRank };
       expectError(() => run(whole, { out }), { code: 'OUT' });
-      assert.isTrue(out.numTokensPerRank.every((count) => count === -9));
+      assert.isTrue(isUntouched(out.numTokensPerRank));
     }
   });
 

@@ -2,38 +2,21 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { fileURLToPath } from 'node:url';
 import { createContext, runInContext } from 'node:vm';
 import { gzipSync } from 'node:zlib';
 import { assert } from 'chai';
-import { type BuildOptions, build } from 'esbuild';
+import type { BuildOptions } from 'esbuild';
+import { bundle } from './support/bundle.ts';
+import { root, rootUrl } from './support/root.ts';
+import { printedBy } from './support/run-script.ts';
 
-const rootUrl = new URL('..', import.meta.url);
-const root = fileURLToPath(rootUrl);
 const require = createRequire(import.meta.url);
 const read = (path: string) => readFileSync(new URL(path, rootUrl), 'utf8');
 const manifest = JSON.parse(read('package.json'));
 
-const inNode = (script: string, type: 'module' | 'commonjs') =>
-  execFileSync(process.execPath, [`--input-type=${type}`, '--eval', script], {
-    cwd: root,
-    encoding: 'utf8',
-    stdio: ['ignore', 'pipe', 'ignore'],
-  });
-
-/** A bundle of a module that imports the library by its name, as esbuild makes it. */
-async function bundle(contents: string, options: Pick<BuildOptions, 'platform' | 'conditions' | 'external'>) {
-  const { metafile, outputFiles, warnings } = await build({
-    stdin: { contents, resolveDir: root },
-    bundle: true,
-    format: 'esm',
-    minify: true,
-    metafile: true,
-    write: false,
-    logLevel: 'silent',
-    absWorkingDir: root,
-    ...options,
-  });
+/** A minified bundle without warnings. */
+async function bundleOf(contents: string, options: BuildOptions) {
+  const { metafile, outputFiles, warnings } = await bundle(contents, { minify: true, ...options });
   assert.deepStrictEqual(warnings, []);
   return { inputs: Object.keys(metafile.inputs), metafile, text: outputFiles[0].text };
 }
@@ -48,24 +31,16 @@ describe('the package', function () {
   const use = 'console.log(getDispatchLayout([[0, 1], [2, 7]], 8, { numRanks: 4 }).numTokensPerRank.join())';
 
   it('is imported by its name from the root', () => {
-    assert.strictEqual(
-      inNode(`import { getDispatchLayout } from 'dispatch-layout'; ${use}`, 'module').trim(),
-      '1,1,0,1',
-    );
+    assert.strictEqual(printedBy(`import { getDispatchLayout } from 'dispatch-layout'; ${use}`), '1,1,0,1');
   });
 
   it('is required as the ES module that it is', () => {
-    assert.strictEqual(
-      inNode(`const { getDispatchLayout } = require('dispatch-layout'); ${use}`, 'commonjs').trim(),
-      '1,1,0,1',
-    );
+    const script = `const { getDispatchLayout } = require('dispatch-layout'); ${use}`;
+    assert.strictEqual(printedBy(script, {}, ['--input-type=commonjs']), '1,1,0,1');
   });
 
   it('exports what it documents, and nothing else', () => {
-    const names = inNode(
-      "import * as all from 'dispatch-layout'; console.log(Object.keys(all).join())",
-      'module',
-    ).trim();
+    const names = printedBy("import * as all from 'dispatch-layout'; console.log(Object.keys(all).join())");
     assert.sameMembers(names.split(','), [
       'DeviceUnavailableError',
       'DispatchLayoutError',
@@ -109,7 +84,7 @@ describe('the package', function () {
   });
 
   it('imports nothing of Node, of CUDA, and no package but the loader in a browser', async () => {
-    const { metafile } = await bundle(useAll, { platform: 'browser' });
+    const { metafile } = await bundleOf(useAll, { platform: 'browser' });
     const inputs = Object.entries(metafile.inputs).filter(([path]) => path !== '<stdin>');
     assert.isAbove(inputs.length, 5);
     for (const [path, { imports }] of inputs) {
@@ -121,22 +96,22 @@ describe('the package', function () {
   });
 
   it('the core stays below 20 kB in a browser, minified and gzipped', async () => {
-    const { text } = await bundle(useOne, { platform: 'browser' });
+    const { text } = await bundleOf(useOne, { platform: 'browser' });
     assert.isBelow(gzipSync(text).length, 20_000);
   });
 
   for (const platform of ['browser', 'node'] as const) {
     it(`an unused import is shaken off (${platform})`, async () => {
-      assert.isBelow((await bundle(useNone, { platform })).text.length, 200);
+      assert.isBelow((await bundleOf(useNone, { platform })).text.length, 200);
     });
   }
 
   it('the device cuda is in a bundle for Node, and not in others', async () => {
-    const forNode = await bundle(useOne, { platform: 'node' });
+    const forNode = await bundleOf(useOne, { platform: 'node' });
     assert.include(forNode.inputs, 'dist/devices/cuda/device.js');
     assert.include(forNode.text, 'dispatch_layout_cuda.node');
     for (const platform of ['browser', 'neutral'] as const) {
-      const { inputs, text } = await bundle(useOne, { platform });
+      const { inputs, text } = await bundleOf(useOne, { platform });
       assert.notInclude(inputs.join(), 'dist/devices/cuda/');
       assert.notInclude(text, '.node"');
     }
@@ -144,7 +119,7 @@ describe('the package', function () {
 
   for (const condition of ['workerd', 'edge-light']) {
     it(`the kernel is a module import for ${condition}, and its bytes are not in the bundle`, async () => {
-      const { metafile, text } = await bundle(useOne, {
+      const { metafile, text } = await bundleOf(useOne, {
         platform: 'browser',
         conditions: [condition],
         external: ['*.wasm?module'],
@@ -159,13 +134,9 @@ describe('the package', function () {
   }
 
   it('an edge runtime may hand the kernel over from another realm, as that of Next.js does', async () => {
-    const { outputFiles } = await build({
-      stdin: { contents: useOne, resolveDir: root },
-      bundle: true,
+    const { outputFiles } = await bundle(useOne, {
       format: 'iife',
       conditions: ['edge-light'],
-      write: false,
-      logLevel: 'silent',
       plugins: [
         {
           name: 'kernel',
@@ -202,12 +173,12 @@ describe('the package', function () {
       const { getDispatchLayout } = await import('dispatch-layout');
       getDispatchLayout([[0]], 8, { numRanks: 4 });
       console.log(before === snapshot());`;
-    assert.strictEqual(inNode(script, 'module').trim(), 'true');
+    assert.strictEqual(printedBy(script), 'true');
   });
 
   it('the process ends by itself after a layout', () => {
     const started = Date.now();
-    inNode(`import { getDispatchLayout } from 'dispatch-layout'; ${use}`, 'module');
+    printedBy(`import { getDispatchLayout } from 'dispatch-layout'; ${use}`);
     assert.isBelow(Date.now() - started, 5000);
   });
 
@@ -223,7 +194,7 @@ describe('the package', function () {
       });
       const { getDispatchLayout } = await import('dispatch-layout');
       getDispatchLayout([[0]], 8, { numRanks: 4, device: 'wasm' });`;
-    assert.strictEqual(inNode(script, 'module').trim(), bytes.toString('base64'));
+    assert.strictEqual(printedBy(script), bytes.toString('base64'));
   });
 
   it('its types are exact: no any', () => {
@@ -247,26 +218,18 @@ describe('the package', function () {
 
 describe('the conformance suite', () => {
   it('imports nothing of Node but in loader.ts, and the library by its name', async () => {
-    const result = await build({
-      entryPoints: [fileURLToPath(new URL('test/conformance/suite.ts', rootUrl))],
-      bundle: true,
+    const { metafile } = await bundle("export * from './test/conformance/suite.ts';", {
       platform: 'neutral',
-      format: 'esm',
       packages: 'external',
-      metafile: true,
-      write: false,
-      logLevel: 'silent',
-      absWorkingDir: root,
     });
-    const imports = Object.entries(result.metafile.inputs).flatMap(([file, input]) =>
+    const inputs = Object.entries(metafile.inputs).filter(([file]) => file !== '<stdin>');
+    const imports = inputs.flatMap(([file, input]) =>
       input.imports.filter(({ external }) => external).map(({ path }) => ({ file, path })),
     );
     const allowed = ['chai', 'dispatch-layout', 'fast-check'];
     for (const { file, path } of imports) {
       if (!file.endsWith('/loader.ts')) assert.include(allowed, path, `${file} imports ${path}`);
     }
-    for (const file of Object.keys(result.metafile.inputs)) {
-      assert.match(file, /^test\/(conformance|support)\//);
-    }
+    for (const [file] of inputs) assert.match(file, /^test\/(conformance|support)\//);
   });
 });

@@ -1,21 +1,8 @@
 /** `prepare`: the device that it makes ready, and what a runtime that forbids or limits compilation gets from it. */
-import { execFileSync } from 'node:child_process';
-import { fileURLToPath } from 'node:url';
 import { assert } from 'chai';
 import { type DeviceName, ExpertGroup, prepare } from 'dispatch-layout';
 import { expectRejection } from './support/expect.ts';
-
-const root = fileURLToPath(new URL('..', import.meta.url));
-
-/** What a script prints, as JSON, in a process of its own, where nothing is compiled yet. */
-function inNewProcess(script: string): unknown {
-  const output = execFileSync(process.execPath, ['--input-type=module', '--eval', script], {
-    cwd: root,
-    encoding: 'utf8',
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  return JSON.parse(output);
-}
+import { jsonOf } from './support/run-script.ts';
 
 /** As Chromium before 115 did on the main thread of a page. */
 const limitSynchronousCompilation = `
@@ -57,7 +44,7 @@ describe('prepare', () => {
       await prepare();
       const { device } = getDispatchLayout([[0]], 8, { numRanks: 4 });
       console.log(JSON.stringify({ device, calls: calls.sort() }));`;
-    const { device, calls } = inNewProcess(script) as { device: DeviceName; calls: string[] };
+    const { device, calls } = jsonOf(script) as { device: DeviceName; calls: string[] };
     assert.strictEqual(device, 'wasm');
     assert.deepStrictEqual(calls, ['compile', 'new Instance']);
   });
@@ -71,7 +58,7 @@ describe('prepare', () => {
       const prepared = await prepare();
       const after = new ExpertGroup({ numRanks: 4 }).getDispatchLayout([[0]], 8).device;
       console.log(JSON.stringify({ before, reason, remedy, prepared, after }));`;
-    assert.deepStrictEqual(inNewProcess(script), {
+    assert.deepStrictEqual(jsonOf(script), {
       before: 'js',
       reason: 'the kernel may not be compiled synchronously here (WebAssembly.Module is disallowed on the main thread)',
       remedy: 'Call `await prepare()` first, which compiles it asynchronously.',
@@ -90,7 +77,7 @@ describe('prepare', () => {
         rejections.push(await prepare({ device: 'wasm' }).catch(({ code, message }) => ({ code, message })));
       }
       console.log(JSON.stringify({ prepared, rejections }));`;
-    const { prepared, rejections } = inNewProcess(script) as {
+    const { prepared, rejections } = jsonOf(script) as {
       prepared: DeviceName;
       rejections: { code: string; message: string }[];
     };
@@ -110,7 +97,7 @@ describe('prepare', () => {
       const before = device();
       [WebAssembly.Module, WebAssembly.Instance] = originals;
       console.log(JSON.stringify([before, await prepare(), device()]));`;
-    assert.deepStrictEqual(inNewProcess(script), ['js', 'wasm', 'wasm']);
+    assert.deepStrictEqual(jsonOf(script), ['js', 'wasm', 'wasm']);
   });
 
   it('tries again after a rejection', () => {
@@ -121,7 +108,7 @@ describe('prepare', () => {
       const first = await prepare({ device: 'wasm' }).catch(({ code }) => code);
       WebAssembly.compile = compile;
       console.log(JSON.stringify([first, await prepare({ device: 'wasm' })]));`;
-    assert.deepStrictEqual(inNewProcess(script), ['DEVICE_UNAVAILABLE', 'wasm']);
+    assert.deepStrictEqual(jsonOf(script), ['DEVICE_UNAVAILABLE', 'wasm']);
   });
 
   it('rejects what is no device, and options that are none', async () => {

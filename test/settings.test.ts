@@ -1,9 +1,6 @@
 /** The environment variables: each in a process of its own, since they are read once. */
-import { spawnSync } from 'node:child_process';
-import { fileURLToPath } from 'node:url';
 import { assert } from 'chai';
-
-const root = fileURLToPath(new URL('..', import.meta.url));
+import { runScript } from './support/run-script.ts';
 
 /** What a group with these options computes on, or the error; and what the process said on standard error. */
 function choose(variables: Readonly<Record<string, string>>, options: object = {}) {
@@ -23,11 +20,7 @@ function choose(variables: Readonly<Record<string, string>>, options: object = {
       layout: attempt(() => getDispatchLayout([[0, 1], [2, 7]], 8, options).device),
       described: attempt(() => describeDevices(options.device).find(({ chosen }) => chosen)?.device ?? 'none'),
     }));`;
-  const { status, stdout, stderr } = spawnSync(process.execPath, ['--input-type=module', '--eval', script], {
-    cwd: root,
-    encoding: 'utf8',
-    env: { ...process.env, ...variables },
-  });
+  const { status, stdout, stderr } = runScript(script, variables);
   assert.strictEqual(status, 0, stderr);
   return { ...(JSON.parse(stdout) as { group: string; layout: string; described: string }), stderr };
 }

@@ -1,10 +1,10 @@
-import { execFileSync } from 'node:child_process';
 import { assert } from 'chai';
 import { type DispatchLayout, ExpertGroup, type WorkspaceOptions } from 'dispatch-layout';
 import { answer, rowsOf } from './conformance/oracle.ts';
 import { describeOnEachDevice } from './support/each-device.ts';
 import { expectArrays, expectError } from './support/expect.ts';
 import { Random } from './support/random.ts';
+import { printedBy } from './support/run-script.ts';
 import { idTypeNames, idTypes } from './support/topk-storage.ts';
 
 const shape = { numExperts: 64, maxTokens: 20, numTopk: 4 } as const;
@@ -226,11 +226,7 @@ describe('calls that reuse their results', () => {
           console.log(numTokens, bytes <= 8 * numCalls ? 'ok' : bytes / numCalls);
         }
       }`;
-    const args = ['--expose-gc', '--input-type=module', '--eval', program];
-    const printed = execFileSync(process.execPath, args, {
-      encoding: 'utf8',
-      env: { ...process.env, NODE_V8_COVERAGE: '' },
-    });
-    assert.deepEqual(printed.trim().split('\n'), ['1 ok', '1 ok', '128 ok', '128 ok', '4096 ok', '4096 ok']);
+    const printed = printedBy(program, { NODE_V8_COVERAGE: '' }, ['--expose-gc']);
+    assert.deepEqual(printed.split('\n'), ['1 ok', '1 ok', '128 ok', '128 ok', '4096 ok', '4096 ok']);
   }).timeout(120_000);
 });

@@ -17,6 +17,11 @@ export interface Question {
   readonly invalidExperts?: 'throw' | 'ignore' | undefined;
 }
 
+/** What the lengths of the outputs follow from. */
+export interface LayoutSize extends Pick<Question, 'numExperts' | 'numRanks' | 'numRanksPerNode'> {
+  readonly numTokens: number;
+}
+
 /** The right outputs. */
 export interface ExpectedLayout {
   readonly numTokensPerRank: readonly number[];
@@ -24,6 +29,33 @@ export interface ExpectedLayout {
   readonly numTokensPerExpert: readonly number[];
   /** `[numTokens, numRanks]`, row-major, 0 or 1. */
   readonly isTokenInRank: Uint8Array;
+}
+
+export type OutputName = keyof ExpectedLayout;
+
+/** What each output is made of, and its length, null where there is none; in the order in which they are passed on. */
+export const outputs = {
+  numTokensPerRank: { type: Int32Array, lengthOf: ({ numRanks }) => numRanks },
+  numTokensPerRdmaRank: {
+    type: Int32Array,
+    lengthOf: ({ numRanks, numRanksPerNode = 8 }) =>
+      numRanks > numRanksPerNode ? Math.ceil(numRanks / numRanksPerNode) : null,
+  },
+  numTokensPerExpert: { type: Int32Array, lengthOf: ({ numExperts }) => numExperts },
+  isTokenInRank: { type: Uint8Array, lengthOf: ({ numTokens, numRanks }) => numTokens * numRanks },
+} satisfies Record<
+  OutputName,
+  {
+    readonly type: Int32ArrayConstructor | Uint8ArrayConstructor;
+    readonly lengthOf: (size: LayoutSize) => number | null;
+  }
+>;
+
+export const outputNames = Object.keys(outputs) as readonly OutputName[];
+
+/** Something for each output. */
+export function forOutputs<Value>(make: (name: OutputName) => Value): Record<OutputName, Value> {
+  return Object.fromEntries(outputNames.map((name) => [name, make(name)])) as Record<OutputName, Value>;
 }
 
 /** The right error. */

@@ -5,9 +5,9 @@
  * @module
  */
 import { assert } from 'chai';
-import type { LayoutArrays } from 'dispatch-layout';
 import fc from 'fast-check';
 import { expectAnswer, expectArrays } from '../support/expect.ts';
+import { expectUntouched, isUntouched, markedArrays } from '../support/marked-arrays.ts';
 import { Random } from '../support/random.ts';
 import { type IdType, idArray, idRange, idTypeNames, type TopkStorage } from '../support/topk-storage.ts';
 import type { TestDevice } from './devices.ts';
@@ -251,38 +251,19 @@ export function properties(device: TestDevice): void {
       const isShared = typeof SharedArrayBuffer === 'undefined' ? fc.constant(false) : fc.boolean();
       const property = fc.property(caseArbitrary, slack, isShared, (parameters, extra, shared) => {
         const { topkIdx, numExperts, group, invalidExperts, expected } = requestOf(parameters);
-        const { numRanks, numRanksPerNode } = group;
-        const maskLength = topkIdx.shape[0] * numRanks;
-        const buffer = (bytes: number) => (shared ? new SharedArrayBuffer(bytes) : new ArrayBuffer(bytes));
-        const int32 = (length: number) => new Int32Array(buffer(length * 4)).fill(-99);
-        const out: LayoutArrays = {
-          numTokensPerRank: int32(numRanks),
-          numTokensPerRdmaRank: numRanks > numRanksPerNode ? int32(numRanks / numRanksPerNode) : null,
-          numTokensPerExpert: int32(numExperts),
-          isTokenInRank: new Uint8Array(buffer(maskLength + extra)).fill(0xee),
-        };
+        const [numTokens] = topkIdx.shape;
+        const maskLength = numTokens * group.numRanks;
+        const out = markedArrays(
+          { ...group, numTokens, numExperts },
+          { extraMask: extra, allocate: (bytes) => (shared ? new SharedArrayBuffer(bytes) : new ArrayBuffer(bytes)) },
+        );
         const run = () => device.getDispatchLayout(topkIdx, numExperts, group, { invalidExperts, out });
         expectAnswer(run, expected);
         if ('layout' in expected) {
           expectArrays({ ...out, isTokenInRank: out.isTokenInRank.subarray(0, maskLength) }, expected.layout);
-          assert.isTrue(
-            out.isTokenInRank.subarray(maskLength).every((byte) => byte === 0xee),
-            'behind the mask',
-          );
+          assert.isTrue(isUntouched(out.isTokenInRank.subarray(maskLength)), 'behind the mask');
         } else {
-          assert.isTrue(
-            out.numTokensPerRank.every((count) => count === -99),
-            'numTokensPerRank untouched',
-          );
-          assert.isTrue(out.numTokensPerRdmaRank?.every((count) => count === -99) ?? true, 'rdma untouched');
-          assert.isTrue(
-            out.numTokensPerExpert.every((count) => count === -99),
-            'numTokensPerExpert untouched',
-          );
-          assert.isTrue(
-            out.isTokenInRank.every((byte) => byte === 0xee),
-            'isTokenInRank untouched',
-          );
+          expectUntouched(out);
         }
       });
       fc.assert(property, runs(800));
@@ -298,26 +279,10 @@ export function properties(device: TestDevice): void {
       }));
       const property = fc.property(many, fc.boolean(), (parameters, reused) => {
         const { topkIdx, numExperts, group, invalidExperts, expected } = requestOf(parameters);
-        const { numRanks, numRanksPerNode } = group;
-        const out: LayoutArrays = {
-          numTokensPerRank: new Int32Array(numRanks).fill(-99),
-          numTokensPerRdmaRank:
-            numRanks > numRanksPerNode ? new Int32Array(numRanks / numRanksPerNode).fill(-99) : null,
-          numTokensPerExpert: new Int32Array(numExperts).fill(-99),
-          isTokenInRank: new Uint8Array(topkIdx.shape[0] * numRanks).fill(0xee),
-        };
+        const out = markedArrays({ ...group, numTokens: topkIdx.shape[0], numExperts });
         const options = reused ? { invalidExperts, out } : { invalidExperts };
         expectAnswer(() => device.getDispatchLayout(topkIdx, numExperts, group, options), expected);
-        if ('error' in expected) {
-          assert.isTrue(
-            out.numTokensPerExpert.every((count) => count === -99),
-            'numTokensPerExpert untouched',
-          );
-          assert.isTrue(
-            out.isTokenInRank.every((byte) => byte === 0xee),
-            'isTokenInRank untouched',
-          );
-        }
+        if ('error' in expected) expectUntouched(out);
       });
       fc.assert(property, runs(120));
     });

@@ -6,11 +6,12 @@
  */
 import { assert } from 'chai';
 import type { DispatchLayout, LayoutArrays } from 'dispatch-layout';
-import { expectAnswer, expectArrays, expectError } from '../support/expect.ts';
+import { expectAnswer, expectArrays, expectError, expectSameMemory } from '../support/expect.ts';
+import { expectUntouched, markedArrays } from '../support/marked-arrays.ts';
 import { Random } from '../support/random.ts';
 import { type IdType, idArray, storageOf, type TopkStorage } from '../support/topk-storage.ts';
 import type { GroupOptions, TestDevice } from './devices.ts';
-import { type Answer, answer, rowsOf } from './oracle.ts';
+import { type Answer, answer, forOutputs, outputs, rowsOf } from './oracle.ts';
 
 interface Request {
   readonly topkIdx: TopkStorage;
@@ -171,12 +172,7 @@ export function reuse(device: TestDevice): void {
           const request = { topkIdx: { data: idArray('int32', ids), shape: [150, 4] as const }, numExperts };
           const layout: DispatchLayout = group.getDispatchLayout(request.topkIdx, numExperts, out && { out });
           expectAnswer(() => layout, answerFor(options, request));
-          if (out !== undefined) {
-            assert.strictEqual(layout.numTokensPerRank, out.numTokensPerRank);
-            assert.strictEqual(layout.numTokensPerExpert, out.numTokensPerExpert);
-            assert.strictEqual(layout.numTokensPerRdmaRank, out.numTokensPerRdmaRank);
-            assert.strictEqual(layout.isTokenInRank.buffer, out.isTokenInRank.buffer);
-          }
+          if (out !== undefined) expectSameMemory(layout, out);
           out = layout;
         }
       });
@@ -194,19 +190,16 @@ export function reuse(device: TestDevice): void {
           new Uint8Array(arena).fill(0xa5);
           let end = 4 * random.below(4);
           const used = new Uint8Array(arena.byteLength);
-          const int32 = (length: number) => {
-            const array = new Int32Array(arena, end, length);
-            used.fill(1, end, end + length * 4);
-            end += length * 4 + 4 * random.below(3);
+          const out = forOutputs((name) => {
+            const { type, lengthOf } = outputs[name];
+            const length = lengthOf({ ...options, numTokens, numExperts });
+            if (length === null) return null;
+            end += type.BYTES_PER_ELEMENT * random.below(type === Uint8Array ? 20 : 3);
+            const array = new type(arena, end, length);
+            used.fill(1, end, end + array.byteLength);
+            end += array.byteLength;
             return array;
-          };
-          const numTokensPerRank = int32(numRanks);
-          const numTokensPerRdmaRank = numRanks === 1 ? null : int32(numRanks);
-          const numTokensPerExpert = int32(numExperts);
-          end += random.below(20);
-          const isTokenInRank = new Uint8Array(arena, end, numTokens * numRanks);
-          used.fill(1, end, end + numTokens * numRanks);
-          const out: LayoutArrays = { numTokensPerRank, numTokensPerRdmaRank, numTokensPerExpert, isTokenInRank };
+          }) as unknown as LayoutArrays;
           expectAnswer(
             () => device.getDispatchLayout(request.topkIdx, numExperts, options, { out }),
             answerFor(options, request),
@@ -225,26 +218,13 @@ export function reuse(device: TestDevice): void {
       const ids = new BigInt64Array(70001 * 2).fill(1n);
       ids[70001 * 2 - 1] = 99n;
       for (const numRanks of [8, 64, 80]) {
-        const out = {
-          numTokensPerRank: new Int32Array(numRanks).fill(-5),
-          numTokensPerRdmaRank: new Int32Array(numRanks).fill(-5),
-          numTokensPerExpert: new Int32Array(numRanks).fill(-5),
-          isTokenInRank: new Uint8Array(70001 * numRanks).fill(250),
-        };
+        const group = { numRanks, numRanksPerNode: 1 };
+        const out = markedArrays({ ...group, numTokens: 70001, numExperts: numRanks });
         expectError(
-          () =>
-            device.getDispatchLayout(
-              { data: ids, shape: [70001, 2] },
-              numRanks,
-              { numRanks, numRanksPerNode: 1 },
-              { out },
-            ),
+          () => device.getDispatchLayout({ data: ids, shape: [70001, 2] }, numRanks, group, { out }),
           numRanks === 80 ? { code: 'INVALID_EXPERT' } : { code: 'INVALID_EXPERT', token: 70000, slot: 1, value: 99n },
         );
-        assert.isTrue(out.numTokensPerRank.every((value) => value === -5));
-        assert.isTrue(out.numTokensPerRdmaRank.every((value) => value === -5));
-        assert.isTrue(out.numTokensPerExpert.every((value) => value === -5));
-        assert.isTrue(out.isTokenInRank.every((value) => value === 250));
+        expectUntouched(out);
       }
     });
 
@@ -255,19 +235,15 @@ export function reuse(device: TestDevice): void {
         [0, 3],
         [1, 2],
       ]);
-      expectArrays(group.getDispatchLayout(topkIdx, 4), {
+      const expected = {
         numTokensPerRank: [1, 1],
         numTokensPerRdmaRank: null,
         numTokensPerExpert: [1, 1, 1, 1],
         isTokenInRank: Uint8Array.of(1, 0, 0, 1),
-      });
+      };
+      expectArrays(group.getDispatchLayout(topkIdx, 4), expected);
       placement.fill(1);
-      expectArrays(group.getDispatchLayout(topkIdx, 4), {
-        numTokensPerRank: [1, 1],
-        numTokensPerRdmaRank: null,
-        numTokensPerExpert: [1, 1, 1, 1],
-        isTokenInRank: Uint8Array.of(1, 0, 0, 1),
-      });
+      expectArrays(group.getDispatchLayout(topkIdx, 4), expected);
     });
   });
 }

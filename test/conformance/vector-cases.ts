@@ -6,7 +6,7 @@
  */
 import { Random } from '../support/random.ts';
 import { type IdType, idArray, idRange, idTypeNames, type TopkStorage } from '../support/topk-storage.ts';
-import { answer, rowsOf } from './oracle.ts';
+import { answer, type ExpectedLayout, rowsOf } from './oracle.ts';
 
 /** An integer as JSON holds it exactly: a decimal string beyond 2^53. */
 export type JsonInteger = number | string;
@@ -26,10 +26,7 @@ export interface Vector {
   readonly placement?: readonly number[];
   readonly invalidExperts: 'throw' | 'ignore';
   /** Exactly one of the following two is there. */
-  readonly expected?: {
-    readonly numTokensPerRank: readonly number[];
-    readonly numTokensPerRdmaRank: readonly number[] | null;
-    readonly numTokensPerExpert: readonly number[];
+  readonly expected?: Omit<ExpectedLayout, 'isTokenInRank'> & {
     /** One string of `0` and `1` per token, rank 0 first. */
     readonly isTokenInRank: readonly string[];
   };

@@ -13,7 +13,7 @@ import {
 } from 'dispatch-layout';
 import { idTypes, type TopkStorage } from '../support/topk-storage.ts';
 import type { GroupOptions, TestGroup } from './devices.ts';
-import { rowsOf } from './oracle.ts';
+import { forOutputs } from './oracle.ts';
 
 /** Room that is not always used to its end. */
 const spareTokens = 3;
@@ -46,16 +46,9 @@ export class WorkspaceGroup implements TestGroup {
     const { topkIdx: ids } = this.#workspace;
     // What is behind the tokens of a run must not matter, not even where it is no expert
     ids.fill((ids instanceof BigInt64Array || ids instanceof BigUint64Array ? 99999n : 99) as never);
-    const rows = rowsOf(topkIdx).flat();
-    for (const [index, id] of rows.entries()) ids[index] = typeof ids[index] === 'bigint' ? id : Number(id);
+    ids.set(topkIdx.data as never);
     const layout = this.#workspace.run(numTokens);
-    return {
-      ...layout,
-      numTokensPerRank: layout.numTokensPerRank.slice(),
-      numTokensPerRdmaRank: layout.numTokensPerRdmaRank?.slice() ?? null,
-      numTokensPerExpert: layout.numTokensPerExpert.slice(),
-      isTokenInRank: layout.isTokenInRank.slice(),
-    };
+    return { ...layout, ...forOutputs((name) => layout[name]?.slice() ?? null) } as DispatchLayout;
   }
 }
 

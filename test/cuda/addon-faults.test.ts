@@ -1,6 +1,7 @@
 /** The addon's own care when a call fails half-way: of memory that work still uses, and of what the failure means. */
 import { assert } from 'chai';
-import { fakeAddon, runScript } from './fake.ts';
+import { printedBy } from '../support/run-script.ts';
+import { fakeAddon } from './fake.ts';
 
 function run(script: string, env: Readonly<Record<string, string>> = {}): string {
   const imports = `
@@ -16,9 +17,7 @@ function run(script: string, env: Readonly<Record<string, string>> = {}): string
       group.getDispatchLayout(host(64, 3), 8);
       return group;
     };`;
-  const { stdout, stderr, status } = runScript(imports + script, { DISPATCH_LAYOUT_CUDA_ADDON: fakeAddon(), ...env });
-  assert.strictEqual(status, 0, stderr);
-  return stdout.trim();
+  return printedBy(imports + script, { DISPATCH_LAYOUT_CUDA_ADDON: fakeAddon(), ...env });
 }
 
 describe('the addon, when a call fails', function () {

@@ -1,6 +1,7 @@
 /** The addon where sizes, addresses and GPUs are unusual. The addon is called directly where the library would not. */
 import { assert } from 'chai';
-import { fakeAddon, runScript } from './fake.ts';
+import { printedBy, runScript } from '../support/run-script.ts';
+import { fakeAddon } from './fake.ts';
 
 function run(script: string, env: Readonly<Record<string, string>> = {}): string {
   const prelude = `
@@ -11,10 +12,7 @@ function run(script: string, env: Readonly<Record<string, string>> = {}): string
     const attempt = (use) => {
       try { return use(); } catch (error) { return error.code ?? error.message; }
     };`;
-  const settings = { DISPATCH_LAYOUT_CUDA_ADDON: fakeAddon(), ...env };
-  const { stdout, stderr, status } = runScript(prelude + script, settings);
-  assert.strictEqual(status, 0, stderr);
-  return stdout.trim();
+  return printedBy(prelude + script, { DISPATCH_LAYOUT_CUDA_ADDON: fakeAddon(), ...env });
 }
 
 describe('limits of the addon', function () {

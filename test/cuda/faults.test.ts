@@ -7,7 +7,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { assert } from 'chai';
 import type { DeviceDescription, ObstacleCode } from 'dispatch-layout';
-import { fakeAddon, runScript } from './fake.ts';
+import { runScript } from '../support/run-script.ts';
+import { fakeAddon } from './fake.ts';
 
 /** What the script below finds. */
 interface Findings {

@@ -20,12 +20,15 @@ build() { # build PROGRAM COMPILER ARGUMENT...
   mv "$program.$$" "$program"
 }
 
+builds=
 for program in "$@"; do
   case "$program" in
-    layout_test | layout_native) build "$program" "${CXX:-g++}" $flags $sanitize "$program.cpp" ;;
-    layout_test_fast) build "$program" "${CXX:-g++}" $flags -O3 layout_test.cpp ;;
-    replay) build "$program" "${CXX:-g++}" $flags $sanitize fuzz_target.cpp replay.cpp ;;
-    fuzz) build "$program" clang++ $flags $sanitize -fsanitize=fuzzer fuzz_target.cpp ;;
+    layout_test | layout_native) build "$program" "${CXX:-g++}" $flags $sanitize "$program.cpp" & ;;
+    layout_test_fast) build "$program" "${CXX:-g++}" $flags -O3 layout_test.cpp & ;;
+    replay) build "$program" "${CXX:-g++}" $flags $sanitize fuzz_target.cpp replay.cpp & ;;
+    fuzz) build "$program" clang++ $flags $sanitize -fsanitize=fuzzer fuzz_target.cpp & ;;
     *) echo "build.sh: unknown program '$program'" >&2; exit 1 ;;
   esac
+  builds="$builds $!"
 done
+for build in $builds; do wait "$build"; done

@@ -1,38 +1,20 @@
 /**
  * The WASM kernel's unchanged source, compiled for this machine under AddressSanitizer and UBSan, with buffers of exactly
- * the sizes that `wasm/dispatch_layout.h` promises: the conformance vectors, random layouts, and what the fuzzer found.
+ * the sizes that `wasm/dispatch_layout.h` promises: the conformance vectors, and what the fuzzer found. Random layouts are in
+ * `test/slow`.
  */
-import { execFileSync, spawnSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
 import { assert } from 'chai';
-import { rowsOf } from '../conformance/oracle.ts';
+import { type OutputName, outputNames, rowsOf } from '../conformance/oracle.ts';
 import { storageOfVector, type Vector, type VectorFile } from '../conformance/vector-cases.ts';
 import file from '../conformance/vectors.json' with { type: 'json' };
+import { root } from '../support/root.ts';
+import { describeNative, runNative } from './programs.ts';
 
-const root = fileURLToPath(new URL('../..', import.meta.url));
 const corpus = `${root}test/native/corpus`;
 
 /** `IdType` of `wasm/dispatch_layout.h`, in order. */
 const idTypes = ['int64', 'uint64', 'int32', 'uint32', 'int16', 'uint16', 'int8', 'uint8'];
-
-/** What keeps the native build from being made here, or null. */
-function obstacle(): string | null {
-  if (process.platform !== 'linux' || process.arch !== 'x64')
-    return 'its tables need the low memory of Linux on x86-64';
-  const compiler = process.env.CXX ?? 'g++';
-  const { error, status } = spawnSync(compiler, ['-fsyntax-only', '-x', 'c++', '-'], {
-    input: '#include <simde/wasm/simd128.h>',
-  });
-  if (error !== undefined) return `there is no ${compiler} here`;
-  return status === 0 ? null : `${compiler} finds no SIMDe. To run this, install libsimde-dev`;
-}
-
-function run(program: string, settings: readonly string[], input = ''): string {
-  const { status, stdout, stderr } = spawnSync(`${root}build/native/${program}`, settings, { input, encoding: 'utf8' });
-  assert.strictEqual(status, 0, stdout + stderr);
-  return stdout;
-}
 
 /** A vector as `layout_native` reads it. */
 function requestOf(vector: Vector): string {
@@ -55,54 +37,26 @@ function checkAnswer(vector: Vector, lines: readonly string[]): void {
     return;
   }
   if (vector.invalidExperts === 'throw') assert.deepStrictEqual(firstInvalid, [-1], vector.name);
-  const { numTokensPerRank, numTokensPerRdmaRank, numTokensPerExpert, isTokenInRank } = expected;
-  const mask = [...isTokenInRank.join('')].map(Number);
-  assert.deepStrictEqual(
-    arrays,
-    [[...numTokensPerRank], [...(numTokensPerRdmaRank ?? [])], [...numTokensPerExpert], mask],
-    vector.name,
-  );
+  const numbersOf = (name: OutputName) =>
+    name === 'isTokenInRank' ? [...expected[name].join('')].map(Number) : [...(expected[name] ?? [])];
+  assert.deepStrictEqual(arrays, outputNames.map(numbersOf), vector.name);
 }
 
-describe('the WASM kernel, compiled natively under sanitizers', function () {
-  const reason = obstacle();
-  if (reason !== null) {
-    it.skip(`not available here, because ${reason}`);
-    return;
-  }
-  this.timeout(300_000);
-
-  before(() => {
-    const programs = ['layout_test', 'layout_test_fast', 'layout_native', 'replay'];
-    execFileSync(`${root}test/native/build.sh`, programs, { stdio: ['ignore', 'ignore', 'inherit'] });
-  });
-
+describeNative('the WASM kernel, compiled natively under sanitizers', ['layout_native', 'replay'], () => {
   it('gives the answers of the conformance vectors', () => {
     // Requests that are refused for their shape never reach the kernel
     const vectors = (file as unknown as VectorFile).vectors.filter(
       ({ expectedError }) => expectedError === undefined || expectedError.code === 'INVALID_EXPERT',
     );
     assert.isAbove(vectors.length, 100);
-    const lines = run('layout_native', [], vectors.map(requestOf).join('\n')).split('\n');
+    const lines = runNative('layout_native', [], vectors.map(requestOf).join('\n')).split('\n');
     assert.strictEqual(lines.length, 5 * vectors.length + 1);
     for (const [index, vector] of vectors.entries()) checkAnswer(vector, lines.slice(5 * index, 5 * index + 5));
   });
 
-  for (const [program, seed, numCases] of [
-    ['layout_test', 1, 4000],
-    ['layout_test_fast', 2, 10000],
-  ] as const) {
-    it(`${program}: ${numCases} random layouts`, () => {
-      assert.match(
-        run(program, [String(seed), String(numCases)]),
-        new RegExp(`^${numCases} layouts equal the reference`),
-      );
-    });
-  }
-
   it('replays what the fuzzer found', () => {
     const inputs = readdirSync(corpus).map((name) => `${corpus}/${name}`);
     assert.isAbove(inputs.length, 20);
-    assert.match(run('replay', inputs), new RegExp(`^${inputs.length} inputs replayed`));
+    assert.match(runNative('replay', inputs), new RegExp(`^${inputs.length} inputs replayed`));
   });
 });

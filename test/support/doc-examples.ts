@@ -6,14 +6,13 @@
  *
  * @module
  */
-import { type SpawnSyncReturns, spawnSync } from 'node:child_process';
+import { execFile, spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { fakeAddon } from '../cuda/fake.ts';
-
-const root = fileURLToPath(new URL('../..', import.meta.url));
+import { root } from './root.ts';
+import type { Outcome } from './run-script.ts';
 
 export interface Example {
   /** Where it begins: `README.md:36`. */
@@ -75,21 +74,33 @@ function environmentOf(how: string): NodeJS.ProcessEnv {
 /** A folder under the root, where the library is found by its name. */
 const scripts = join(root, 'build', 'examples');
 
-/** The file of a TypeScript example. */
-export function writeScript({ place, code }: Example): string {
+/** The file of a JavaScript or TypeScript example. */
+export function writeScript({ place, language, code }: Example): string {
   mkdirSync(scripts, { recursive: true });
-  const file = join(scripts, `${place.replace(/[^\w-]+/g, '-')}.ts`);
+  const file = join(scripts, `${place.replace(/[^\w-]+/g, '-')}.${language}`);
   writeFileSync(file, `${code}\nexport {};\n`);
   return file;
 }
 
-/** Runs JavaScript or TypeScript in a process of its own. */
-export function runScriptExample(example: Example): SpawnSyncReturns<string> {
-  const args =
-    example.language === 'ts'
-      ? ['--import=tsx', writeScript(example)]
-      : ['--input-type=module', '--eval', example.code];
-  return spawnSync(process.execPath, args, { cwd: root, encoding: 'utf8', env: environmentOf(example.how) });
+/** Runs JavaScript or TypeScript in a process of its own. Resolves in any case. */
+function runScriptExample(example: Example): Promise<Outcome> {
+  const args = [...(example.language === 'ts' ? ['--import=tsx'] : []), writeScript(example)];
+  const options = { cwd: root, env: environmentOf(example.how) };
+  return new Promise((resolve) => {
+    const child = execFile(process.execPath, args, options, (_, stdout, stderr) => {
+      resolve({ status: child.exitCode, stdout, stderr });
+    });
+  });
+}
+
+/** Begins to run examples, in their order and two at a time: as many as the cores that one can count on. */
+export function runScriptExamples(examples: readonly Example[]): Promise<Outcome>[] {
+  const lanes: Promise<unknown>[] = [Promise.resolve(), Promise.resolve()];
+  return examples.map((example, index) => {
+    const outcome = lanes[index % 2].then(() => runScriptExample(example));
+    lanes[index % 2] = outcome;
+    return outcome;
+  });
 }
 
 /** A folder in which the library and its command are installed: a document's shell examples run there, in their order. */
@@ -102,7 +113,7 @@ export function makeSandbox(): string {
 }
 
 /** Runs a shell command in a sandbox. */
-export function runCommand(sandbox: string, command: string, how: string): SpawnSyncReturns<string> {
+export function runCommand(sandbox: string, command: string, how: string): Outcome {
   const environment = environmentOf(how);
   const path = `${join(sandbox, 'node_modules', '.bin')}:${environment.PATH}`;
   return spawnSync('bash', ['-o', 'pipefail', '-c', command], {

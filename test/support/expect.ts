@@ -5,7 +5,7 @@
  */
 import { assert } from 'chai';
 import { type DispatchLayout, DispatchLayoutError, InvalidExpertError, type LayoutArrays } from 'dispatch-layout';
-import type { Answer, ExpectedLayout } from '../conformance/oracle.ts';
+import { type Answer, type OutputName, outputNames, outputs } from '../conformance/oracle.ts';
 
 function expectNumbers(name: string, actual: ArrayLike<number>, expected: ArrayLike<number>): void {
   if (actual.length !== expected.length)
@@ -17,19 +17,30 @@ function expectNumbers(name: string, actual: ArrayLike<number>, expected: ArrayL
   }
 }
 
-/** The four arrays hold exactly the expected numbers, in arrays of exactly the documented types. */
-export function expectArrays(actual: LayoutArrays, expected: ExpectedLayout): void {
-  assert.instanceOf(actual.numTokensPerRank, Int32Array);
-  assert.instanceOf(actual.numTokensPerExpert, Int32Array);
-  assert.instanceOf(actual.isTokenInRank, Uint8Array);
-  expectNumbers('numTokensPerRank', actual.numTokensPerRank, expected.numTokensPerRank);
-  expectNumbers('numTokensPerExpert', actual.numTokensPerExpert, expected.numTokensPerExpert);
-  expectNumbers('isTokenInRank', actual.isTokenInRank, expected.isTokenInRank);
-  if (expected.numTokensPerRdmaRank === null) {
-    assert.isNull(actual.numTokensPerRdmaRank, 'numTokensPerRdmaRank within one node');
-  } else {
-    assert.instanceOf(actual.numTokensPerRdmaRank, Int32Array);
-    expectNumbers('numTokensPerRdmaRank', actual.numTokensPerRdmaRank ?? [], expected.numTokensPerRdmaRank);
+/** The arrays hold exactly the expected numbers, in arrays of exactly the documented types. */
+export function expectArrays(actual: LayoutArrays, expected: Record<OutputName, ArrayLike<number> | null>): void {
+  for (const name of outputNames) {
+    const numbers = expected[name];
+    if (numbers === null) {
+      assert.isNull(actual[name], `${name} where there is none`);
+    } else {
+      assert.instanceOf(actual[name], outputs[name].type as Int32ArrayConstructor, name);
+      expectNumbers(name, actual[name] ?? [], numbers);
+    }
+  }
+}
+
+/** A call that was given `out` wrote its results there, and nowhere else. */
+export function expectSameMemory(layout: LayoutArrays, out: LayoutArrays): void {
+  for (const name of outputNames) {
+    const [array, given] = [layout[name], out[name]];
+    if (name !== 'isTokenInRank') {
+      assert.strictEqual(array, given, name);
+      continue;
+    }
+    // Of a longer mask it is the first part
+    assert.strictEqual(array?.buffer, given?.buffer, name);
+    assert.strictEqual(array?.byteOffset, given?.byteOffset, name);
   }
 }
 

@@ -51,12 +51,12 @@ export const idRange: Record<IdType, readonly [bigint, bigint]> = {
 
 /** A typed array of the given ids, each of which must fit its type. */
 export function idArray(type: IdType, ids: ArrayLike<number | bigint>): IdArray {
-  const [smallest, largest] = idRange[type];
   const array = new idTypes[type](ids.length);
+  const isWide = array instanceof BigInt64Array || array instanceof BigUint64Array;
   for (let index = 0; index < ids.length; index += 1) {
-    const id = BigInt(ids[index]);
-    if (id < smallest || id > largest) throw new RangeError(`the test's id ${id} does not fit ${type}`);
-    array[index] = array instanceof BigInt64Array || array instanceof BigUint64Array ? id : Number(id);
+    array[index] = isWide ? BigInt(ids[index]) : Number(ids[index]);
+    // biome-ignore lint/suspicious/noDoubleEquals: numbers and bigints are the same here
+    if (array[index] != ids[index]) throw new RangeError(`the test's id ${ids[index]} does not fit ${type}`);
   }
   return array;
 }

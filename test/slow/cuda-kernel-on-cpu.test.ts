@@ -1,9 +1,7 @@
 /** The CUDA kernel's unchanged source on the CPU (`test/cuda-shim`): random layouts against a naive reference. */
 import { execFileSync, spawnSync } from 'node:child_process';
-import { fileURLToPath } from 'node:url';
 import { assert } from 'chai';
-
-const root = fileURLToPath(new URL('../..', import.meta.url));
+import { root } from '../support/root.ts';
 
 describe('the CUDA kernel on the CPU', function () {
   this.timeout(300_000);

@@ -5,8 +5,10 @@
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import { assert } from 'chai';
-import { ExpertGroup, type LayoutArrays } from 'dispatch-layout';
-import { runScript } from './cuda/fake.ts';
+import { ExpertGroup } from 'dispatch-layout';
+import { expectArrays } from '../support/expect.ts';
+import { markedArrays } from '../support/marked-arrays.ts';
+import { jsonOf } from '../support/run-script.ts';
 
 const runs = Number(process.env.DISPATCH_LAYOUT_TEST_RUNS ?? 1);
 
@@ -24,15 +26,10 @@ describe('threads that are terminated in the middle of a call', function () {
     parentPort.postMessage('works');
     for (;;) group.getDispatchLayout(topkIdx, 64, { out });`;
 
-  const shared = (bytes: number) => new SharedArrayBuffer(bytes);
+  const allocate = (bytes: number) => new SharedArrayBuffer(bytes);
   const numTokens = 20_000;
-  const data = new Int32Array(shared(numTokens * 8 * 4)).map((_, i) => (i * 37) % 64);
-  const out: LayoutArrays = {
-    numTokensPerRank: new Int32Array(shared(64)),
-    numTokensPerRdmaRank: new Int32Array(shared(8)),
-    numTokensPerExpert: new Int32Array(shared(256)),
-    isTokenInRank: new Uint8Array(shared(numTokens * 16)),
-  };
+  const data = new Int32Array(allocate(numTokens * 8 * 4)).map((_, i) => (i * 37) % 64);
+  const out = markedArrays({ numTokens, numExperts: 64, numRanks: 16 }, { allocate });
 
   for (const device of ['wasm', 'js'] as const) {
     it(`${device}: nothing hangs, this thread is unaffected, and memory does not grow`, async () => {
@@ -54,15 +51,7 @@ describe('threads that are terminated in the middle of a call', function () {
         if (round === Math.floor(threads / 5)) before = process.memoryUsage.rss();
       }
       group.getDispatchLayout(topkIdx, 64, { out });
-      for (const [name, array] of Object.entries(out) as [keyof LayoutArrays, Int32Array][]) {
-        assert.strictEqual(
-          Buffer.compare(
-            new Uint8Array(array.buffer),
-            new Uint8Array((expected[name]?.buffer ?? new ArrayBuffer(0)) as ArrayBuffer),
-          ),
-          0,
-        );
-      }
+      expectArrays(out, expected);
       assert.isBelow((process.memoryUsage.rss() - before) / 2 ** 20, 150, 'MiB more than after a fifth of the threads');
     });
   }
@@ -73,7 +62,7 @@ describe('groups without end', function () {
 
   /** MiB that the process grows by, from a fifth of the groups on, with little room for garbage. */
   function growth(numGroups: number, makeGroup: string): { readonly mebibytes: number; readonly seconds: number } {
-    const { status, stdout, stderr } = runScript(
+    return jsonOf(
       `
       import { ExpertGroup } from 'dispatch-layout';
       const makeAndUse = ${makeGroup};
@@ -90,9 +79,7 @@ describe('groups without end', function () {
       console.log(JSON.stringify({ mebibytes, seconds: (performance.now() - started) / 1000 }));`,
       { NODE_V8_COVERAGE: '' },
       ['--expose-gc', '--max-old-space-size=64'],
-    );
-    assert.strictEqual(status, 0, stderr);
-    return JSON.parse(stdout) as { mebibytes: number; seconds: number };
+    ) as { mebibytes: number; seconds: number };
   }
 
   for (const device of ['wasm', 'js']) {

@@ -1,0 +1,15 @@
+/** The WASM kernel's unchanged source, compiled for this machine: random layouts against a naive reference. */
+import { assert } from 'chai';
+import { describeNative, runNative } from '../native/programs.ts';
+
+describeNative('the WASM kernel, compiled natively', ['layout_test', 'layout_test_fast'], () => {
+  for (const [program, what, seed, numCases] of [
+    ['layout_test', 'under sanitizers', 1, 4000],
+    ['layout_test_fast', 'as it is benchmarked', 2, 10000],
+  ] as const) {
+    it(`${numCases} random layouts, ${what}`, () => {
+      const printed = runNative(program, [String(seed), String(numCases)]);
+      assert.match(printed, new RegExp(`^${numCases} layouts equal the reference`));
+    });
+  }
+});
