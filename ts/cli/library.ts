@@ -1,7 +1,7 @@
 /**
  * Everything of the library that the command line uses. The other modules of the command line import it from here, so that
  * `../index.ts` is named in this one place: the build leaves that import out of the bundle and points it to
- * `dist/index.js`. The table of outputs is not exported by the library; it is bundled in.
+ * `dist/index.js`. The tables of outputs and of id types are not exported by the library; they are bundled in.
  *
  * @module
  */
@@ -12,8 +12,6 @@ export {
   describeDevices,
   ExpertGroup,
   type ExpertGroupOptions,
-  type IdType,
-  type IntegerArray,
   InvalidExpertError,
   type LayoutArrays,
   type LayoutOptions,
@@ -27,3 +25,4 @@ export {
   outputNames,
   outputs,
 } from '../layout/outputs.ts';
+export { type IdType, type IdTypeFacts, type IntegerArray, idTypeNames, idTypes } from '../values/id-types.ts';

@@ -8,7 +8,7 @@ import { Command, Option } from 'commander';
 import { type DoctorFlags, doctor } from './doctor.ts';
 import { reportFailure } from './fail.ts';
 import { decimalNumber, deviceChoices, invalidExpertsChoices, layerChoice, limits, wholeNumber } from './flags.ts';
-import { type GenerateFlags, generate, idTypes } from './generate/generate.ts';
+import { type GenerateFlags, generate, generatedTypes } from './generate/generate.ts';
 import { endOnOutputError } from './print.ts';
 import { type RunFlags, run } from './run.ts';
 import { version } from './version.ts';
@@ -87,7 +87,7 @@ function createProgram(): Command {
     .option('--empty-share <share>', 'share of slots that are -1', decimalNumber(0, 1), 0)
     .option('--seed <number>', 'seed of the random numbers', wholeNumber(0, Number.MAX_SAFE_INTEGER), 0)
     .option('--layers <count>', 'write [layers, tokens, topk]', wholeNumber(1, limits.layers))
-    .addOption(new Option('--dtype <type>', 'element type').choices(Object.keys(idTypes)).default('int64'))
+    .addOption(new Option('--dtype <type>', 'element type').choices(generatedTypes).default('int64'))
     .addHelpText('after', generateExamples)
     .action((file: string, flags: GenerateFlags) => generate(file, flags));
 

@@ -5,7 +5,7 @@
  */
 
 import { fail, UsageError } from '../fail.ts';
-import type { IntegerArray } from '../library.ts';
+import { type IdType, type IdTypeFacts, type IntegerArray, idTypeNames, idTypes } from '../library.ts';
 import { print } from '../print.ts';
 import { formatNpy } from '../write/npy.ts';
 import { writeWholeFile } from '../write/write-file.ts';
@@ -25,23 +25,13 @@ export interface GenerateFlags {
   readonly dtype: IdType;
 }
 
-/** The element types by name, and the largest id that each holds without loss. */
-export const idTypes = {
-  int64: {
-    create: (length: number) => new BigInt64Array(length),
-    bytes: 8,
-    largest: Number.MAX_SAFE_INTEGER,
-    signed: true,
-  },
-  int32: { create: (length: number) => new Int32Array(length), bytes: 4, largest: 2 ** 31 - 1, signed: true },
-  int16: { create: (length: number) => new Int16Array(length), bytes: 2, largest: 2 ** 15 - 1, signed: true },
-  int8: { create: (length: number) => new Int8Array(length), bytes: 1, largest: 2 ** 7 - 1, signed: true },
-  uint32: { create: (length: number) => new Uint32Array(length), bytes: 4, largest: 2 ** 32 - 1, signed: false },
-  uint16: { create: (length: number) => new Uint16Array(length), bytes: 2, largest: 2 ** 16 - 1, signed: false },
-  uint8: { create: (length: number) => new Uint8Array(length), bytes: 1, largest: 2 ** 8 - 1, signed: false },
-} as const;
+/** The types that ids can be written in: all in which JavaScript's numbers can be. */
+export const generatedTypes: readonly IdType[] = idTypeNames.filter((name) => name !== 'uint64');
 
-type IdType = keyof typeof idTypes;
+/** The largest id that a type holds without loss. */
+function largestId({ bytes, isSigned }: IdTypeFacts): number {
+  return Math.min(2 ** (8 * bytes - (isSigned ? 1 : 0)) - 1, Number.MAX_SAFE_INTEGER);
+}
 
 /** The most that is generated. */
 const maxBytes = 2 ** 31;
@@ -81,10 +71,10 @@ function check(flags: GenerateFlags, topkGroups: number): void {
     const where = numGroups === 1 ? 'there are' : `are in ${topkGroups} of ${numGroups} groups`;
     fail(`--num-topk ${numTopk} is more than the ${selectable} experts that ${where}`);
   }
-  if (numExperts - 1 > idTypes[dtype].largest) {
-    fail(`--dtype ${dtype} holds ids up to ${idTypes[dtype].largest}, too few for --num-experts ${numExperts}`);
+  if (numExperts - 1 > largestId(idTypes[dtype])) {
+    fail(`--dtype ${dtype} holds ids up to ${largestId(idTypes[dtype])}, too few for --num-experts ${numExperts}`);
   }
-  if (flags.emptyShare > 0 && !idTypes[dtype].signed) fail(`--dtype ${dtype} cannot hold the -1 of --empty-share`);
+  if (flags.emptyShare > 0 && !idTypes[dtype].isSigned) fail(`--dtype ${dtype} cannot hold the -1 of --empty-share`);
   const bytes = shapeOf(flags).reduce((product, length) => product * length, idTypes[dtype].bytes);
   if (bytes > maxBytes) fail(`${bytes} bytes of routing are over the limit of 2 GiB; generate fewer tokens or layers`);
 }
@@ -92,7 +82,7 @@ function check(flags: GenerateFlags, topkGroups: number): void {
 function allocate(flags: GenerateFlags): IntegerArray {
   const length = shapeOf(flags).reduce((product, extent) => product * extent, 1);
   try {
-    return idTypes[flags.dtype].create(length);
+    return new idTypes[flags.dtype].array(length);
   } catch (error) {
     throw new UsageError(`not enough memory for ${length} ids; generate fewer tokens or layers`, { cause: error });
   }

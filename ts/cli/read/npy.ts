@@ -8,7 +8,7 @@
  */
 import { endianness } from 'node:os';
 import { fail } from '../fail.ts';
-import type { IdType, IntegerArray } from '../library.ts';
+import { type IdTypeFacts, idTypes } from '../library.ts';
 import { denseStrides, type IntegerNdarray } from './integer-ndarray.ts';
 
 /** The first six bytes of every `.npy` file, the byte 0x93 and `NUMPY`, as a Latin-1 string. */
@@ -17,21 +17,10 @@ export const npyMagic = '\x93NUMPY';
 /** The longest header that is read. Numpy itself refuses headers over 10,000 bytes unless it is told otherwise. */
 const maxHeaderBytes = 65_536;
 
-const integerTypes: ReadonlyMap<string, { dtype: IdType; view: IntegerView }> = new Map([
-  ['i1', { dtype: 'int8', view: Int8Array }],
-  ['u1', { dtype: 'uint8', view: Uint8Array }],
-  ['i2', { dtype: 'int16', view: Int16Array }],
-  ['u2', { dtype: 'uint16', view: Uint16Array }],
-  ['i4', { dtype: 'int32', view: Int32Array }],
-  ['u4', { dtype: 'uint32', view: Uint32Array }],
-  ['i8', { dtype: 'int64', view: BigInt64Array }],
-  ['u8', { dtype: 'uint64', view: BigUint64Array }],
-]);
-
-interface IntegerView {
-  readonly BYTES_PER_ELEMENT: number;
-  new (buffer: ArrayBuffer, byteOffset: number, length: number): IntegerArray;
-}
+/** The integer types by numpy's codes of them, such as `i8` for eight bytes with a sign. */
+const integerTypes: ReadonlyMap<string, IdTypeFacts> = new Map(
+  Object.values(idTypes).map((type) => [`${type.isSigned ? 'i' : 'u'}${type.bytes}`, type]),
+);
 
 interface Header {
   readonly descr: string;
@@ -48,27 +37,27 @@ interface Header {
 export function parseNpy(bytes: Uint8Array<ArrayBuffer>, name: string): IntegerNdarray {
   const { text, dataOffset } = findHeader(bytes, name);
   const header = parseHeader(text, name);
-  const { dtype, view, swapped } = integerType(header.descr, name);
+  const { type, swapped } = integerType(header.descr, name);
 
   const dataBytes = bytes.length - dataOffset;
   const count = header.shape.reduce((product, length) => product * length, 1);
-  const neededBytes = count * view.BYTES_PER_ELEMENT;
+  const neededBytes = count * type.bytes;
   if (dataBytes !== neededBytes) {
-    const promise = `${dtype} [${header.shape.join(', ')}], ${neededBytes} bytes`;
+    const promise = `${type.name} [${header.shape.join(', ')}], ${neededBytes} bytes`;
     const complaint = dataBytes < neededBytes ? 'truncated' : 'too long';
     fail(`${name} is ${complaint}: the header promises ${promise}, and ${dataBytes} follow`);
   }
 
   const data = bytes.subarray(dataOffset);
-  if (swapped) swapBytes(data, view.BYTES_PER_ELEMENT);
+  if (swapped) swapBytes(data, type.bytes);
   // A typed array must start at a multiple of its element size. Numpy pads its headers so that the data do; other
   // writers may not.
-  const aligned = data.byteOffset % view.BYTES_PER_ELEMENT === 0 ? data : data.slice();
+  const aligned = data.byteOffset % type.bytes === 0 ? data : data.slice();
   return {
-    data: new view(aligned.buffer, aligned.byteOffset, count),
+    data: new type.array(aligned.buffer, aligned.byteOffset, count),
     shape: header.shape,
     strides: denseStrides(header.shape, header.fortranOrder),
-    dtype,
+    dtype: type.name,
   };
 }
 
@@ -126,12 +115,12 @@ function parseHeader(text: string, name: string): Header {
   return { descr: descr.slice(1, -1), fortranOrder: order === 'True', shape };
 }
 
-function integerType(descr: string, name: string): { dtype: IdType; view: IntegerView; swapped: boolean } {
+function integerType(descr: string, name: string): { type: IdTypeFacts; swapped: boolean } {
   const [, order, code] = /^([<>=|]?)(.*)$/s.exec(descr) ?? [];
   const type = integerTypes.get(code);
   if (type === undefined) fail(`${name} holds ${describeType(code)}; ${typeRemedy(code)}`);
   const fileOrder = order === '>' ? 'BE' : order === '<' ? 'LE' : endianness();
-  return { ...type, swapped: type.view.BYTES_PER_ELEMENT > 1 && fileOrder !== endianness() };
+  return { type, swapped: type.bytes > 1 && fileOrder !== endianness() };
 }
 
 function describeType(code: string): string {
