@@ -39,7 +39,7 @@ export function planOf(partition: Partition, places: Places): Readonly<Record<st
 const pageBytes = 65536;
 
 /** What depends on the partition and the width of its requests. */
-interface Prepared {
+interface Placed {
   readonly numTopk: number;
   readonly places: Places;
   readonly views: Views;
@@ -55,9 +55,9 @@ export class WasmKernel {
   readonly #heapBase: number;
   readonly #windows: Windows;
   #partition: Partition | undefined;
-  #prepared!: Prepared;
+  #placed!: Placed;
   /** Where partitions that were used before have their buffers: groups that take turns find theirs again. */
-  readonly #known = new WeakMap<Partition, Prepared>();
+  readonly #known = new WeakMap<Partition, Placed>();
 
   constructor(windows: Windows = passing) {
     this.#windows = windows;
@@ -71,7 +71,7 @@ export class WasmKernel {
 
   /** Whether the tables of this partition are the current ones, with room for requests of this width. */
   holds(partition: Partition, numTopk: number): boolean {
-    return this.#partition === partition && numTopk <= this.#prepared.numTopk;
+    return this.#partition === partition && numTopk <= this.#placed.numTopk;
   }
 
   /**
@@ -82,7 +82,7 @@ export class WasmKernel {
   use(partition: Partition, numTopk: number): void {
     if (this.holds(partition, numTopk)) return;
     this.#partition = undefined;
-    const { places } = this.#prepare(partition, numTopk);
+    const { places } = this.#place(partition, numTopk);
     const { buffer } = this.#memory;
     new Int32Array(buffer, places.rankOfExpert, partition.numExperts).set(partition.rankOfExpert);
     const plan = Object.values(planOf(partition, places));
@@ -103,12 +103,12 @@ export class WasmKernel {
 
   /** How many of these tokens the window of rows holds; at least one. */
   numTokensOfRows(numTokens: number, numRanks: number): number {
-    return howMany(numTokens, numRanks, this.#prepared.allRows.length);
+    return howMany(numTokens, numRanks, this.#placed.allRows.length);
   }
 
   /** The window that ids are written to before a call. */
   ids(type: IdTypeFacts): IntegerArray {
-    return this.#prepared.views.ids[type.code];
+    return this.#placed.views.ids[type.code];
   }
 
   /** Starts a layout of so many ids, before they are located. */
@@ -118,26 +118,26 @@ export class WasmKernel {
 
   /** Locates the ids in the window as number `firstId` on. Returns whether all of them are experts or -1. */
   locate(type: IdTypeFacts, numIds: number, firstId: number): boolean {
-    return this.#exports.locate(this.#prepared.places.ids, type.code, numIds, firstId) !== 0;
+    return this.#exports.locate(this.#placed.places.ids, type.code, numIds, firstId) !== 0;
   }
 
   /** The index of the first id in the window that is neither an expert nor -1, or `numIds`. */
   findInvalid(type: IdTypeFacts, numIds: number): number {
-    return this.#exports.find_invalid(this.#prepared.places.ids, type.code, numIds);
+    return this.#exports.find_invalid(this.#placed.places.ids, type.code, numIds);
   }
 
   /** Counts tokens whose ids were located as number `firstId` on, and writes their rows to the window. */
   addTokens(firstId: number, numTokens: number, numTopk: number, firstToken: number): void {
-    const { isTokenInRank } = this.#prepared.places.outputs;
+    const { isTokenInRank } = this.#placed.places.outputs;
     this.#exports.add_tokens(firstId, numTokens, numTopk, firstToken, isTokenInRank);
   }
 
   /** The first rows of their window, in so many bytes. */
   rows(length: number): Uint8Array {
-    const prepared = this.#prepared;
-    if (prepared.allRows.length === length) return prepared.allRows;
-    if (prepared.lastRows.length !== length) prepared.lastRows = prepared.allRows.subarray(0, length);
-    return prepared.lastRows;
+    const placed = this.#placed;
+    if (placed.allRows.length === length) return placed.allRows;
+    if (placed.lastRows.length !== length) placed.lastRows = placed.allRows.subarray(0, length);
+    return placed.lastRows;
   }
 
   /** Ends a layout: the counts are ready, and the counters zero for the next one. */
@@ -147,17 +147,17 @@ export class WasmKernel {
 
   /** The memory of the outputs: the counts of the layout that finished last, and the window of rows. */
   get outputs(): Views['outputs'] {
-    return this.#prepared.views.outputs;
+    return this.#placed.views.outputs;
   }
 
-  #prepare(partition: Partition, numTopk: number): Prepared {
+  #place(partition: Partition, numTopk: number): Placed {
     const known = this.#known.get(partition);
     if (
       known !== undefined &&
       numTopk <= known.numTopk &&
       known.views.outputs.isTokenInRank.buffer === this.#memory.buffer
     ) {
-      this.#prepared = known;
+      this.#placed = known;
       return known;
     }
     const places = placeBuffers(this.#heapBase, partition, numTopk, this.#windows);
@@ -165,9 +165,9 @@ export class WasmKernel {
     const views = viewBuffers(this.#memory.buffer, places, partition, numTopk, this.#windows);
     const window = views.outputs.isTokenInRank;
     const allRows = window.subarray(0, Math.floor(window.length / partition.numRanks) * partition.numRanks);
-    this.#prepared = { numTopk, places, views, allRows, lastRows: allRows };
-    this.#known.set(partition, this.#prepared);
-    return this.#prepared;
+    this.#placed = { numTopk, places, views, allRows, lastRows: allRows };
+    this.#known.set(partition, this.#placed);
+    return this.#placed;
   }
 
   #grow(bytes: number): void {
