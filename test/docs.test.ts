@@ -165,7 +165,7 @@ describe('pages of errors', function () {
       new RegExp(`export type ${name} =(.*?);`, 's').exec(readFileSync(join(root, path), 'utf8')) ?? [];
     return [...(members ?? '').matchAll(/\| '(\w+)'/g)].map(([, member]) => member);
   };
-  const codes = unionOf('ts/errors.ts', 'ErrorCode');
+  const codes = unionOf('ts/errors/errors.ts', 'ErrorCode');
 
   it('there is one for every code, and none for another', () => {
     const pages = readdirSync(join(root, 'docs/errors')).filter((name) => name !== 'README.md');
@@ -208,7 +208,7 @@ describe('pages of errors', function () {
     const rows = [...page.matchAll(/^\| `([A-Z_]+)` \| (.*?) \| .*? \|$/gm)];
     assert.sameMembers(
       rows.map(([, code]) => code),
-      unionOf('ts/device.ts', 'ObstacleCode'),
+      unionOf('ts/errors/availability.ts', 'ObstacleCode'),
     );
     const text = sources.map((path) => readFileSync(join(root, path), 'utf8')).join('');
     for (const [, code, reasons] of rows) {
