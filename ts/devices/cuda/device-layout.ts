@@ -15,7 +15,7 @@ type TensorOf<Data> = Data extends Int32Array
     : Data;
 
 /** The output tensors of a layout, of the shapes of {@link LayoutArrays}; to be passed as `out`, too. */
-export type DeviceLayoutArrays = { readonly [Name in OutputName]: TensorOf<LayoutArrays[Name]> };
+export type DeviceLayoutArrays = { readonly [Name in keyof LayoutArrays]: TensorOf<LayoutArrays[Name]> };
 
 /** A layout on the GPU. Nothing was waited for: the tensors are valid in the order of the streams. */
 export interface DeviceDispatchLayout extends DeviceLayoutArrays, LayoutShape, Disposable {
