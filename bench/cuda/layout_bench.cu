@@ -33,7 +33,7 @@ const char* const kRoutingNames[] = {"uniform", "skewed", "half -1", "one expert
 
 struct Case {
   int num_tokens, num_topk, num_experts, num_ranks;
-  TopkIdxType type = TopkIdxType::kInt64;
+  IdType type = IdType::kInt64;
   Routing routing = Routing::kUniform;
 
   int id_bytes() const { return get_id_bytes(type); }
@@ -100,8 +100,7 @@ struct Problem {
     for (int64_t i = 0; i < num_sets; ++i) {
       Buffers b;
       b.ids = allocate<char>(narrow_ids.size());
-      b.wide_ids =
-          c.type == TopkIdxType::kInt64 ? static_cast<int64_t*>(b.ids) : allocate<int64_t>(ids.size());
+      b.wide_ids = c.type == IdType::kInt64 ? static_cast<int64_t*>(b.ids) : allocate<int64_t>(ids.size());
       b.per_rank = allocate<int32_t>(c.num_ranks);
       b.per_node = c.has_nodes() ? allocate<int32_t>(c.num_ranks / 8) : nullptr;
       b.per_expert = allocate<int32_t>(c.num_experts);
@@ -342,11 +341,11 @@ void measure(const char* json_path, const char* markdown_path) {
                          {1 << 20, 8, 1024, 256}};
   cases.insert(cases.end(), std::begin(others), std::end(others));
   for (const int num_tokens : {4096, 1 << 20})
-    for (const TopkIdxType type : {TopkIdxType::kInt32, TopkIdxType::kInt16, TopkIdxType::kUint8})
+    for (const IdType type : {IdType::kInt32, IdType::kInt16, IdType::kUint8})
       cases.push_back({num_tokens, 8, 256, 64, type});
   for (const int num_tokens : {4096, 1 << 20})
     for (const Routing routing : {Routing::kSkewed, Routing::kHalfEmpty, Routing::kOneExpert})
-      cases.push_back({num_tokens, 8, 256, 64, TopkIdxType::kInt64, routing});
+      cases.push_back({num_tokens, 8, 256, 64, IdType::kInt64, routing});
 
   for (size_t i = 0; i < cases.size(); ++i) {
     const Case& c = cases[i];

@@ -401,7 +401,7 @@ Napi::Value output_offsets(const Napi::CallbackInfo& info) {
 TopkShape topk_shape(const Napi::Value& value) {
   const auto array = value.As<Napi::Array>();
   const auto at = [&](uint32_t i) { return integer(array.Get(i)); };
-  return {static_cast<TopkIdxType>(at(0)), at(1), at(2), at(3), at(4)};
+  return {static_cast<IdType>(at(0)), at(1), at(2), at(3), at(4)};
 }
 
 // An array [current stream, previous event or null, asyncFinish, allocateOnCommStream]
@@ -440,7 +440,7 @@ Napi::Value launch_on_device(const Napi::CallbackInfo& info) {
 Napi::Value launch_on_host(const Napi::CallbackInfo& info) {
   const std::shared_ptr<Plan>& plan = from_handle<Plan>(info[0]);
   const TopkShape shape = topk_shape(info[3]);
-  const int id_bytes = 1 << static_cast<int>(shape.type) / 2;
+  const int id_bytes = get_id_bytes(shape.type);
   const uint8_t* ids = bytes_of(info[1]).data + integer(info[2]) * id_bytes;
   const bool is_strict = info[4].As<Napi::Boolean>();
   return make_handle(info.Env(), plan->launch(ids, shape, is_strict, stream_order(info[5])));

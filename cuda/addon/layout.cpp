@@ -17,8 +17,6 @@ namespace {
 
 size_t align(size_t offset) { return (offset + 15) / 16 * 16; }
 
-size_t id_bytes(TopkIdxType type) { return size_t{1} << static_cast<int>(type) / 2; }
-
 // One core copies at a fraction of what memory and the bus can do
 void copy(uint8_t* target, const uint8_t* source, size_t bytes) {
   constexpr size_t kBytesPerThread = size_t{1} << 20, kMaxThreads = 8;
@@ -47,18 +45,17 @@ void gather(const Id* ids, const TopkShape& shape, Id* target) {
 }
 
 // An id of any type; uint64 as its bits
-int64_t to_int64(const uint8_t* id, TopkIdxType type) {
-  const size_t bytes = id_bytes(type);
+int64_t to_int64(const uint8_t* id, IdType type) {
+  const size_t bytes = get_id_bytes(type);
   uint64_t value = 0;
   std::memcpy(&value, id, bytes);
   const int shift = 64 - 8 * static_cast<int>(bytes);
-  const bool is_signed = static_cast<int>(type) % 2 == 0;
-  return is_signed ? static_cast<int64_t>(value << shift) >> shift : static_cast<int64_t>(value);
+  return is_signed(type) ? static_cast<int64_t>(value << shift) >> shift : static_cast<int64_t>(value);
 }
 
 // Copies the ids of all tokens to contiguous rows
 void pack(const void* ids, const TopkShape& shape, uint8_t* target) {
-  const size_t bytes = id_bytes(shape.type), row_bytes = shape.num_topk * bytes;
+  const size_t bytes = get_id_bytes(shape.type), row_bytes = shape.num_topk * bytes;
   const auto* source = static_cast<const uint8_t*>(ids);
   if (shape.slot_stride == 1 || shape.num_topk == 1) {
     if (shape.token_stride == shape.num_topk || shape.num_tokens == 1) {
@@ -122,7 +119,7 @@ uint64_t* Status::word() const { return reinterpret_cast<uint64_t*>(memory_->dat
 bool Status::read_id(int64_t position, int64_t* id) const {
   const AllocationPtr allocation = input.lock();
   if (allocation == nullptr) return false;
-  const size_t bytes = id_bytes(shape.type);
+  const size_t bytes = get_id_bytes(shape.type);
   const int64_t index = position / shape.num_topk * shape.token_stride + position % shape.num_topk;
   const Stream stream(environment_);
   const auto pinned = std::make_shared<Pinned>(environment_, bytes);
@@ -154,7 +151,7 @@ void HostLayout::copy_output(void* target, size_t offset, size_t bytes) const {
 }
 
 int64_t HostLayout::read_id(int64_t position) const {
-  return to_int64(input->data() + position * id_bytes(type), type);
+  return to_int64(input->data() + position * get_id_bytes(type), type);
 }
 
 Download::Download(EnvironmentPtr environment, const AllocationPtr& source, size_t offset, size_t bytes,
@@ -295,7 +292,7 @@ std::shared_ptr<HostLayout> Plan::launch(const void* topk_idx, const TopkShape& 
   const OutputOffsets offsets = output_offsets(shape.num_tokens);
   size_t input_bytes = 0;
   if (__builtin_mul_overflow(shape.num_tokens, shape.num_topk, &input_bytes) ||
-      __builtin_mul_overflow(input_bytes, id_bytes(shape.type), &input_bytes))
+      __builtin_mul_overflow(input_bytes, get_id_bytes(shape.type), &input_bytes))
     throw std::length_error("the ids are larger than any memory");
   const std::shared_ptr<HostLayout> layout(new HostLayout{
       environment_, std::make_shared<Pinned>(environment_, input_bytes),

@@ -12,7 +12,7 @@ namespace dispatch_layout {
 
 // Where `topk_idx` lies, in elements of its type
 struct TopkShape {
-  TopkIdxType type;
+  IdType type;
   int64_t num_tokens, num_topk;
   int64_t token_stride, slot_stride;
 };
@@ -73,7 +73,7 @@ struct HostLayout {
   EnvironmentPtr environment;
   PinnedPtr input, output;
   OutputOffsets offsets;
-  TopkIdxType type;
+  IdType type;
   EventPtr done;  // Null until the kernel is queued
   bool is_finished;
 };

@@ -445,10 +445,6 @@ inline LayoutKernel select_kernel(const LayoutParameters& p, int id_bytes, bool 
   }
 }
 
-inline int get_id_bytes(TopkIdxType type) { return 1 << static_cast<int>(type) / 2; }
-
-inline bool is_signed(TopkIdxType type) { return static_cast<int>(type) % 2 == 0; }
-
 inline cudaError_t make_parameters(const DispatchLayoutArguments& a, LayoutParameters* p) {
   const int id_bytes = get_id_bytes(a.topk_idx_type);
   const bool has_ids = a.num_tokens > 0 && a.num_topk > 0, has_nodes = a.num_tokens_per_rdma_rank != nullptr;

@@ -12,14 +12,17 @@
 
 namespace dispatch_layout {
 
-enum class TopkIdxType { kInt8, kUint8, kInt16, kUint16, kInt32, kUint32, kInt64, kUint64 };
+// The element types of ids, in the order of `ts/values/id-types.ts`, as in the WASM kernel
+enum class IdType { kInt64, kUint64, kInt32, kUint32, kInt16, kUint16, kInt8, kUint8 };
+constexpr int get_id_bytes(IdType type) { return 8 >> static_cast<int>(type) / 2; }
+constexpr bool is_signed(IdType type) { return static_cast<int>(type) % 2 == 0; }
 
 // All pointers are device pointers, except in the comments' word "null", which is the host's null pointer.
 struct DispatchLayoutArguments {
   // [num_tokens, num_topk] expert ids. Token t starts `t * token_stride` elements after `topk_idx`; its ids
   // are contiguous. -1 in a signed type selects nothing. Ids are never truncated: 2^32 + 5 is not expert 5.
   const void* topk_idx = nullptr;
-  TopkIdxType topk_idx_type = TopkIdxType::kInt64;
+  IdType topk_idx_type = IdType::kInt64;
   int64_t num_tokens = 0;
   int num_topk = 0;
   int64_t token_stride = 0;

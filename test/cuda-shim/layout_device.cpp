@@ -1,8 +1,8 @@
 // Computes layouts with the kernel on the CPU, as a test device for other languages.
 //
 // Reads requests from stdin until it ends and answers each on stdout. All numbers are little-endian.
-//   request   16 x int64: magic 0x444c5231, id type (the value of TopkIdxType: int8 0, uint8 1, int16 2, uint16 3,
-//             int32 4, uint32 5, int64 6, uint64 7), num_tokens, num_topk, token_stride, num_experts, num_ranks,
+//   request   16 x int64: magic 0x444c5231, id type (the value of IdType: int64 0, uint64 1, int32 2, uint32 3,
+//             int16 4, uint16 5, int8 6, uint8 7), num_tokens, num_topk, token_stride, num_experts, num_ranks,
 //             num_ranks_per_node, has_rdma (0 or 1), has_table (0 or 1), is_strict (0 or 1), seed (order of fibers
 //             and garbage in memory), device (0 an H100, 1 a small one, 2 one without shared memory),
 //             num_ids (how many ids follow), first_id (the index of token 0's first id among them), 0
@@ -42,7 +42,7 @@ int main() {
       cuda_shim::fail("malformed request");
     cuda_shim::device = kDevices[device];
     cuda_shim::seed = static_cast<unsigned>(seed);
-    const int id_bytes = get_id_bytes(static_cast<TopkIdxType>(type));
+    const int id_bytes = get_id_bytes(static_cast<IdType>(type));
     const std::vector<char> ids = read<char>(num_ids * id_bytes);
     const std::vector<int32_t> table = read<int32_t>(has_table ? num_experts : 0);
 
@@ -55,7 +55,7 @@ int main() {
     std::vector<uint64_t> first_invalid_position{~uint64_t{0}};
     DispatchLayoutArguments a;
     a.topk_idx = ids.data() + first_id * id_bytes;
-    a.topk_idx_type = static_cast<TopkIdxType>(type);
+    a.topk_idx_type = static_cast<IdType>(type);
     a.num_tokens = num_tokens, a.num_topk = static_cast<int>(num_topk), a.token_stride = token_stride;
     a.num_experts = static_cast<int>(num_experts), a.num_ranks = static_cast<int>(num_ranks);
     a.num_ranks_per_node = static_cast<int>(num_ranks_per_node);

@@ -102,7 +102,7 @@ const char* check(const LayoutProblem& q, const Layout& expected, const DeviceLi
 
 LayoutProblem make_problem(size_t limits_idx) {
   LayoutProblem q;
-  q.type = static_cast<TopkIdxType>(uniform(0, 7));
+  q.type = static_cast<IdType>(uniform(0, 7));
   q.num_tokens = pick({0, 1, 2, 31, 32, 33, 64, 127, 128, 500, 513, 1000, 2049, uniform(0, 300)});
   if (limits_idx != 2 && uniform(0, 9) == 0) q.num_tokens = uniform(3000, 9000);
   q.num_topk = static_cast<int>(pick({0, 1, 2, 3, 4, 6, 7, 8, 8, 8, 9, 10, 16, 17, uniform(0, 40)}));
@@ -170,7 +170,7 @@ const char* check_rejections() {
 // that is no expert. For a GPU with 8 GB.
 const char* check_large(const DeviceLimits& limits) {
   LayoutProblem q;
-  q.type = TopkIdxType::kUint8, q.num_topk = 80, q.token_stride = 80, q.num_tokens = 1024;
+  q.type = IdType::kUint8, q.num_topk = 80, q.token_stride = 80, q.num_tokens = 1024;
   q.num_experts = 144, q.num_ranks = 72, q.num_ranks_per_node = 8, q.has_nodes = true;
   q.ids.resize(q.num_tokens * q.num_topk);
   // A token's ids are of 16 neighbours, so that no token goes to all ranks

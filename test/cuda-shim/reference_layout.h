@@ -11,7 +11,7 @@
 namespace dispatch_layout {
 
 struct LayoutProblem {
-  TopkIdxType type = TopkIdxType::kInt64;
+  IdType type = IdType::kInt64;
   int64_t num_tokens = 0;
   int num_topk = 0;
   int64_t token_stride = 0, first_id = 0;  // In elements
@@ -34,13 +34,13 @@ inline __int128 read_id(const LayoutProblem& q, int64_t index) {
     return id;
   };
   switch (q.type) {
-    case TopkIdxType::kInt8: return read(int8_t{});
-    case TopkIdxType::kUint8: return read(uint8_t{});
-    case TopkIdxType::kInt16: return read(int16_t{});
-    case TopkIdxType::kUint16: return read(uint16_t{});
-    case TopkIdxType::kInt32: return read(int32_t{});
-    case TopkIdxType::kUint32: return read(uint32_t{});
-    case TopkIdxType::kInt64: return read(int64_t{});
+    case IdType::kInt8: return read(int8_t{});
+    case IdType::kUint8: return read(uint8_t{});
+    case IdType::kInt16: return read(int16_t{});
+    case IdType::kUint16: return read(uint16_t{});
+    case IdType::kInt32: return read(int32_t{});
+    case IdType::kUint32: return read(uint32_t{});
+    case IdType::kInt64: return read(int64_t{});
     default: return read(uint64_t{});
   }
 }
