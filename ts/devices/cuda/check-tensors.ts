@@ -4,17 +4,11 @@
  * @module
  */
 import { DispatchLayoutError } from '../../errors/errors.ts';
-import {
-  dimensionsOf,
-  type LayoutShape,
-  lengthOfOutput,
-  type Output,
-  outputNames,
-  outputs,
-} from '../../layout/outputs.ts';
+import { dimensionsOf, type LayoutShape, lengthOfOutput, type Output, outputs } from '../../layout/outputs.ts';
 import type { TensorArrays } from '../../layout/tensors.ts';
 import { describe } from '../../values/describe.ts';
 import { DeviceTensor } from './device-tensor.ts';
+import { perOutput } from './per-output.ts';
 
 /** The tensors of a layout, checked. */
 export type CheckedTensors = Readonly<Record<keyof TensorArrays, DeviceTensor | null>>;
@@ -26,9 +20,7 @@ export type CheckedTensors = Readonly<Record<keyof TensorArrays, DeviceTensor | 
  */
 export function checkTensors(out: TensorArrays, shape: LayoutShape, topkIdx: DeviceTensor): CheckedTensors {
   if (typeof out !== 'object' || out === null) throw outError('out', out, 'Pass an object with the result tensors.');
-  const tensors = Object.fromEntries(
-    outputNames.map((name) => [name, checkTensor(name, outputs[name], out[name], shape)]),
-  ) as CheckedTensors;
+  const tensors = perOutput((name) => checkTensor(name, outputs[name], out[name], shape));
   checkDisjoint({ topkIdx, ...tensors });
   return tensors;
 }

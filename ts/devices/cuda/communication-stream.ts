@@ -32,11 +32,16 @@ export class CommunicationStream {
 
   /** Memory of the GPU for a partition, kept for a few: models whose layers differ take turns. */
   planFor(partition: Partition): PlanHandle {
-    const { numExperts, numRanks, numRanksPerNode, numRdmaRanks, rankOfExpert } = partition;
+    const { numExperts, numRanks, numRdmaRanks, rankOfExpert } = partition;
     const existing = this.#plans.get(numExperts);
     if (existing !== undefined) return existing;
-    const table = isContiguous(partition) ? null : rankOfExpert;
-    const plan = cudaAddon().createPlan(this.native, numExperts, numRanks, numRanksPerNode, numRdmaRanks, table);
+    const plan = cudaAddon().createPlan({
+      commStream: this.native,
+      numExperts,
+      numRanks,
+      numNodes: numRdmaRanks,
+      rankOfExpert: isContiguous(partition) ? null : rankOfExpert,
+    });
     if (this.#plans.size === maxPlans) this.#plans.clear();
     this.#plans.set(numExperts, plan);
     return plan;

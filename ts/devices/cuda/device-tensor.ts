@@ -18,35 +18,19 @@ import {
   type TypedArrayOf,
 } from '../../values/id-types.ts';
 import { isDetached, typedArrayName } from '../../values/typed-array.ts';
-import type { AllocationHandle, CudaAddon, DownloadHandle } from './addon.ts';
+import type { CudaAddon, DownloadHandle, NativePlace } from './addon.ts';
+import { currentStreamHandle } from './current-stream.ts';
 import type { IdCheck } from './id-check.ts';
 import { untilDone } from './polling.ts';
 import { addonInUse, cudaAddon } from './runtime.ts';
+import { reachOf, rowMajor, sizeOf } from './shape.ts';
+import { SharedAllocation } from './shared-allocation.ts';
 import { Stream } from './stream.ts';
 
 /** The element type of a typed array. */
 export type TypeOf<Data extends IntegerArray> = {
   [Type in IdType]: Data extends TypedArrayOf[Type] ? Type : never;
 }[IdType];
-
-/** Memory that several tensors may lie in. */
-export class SharedAllocation {
-  readonly handle: AllocationHandle;
-  #numTensors = 0;
-
-  constructor(handle: AllocationHandle) {
-    this.handle = handle;
-  }
-
-  retain(): this {
-    this.#numTensors++;
-    return this;
-  }
-
-  drop(): void {
-    if (--this.#numTensors === 0) addonInUse().release(this.handle);
-  }
-}
 
 /** What a view has that other tensors have not. */
 interface ViewOptions {
@@ -130,7 +114,7 @@ export class DeviceTensor<Type extends IdType = IdType> implements GpuTensor, Di
     const { shareable = false } = checkObject('the options', options, 'TENSOR');
     const size = checkShape(shape);
     const length = size * checkType(dtype);
-    const handle = cudaAddon().allocate(length, Stream.current.native, shareable === true);
+    const handle = cudaAddon().allocate(length, currentStreamHandle(), shareable === true);
     return new DeviceTensor(new SharedAllocation(handle), 0, [...shape], dtype);
   }
 
@@ -165,7 +149,7 @@ export class DeviceTensor<Type extends IdType = IdType> implements GpuTensor, Di
     }
     const tensor = DeviceTensor.empty(ownShape, dtype as TypeOf<Data>, options);
     try {
-      addonInUse().upload(tensor.allocation.handle, 0, array, Stream.current.native);
+      addonInUse().upload(tensor.allocation.handle, 0, array, currentStreamHandle());
     } catch (error) {
       tensor.dispose();
       throw error;
@@ -292,7 +276,7 @@ export class DeviceTensor<Type extends IdType = IdType> implements GpuTensor, Di
    * @throws DispatchLayoutError `DISPOSED`
    */
   get pointer(): bigint {
-    return addonInUse().pointerOf(this.allocation.handle) + BigInt(this.#byteOffset);
+    return this.allocation.pointer + BigInt(this.#byteOffset);
   }
 
   /**
@@ -377,6 +361,11 @@ export class DeviceTensor<Type extends IdType = IdType> implements GpuTensor, Di
     return this.#byteOffset;
   }
 
+  /** @internal Where the tensor lies, as the addon takes it. */
+  get place(): NativePlace {
+    return { allocation: this.allocation.handle, byteOffset: this.#byteOffset };
+  }
+
   /** @internal The first address, and that behind the last element, which depend on the strides. */
   get addresses(): readonly [bigint, bigint] {
     const bytes = idTypes[this.dtype].bytes;
@@ -403,7 +392,7 @@ export class DeviceTensor<Type extends IdType = IdType> implements GpuTensor, Di
         'Copy the tensor that it is a view of.',
       );
     }
-    return addon.download(this.allocation.handle, this.#byteOffset, this.byteLength, Stream.current.native);
+    return addon.download(this.allocation.handle, this.#byteOffset, this.byteLength, currentStreamHandle());
   }
 
   #finish(addon: CudaAddon, download: DownloadHandle, check: IdCheck | undefined): TypedArrayOf[Type] {
@@ -420,27 +409,6 @@ export class DeviceTensor<Type extends IdType = IdType> implements GpuTensor, Di
 function plainIpcHandle(handle: Uint8Array): Uint8Array | undefined {
   if (handle.length === 64) return handle;
   return handle.length === 66 && handle[1] === 'c'.charCodeAt(0) ? handle.subarray(2) : undefined;
-}
-
-function rowMajor(shape: readonly number[]): readonly number[] {
-  const strides = new Array<number>(shape.length);
-  let stride = 1;
-  for (let i = shape.length - 1; i >= 0; i--) {
-    strides[i] = stride;
-    stride *= shape[i];
-  }
-  return strides;
-}
-
-/** The elements, counted from that at index 0, that lie first and last in memory; of a shape without zeros. */
-function reachOf(shape: readonly number[], strides: readonly number[]): readonly [number, number] {
-  const reaches = shape.map((length, i) => (length - 1) * strides[i]);
-  const sum = (clamp: (reach: number) => number) => reaches.reduce((total, reach) => total + clamp(reach), 0);
-  return [sum((reach) => Math.min(reach, 0)), sum((reach) => Math.max(reach, 0))];
-}
-
-function sizeOf(shape: readonly number[]): number {
-  return shape.reduce((size, length) => size * length, 1);
 }
 
 function checkShape(shape: readonly number[]): number {

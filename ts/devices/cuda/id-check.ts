@@ -70,7 +70,7 @@ export class IdCheck {
 
   #findOffender(status: StatusHandle): Offender | undefined {
     const addon = addonInUse();
-    const selection = addon.statusPosition(status);
+    const selection = addon.firstInvalidSelection(status);
     if (selection < 0) return undefined;
     const bits = addon.readDeviceId(status, selection);
     // By now the caller may have overwritten or disposed of the tensor: then the value is unknown

@@ -10,7 +10,7 @@ import { translate } from './cuda-error.ts';
 import { checkWhole } from './elf-file.ts';
 
 /** Must be the addon's `kInterfaceVersion`. */
-const interfaceVersion = 1;
+const interfaceVersion = 2;
 
 /** The addon, or why there is none. */
 export type AddonSearch =

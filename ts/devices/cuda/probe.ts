@@ -10,10 +10,10 @@ import { readTopkIdx } from '../../input/read-topk-idx.ts';
 import { LayoutRequest } from '../../layout/layout-request.ts';
 import { allocateOut } from '../../layout/out-arrays.ts';
 import { outputNames } from '../../layout/outputs.ts';
-import type { Device } from '../device.ts';
 import { jsDevice } from '../js.ts';
 import { CudaError, isPassing, withoutFullStop } from './cuda-error.ts';
 import { cudaRuntime, isCudaInUse } from './runtime.ts';
+import { submitArrays } from './submit-arrays.ts';
 
 /** What is known of a first layout on the GPU. */
 type Checked = Availability & { readonly isPassing?: boolean };
@@ -21,10 +21,10 @@ type Checked = Availability & { readonly isPassing?: boolean };
 let checked: Checked | undefined;
 
 /** Loads the addon and checks the GPU, once, unless what fails may pass. */
-export function probeCuda(submit: Device['submit']): Availability {
+export function probeCuda(): Availability {
   const runtime = cudaRuntime();
   if (runtime.addon === undefined) return { isAvailable: false, ...runtime };
-  if (checked === undefined || checked.isPassing) checked = selfCheck(submit, runtime.reason, runtime.versions);
+  if (checked === undefined || checked.isPassing) checked = selfCheck(runtime.reason, runtime.versions);
   return checked;
 }
 
@@ -34,13 +34,13 @@ export function isCudaAwake(): boolean {
 }
 
 /** A tiny layout with everything in it, compared with the reference, before the GPU is trusted. */
-function selfCheck(submit: Device['submit'], reason: string, versions: DeviceVersions): Checked {
+function selfCheck(reason: string, versions: DeviceVersions): Checked {
   const code = 'SELF_CHECK_FAILED';
   const expected = smallRequest(0);
   const actual = smallRequest(-1);
   try {
     jsDevice.submit(expected);
-    submit(actual);
+    submitArrays(actual);
   } catch (cause) {
     return {
       isAvailable: false,
