@@ -20,6 +20,11 @@ size_t align(size_t offset) { return (offset + 15) / 16 * 16; }
 // One core copies at a fraction of what memory and the bus can do
 void copy(uint8_t* target, const uint8_t* source, size_t bytes) {
   constexpr size_t kBytesPerThread = size_t{1} << 20, kMaxThreads = 8;
+  // To ask for the number of cores takes longer than a small copy
+  if (bytes < 2 * kBytesPerThread) {
+    if (bytes > 0) std::memcpy(target, source, bytes);
+    return;
+  }
   const size_t num_cores = std::thread::hardware_concurrency() / 2;
   const size_t num_parts = std::max<size_t>(1, std::min({bytes / kBytesPerThread, num_cores, kMaxThreads}));
   const size_t part_bytes = bytes / num_parts / 64 * 64;
@@ -31,7 +36,7 @@ void copy(uint8_t* target, const uint8_t* source, size_t bytes) {
       threads.emplace_back(
           [target, source, begin, part_bytes] { std::memcpy(target + begin, source + begin, part_bytes); });
   } catch (const std::exception&) {
-    // No more threads, or no memory for them, are to be had: this one does the rest
+    // There are no more threads, or no memory for them: this thread copies the rest
   }
   if (begin < bytes) std::memcpy(target + begin, source + begin, bytes - begin);
   for (std::thread& thread : threads) thread.join();
@@ -267,8 +272,8 @@ Plan::DeviceLayout Plan::launch_on_device(const DeviceIds& ids, const PerOutput<
     pointers = pointers_to(*outputs, places);
   }
 
-  // As with `record_stream`: what is disposed of before the streams meet again must outlive the kernel. Where the
-  // current stream waits, it stands for both.
+  // The memory may be disposed of while the kernel is still queued. It must then stay until the kernel is done, as with
+  // `record_stream`. Without `async_finish` the current stream waits for the kernel, so that its name is enough.
   const auto record = [&](const AllocationPtr& allocation) {
     if (allocation == nullptr) return;
     allocation->record(order.current_stream);
@@ -288,7 +293,7 @@ Plan::DeviceLayout Plan::launch_on_device(const DeviceIds& ids, const PerOutput<
     else
       done->make_wait(order.current_stream->handle);
   } catch (...) {
-    // The current stream does not wait for the communication stream, and memory goes back in its order
+    // The current stream does not wait for the communication stream now, but memory is freed in its order
     cudaStreamSynchronize(comm_stream_->handle);
     cudaGetLastError();
     throw;
