@@ -55,7 +55,7 @@ export function submitTensor(request: TensorRequest): TensorLayout {
   return deviceLayout(tensors, shape, overlap, given === null);
 }
 
-/** The shape of a layout of ids that must be contiguous in each token. */
+/** The shape of the layout. The ids of each token must be contiguous. */
 function layoutShape({ shape, strides }: DeviceTensor, partition: Partition): LayoutShape {
   const ids = { numTokens: 0, numTopk: 0 };
   readShape(shape, ids);
@@ -65,8 +65,9 @@ function layoutShape({ shape, strides }: DeviceTensor, partition: Partition): La
       remedy: 'On the GPU the ids of each token must be contiguous; only tokens may be apart.',
     });
   }
+  const { numTokens, numTopk } = ids;
   const { numExperts, numRanks, numRdmaRanks } = partition;
-  return { ...ids, numExperts, numRanks, numRdmaRanks };
+  return { numTokens, numTopk, numExperts, numRanks, numRdmaRanks };
 }
 
 /** New tensors for the outputs, in one piece of memory. */
@@ -78,9 +79,10 @@ function tensorsIn(memory: SharedAllocation, plan: PlanHandle, shape: LayoutShap
   });
 }
 
-/** More elements than any GPU has bytes, which 64-bit offsets hold by far. */
+/** No GPU has so many bytes, and 64-bit offsets are large enough for them by far. */
 const maxElements = 2 ** 48;
 
+/** @throws DispatchLayoutError `TOO_LARGE` */
 function checkLengths(shape: LayoutShape): void {
   for (const name of outputNames) {
     const dimensions = dimensionsOf(outputs[name], shape);
