@@ -1,5 +1,5 @@
 /**
- * Checks of the caller's tensors for the results of a layout.
+ * Checks of `out`, where the caller gives tensors for the results of a layout.
  *
  * @module
  */
@@ -10,11 +10,12 @@ import { describe } from '../../values/describe.ts';
 import { DeviceTensor } from './device-tensor.ts';
 import { perOutput } from './per-output.ts';
 
-/** The tensors of a layout, checked. */
+/** The tensors of a layout, checked; null where the layout does not have the output. */
 export type CheckedTensors = Readonly<Record<keyof TensorArrays, DeviceTensor | null>>;
 
 /**
- * Checks tensors to write a layout to. One of rows may be larger than needed: the result is then a view of it.
+ * Checks the tensors that a layout is to be written to. A tensor of rows may have more rows than there are tokens: a view
+ * of the rows that are needed then takes its place.
  *
  * @throws DispatchLayoutError `OUT`, `DISPOSED`
  */

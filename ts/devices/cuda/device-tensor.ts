@@ -32,7 +32,7 @@ export type TypeOf<Data extends IntegerArray> = {
   [Type in IdType]: Data extends TypedArrayOf[Type] ? Type : never;
 }[IdType];
 
-/** What a view has that other tensors have not. */
+/** What only views have. */
 interface ViewOptions {
   readonly strides?: readonly number[];
   readonly origin?: DeviceTensor;
@@ -78,7 +78,7 @@ export class DeviceTensor<Type extends IdType = IdType> implements GpuTensor, Di
   #check: IdCheck | undefined;
   /** The tensor that this is a view of. */
   readonly #origin: DeviceTensor | undefined;
-  /** Whether the memory is the origin's, to be given up with it. */
+  /** Whether this view has no life of its own: its memory is given up with its origin's. */
   readonly #isBorrowed: boolean;
 
   /** @internal Use the static methods. */
@@ -172,7 +172,7 @@ export class DeviceTensor<Type extends IdType = IdType> implements GpuTensor, Di
         `Pass an address, as a bigint, aligned for ${dtype}.`,
       );
     }
-    // Tensors of no elements have no address that CUDA would know, in PyTorch as here
+    // A tensor of no elements has no address that CUDA knows, in PyTorch and here
     if (length === 0) return DeviceTensor.empty(shape, dtype);
     const handle = cudaAddon().wrapPointer(pointer, length);
     if (handle === null) {
@@ -366,20 +366,20 @@ export class DeviceTensor<Type extends IdType = IdType> implements GpuTensor, Di
     return { allocation: this.allocation.handle, byteOffset: this.#byteOffset };
   }
 
-  /** @internal The first address, and that behind the last element, which depend on the strides. */
+  /** @internal The lowest address of an element, and the address behind the highest element. */
   get addresses(): readonly [bigint, bigint] {
     const bytes = idTypes[this.dtype].bytes;
     const [first, last] = reachOf(this.shape, this.strides);
     return [this.pointer + BigInt(first * bytes), this.pointer + BigInt((last + 1) * bytes)];
   }
 
-  /** @internal The layout that writes this tensor. */
+  /** @internal Notes the check of the layout that writes this tensor. */
   writtenBy(check: IdCheck | undefined): void {
     if (this.#isBorrowed) this.#origin?.writtenBy(check);
     else this.#check = check;
   }
 
-  /** The layout that wrote this tensor, or what it is a view of. */
+  /** The check of the layout that wrote this tensor, or the tensor that it is a view of. */
   get #writer(): IdCheck | undefined {
     return this.#check ?? (this.#origin === undefined ? undefined : this.#origin.#writer);
   }
@@ -399,13 +399,13 @@ export class DeviceTensor<Type extends IdType = IdType> implements GpuTensor, Di
     const array = new idTypes[this.dtype].array(this.size) as TypedArrayOf[Type];
     addon.finishDownload(download, array);
     addon.release(download);
-    // It is not done yet only where the caller reads without waiting for the layout's event
+    // The layout is not done only if the caller reads the tensor without waiting for the layout's event
     if (check?.isDone) check.assertValid();
     return array;
   }
 }
 
-/** PyTorch writes a version and the letter c, for plain `cudaMalloc`, before the handle. */
+/** The 64 bytes of a handle. PyTorch puts two before them: a version, and the letter c for memory of `cudaMalloc`. */
 function plainIpcHandle(handle: Uint8Array): Uint8Array | undefined {
   if (handle.length === 64) return handle;
   return handle.length === 66 && handle[1] === 'c'.charCodeAt(0) ? handle.subarray(2) : undefined;
@@ -416,7 +416,7 @@ function checkShape(shape: readonly number[]): number {
     throw tensorError(`the shape is ${describe(shape)}`, shape, 'It must be an array of lengths, 0 or more.');
   }
   const size = sizeOf(shape);
-  // Eight bytes each, in numbers that are exact
+  // With eight bytes for each element, all byte offsets are then numbers that are exact
   if (size > 2 ** 48) throw tensorError(`${size} elements are too many`, shape, 'Correct the shape.');
   return size;
 }

@@ -1,5 +1,5 @@
 /**
- * Whether the GPU can be used, found out by a first layout on it.
+ * Whether the GPU can be used: a first layout on it shows.
  *
  * @module
  */
@@ -15,12 +15,12 @@ import { CudaError, isPassing, withoutFullStop } from './cuda-error.ts';
 import { cudaRuntime, isCudaInUse } from './runtime.ts';
 import { submitArrays } from './submit-arrays.ts';
 
-/** What is known of a first layout on the GPU. */
+/** What the first layout on the GPU has shown. */
 type Checked = Availability & { readonly isPassing?: boolean };
 
 let checked: Checked | undefined;
 
-/** Loads the addon and checks the GPU, once, unless what fails may pass. */
+/** Loads the addon and checks the GPU. This is done once, and again only if the cause of a failure may have passed. */
 export function probeCuda(): Availability {
   const runtime = cudaRuntime();
   if (runtime.addon === undefined) return { isAvailable: false, ...runtime };
@@ -28,12 +28,12 @@ export function probeCuda(): Availability {
   return checked;
 }
 
-/** Whether CUDA has been set up, which takes longer than many a layout. */
+/** Whether CUDA has been set up, which takes longer than most layouts. */
 export function isCudaAwake(): boolean {
   return checked === undefined ? isCudaInUse() : checked.isAvailable;
 }
 
-/** A tiny layout with everything in it, compared with the reference, before the GPU is trusted. */
+/** Before the GPU is trusted, it computes a tiny layout with everything in it, which is compared with the reference. */
 function selfCheck(reason: string, versions: DeviceVersions): Checked {
   const code = 'SELF_CHECK_FAILED';
   const expected = smallRequest(0);
@@ -65,7 +65,7 @@ function selfCheck(reason: string, versions: DeviceVersions): Checked {
   };
 }
 
-/** @param fill what the results hold before: whatever is not written differs from the reference. */
+/** @param fill what the results hold before: an element that is not written then differs from the reference. */
 function smallRequest(fill: number): LayoutRequest {
   const request = new LayoutRequest();
   const rows = [
