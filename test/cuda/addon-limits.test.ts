@@ -1,5 +1,6 @@
 /** The addon where sizes, addresses and GPUs are unusual. The addon is called directly where the library would not. */
 import { assert } from 'chai';
+import { outputNames } from '../../ts/layout/outputs.ts';
 import { fakeAddon, runScript } from './fake.ts';
 
 function run(script: string, env: Readonly<Record<string, string>> = {}): string {
@@ -74,6 +75,12 @@ describe('limits of the addon', function () {
         console.log(cuda.cudaName, cuda.isSticky);
       }`);
     assert.strictEqual(output, 'cudaErrorInvalidValue false');
+  });
+
+  it('the outputs are those of TypeScript, in its order', () => {
+    const output = run(`${onTheAddon}
+      console.log(Object.keys(addon.outputOffsets(planOf(4), 4)).join());`);
+    assert.strictEqual(output, outputNames.join());
   });
 
   it('a missing or wrong field is named', () => {
