@@ -7,12 +7,12 @@
  *
  * @module
  */
-import { DispatchLayoutError, InvalidExpertError, isInvalidExpert } from '../../errors/errors.ts';
 import type { EventHandle } from '../../layout/event-overlap.ts';
 import type { LayoutRequest } from '../../layout/layout-request.ts';
 import type { HostLayoutHandle, NativeEvent } from './addon.ts';
 import { currentStreamHandle } from './current-stream.ts';
-import { type IdCheck, idValue } from './id-check.ts';
+import { finishHostLayout } from './host-layout.ts';
+import type { IdCheck } from './id-check.ts';
 import { untilDone } from './polling.ts';
 import { addonInUse } from './runtime.ts';
 
@@ -72,7 +72,7 @@ export class TensorLayoutEvent extends StreamEvent {
   }
 }
 
-/** The end of a layout of host arrays. Whatever waits for it first writes the arrays, or throws instead. */
+/** The end of an asynchronous layout of host arrays. Whatever waits for it first writes the arrays, or throws instead. */
 export class HostLayoutEvent implements CudaEvent {
   readonly native: NativeEvent;
   readonly #layout: HostLayoutHandle;
@@ -109,35 +109,10 @@ export class HostLayoutEvent implements CudaEvent {
 
   #finish(): void {
     try {
-      this.#writeArrays();
+      finishHostLayout(this.#layout, this.#request);
     } catch (error) {
       this.#error = error;
     }
     this.#isFinished = true;
-    addonInUse().release(this.#layout);
-  }
-
-  #writeArrays(): void {
-    const addon = addonInUse();
-    const selection = addon.synchronizeHost(this.#layout);
-    const { out, topkIdx, numTopk, numExperts } = this.#request;
-    if (selection >= 0) {
-      const valueAt = (token: number, slot: number) => {
-        // The caller's own value may be wider than what was computed with. It counts unless it has become valid since.
-        const own = topkIdx.valueAt(token, slot);
-        if (own !== undefined && isInvalidExpert(own, numExperts)) return own;
-        return idValue(addon.readHostId(this.#layout, selection), topkIdx.type.name);
-      };
-      throw InvalidExpertError.at(selection, { numTopk, valueAt }, numExperts);
-    }
-    if (addon.copyHostOutputs(this.#layout, out)) return;
-    throw new DispatchLayoutError(
-      'DETACHED_BUFFER',
-      'an array of the results was detached before the layout was done',
-      {
-        value: out,
-        remedy: 'Wait for the event before transferring the arrays.',
-      },
-    );
   }
 }

@@ -3,10 +3,11 @@
  *
  * @module
  */
-import type { EventHandle } from '../../layout/event-overlap.ts';
+import { type EventHandle, finishedHandle } from '../../layout/event-overlap.ts';
 import type { LayoutRequest } from '../../layout/layout-request.ts';
 import { communicationStreamOf } from './communication-stream.ts';
 import { HostLayoutEvent } from './events.ts';
+import { finishHostLayout } from './host-layout.ts';
 import { addonInUse } from './runtime.ts';
 import { nativeOrder } from './stream-order.ts';
 
@@ -17,7 +18,7 @@ export function submitArrays(request: LayoutRequest): EventHandle {
   const plan = comm.planFor(partition);
   if (isStrict) comm.reportEarlier();
   const layout = addonInUse().launchOnHost({ plan, ids: topkIdx, isStrict, order: nativeOrder(request) });
-  const event = new HostLayoutEvent(layout, request);
-  if (!request.asyncFinish) event.synchronize();
-  return event;
+  if (request.asyncFinish) return new HostLayoutEvent(layout, request);
+  finishHostLayout(layout, request);
+  return finishedHandle;
 }
