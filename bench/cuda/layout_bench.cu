@@ -33,11 +33,11 @@ const char* const kRoutingNames[] = {"uniform", "skewed", "half -1", "one expert
 
 struct Case {
   int num_tokens, num_topk, num_experts, num_ranks;
-  TopkIdxType type = TopkIdxType::kInt64;
+  IdType type = IdType::kInt64;
   Routing routing = Routing::kUniform;
 
   int id_bytes() const { return get_id_bytes(type); }
-  bool has_nodes() const { return num_ranks > 8 && num_ranks % 8 == 0; }
+  int num_nodes() const { return num_ranks % 8 == 0 ? num_ranks / 8 : 1; }
   int64_t num_ids() const { return int64_t{num_tokens} * num_topk; }
   // Each id read once, the mask written once
   int64_t num_bytes() const { return num_ids() * id_bytes() + int64_t{num_tokens} * num_ranks; }
@@ -84,7 +84,7 @@ struct Buffers {
   int64_t* wide_ids;  // The baseline reads int64 only
   int32_t *per_rank, *per_node, *per_expert;
   uint8_t* mask;
-  void* workspace;
+  void* scratch;
 };
 
 struct Problem {
@@ -100,14 +100,13 @@ struct Problem {
     for (int64_t i = 0; i < num_sets; ++i) {
       Buffers b;
       b.ids = allocate<char>(narrow_ids.size());
-      b.wide_ids =
-          c.type == TopkIdxType::kInt64 ? static_cast<int64_t*>(b.ids) : allocate<int64_t>(ids.size());
+      b.wide_ids = c.type == IdType::kInt64 ? static_cast<int64_t*>(b.ids) : allocate<int64_t>(ids.size());
       b.per_rank = allocate<int32_t>(c.num_ranks);
-      b.per_node = c.has_nodes() ? allocate<int32_t>(c.num_ranks / 8) : nullptr;
+      b.per_node = c.num_nodes() > 1 ? allocate<int32_t>(c.num_nodes()) : nullptr;
       b.per_expert = allocate<int32_t>(c.num_experts);
       b.mask = allocate<uint8_t>(int64_t{c.num_tokens} * c.num_ranks);
-      b.workspace = i > 0 ? sets[0].workspace
-                          : allocate<char>(dispatch_layout_workspace_bytes(c.num_experts, c.num_ranks));
+      b.scratch =
+          i > 0 ? sets[0].scratch : allocate<char>(dispatch_layout_scratch_bytes(c.num_experts, c.num_ranks));
       // The same tokens, in another order
       const size_t split = ids.size() / c.num_topk * i / num_sets * c.num_topk;
       const auto copy_rotated = [&](void* to, const char* from, size_t id_bytes) {
@@ -129,7 +128,7 @@ struct Problem {
                          static_cast<void*>(b.per_expert), static_cast<void*>(b.mask)})
         cudaFree(data);
     }
-    cudaFree(sets[0].workspace);
+    cudaFree(sets[0].scratch);
   }
 
   DispatchLayoutArguments arguments(size_t set) const {
@@ -137,10 +136,10 @@ struct Problem {
     DispatchLayoutArguments a;
     a.topk_idx = b.ids, a.topk_idx_type = c.type;
     a.num_tokens = c.num_tokens, a.num_topk = c.num_topk, a.token_stride = c.num_topk;
-    a.num_experts = c.num_experts, a.num_ranks = c.num_ranks, a.num_ranks_per_node = 8;
+    a.num_experts = c.num_experts, a.num_ranks = c.num_ranks, a.num_nodes = c.num_nodes();
     a.num_tokens_per_rank = b.per_rank, a.num_tokens_per_rdma_rank = b.per_node,
     a.num_tokens_per_expert = b.per_expert;
-    a.is_token_in_rank = b.mask, a.workspace = b.workspace;
+    a.is_token_in_rank = b.mask, a.scratch = b.scratch;
     return a;
   }
   LaunchPlan plan() const {
@@ -173,7 +172,7 @@ struct Problem {
     append(b.per_rank, c.num_ranks * sizeof(int32_t));
     append(b.per_expert, c.num_experts * sizeof(int32_t));
     append(b.mask, size_t(c.num_tokens) * c.num_ranks);
-    if (b.per_node != nullptr) append(b.per_node, c.num_ranks / 8 * sizeof(int32_t));
+    if (b.per_node != nullptr) append(b.per_node, c.num_nodes() * sizeof(int32_t));
     return bytes;
   }
   void require_equal(const LaunchPlan& plan) const {
@@ -342,11 +341,11 @@ void measure(const char* json_path, const char* markdown_path) {
                          {1 << 20, 8, 1024, 256}};
   cases.insert(cases.end(), std::begin(others), std::end(others));
   for (const int num_tokens : {4096, 1 << 20})
-    for (const TopkIdxType type : {TopkIdxType::kInt32, TopkIdxType::kInt16, TopkIdxType::kUint8})
+    for (const IdType type : {IdType::kInt32, IdType::kInt16, IdType::kUint8})
       cases.push_back({num_tokens, 8, 256, 64, type});
   for (const int num_tokens : {4096, 1 << 20})
     for (const Routing routing : {Routing::kSkewed, Routing::kHalfEmpty, Routing::kOneExpert})
-      cases.push_back({num_tokens, 8, 256, 64, TopkIdxType::kInt64, routing});
+      cases.push_back({num_tokens, 8, 256, 64, IdType::kInt64, routing});
 
   for (size_t i = 0; i < cases.size(); ++i) {
     const Case& c = cases[i];

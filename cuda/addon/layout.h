@@ -1,91 +1,101 @@
-// Layouts on the communication stream of a group: DeepEP's order of streams, for device memory and for host memory.
+// Layouts on the communication stream of a group: DeepEP's order of streams, for device memory and for host memory. The
+// structs have the fields of the objects that `ts/devices/cuda/addon.ts` declares, under the same names.
 #pragma once
 
 #include <cstdint>
 #include <memory>
-#include <vector>
 
 #include "../kernel/dispatch_layout.h"
+#include "outputs.h"
 #include "resources.h"
 
 namespace dispatch_layout {
 
-// Where `topk_idx` lies, in elements of its type
-struct TopkShape {
-  TopkIdxType type;
-  int64_t num_tokens, num_topk;
-  int64_t token_stride, slot_stride;
+// A place in device memory
+struct DevicePlace {
+  AllocationPtr allocation;
+  size_t byte_offset;
 };
 
-// Who waits for whom
+// The ids of all tokens, [num_tokens, num_topk]. Strides are in elements.
+struct Ids {
+  IdType type;
+  int64_t num_tokens, num_topk;
+  int64_t token_stride;
+};
+
+// Ids in device memory. Those of one token are contiguous.
+struct DeviceIds : Ids {
+  DevicePlace place;
+};
+
+// Ids in host memory
+struct HostIds : Ids {
+  int64_t slot_stride;
+  const uint8_t* first;  // The id of the first slot of the first token
+};
+
+// Which stream waits for which
 struct StreamOrder {
-  StreamPtr current;
-  EventPtr previous;  // Null: wait for the current stream
-  bool is_async = false;
+  StreamPtr current_stream;
+  EventPtr previous;  // Null: the communication stream waits for the current stream
+  bool async_finish = false;
   bool allocate_on_comm_stream = false;
 };
 
-// What one layout writes, in one piece of memory: byte offsets, each a multiple of 16
-struct OutputOffsets {
-  OutputOffsets(int64_t num_tokens, int num_experts, int num_ranks, int num_nodes);
-  size_t per_rank, per_node, per_expert, mask, end;
-};
-
-// Pointers to the four outputs; `per_node` is null within one node
-struct OutputPointers {
-  int32_t *per_rank, *per_node, *per_expert;
-  uint8_t* mask;
-};
-
-// The word that a launch writes the position of its first invalid id to, and when it is written
+// What strict mode finds in ids in device memory: the first invalid selection, which the kernel writes to host memory.
+// Selections are numbered `token * num_topk + slot`.
 class Status {
  public:
-  Status(EnvironmentPtr environment);
+  explicit Status(EnvironmentPtr environment);
   ~Status();
   Status(const Status&) = delete;
 
+  // Where the kernel writes the selection; ~0 if all ids are valid
   uint64_t* word() const;
+  // To be called when the kernel is queued; `done` is recorded behind it
+  void set_launched(const DeviceIds& ids, EventPtr done);
   bool is_done();
-  // The id at a position of the launch's input, or null if that input was disposed
-  bool read_id(int64_t position, int64_t* id) const;
-
-  EventPtr done;
-  std::weak_ptr<Allocation> input;
-  size_t input_offset = 0;
-  TopkShape shape{};
+  // Valid once it is done: the first invalid selection, or -1
+  int64_t first_invalid_selection() const { return static_cast<int64_t>(*word()); }
+  // Reads the id of a selection. False if the memory of the ids was released.
+  bool read_id(int64_t selection, int64_t* id) const;
 
  private:
   const EnvironmentPtr environment_;
   const PinnedPtr memory_;
+  EventPtr done_;
+  Ids ids_{};
+  std::weak_ptr<Allocation> ids_allocation_;
+  size_t ids_byte_offset_ = 0;
   bool is_finished_ = false;
 };
 
-// A layout of host memory under way: `finish` waits for it and copies the results out
+// A layout of host memory that was queued
 struct HostLayout {
   ~HostLayout();
 
   bool is_done() const { return done->is_done(); }
-  // Waits. The position of the first invalid id, or -1.
+  // Waits. Returns the first invalid selection, or -1.
   int64_t synchronize();
-  void copy_output(void* target, size_t offset, size_t bytes) const;
-  int64_t read_id(int64_t position) const;
+  void copy_output(size_t output_idx, void* target) const;
+  int64_t read_id(int64_t selection) const;
 
   EnvironmentPtr environment;
   PinnedPtr input, output;
-  OutputOffsets offsets;
-  TopkIdxType type;
+  OutputPlaces places;  // In `output`
+  IdType type;
   EventPtr done;  // Null until the kernel is queued
   bool is_finished;
 };
 
 // Device memory on its way to the host
 struct Download {
-  Download(EnvironmentPtr environment, const AllocationPtr& source, size_t offset, size_t bytes,
-           const StreamPtr& stream);
+  Download(EnvironmentPtr environment, const DevicePlace& source, size_t bytes, const StreamPtr& stream);
   ~Download();
 
   bool is_done() const { return done->is_done(); }
-  // Waits
+  // Waits, and copies the bytes to `target`
   void finish(void* target);
 
   EnvironmentPtr environment;
@@ -99,42 +109,35 @@ struct Download {
 class Plan {
  public:
   // `rank_of_expert` [num_experts] is copied; null for contiguous blocks. `num_nodes` is 1 within one node.
-  Plan(EnvironmentPtr environment, StreamPtr comm, int num_experts, int num_ranks, int num_ranks_per_node,
-       int num_nodes, const int32_t* rank_of_expert);
+  Plan(EnvironmentPtr environment, StreamPtr comm_stream, int num_experts, int num_ranks, int num_nodes,
+       const int32_t* rank_of_expert);
 
-  OutputOffsets output_offsets(int64_t num_tokens) const {
-    return {num_tokens, num_experts_, num_ranks_, num_nodes_};
+  // Where `launch_on_device` places the outputs in the memory that it allocates
+  OutputPlaces output_places(int64_t num_tokens) const {
+    return OutputPlaces({num_tokens, num_experts_, num_ranks_, num_nodes_});
   }
 
-  struct DeviceInput {
-    AllocationPtr allocation;
-    size_t offset;
-    TopkShape shape;
+  struct DeviceLayout {
+    AllocationPtr memory;            // Of all outputs; null if they were given
+    EventPtr event;                  // Null unless asynchronous
+    std::shared_ptr<Status> status;  // Null unless strict
   };
-  // Queues a layout of device memory. Without `outputs` (one allocation each, with byte offsets) it allocates them, in
-  // one piece. `status` may be null: ids are then not checked.
-  struct DeviceOutput {
-    AllocationPtr allocation;
-    size_t offset;
-  };
-  struct DeviceResult {
-    AllocationPtr outputs;
-    EventPtr done;  // Null unless asynchronous
-  };
-  DeviceResult launch(const DeviceInput& input, const std::vector<DeviceOutput>* outputs, Status* status,
-                      const StreamOrder& order);
+  // Queues a layout of device memory. Without `outputs` it allocates them, in one piece. An output that the layout does
+  // not have is given by a null allocation.
+  DeviceLayout launch_on_device(const DeviceIds& ids, const PerOutput<DevicePlace>* outputs, bool is_strict,
+                                const StreamOrder& order);
 
-  // Queues a layout of host memory: packs the ids into pinned memory, which the kernel reads and writes directly
-  std::shared_ptr<HostLayout> launch(const void* topk_idx, const TopkShape& shape, bool is_strict,
-                                     const StreamOrder& order);
+  // Queues a layout of host memory: packs the ids into pinned memory. The kernel reads and writes pinned memory directly.
+  std::shared_ptr<HostLayout> launch_on_host(const HostIds& ids, bool is_strict, const StreamOrder& order);
 
  private:
-  void run(const void* topk_idx, const TopkShape& shape, const OutputPointers& outputs, uint64_t* status);
+  void run(const void* topk_idx, const Ids& ids, const PerOutput<void*>& outputs,
+           uint64_t* first_invalid_selection);
 
   const EnvironmentPtr environment_;
-  const StreamPtr comm_;
-  const int num_experts_, num_ranks_, num_ranks_per_node_, num_nodes_;
-  AllocationPtr rank_of_expert_, workspace_;
+  const StreamPtr comm_stream_;
+  const int num_experts_, num_ranks_, num_nodes_;
+  AllocationPtr rank_of_expert_, scratch_;
 };
 
 }  // namespace dispatch_layout

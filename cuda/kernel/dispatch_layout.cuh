@@ -4,12 +4,12 @@
 // Every id is read once. A warp takes tiles of 32 tokens, one token per lane: it counts experts with atomics
 // in shared memory, collects each token's ranks as a bit mask, transposes masks across the warp to count
 // columns by `popc`, and expands them into the 32 contiguous rows of `is_token_in_rank` with 16-byte stores.
-// A lone block then writes its counts; the blocks of a grid add theirs into the workspace, which the block
+// A lone block then writes its counts; the blocks of a grid add theirs into the scratch memory, which the block
 // that comes last empties into the outputs. No output needs to be cleared beforehand, so one launch is all
 // there is.
 //
 // What does not fit in shared memory (about 28 000 experts on an H100, 8 000 on sm_75) is counted in the
-// workspace by a second, slower kernel.
+// scratch memory by a second, slower kernel.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -30,8 +30,8 @@ constexpr int kMaxRanksInRegisters = 64, kMaxNodesInRegisters = 32;
 // The table entry of what goes to no rank: neither a rank nor a node has 16 bits of ones
 constexpr uint32_t kNowhere = 0xffffffff;
 
-struct Workspace {
-  unsigned long long invalid;  // ~position of the first invalid id, 0 if there is none
+struct Scratch {
+  unsigned long long invalid;  // ~selection of the first invalid id, 0 if there is none
   unsigned num_finished_blocks;
   unsigned unused;
 
@@ -46,15 +46,16 @@ struct LayoutParameters {
   int num_topk;
   uint32_t id_end;  // An id is an expert if its bits, read as unsigned, are below this
   bool has_padding;
-  int num_experts, num_ranks, num_nodes;
+  int num_experts, num_ranks;
+  int num_counted_nodes;  // 0 within one node, where nodes are not counted
   int num_experts_per_rank, num_ranks_per_node;
   const int32_t* rank_of_expert;
   int32_t *num_tokens_per_rank, *num_tokens_per_rdma_rank, *num_tokens_per_expert;
   uint8_t* is_token_in_rank;
-  uint64_t* first_invalid_position;
-  Workspace* workspace;
+  uint64_t* first_invalid_selection;
+  Scratch* scratch;
 
-  __host__ __device__ int num_counts() const { return num_experts + num_ranks + num_nodes; }
+  __host__ __device__ int num_counts() const { return num_experts + num_ranks + num_counted_nodes; }
 
   // The rank that holds an expert, or -1
   __device__ int find_rank(int expert_idx) const {
@@ -78,14 +79,14 @@ struct LayoutParameters {
   __device__ void write_count(int index, int32_t count) const {
     if (index < num_ranks)
       num_tokens_per_rank[index] = count;
-    else if (index < num_ranks + num_nodes)
+    else if (index < num_ranks + num_counted_nodes)
       num_tokens_per_rdma_rank[index - num_ranks] = count;
     else
-      num_tokens_per_expert[index - num_ranks - num_nodes] = count;
+      num_tokens_per_expert[index - num_ranks - num_counted_nodes] = count;
   }
 
   __device__ void write_invalid(unsigned long long invalid) const {
-    if (first_invalid_position != nullptr) *first_invalid_position = ~invalid;
+    if (first_invalid_selection != nullptr) *first_invalid_selection = ~invalid;
   }
 };
 
@@ -147,8 +148,8 @@ struct RegisterMasks {
       if (shifted[i] != 0) atomicOr(&tile_bits[begin_bit / 32 + i], shifted[i]);
   }
 
-  __device__ void count(int32_t* counts, int num_ranks, int num_nodes, int lane_idx) {
-    if (num_ranks <= 32 && num_nodes == 0) {
+  __device__ void count(int32_t* counts, int num_ranks, int num_counted_nodes, int lane_idx) {
+    if (num_ranks <= 32 && num_counted_nodes == 0) {
       uint32_t columns[1] = {words[0]};
       transpose_bits(columns, lane_idx);
       add_column(counts, columns[0], num_ranks, lane_idx);
@@ -156,7 +157,7 @@ struct RegisterMasks {
       transpose_bits(words, lane_idx);
       add_column(counts, words[0], num_ranks, lane_idx);
       add_column(counts + 32, words[1], num_ranks - 32, lane_idx);
-      add_column(counts + num_ranks, words[2], num_nodes, lane_idx);
+      add_column(counts + num_ranks, words[2], num_counted_nodes, lane_idx);
     }
   }
 };
@@ -168,10 +169,10 @@ struct SharedMasks {
 
   __device__ static void set(uint32_t* bits, int index) { atomicOr(&bits[index / 32], 1u << (index % 32)); }
 
-  __device__ void add(uint32_t target, int num_nodes) const {
+  __device__ void add(uint32_t target, int num_counted_nodes) const {
     if (target == kNowhere) return;
     set(rank_bits, begin_rank_bit + static_cast<int>(target & 0xffff));
-    if (num_nodes > 0) set(node_bits, begin_node_bit + static_cast<int>(target >> 16));
+    if (num_counted_nodes > 0) set(node_bits, begin_node_bit + static_cast<int>(target >> 16));
   }
 
   __device__ static void count(int32_t* counts, const uint32_t* bits, int begin_bit, int num_columns,
@@ -185,18 +186,18 @@ struct SharedMasks {
   }
 };
 
-// The block that finishes last empties the workspace into the outputs
+// The block that finishes last empties the scratch memory into the outputs
 __device__ inline void finish_grid(const LayoutParameters& p) {
   __threadfence();
   __syncthreads();
   const bool is_last =
-      threadIdx.x == 0 && atomicInc(&p.workspace->num_finished_blocks, gridDim.x - 1) == gridDim.x - 1;
+      threadIdx.x == 0 && atomicInc(&p.scratch->num_finished_blocks, gridDim.x - 1) == gridDim.x - 1;
   if (!__syncthreads_or(is_last)) return;
   __threadfence();
 #pragma unroll 1
   for (int i = threadIdx.x; i < p.num_counts(); i += blockDim.x)
-    p.write_count(i, atomicExch(&p.workspace->counts()[i], 0));
-  if (threadIdx.x == 0) p.write_invalid(atomicExch(&p.workspace->invalid, 0ull));
+    p.write_count(i, atomicExch(&p.scratch->counts()[i], 0));
+  if (threadIdx.x == 0) p.write_invalid(atomicExch(&p.scratch->invalid, 0ull));
 }
 
 // `Id` is the unsigned type of the ids' width, `Piece` what one load brings: one or more ids
@@ -207,10 +208,11 @@ __global__ void __launch_bounds__(kMaxThreads, 1) get_dispatch_layout(const Layo
 
   extern __shared__ uint4 shared_memory[];
   const int lane_idx = threadIdx.x % 32, warp_idx = threadIdx.x / 32, num_warps = blockDim.x / 32;
-  const int num_mask_words = p.num_ranks + (kMasksInRegisters ? 0 : p.num_nodes);
-  auto* invalid = reinterpret_cast<unsigned long long*>(shared_memory);  // As in the workspace
-  auto* counts = reinterpret_cast<int32_t*>(shared_memory + 1);  // As in the workspace, and one for no expert
-  int32_t* expert_counts = counts + p.num_ranks + p.num_nodes;
+  const int num_mask_words = p.num_ranks + (kMasksInRegisters ? 0 : p.num_counted_nodes);
+  auto* invalid = reinterpret_cast<unsigned long long*>(shared_memory);  // As in the scratch memory
+  auto* counts =
+      reinterpret_cast<int32_t*>(shared_memory + 1);  // As in the scratch memory, and one for no expert
+  int32_t* expert_counts = counts + p.num_ranks + p.num_counted_nodes;
   auto* targets = reinterpret_cast<uint32_t*>(expert_counts + p.num_experts + 1);
   uint32_t* rank_bits = targets + p.num_experts + 1 + warp_idx * num_mask_words;
   uint32_t* node_bits = rank_bits + p.num_ranks;
@@ -235,7 +237,7 @@ __global__ void __launch_bounds__(kMaxThreads, 1) get_dispatch_layout(const Layo
 #pragma unroll 1
   for (int i = threadIdx.x; i <= p.num_experts; i += blockDim.x) {
     const int rank_idx = i < p.num_experts ? p.find_rank(i) : -1;
-    const int node_idx = p.num_nodes > 0 ? rank_idx / p.num_ranks_per_node : 0;
+    const int node_idx = p.num_counted_nodes > 0 ? rank_idx / p.num_ranks_per_node : 0;
     targets[i] =
         rank_idx < 0 ? kNowhere : static_cast<uint32_t>(rank_idx) | static_cast<uint32_t>(node_idx) << 16;
   }
@@ -253,7 +255,8 @@ __global__ void __launch_bounds__(kMaxThreads, 1) get_dispatch_layout(const Layo
 
     // Count experts, collect ranks and nodes. What is no expert counts as one more, which is on no rank.
     RegisterMasks register_masks;
-    const SharedMasks shared_masks{rank_bits, node_bits, lane_idx * p.num_ranks, lane_idx * p.num_nodes};
+    const SharedMasks shared_masks{rank_bits, node_bits, lane_idx * p.num_ranks,
+                                   lane_idx * p.num_counted_nodes};
 #pragma unroll 1
     for (int begin_slot = 0; begin_slot < p.num_topk; begin_slot += kIdsPerBatch) {
       Id ids[kIdsPerBatch];
@@ -277,9 +280,9 @@ __global__ void __launch_bounds__(kMaxThreads, 1) get_dispatch_layout(const Layo
         if constexpr (kMasksInRegisters)
           register_masks.add(targets[experts[i]]);
         else
-          shared_masks.add(targets[experts[i]], p.num_nodes);
+          shared_masks.add(targets[experts[i]], p.num_counted_nodes);
       }
-      // A lane's positions ascend, so its first is its smallest
+      // A lane's selections ascend, so its first is its smallest
       if (first_invalid < kIdsPerBatch && own_invalid == 0)
         own_invalid = ~static_cast<unsigned long long>(token_idx * p.num_topk + begin_slot + first_invalid);
     }
@@ -288,11 +291,11 @@ __global__ void __launch_bounds__(kMaxThreads, 1) get_dispatch_layout(const Layo
 
     // Count tokens per rank and node
     if constexpr (kMasksInRegisters) {
-      register_masks.count(counts, p.num_ranks, p.num_nodes, lane_idx);
+      register_masks.count(counts, p.num_ranks, p.num_counted_nodes, lane_idx);
     } else {
       const SharedMasks& m = shared_masks;
       SharedMasks::count(counts, rank_bits, m.begin_rank_bit, p.num_ranks, lane_idx);
-      SharedMasks::count(counts + p.num_ranks, node_bits, m.begin_node_bit, p.num_nodes, lane_idx);
+      SharedMasks::count(counts + p.num_ranks, node_bits, m.begin_node_bit, p.num_counted_nodes, lane_idx);
     }
 
     // Write the tile's rows: byte i is bit i
@@ -324,17 +327,17 @@ __global__ void __launch_bounds__(kMaxThreads, 1) get_dispatch_layout(const Layo
   } else {
 #pragma unroll 1
     for (int i = threadIdx.x; i < p.num_counts(); i += blockDim.x)
-      if (counts[i] != 0) atomicAdd(&p.workspace->counts()[i], counts[i]);
-    if (threadIdx.x == 0 && *invalid != 0) atomicMax(&p.workspace->invalid, *invalid);
+      if (counts[i] != 0) atomicAdd(&p.scratch->counts()[i], counts[i]);
+    if (threadIdx.x == 0 && *invalid != 0) atomicMax(&p.scratch->invalid, *invalid);
     finish_grid(p);
   }
 }
 
-// The slower way for any number of experts and ranks: a thread per token, counts in global memory
+// The slower way for any number of experts and ranks: a thread per token, counts in the scratch memory
 template <typename Id>
-__global__ void __launch_bounds__(kMaxThreads, 1) get_dispatch_layout_in_workspace(const LayoutParameters p) {
-  int32_t *rank_counts = p.workspace->counts(), *node_counts = rank_counts + p.num_ranks;
-  int32_t* expert_counts = node_counts + p.num_nodes;
+__global__ void __launch_bounds__(kMaxThreads, 1) get_dispatch_layout_in_scratch(const LayoutParameters p) {
+  int32_t *rank_counts = p.scratch->counts(), *node_counts = rank_counts + p.num_ranks;
+  int32_t* expert_counts = node_counts + p.num_counted_nodes;
   const int64_t num_threads = static_cast<int64_t>(gridDim.x) * blockDim.x;
   for (int64_t token_idx = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
        token_idx < p.num_tokens; token_idx += num_threads) {
@@ -343,15 +346,15 @@ __global__ void __launch_bounds__(kMaxThreads, 1) get_dispatch_layout_in_workspa
     for (int slot = 0; slot < p.num_topk; ++slot) {
       const Id id = reinterpret_cast<const Id*>(p.topk_idx + token_idx * p.token_stride_in_bytes)[slot];
       if (!p.is_expert(id)) {
-        const auto position = static_cast<unsigned long long>(token_idx * p.num_topk + slot);
-        if (!p.is_padding(id)) atomicMax(&p.workspace->invalid, ~position);
+        const auto selection = static_cast<unsigned long long>(token_idx * p.num_topk + slot);
+        if (!p.is_padding(id)) atomicMax(&p.scratch->invalid, ~selection);
         continue;
       }
       atomicAdd(&expert_counts[id], 1);
       const int rank_idx = p.find_rank(static_cast<int>(id));
       if (rank_idx < 0 || is_in_rank[rank_idx]) continue;
       atomicAdd(&rank_counts[rank_idx], 1);
-      if (p.num_nodes > 0) {
+      if (p.num_counted_nodes > 0) {
         const int node_idx = rank_idx / p.num_ranks_per_node;
         bool is_in_node = false;
         for (int i = 0; i < p.num_ranks_per_node; ++i)
@@ -388,13 +391,13 @@ inline cudaError_t get_device_limits(DeviceLimits* limits) {
 }
 
 inline bool has_masks_in_registers(const LayoutParameters& p) {
-  return p.num_ranks <= kMaxRanksInRegisters && p.num_nodes <= kMaxNodesInRegisters;
+  return p.num_ranks <= kMaxRanksInRegisters && p.num_counted_nodes <= kMaxNodesInRegisters;
 }
 
 // What a block of the kernel keeps in shared memory
 inline size_t get_shared_bytes(const LayoutParameters& p, int num_threads) {
-  const size_t num_mask_words =
-      static_cast<size_t>(p.num_ranks) + (has_masks_in_registers(p) ? 0 : static_cast<size_t>(p.num_nodes));
+  const size_t num_mask_words = static_cast<size_t>(p.num_ranks) +
+                                (has_masks_in_registers(p) ? 0 : static_cast<size_t>(p.num_counted_nodes));
   const size_t num_block_words = p.num_counts() + 2 + static_cast<size_t>(p.num_experts);
   return sizeof(uint4) + sizeof(uint32_t) * (num_block_words + num_threads / 32 * num_mask_words);
 }
@@ -420,7 +423,7 @@ using LayoutKernel = void (*)(LayoutParameters);
 
 template <typename Id>
 LayoutKernel select_kernel(const LayoutParameters& p, bool fits_in_shared_memory) {
-  if (!fits_in_shared_memory) return get_dispatch_layout_in_workspace<Id>;
+  if (!fits_in_shared_memory) return get_dispatch_layout_in_scratch<Id>;
   // A piece must divide the rows' address, stride and length
   const auto select = [&](auto piece) -> LayoutKernel {
     using Piece = decltype(piece);
@@ -445,20 +448,17 @@ inline LayoutKernel select_kernel(const LayoutParameters& p, int id_bytes, bool 
   }
 }
 
-inline int get_id_bytes(TopkIdxType type) { return 1 << static_cast<int>(type) / 2; }
-
-inline bool is_signed(TopkIdxType type) { return static_cast<int>(type) % 2 == 0; }
-
 inline cudaError_t make_parameters(const DispatchLayoutArguments& a, LayoutParameters* p) {
   const int id_bytes = get_id_bytes(a.topk_idx_type);
-  const bool has_ids = a.num_tokens > 0 && a.num_topk > 0, has_nodes = a.num_tokens_per_rdma_rank != nullptr;
+  const bool has_ids = a.num_tokens > 0 && a.num_topk > 0, has_nodes = a.num_nodes > 1;
   if (a.num_tokens < 0 || a.num_topk < 0 || a.num_topk > INT32_MAX - kIdsPerBatch || a.num_experts <= 0 ||
       a.num_ranks <= 0 || a.num_experts > INT32_MAX - kMaxThreads - 2 * static_cast<int64_t>(a.num_ranks) ||
-      (has_nodes && (a.num_ranks_per_node <= 0 || a.num_ranks % a.num_ranks_per_node != 0)) ||
+      a.num_nodes <= 0 || a.num_ranks % a.num_nodes != 0 ||
       (has_ids && (a.topk_idx == nullptr || reinterpret_cast<uintptr_t>(a.topk_idx) % id_bytes != 0)) ||
       a.num_tokens_per_rank == nullptr || a.num_tokens_per_expert == nullptr ||
-      (a.num_tokens > 0 && a.is_token_in_rank == nullptr) || a.workspace == nullptr ||
-      reinterpret_cast<uintptr_t>(a.workspace) % alignof(Workspace) != 0)
+      (has_nodes && a.num_tokens_per_rdma_rank == nullptr) ||
+      (a.num_tokens > 0 && a.is_token_in_rank == nullptr) || a.scratch == nullptr ||
+      reinterpret_cast<uintptr_t>(a.scratch) % alignof(Scratch) != 0)
     return cudaErrorInvalidValue;
   p->topk_idx = static_cast<const unsigned char*>(a.topk_idx);
   p->token_stride_in_bytes = a.token_stride * id_bytes;
@@ -470,16 +470,16 @@ inline cudaError_t make_parameters(const DispatchLayoutArguments& a, LayoutParam
   p->id_end = num_id_bits < 31 ? std::min(a.num_experts, 1 << num_id_bits) : a.num_experts;
   p->num_experts = a.num_experts;
   p->num_ranks = a.num_ranks;
-  p->num_nodes = has_nodes ? a.num_ranks / a.num_ranks_per_node : 0;
+  p->num_counted_nodes = has_nodes ? a.num_nodes : 0;
   p->num_experts_per_rank = a.num_experts / a.num_ranks;
-  p->num_ranks_per_node = a.num_ranks_per_node;
+  p->num_ranks_per_node = a.num_ranks / a.num_nodes;
   p->rank_of_expert = a.rank_of_expert;
   p->num_tokens_per_rank = a.num_tokens_per_rank;
   p->num_tokens_per_rdma_rank = a.num_tokens_per_rdma_rank;
   p->num_tokens_per_expert = a.num_tokens_per_expert;
   p->is_token_in_rank = a.is_token_in_rank;
-  p->first_invalid_position = a.first_invalid_position;
-  p->workspace = static_cast<Workspace*>(a.workspace);
+  p->first_invalid_selection = a.first_invalid_selection;
+  p->scratch = static_cast<Scratch*>(a.scratch);
   return cudaSuccess;
 }
 

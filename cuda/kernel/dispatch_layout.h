@@ -12,23 +12,26 @@
 
 namespace dispatch_layout {
 
-enum class TopkIdxType { kInt8, kUint8, kInt16, kUint16, kInt32, kUint32, kInt64, kUint64 };
+// The element types of ids, in the order of `ts/values/id-types.ts`, as in the WASM kernel
+enum class IdType { kInt64, kUint64, kInt32, kUint32, kInt16, kUint16, kInt8, kUint8 };
+constexpr int get_id_bytes(IdType type) { return 8 >> static_cast<int>(type) / 2; }
+constexpr bool is_signed(IdType type) { return static_cast<int>(type) % 2 == 0; }
 
 // All pointers are device pointers, except in the comments' word "null", which is the host's null pointer.
 struct DispatchLayoutArguments {
   // [num_tokens, num_topk] expert ids. Token t starts `t * token_stride` elements after `topk_idx`; its ids
   // are contiguous. -1 in a signed type selects nothing. Ids are never truncated: 2^32 + 5 is not expert 5.
   const void* topk_idx = nullptr;
-  TopkIdxType topk_idx_type = TopkIdxType::kInt64;
+  IdType topk_idx_type = IdType::kInt64;
   int64_t num_tokens = 0;
   int num_topk = 0;
   int64_t token_stride = 0;
 
   int num_experts = 0;
   int num_ranks = 0;
-  // Node n is the ranks [n * num_ranks_per_node, (n + 1) * num_ranks_per_node). Read only if
-  // `num_tokens_per_rdma_rank` is given; it must then divide `num_ranks`.
-  int num_ranks_per_node = 8;
+  // Divides `num_ranks`: node n is the ranks from n * (num_ranks / num_nodes) on. 1: within one node, where nothing is
+  // counted per node.
+  int num_nodes = 1;
 
   // [num_experts], the rank that holds each expert; a value outside [0, num_ranks) means none. Null: rank r
   // holds the num_experts / num_ranks experts from r * (num_experts / num_ranks) on, and the rest belong to
@@ -36,22 +39,23 @@ struct DispatchLayoutArguments {
   const int32_t* rank_of_expert = nullptr;
 
   // Outputs, each fully written. A count wraps beyond 2^31 - 1.
-  int32_t* num_tokens_per_rank = nullptr;       // [num_ranks]
-  int32_t* num_tokens_per_rdma_rank = nullptr;  // [num_ranks / num_ranks_per_node], or null
-  int32_t* num_tokens_per_expert = nullptr;     // [num_experts]
-  uint8_t* is_token_in_rank = nullptr;          // [num_tokens, num_ranks], 0 or 1
+  int32_t* num_tokens_per_rank = nullptr;  // [num_ranks]
+  int32_t* num_tokens_per_rdma_rank =
+      nullptr;  // [num_nodes]; not written within one node, and may be null there
+  int32_t* num_tokens_per_expert = nullptr;  // [num_experts]
+  uint8_t* is_token_in_rank = nullptr;       // [num_tokens, num_ranks], 0 or 1
 
-  // The smallest `token * num_topk + slot` whose id is neither -1 nor an expert, or ~0 if there is none.
-  // Such ids are skipped everywhere else. Null: they are skipped and not reported.
-  uint64_t* first_invalid_position = nullptr;
+  // The first selection, numbered `token * num_topk + slot`, whose id is neither -1 nor an expert, or ~0 if there is
+  // none. Such ids are skipped everywhere else. Null: they are skipped and not reported.
+  uint64_t* first_invalid_selection = nullptr;
 
-  // `dispatch_layout_workspace_bytes` bytes, 8-byte aligned, zero before the first launch. Every launch
+  // `dispatch_layout_scratch_bytes` bytes, 8-byte aligned, zero before the first launch. Every launch
   // leaves it zero, so launches that are ordered (one stream, or one graph) may share it; concurrent ones may
   // not.
-  void* workspace = nullptr;
+  void* scratch = nullptr;
 };
 
-inline size_t dispatch_layout_workspace_bytes(int num_experts, int num_ranks) {
+inline size_t dispatch_layout_scratch_bytes(int num_experts, int num_ranks) {
   return 16 + sizeof(int32_t) * (static_cast<size_t>(num_experts) + 2 * static_cast<size_t>(num_ranks));
 }
 

@@ -69,19 +69,19 @@ const char* check(const LayoutProblem& q, const Layout& expected, const DeviceLi
   DeviceArray<int32_t> per_node(expected.num_tokens_per_rdma_rank.size());
   DeviceArray<uint8_t> mask(expected.is_token_in_rank.size() + offset);
   DeviceArray<uint64_t> invalid(1);
-  DeviceArray<char> workspace(dispatch_layout_workspace_bytes(q.num_experts, q.num_ranks), 0);
+  DeviceArray<char> scratch(dispatch_layout_scratch_bytes(q.num_experts, q.num_ranks), 0);
 
   DispatchLayoutArguments a;
   a.topk_idx = ids.data + offset + q.first_id * get_id_bytes(q.type);
   a.topk_idx_type = q.type;
   a.num_tokens = q.num_tokens, a.num_topk = q.num_topk, a.token_stride = q.token_stride;
-  a.num_experts = q.num_experts, a.num_ranks = q.num_ranks, a.num_ranks_per_node = q.num_ranks_per_node;
+  a.num_experts = q.num_experts, a.num_ranks = q.num_ranks, a.num_nodes = q.num_nodes;
   a.rank_of_expert = q.rank_of_expert.empty() ? nullptr : table.data;
   a.num_tokens_per_rank = per_rank.data, a.num_tokens_per_expert = per_expert.data;
-  a.num_tokens_per_rdma_rank = q.has_nodes ? per_node.data : nullptr;
+  a.num_tokens_per_rdma_rank = q.num_nodes > 1 ? per_node.data : nullptr;
   a.is_token_in_rank = mask.data + offset;
-  a.first_invalid_position = q.is_strict ? invalid.data : nullptr;
-  a.workspace = workspace.data;
+  a.first_invalid_selection = q.is_strict ? invalid.data : nullptr;
+  a.scratch = scratch.data;
   LayoutParameters parameters{};
   require(make_parameters(a, &parameters));
   require(launch_dispatch_layout(a, plan_launch(parameters, limits), nullptr));
@@ -94,15 +94,16 @@ const char* check(const LayoutProblem& q, const Layout& expected, const DeviceLi
   if (per_expert.to_host() != expected.num_tokens_per_expert) return "num_tokens_per_expert";
   if (per_node.to_host() != expected.num_tokens_per_rdma_rank) return "num_tokens_per_rdma_rank";
   if (mask.to_host() != expected_mask) return "is_token_in_rank";
-  if (q.is_strict && invalid.to_host()[0] != expected.first_invalid_position) return "first_invalid_position";
-  for (char byte : workspace.to_host())
-    if (byte != 0) return "workspace not restored";
+  if (q.is_strict && invalid.to_host()[0] != expected.first_invalid_selection)
+    return "first_invalid_selection";
+  for (char byte : scratch.to_host())
+    if (byte != 0) return "scratch not restored";
   return nullptr;
 }
 
 LayoutProblem make_problem(size_t limits_idx) {
   LayoutProblem q;
-  q.type = static_cast<TopkIdxType>(uniform(0, 7));
+  q.type = static_cast<IdType>(uniform(0, 7));
   q.num_tokens = pick({0, 1, 2, 31, 32, 33, 64, 127, 128, 500, 513, 1000, 2049, uniform(0, 300)});
   if (limits_idx != 2 && uniform(0, 9) == 0) q.num_tokens = uniform(3000, 9000);
   q.num_topk = static_cast<int>(pick({0, 1, 2, 3, 4, 6, 7, 8, 8, 8, 9, 10, 16, 17, uniform(0, 40)}));
@@ -114,9 +115,9 @@ LayoutProblem make_problem(size_t limits_idx) {
   std::vector<int> divisors;
   for (int i = 1; i <= q.num_ranks; ++i)
     if (q.num_ranks % i == 0) divisors.push_back(i);
-  q.num_ranks_per_node = divisors[random_bits() % divisors.size()];
-  if (q.num_ranks % 8 == 0 && uniform(0, 1) == 0) q.num_ranks_per_node = 8;
-  q.has_nodes = uniform(0, 2) > 0;
+  q.num_nodes = divisors[random_bits() % divisors.size()];
+  if (q.num_ranks % 8 == 0 && uniform(0, 1) == 0) q.num_nodes = q.num_ranks / 8;
+  if (uniform(0, 2) == 0) q.num_nodes = 1;
   q.is_strict = uniform(0, 1) == 0;
   if (uniform(0, 2) == 0)
     for (int i = 0; i < q.num_experts; ++i) q.rank_of_expert.push_back(uniform(-1, q.num_ranks - 1));
@@ -145,9 +146,9 @@ LayoutProblem make_problem(size_t limits_idx) {
 
 const char* check_rejections() {
   DeviceArray<int32_t> counts(2);
-  DeviceArray<uint64_t> workspace(8, 0);
+  DeviceArray<uint64_t> scratch(8, 0);
   DispatchLayoutArguments good;
-  good.num_experts = 2, good.num_ranks = 2, good.num_ranks_per_node = 1, good.workspace = workspace.data;
+  good.num_experts = 2, good.num_ranks = 2, good.num_nodes = 2, good.scratch = scratch.data;
   good.num_tokens_per_rank = good.num_tokens_per_expert = good.num_tokens_per_rdma_rank = counts.data;
   const auto is_rejected = [&](auto change) {
     DispatchLayoutArguments bad = good;
@@ -159,10 +160,11 @@ const char* check_rejections() {
   if (!is_rejected([](auto& a) { a.num_topk = -1; })) return "num_topk";
   if (!is_rejected([](auto& a) { a.num_experts = 0; })) return "num_experts";
   if (!is_rejected([](auto& a) { a.num_ranks = 0; })) return "num_ranks";
-  if (!is_rejected([](auto& a) { a.num_ranks_per_node = 3; })) return "num_ranks_per_node";
+  if (!is_rejected([](auto& a) { a.num_nodes = 3; })) return "num_nodes";
   if (!is_rejected([](auto& a) { a.num_tokens = a.num_topk = 1; })) return "topk_idx";
-  if (!is_rejected([](auto& a) { a.workspace = nullptr; })) return "workspace";
+  if (!is_rejected([](auto& a) { a.scratch = nullptr; })) return "scratch";
   if (!is_rejected([](auto& a) { a.num_tokens_per_expert = nullptr; })) return "num_tokens_per_expert";
+  if (!is_rejected([](auto& a) { a.num_tokens_per_rdma_rank = nullptr; })) return "num_tokens_per_rdma_rank";
   return nullptr;
 }
 
@@ -170,8 +172,8 @@ const char* check_rejections() {
 // that is no expert. For a GPU with 8 GB.
 const char* check_large(const DeviceLimits& limits) {
   LayoutProblem q;
-  q.type = TopkIdxType::kUint8, q.num_topk = 80, q.token_stride = 80, q.num_tokens = 1024;
-  q.num_experts = 144, q.num_ranks = 72, q.num_ranks_per_node = 8, q.has_nodes = true;
+  q.type = IdType::kUint8, q.num_topk = 80, q.token_stride = 80, q.num_tokens = 1024;
+  q.num_experts = 144, q.num_ranks = 72, q.num_nodes = 9;
   q.ids.resize(q.num_tokens * q.num_topk);
   // A token's ids are of 16 neighbours, so that no token goes to all ranks
   for (int64_t i = 0; i < static_cast<int64_t>(q.ids.size()); ++i)
@@ -182,17 +184,17 @@ const char* check_large(const DeviceLimits& limits) {
   for (int64_t i = 0; i < num_tiles; ++i) ids.copy_from(q.ids, i * q.ids.size());
   const int last_id = static_cast<unsigned char>(q.ids.back());
   ids.copy_from({static_cast<char>(200)}, ids.size - 1);
-  DeviceArray<int32_t> per_rank(q.num_ranks), per_expert(q.num_experts), per_node(q.num_ranks / 8);
+  DeviceArray<int32_t> per_rank(q.num_ranks), per_expert(q.num_experts), per_node(q.num_nodes);
   DeviceArray<uint8_t> mask(num_tokens * q.num_ranks);
   DeviceArray<uint64_t> invalid(1);
-  DeviceArray<char> workspace(dispatch_layout_workspace_bytes(q.num_experts, q.num_ranks), 0);
+  DeviceArray<char> scratch(dispatch_layout_scratch_bytes(q.num_experts, q.num_ranks), 0);
   DispatchLayoutArguments a;
   a.topk_idx = ids.data, a.topk_idx_type = q.type;
   a.num_tokens = num_tokens, a.num_topk = q.num_topk, a.token_stride = q.token_stride;
-  a.num_experts = q.num_experts, a.num_ranks = q.num_ranks, a.num_ranks_per_node = q.num_ranks_per_node;
+  a.num_experts = q.num_experts, a.num_ranks = q.num_ranks, a.num_nodes = q.num_nodes;
   a.num_tokens_per_rank = per_rank.data, a.num_tokens_per_expert = per_expert.data;
   a.num_tokens_per_rdma_rank = per_node.data, a.is_token_in_rank = mask.data;
-  a.first_invalid_position = invalid.data, a.workspace = workspace.data;
+  a.first_invalid_selection = invalid.data, a.scratch = scratch.data;
   LayoutParameters parameters{};
   require(make_parameters(a, &parameters));
   require(launch_dispatch_layout(a, plan_launch(parameters, limits), nullptr));
@@ -215,7 +217,7 @@ const char* check_large(const DeviceLimits& limits) {
     return "large per expert";
   if (per_node.to_host() != total(tile.num_tokens_per_rdma_rank, last_tile.num_tokens_per_rdma_rank))
     return "large per node";
-  if (invalid.to_host()[0] != ids.size - 1) return "large position";
+  if (invalid.to_host()[0] != ids.size - 1) return "large selection";
   const std::vector<uint8_t> rows = mask.to_host();
   for (int64_t i = 0; i < num_tiles; ++i) {
     const std::vector<uint8_t>& expected =
@@ -253,10 +255,9 @@ int main(int argc, char** argv) {
     const int offset = uniform(0, 4) == 0 ? get_id_bytes(q.type) : 0;
     if (const char* failure = check(q, get_reference_layout(q), limits, offset)) {
       std::printf("FAILED %s: seed %u case %u type %d T %" PRId64 " K %d stride %" PRId64
-                  " E %d R %d per node %d nodes %d table %d strict %d offset %d\n",
+                  " E %d R %d nodes %d table %d strict %d offset %d\n",
                   failure, seed, i, static_cast<int>(q.type), q.num_tokens, q.num_topk, q.token_stride,
-                  q.num_experts, q.num_ranks, q.num_ranks_per_node, q.has_nodes, !q.rank_of_expert.empty(),
-                  q.is_strict, offset);
+                  q.num_experts, q.num_ranks, q.num_nodes, !q.rank_of_expert.empty(), q.is_strict, offset);
       return 1;
     }
   }

@@ -11,12 +11,12 @@
 namespace dispatch_layout {
 
 struct LayoutProblem {
-  TopkIdxType type = TopkIdxType::kInt64;
+  IdType type = IdType::kInt64;
   int64_t num_tokens = 0;
   int num_topk = 0;
   int64_t token_stride = 0, first_id = 0;  // In elements
-  int num_experts = 1, num_ranks = 1, num_ranks_per_node = 1;
-  bool has_nodes = false, is_strict = true;
+  int num_experts = 1, num_ranks = 1, num_nodes = 1;
+  bool is_strict = true;
   std::vector<int32_t> rank_of_expert;
   std::vector<char> ids;
 };
@@ -24,7 +24,7 @@ struct LayoutProblem {
 struct Layout {
   std::vector<int32_t> num_tokens_per_rank, num_tokens_per_rdma_rank, num_tokens_per_expert;
   std::vector<uint8_t> is_token_in_rank;
-  uint64_t first_invalid_position = ~uint64_t{0};
+  uint64_t first_invalid_selection = ~uint64_t{0};
 };
 
 // The id as a number, which needs 65 bits
@@ -34,13 +34,13 @@ inline __int128 read_id(const LayoutProblem& q, int64_t index) {
     return id;
   };
   switch (q.type) {
-    case TopkIdxType::kInt8: return read(int8_t{});
-    case TopkIdxType::kUint8: return read(uint8_t{});
-    case TopkIdxType::kInt16: return read(int16_t{});
-    case TopkIdxType::kUint16: return read(uint16_t{});
-    case TopkIdxType::kInt32: return read(int32_t{});
-    case TopkIdxType::kUint32: return read(uint32_t{});
-    case TopkIdxType::kInt64: return read(int64_t{});
+    case IdType::kInt64: return read(int64_t{});
+    case IdType::kInt32: return read(int32_t{});
+    case IdType::kUint32: return read(uint32_t{});
+    case IdType::kInt16: return read(int16_t{});
+    case IdType::kUint16: return read(uint16_t{});
+    case IdType::kInt8: return read(int8_t{});
+    case IdType::kUint8: return read(uint8_t{});
     default: return read(uint64_t{});
   }
 }
@@ -48,7 +48,7 @@ inline __int128 read_id(const LayoutProblem& q, int64_t index) {
 inline Layout get_reference_layout(const LayoutProblem& q) {
   Layout layout;
   layout.num_tokens_per_rank.resize(q.num_ranks);
-  layout.num_tokens_per_rdma_rank.resize(q.has_nodes ? q.num_ranks / q.num_ranks_per_node : 0);
+  layout.num_tokens_per_rdma_rank.resize(q.num_nodes > 1 ? q.num_nodes : 0);
   layout.num_tokens_per_expert.resize(q.num_experts);
   layout.is_token_in_rank.resize(q.num_tokens * q.num_ranks);
   const int num_experts_per_rank = q.num_experts / q.num_ranks;
@@ -57,8 +57,8 @@ inline Layout get_reference_layout(const LayoutProblem& q) {
     for (int slot = 0; slot < q.num_topk; ++slot) {
       const __int128 id = read_id(q, q.first_id + token_idx * q.token_stride + slot);
       if (id < 0 || id >= q.num_experts) {
-        const uint64_t position = token_idx * q.num_topk + slot;
-        if (id != -1) layout.first_invalid_position = std::min(layout.first_invalid_position, position);
+        const uint64_t selection = token_idx * q.num_topk + slot;
+        if (id != -1) layout.first_invalid_selection = std::min(layout.first_invalid_selection, selection);
         continue;
       }
       const int expert_idx = static_cast<int>(id);
@@ -68,13 +68,13 @@ inline Layout get_reference_layout(const LayoutProblem& q) {
                                                       : -1;
       if (rank_idx < 0 || rank_idx >= q.num_ranks) continue;
       ranks.insert(rank_idx);
-      nodes.insert(rank_idx / q.num_ranks_per_node);
+      nodes.insert(rank_idx / (q.num_ranks / q.num_nodes));
     }
     for (int rank_idx : ranks) {
       ++layout.num_tokens_per_rank[rank_idx];
       layout.is_token_in_rank[token_idx * q.num_ranks + rank_idx] = 1;
     }
-    if (q.has_nodes)
+    if (q.num_nodes > 1)
       for (int node_idx : nodes) ++layout.num_tokens_per_rdma_rank[node_idx];
   }
   return layout;

@@ -1,5 +1,6 @@
 /** The addon where sizes, addresses and GPUs are unusual. The addon is called directly where the library would not. */
 import { assert } from 'chai';
+import { outputNames } from '../../ts/layout/outputs.ts';
 import { printedBy, runScript } from '../support/run-script.ts';
 import { fakeAddon } from './fake.ts';
 
@@ -15,25 +16,39 @@ function run(script: string, env: Readonly<Record<string, string>> = {}): string
   return printedBy(prelude + script, { DISPATCH_LAYOUT_CUDA_ADDON: fakeAddon(), ...env });
 }
 
+/** What the direct calls of the addon work with. */
+const onTheAddon = `
+  const stream = addon.createStream();
+  const memory = addon.allocate(64, stream, false);
+  const order = { currentStream: stream, previous: null, asyncFinish: false, allocateOnCommStream: false };
+  const planOf = (count) =>
+    addon.createPlan({ commStream: stream, numExperts: count, numRanks: count, numNodes: 1, rankOfExpert: null });`;
+
 describe('limits of the addon', function () {
   this.timeout(60_000);
 
   it('a layout whose size wraps is refused before anything is queued', () => {
-    const output = run(`
-      const stream = addon.createStream();
-      const plan = addon.createPlan(stream, 16384, 16384, 16384, 1, null);
-      const memory = addon.allocate(64, stream, false);
-      const shape = [4, 2 ** 50, 0, 0, 1];
-      const order = [stream, null, false, false];
+    const output = run(`${onTheAddon}
+      const plan = planOf(16384);
+      const type = { code: 2 };
+      const ids = { allocation: memory, byteOffset: 0, type, numTokens: 2 ** 50, numTopk: 0, tokenStride: 0 };
+      const hostIds = { data: new Int32Array(0), offset: 0, slotStride: 1, type, numTokens: 2 ** 50, numTopk: 0, tokenStride: 0 };
       console.log(attempt(() => addon.outputOffsets(plan, 2 ** 50)));
-      console.log(attempt(() => addon.launchOnDevice(plan, memory, 0, shape, null, true, order)));
-      console.log(attempt(() => addon.launchOnHost(plan, new Int32Array(0), 0, shape, true, order)));
-      const huge = [4, 2 ** 34, 2 ** 34, 0, 1];
-      const small = addon.createPlan(stream, 4, 4, 4, 1, null);
-      console.log(attempt(() => addon.launchOnHost(small, new Int32Array(0), 0, huge, true, order)));
-      const outputs = [memory, 0, null, 0, memory, 16, memory, 48];
-      console.log(attempt(() => addon.launchOnDevice(small, memory, 0, [4, 5, 0, 0, 1], outputs, true, order)));
-      console.log(attempt(() => addon.launchOnDevice(small, memory, 0, [4, 4, 0, 0, 1], outputs, true, order)[0]));`);
+      console.log(attempt(() => addon.launchOnDevice({ plan, ids, outputs: null, isStrict: true, order })));
+      console.log(attempt(() => addon.launchOnHost({ plan, ids: hostIds, isStrict: true, order })));
+      const small = planOf(4);
+      const huge = { ...hostIds, numTokens: 2 ** 34, numTopk: 2 ** 34 };
+      console.log(attempt(() => addon.launchOnHost({ plan: small, ids: huge, isStrict: true, order })));
+      const outputs = {
+        numTokensPerRank: { allocation: memory, byteOffset: 0 },
+        numTokensPerRdmaRank: null,
+        numTokensPerExpert: { allocation: memory, byteOffset: 16 },
+        isTokenInRank: { allocation: memory, byteOffset: 48 },
+      };
+      const launch = (numTokens) =>
+        addon.launchOnDevice({ plan: small, ids: { ...ids, numTokens }, outputs, isStrict: true, order }).memory;
+      console.log(attempt(() => launch(5)));
+      console.log(attempt(() => launch(4)));`);
     const tooLarge = `a layout of ${2 ** 50} tokens on 16384 ranks is larger than any memory`;
     const lines = [tooLarge, tooLarge, tooLarge, 'the ids are larger than any memory'];
     assert.deepStrictEqual(output.split('\n'), [...lines, 'an output is larger than its memory', 'null']);
@@ -50,17 +65,55 @@ describe('limits of the addon', function () {
   });
 
   it('more ids of a token than the kernel can count are refused, not cut off', () => {
-    const output = run(`
-      const stream = addon.createStream();
-      const plan = addon.createPlan(stream, 4, 4, 4, 1, null);
-      const shape = [1, 1, 2 ** 32, 2 ** 32, 1];
-      const memory = addon.allocate(64, stream, false);
+    const output = run(`${onTheAddon}
+      const ids = { allocation: memory, byteOffset: 0, type: { code: 7 }, numTokens: 1, numTopk: 2 ** 32, tokenStride: 2 ** 32 };
       try {
-        addon.launchOnDevice(plan, memory, 0, shape, null, true, [stream, null, false, false]);
+        addon.launchOnDevice({ plan: planOf(4), ids, outputs: null, isStrict: true, order });
       } catch ({ cuda }) {
         console.log(cuda.cudaName, cuda.isSticky);
       }`);
     assert.strictEqual(output, 'cudaErrorInvalidValue false');
+  });
+
+  it('the outputs are those of TypeScript, in its order', () => {
+    const output = run(`${onTheAddon}
+      console.log(Object.keys(addon.outputOffsets(planOf(4), 4)).join());`);
+    assert.strictEqual(output, outputNames.join());
+  });
+
+  it('a missing or wrong field is named', () => {
+    const output = run(`${onTheAddon}
+      const plan = planOf(4);
+      const type = { code: 2 };
+      const ids = { allocation: memory, byteOffset: 0, type, numTokens: 0, numTopk: 0, tokenStride: 0 };
+      const launch = { plan, ids, outputs: null, isStrict: true, order };
+      const wrong = [
+        {},
+        { ...launch, plan: stream },
+        { ...launch, ids: { ...ids, allocation: undefined } },
+        { ...launch, ids: { ...ids, numTokens: '1' } },
+        { ...launch, ids: { ...ids, type: { code: 8 } } },
+        { ...launch, outputs: {} },
+        { ...launch, outputs: { numTokensPerRank: { allocation: memory, byteOffset: -1 } } },
+        { ...launch, isStrict: 1 },
+        { ...launch, order: { ...order, previous: undefined } },
+      ];
+      for (const each of wrong) {
+        try { addon.launchOnDevice(each); } catch (error) { console.log(error.name + ': ' + error.message); }
+      }
+      console.log(attempt(() => addon.createPlan({ commStream: stream, numExperts: 0 })));`);
+    assert.deepStrictEqual(output.split('\n'), [
+      'TypeError: launch.ids is missing: it must be an object',
+      'TypeError: launch.plan must be a handle of kind plan',
+      'TypeError: launch.ids.allocation is missing: it must be a handle of the CUDA addon',
+      'TypeError: launch.ids.numTokens must be a number',
+      'TypeError: launch.ids.type must be an id type',
+      'TypeError: launch.outputs.numTokensPerRank is missing: it must be an object',
+      'TypeError: launch.outputs.numTokensPerRank.byteOffset must be 0 or more',
+      'TypeError: launch.isStrict must be a boolean',
+      'TypeError: launch.order.previous is missing: it must be a handle of the CUDA addon',
+      'plan.numExperts must be a positive 32-bit integer',
+    ]);
   });
 
   it('an empty tensor has any address', () => {
@@ -87,7 +140,7 @@ describe('limits of the addon', function () {
       console.log(attempt(() => addon.wrapPointer(0n, -1)));`);
     const fits = 'the address does not fit 64 bits';
     const lines = ['the address is no bigint', fits, fits, 'the address is no bigint'];
-    assert.deepStrictEqual(output.split('\n'), [...lines, 'a size or an offset is negative']);
+    assert.deepStrictEqual(output.split('\n'), [...lines, 'bytes must be 0 or more']);
   });
 
   it('a second GPU that is broken does not matter', () => {

@@ -1,9 +1,11 @@
 /**
- * What the CUDA addon (`cuda/addon/addon.cpp`) exports. Handles are opaque; each keeps what it stands for until it is
- * released or collected. Every function throws an Error with `cuda: CudaFailure` if a call of the CUDA runtime fails.
+ * What the CUDA addon (`cuda/addon/addon.cpp`) exports. The objects that it takes have the fields of the structs in
+ * `cuda/addon/layout.h`, under the same names. Handles are opaque; each keeps what it stands for until it is released or
+ * collected. Every function throws an Error with `cuda: CudaFailure` if a call of the CUDA runtime fails.
  *
  * @module
  */
+import type { LayoutArrays, OutputName } from '../../layout/outputs.ts';
 
 declare const kind: unique symbol;
 type Handle<Kind extends string> = { readonly [kind]: Kind };
@@ -49,13 +51,85 @@ export interface DriverReport {
   readonly error: CudaFailure | null;
 }
 
-/** `[id type, numTokens, numTopk, tokenStride, slotStride]`, the id type by its code. */
-export type NativeTopkShape = readonly [number, number, number, number, number];
+/** What `createPlan` makes the tables of a partition from. */
+export interface NativePlan {
+  /** The stream that all layouts of the plan run on. */
+  readonly commStream: StreamHandle;
+  readonly numExperts: number;
+  readonly numRanks: number;
+  /** 1 within one node. */
+  readonly numNodes: number;
+  /** `[numExperts]`; null where the kernel can compute it: equal blocks of experts, one for each rank. */
+  readonly rankOfExpert: Int32Array | null;
+}
 
-/** `[current stream, previous event, asyncFinish, allocateOnCommStream]`. */
-export type NativeStreamOrder = readonly [StreamHandle, NativeEvent | null, boolean, boolean];
+/** A place in the memory of the GPU. */
+export interface NativePlace {
+  readonly allocation: AllocationHandle;
+  readonly byteOffset: number;
+}
 
-/** The addon's functions. Offsets and lengths are bytes, unless they are said to be elements. */
+/** The ids of all tokens. Strides are in elements. */
+interface NativeIds {
+  /** A line of the table of id types. */
+  readonly type: { readonly code: number };
+  readonly numTokens: number;
+  readonly numTopk: number;
+  readonly tokenStride: number;
+}
+
+/** Ids on the GPU. Those of one token are contiguous. */
+export interface NativeDeviceIds extends NativeIds, NativePlace {}
+
+/** Ids in an array of the host. `TopkIdx` has this form. */
+export interface NativeHostIds extends NativeIds {
+  readonly data: ArrayBufferView;
+  /** The element of `data` that is the first id. */
+  readonly offset: number;
+  readonly slotStride: number;
+}
+
+/** Which stream waits for which. */
+export interface NativeStreamOrder {
+  readonly currentStream: StreamHandle;
+  /** Null: the communication stream waits for the current stream. */
+  readonly previous: NativeEvent | null;
+  readonly asyncFinish: boolean;
+  readonly allocateOnCommStream: boolean;
+}
+
+/** A layout of ids on the GPU, to be queued. */
+export interface DeviceLaunch {
+  readonly plan: PlanHandle;
+  readonly ids: NativeDeviceIds;
+  /** Null: memory is allocated for all outputs, in one piece. */
+  readonly outputs: Readonly<Record<OutputName, NativePlace | null>> | null;
+  readonly isStrict: boolean;
+  readonly order: NativeStreamOrder;
+}
+
+/** A layout of ids on the GPU that was queued. */
+export interface LaunchedOnDevice {
+  /** The memory of the outputs, if it was allocated. `outputOffsets` says where each of them lies. */
+  readonly memory: AllocationHandle | null;
+  /** The end of the layout, with `asyncFinish`. */
+  readonly event: NativeEvent | null;
+  /** What strict mode finds. */
+  readonly status: StatusHandle | null;
+}
+
+/** A layout of host arrays, to be queued. */
+export interface HostLaunch {
+  readonly plan: PlanHandle;
+  readonly ids: NativeHostIds;
+  readonly isStrict: boolean;
+  readonly order: NativeStreamOrder;
+}
+
+/**
+ * The addon's functions. Offsets and lengths are in bytes. A *selection* is a slot of a token, numbered
+ * `token * numTopk + slot`.
+ */
 export interface CudaAddon {
   readonly interfaceVersion: number;
   probe(): DriverReport;
@@ -67,59 +141,37 @@ export interface CudaAddon {
   recordEvent(stream: StreamHandle): NativeEvent;
   makeStreamWait(stream: StreamHandle, event: NativeEvent): void;
   synchronizeEvent(event: NativeEvent): void;
-  isDone(pending: NativeEvent | StatusHandle | DownloadHandle | HostLayoutHandle): boolean;
+  isDone(handle: NativeEvent | StatusHandle | DownloadHandle | HostLayoutHandle): boolean;
 
-  allocate(length: number, stream: StreamHandle, isShareable: boolean): AllocationHandle;
-  /** Null for an address that CUDA does not know. */
-  wrapPointer(pointer: bigint, length: number): AllocationHandle | null;
-  openIpcHandle(handle: Uint8Array, length: number): AllocationHandle;
-  /** Null for memory that cannot be shared. */
+  allocate(bytes: number, stream: StreamHandle, isShareable: boolean): AllocationHandle;
+  /** Returns null for an address that CUDA does not know. */
+  wrapPointer(pointer: bigint, bytes: number): AllocationHandle | null;
+  openIpcHandle(handle: Uint8Array, bytes: number): AllocationHandle;
+  /** Returns null for memory that cannot be shared. */
   ipcHandle(allocation: AllocationHandle): Uint8Array | null;
   pointerOf(allocation: AllocationHandle): bigint;
   recordStream(allocation: AllocationHandle, stream: StreamHandle): void;
-  upload(allocation: AllocationHandle, offset: number, source: ArrayBufferView, stream: StreamHandle): void;
-  download(allocation: AllocationHandle, offset: number, length: number, stream: StreamHandle): DownloadHandle;
+  upload(allocation: AllocationHandle, byteOffset: number, source: ArrayBufferView, stream: StreamHandle): void;
+  download(allocation: AllocationHandle, byteOffset: number, bytes: number, stream: StreamHandle): DownloadHandle;
+  /** Waits, and copies what was downloaded into an array of its length. */
   finishDownload(download: DownloadHandle, target: ArrayBufferView): void;
-  /** What the GPU can wait for, of a layout of host arrays. */
+  /** What other streams can wait for, of a layout of host arrays. */
   eventOf(layout: HostLayoutHandle): NativeEvent;
   release(handle: AllocationHandle | StatusHandle | HostLayoutHandle | DownloadHandle): void;
 
-  createPlan(
-    comm: StreamHandle,
-    numExperts: number,
-    numRanks: number,
-    numRanksPerNode: number,
-    numRdmaRanks: number,
-    rankOfExpert: Int32Array | null,
-  ): PlanHandle;
-  /** Where the counts per rank, per RDMA rank, per expert and the mask lie in the memory that a launch allocates. */
-  outputOffsets(plan: PlanHandle, numTokens: number): readonly [number, number, number, number];
-  launchOnDevice(
-    plan: PlanHandle,
-    input: AllocationHandle,
-    offset: number,
-    shape: NativeTopkShape,
-    /** Allocation and offset of each output in turn, or null to allocate them all in one piece. */
-    outputs: readonly (AllocationHandle | number | null)[] | null,
-    isStrict: boolean,
-    order: NativeStreamOrder,
-  ): readonly [AllocationHandle | null, NativeEvent | null, StatusHandle | null];
-  launchOnHost(
-    plan: PlanHandle,
-    ids: ArrayBufferView,
-    /** Elements. */
-    offset: number,
-    shape: NativeTopkShape,
-    isStrict: boolean,
-    order: NativeStreamOrder,
-  ): HostLayoutHandle;
-  /** Waits. The position of the first invalid id, or -1. */
+  createPlan(plan: NativePlan): PlanHandle;
+  /** Where each output lies in the memory that `launchOnDevice` allocates. */
+  outputOffsets(plan: PlanHandle, numTokens: number): Readonly<Record<OutputName, number>>;
+  launchOnDevice(launch: DeviceLaunch): LaunchedOnDevice;
+  launchOnHost(launch: HostLaunch): HostLayoutHandle;
+  /** Waits for the layout. Returns the first invalid selection, or -1. */
   synchronizeHost(layout: HostLayoutHandle): number;
-  /** Array, or null, and the length it must have, four times. False if one has another length; nothing is written then. */
-  copyHostOutputs(layout: HostLayoutHandle, ...arrays: readonly (ArrayBufferView | number | null)[]): boolean;
-  readHostId(layout: HostLayoutHandle, position: number): bigint;
-  /** The position of the first invalid id of a finished launch, or -1. */
-  statusPosition(status: StatusHandle): number;
-  /** Null if the input was disposed of. */
-  readDeviceId(status: StatusHandle, position: number): bigint | null;
+  /** Copies the results. Returns false, and copies nothing, if an array no longer has the length of its output. */
+  copyHostOutputs(layout: HostLayoutHandle, outputs: LayoutArrays): boolean;
+  /** The id of a selection, as it was when the layout was queued. */
+  readHostId(layout: HostLayoutHandle, selection: number): bigint;
+  /** The first invalid selection of a layout that is done, or -1. */
+  firstInvalidSelection(status: StatusHandle): number;
+  /** The id of a selection, as it is now; null if the memory of the ids was released. */
+  readDeviceId(status: StatusHandle, selection: number): bigint | null;
 }

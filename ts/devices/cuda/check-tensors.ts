@@ -1,34 +1,27 @@
 /**
- * Checks of the caller's tensors for the results of a layout.
+ * Checks of `out`, where the caller gives tensors for the results of a layout.
  *
  * @module
  */
 import { DispatchLayoutError } from '../../errors/errors.ts';
-import {
-  dimensionsOf,
-  type LayoutShape,
-  lengthOfOutput,
-  type Output,
-  outputNames,
-  outputs,
-} from '../../layout/outputs.ts';
+import { dimensionsOf, type LayoutShape, lengthOfOutput, type Output, outputs } from '../../layout/outputs.ts';
 import type { TensorArrays } from '../../layout/tensors.ts';
 import { describe } from '../../values/describe.ts';
 import { DeviceTensor } from './device-tensor.ts';
+import { perOutput } from './per-output.ts';
 
-/** The tensors of a layout, checked. */
+/** The tensors of a layout, checked; null where the layout does not have the output. */
 export type CheckedTensors = Readonly<Record<keyof TensorArrays, DeviceTensor | null>>;
 
 /**
- * Checks tensors to write a layout to. One of rows may be larger than needed: the result is then a view of it.
+ * Checks the tensors that a layout is to be written to. A tensor of rows may have more rows than there are tokens: a view
+ * of the rows that are needed then takes its place.
  *
  * @throws DispatchLayoutError `OUT`, `DISPOSED`
  */
 export function checkTensors(out: TensorArrays, shape: LayoutShape, topkIdx: DeviceTensor): CheckedTensors {
   if (typeof out !== 'object' || out === null) throw outError('out', out, 'Pass an object with the result tensors.');
-  const tensors = Object.fromEntries(
-    outputNames.map((name) => [name, checkTensor(name, outputs[name], out[name], shape)]),
-  ) as CheckedTensors;
+  const tensors = perOutput((name) => checkTensor(name, outputs[name], out[name], shape));
   checkDisjoint({ topkIdx, ...tensors });
   return tensors;
 }

@@ -10,7 +10,7 @@ import { cudaAddon } from './runtime.ts';
 
 const streams = new WeakMap<RankGroup, CommunicationStream>();
 
-/** The stream of a group, created with its first layout and gone with the group. */
+/** The stream of a group. It is created with the group's first layout, and collected with the group. */
 export function communicationStreamOf(group: RankGroup): CommunicationStream {
   let stream = streams.get(group);
   if (stream === undefined) {
@@ -20,40 +20,56 @@ export function communicationStreamOf(group: RankGroup): CommunicationStream {
   return stream;
 }
 
+/** So many plans are kept for a group. */
 const maxPlans = 8;
 
 /** The stream that all layouts of a group run on, one after the other. */
 export class CommunicationStream {
   readonly native: StreamHandle = cudaAddon().createStream();
-  /** Checks of layouts of tensors that nobody may ever wait for, in the order of the stream. */
+  /** The checks of layouts of tensors, in the order of the stream. Nobody may ever wait for such a layout. */
   readonly #checks: IdCheck[] = [];
-  /** By number of experts, on which alone the partitions of one group depend. */
+  /** The keys are numbers of experts: the partitions of one group differ in nothing else. */
   readonly #plans = new Map<number, PlanHandle>();
 
-  /** Memory of the GPU for a partition, kept for a few: models whose layers differ take turns. */
+  /**
+   * The plan of a partition: its tables on the GPU. A few are kept, since a model may have layers with different numbers of
+   * experts, which take turns.
+   */
   planFor(partition: Partition): PlanHandle {
-    const { numExperts, numRanks, numRanksPerNode, numRdmaRanks, rankOfExpert } = partition;
+    const { numExperts, numRanks, numRdmaRanks, rankOfExpert } = partition;
     const existing = this.#plans.get(numExperts);
     if (existing !== undefined) return existing;
-    const table = isContiguous(partition) ? null : rankOfExpert;
-    const plan = cudaAddon().createPlan(this.native, numExperts, numRanks, numRanksPerNode, numRdmaRanks, table);
+    const plan = cudaAddon().createPlan({
+      commStream: this.native,
+      numExperts,
+      numRanks,
+      numNodes: numRdmaRanks,
+      rankOfExpert: isContiguous(partition) ? null : rankOfExpert,
+    });
     if (this.#plans.size === maxPlans) this.#plans.clear();
     this.#plans.set(numExperts, plan);
     return plan;
   }
 
-  /** Keeps the check of a layout that was queued, to be reported if nobody else asks. */
+  /** Keeps the check of a layout that was queued. A later layout reports it, if nobody has asked by then. */
   remember(check: IdCheck): void {
     this.#checks.push(check);
   }
 
-  /** Throws what an earlier layout of tensors found, if it is done by now and nobody has been told. */
+  /**
+   * Reports what earlier layouts of tensors have found, as far as they are done and nobody has been told.
+   *
+   * @throws InvalidExpertError
+   */
   reportEarlier(): void {
     while (this.#checks.length > 0 && this.#checks[0].isDone) this.#checks.shift()?.reportOnce();
   }
 }
 
-/** Whether the kernel can compute the table: blocks of `floor(numExperts / numRanks)` experts, the rest on no rank. */
+/**
+ * Whether the kernel can compute the table by itself: each rank has a block of `floor(numExperts / numRanks)` experts, and
+ * the rest are on no rank.
+ */
 function isContiguous({ numExperts, numRanks, rankOfExpert }: Partition): boolean {
   const numExpertsPerRank = Math.floor(numExperts / numRanks);
   return rankOfExpert.every((rank, expert) => {

@@ -16,33 +16,40 @@ import { cudaSettings } from './settings.ts';
 const defaultCrossover = 16384 * 8;
 
 /**
- * What the kernel's tables may take of the 64 KiB of shared memory that every GPU has, from Turing on. Larger ones are kept
- * in global memory, and masks then written byte by byte, which is slow where the memory is the host's.
+ * How many 32-bit words the kernel's tables may take of the 64 KiB of shared memory that every GPU has, from Turing on.
+ * Larger tables are kept in global memory. `isTokenInRank` is then written byte by byte, which is slow where the memory is
+ * the host's.
  */
 const maxSharedWords = 16000;
 
-/** Setting CUDA up took about 220 ms there, in which `wasm` computes about so many selections. */
+/** Setting CUDA up took about 220 ms on that machine. In that time `wasm` computes about so many selections. */
 const defaultWakeAfter = 2 ** 26;
 
-/** @throws DispatchLayoutError `ENVIRONMENT` */
+/**
+ * From how many selections on `auto` asks {@link cudaCanTake}. It is at least 1, since 0 would say that the device takes every
+ * request, as the ones do that `auto` falls back to.
+ *
+ * @throws DispatchLayoutError `ENVIRONMENT`
+ */
 export function fromSelections(): number {
-  return cudaSettings().crossover ?? defaultCrossover;
+  return Math.max(1, cudaSettings().crossover ?? defaultCrossover);
 }
 
+/** The selections of the large arrays that the CPU has computed since the GPU was last looked for. */
 let numSelectionsBeforeWaking = 0;
 
 /**
- * Whether the GPU should compute such large host arrays. The first ones do not even have it looked for: only when the CPU
- * has spent as long on large arrays as it takes to set CUDA up, are more of them likely enough.
+ * Whether the GPU should compute such large host arrays. For the first of them, the GPU is not even looked for. Only when the
+ * CPU has spent as long on large arrays as it takes to set CUDA up is it likely that enough of them will follow.
  */
 export function cudaCanTake({ numTokens, numTopk, numExperts, numRanks }: LayoutRequest): boolean {
   if (2 * numExperts + 6 * numRanks > maxSharedWords) return false;
   if (isCudaAwake()) return true;
-  // Who sets the crossover wants just that
+  // Somebody who has set the crossover wants the GPU from there on, at once
   const wakeAfter = cudaSettings().crossover === undefined ? defaultWakeAfter : 0;
   numSelectionsBeforeWaking += numTokens * numTopk;
   if (numSelectionsBeforeWaking <= wakeAfter) return false;
-  // Where it cannot be used, a shortage may pass: it is asked again after as many
+  // If the GPU cannot be used now, the cause may pass: the question is asked again after as many selections
   numSelectionsBeforeWaking = 0;
   return true;
 }

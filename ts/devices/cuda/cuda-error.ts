@@ -6,13 +6,13 @@
 import { DispatchLayoutError } from '../../errors/errors.ts';
 import type { CudaFailure } from './addon.ts';
 
-/** A call of the CUDA runtime failed (code `CUDA_ERROR`), or memory is full, the GPU's or pinned memory (code `OUT_OF_MEMORY`). */
+/** A call of the CUDA runtime failed (code `CUDA_ERROR`), or the GPU's memory or pinned memory is full (code `OUT_OF_MEMORY`). */
 export class CudaError extends DispatchLayoutError {
   /** The name of the class. */
   override readonly name = 'CudaError';
   /** CUDA's name of the error, such as `cudaErrorIllegalAddress`. */
   readonly cudaName: string;
-  /** The function of the CUDA runtime that returned it. It may be the failure of work that was queued earlier. */
+  /** The function of the CUDA runtime that returned the error. What failed may be work that was queued earlier. */
   readonly call: string;
   /** Whether the CUDA context is lost: nothing works on the GPU any more until the process is restarted. */
   readonly isFatal: boolean;
@@ -34,7 +34,7 @@ export class CudaError extends DispatchLayoutError {
 
 const memoryError = 'cudaErrorMemoryAllocation';
 
-/** What other processes cause, and end: it may work the next time. */
+/** Whether an error may be caused by other processes: the same call may succeed later. */
 export function isPassing(cudaName: string | undefined): boolean {
   return cudaName === memoryError || cudaName === 'cudaErrorDevicesUnavailable';
 }
@@ -62,7 +62,7 @@ export function withoutFullStop(error: unknown): string {
 /** The first error after which no call can succeed. */
 let fatal: CudaError | undefined;
 
-/** Why the CUDA device cannot be used any more, if so. */
+/** Why the CUDA device cannot be used any more; undefined while it can. */
 export function fatalCudaError(): CudaError | undefined {
   return fatal;
 }
@@ -74,7 +74,7 @@ function outOfHostMemory(cause: Error): DispatchLayoutError {
   });
 }
 
-/** An error of the addon as one of ours; what is no failure of CUDA passes unchanged. */
+/** Translates an error of the addon into one of this library. An error that is no failure of CUDA passes unchanged. */
 export function translate(error: Error & { readonly cuda?: CudaFailure }): Error {
   if (error.cuda === undefined) return error;
   if (error.cuda.call === 'malloc') return outOfHostMemory(error);

@@ -30,7 +30,7 @@ export interface DeviceDispatchLayout extends DeviceLayoutArrays, LayoutShape, D
 /**
  * The layout in these tensors.
  *
- * @param areNew whether the layout disposes of them: those of `out` are the caller's.
+ * @param areNew whether the layout disposes of the tensors: those of `out` are the caller's.
  */
 export function deviceLayout(
   tensors: Readonly<Record<OutputName, DeviceTensor | null>>,
@@ -38,14 +38,13 @@ export function deviceLayout(
   event: EventOverlap,
   areNew: boolean,
 ): DeviceDispatchLayout {
-  const layout = {
-    ...tensors,
-    ...shape,
+  const rest = {
     event,
     device: 'cuda',
     [Symbol.dispose]() {
       if (areNew) for (const name of outputNames) tensors[name]?.dispose();
     },
   };
-  return layout as unknown as DeviceDispatchLayout;
+  // A literal with spreads takes V8 ten times as long
+  return Object.assign({}, tensors, shape, rest) as unknown as DeviceDispatchLayout;
 }

@@ -18,10 +18,13 @@ import {
   type TypedArrayOf,
 } from '../../values/id-types.ts';
 import { isDetached, typedArrayName } from '../../values/typed-array.ts';
-import type { AllocationHandle, CudaAddon, DownloadHandle } from './addon.ts';
+import type { CudaAddon, DownloadHandle, NativePlace } from './addon.ts';
+import { currentStreamHandle } from './current-stream.ts';
 import type { IdCheck } from './id-check.ts';
 import { untilDone } from './polling.ts';
 import { addonInUse, cudaAddon } from './runtime.ts';
+import { reachOf, rowMajor, sizeOf } from './shape.ts';
+import { SharedAllocation } from './shared-allocation.ts';
 import { Stream } from './stream.ts';
 
 /** The element type of a typed array. */
@@ -29,26 +32,7 @@ export type TypeOf<Data extends IntegerArray> = {
   [Type in IdType]: Data extends TypedArrayOf[Type] ? Type : never;
 }[IdType];
 
-/** Memory that several tensors may lie in. */
-export class SharedAllocation {
-  readonly handle: AllocationHandle;
-  #numTensors = 0;
-
-  constructor(handle: AllocationHandle) {
-    this.handle = handle;
-  }
-
-  retain(): this {
-    this.#numTensors++;
-    return this;
-  }
-
-  drop(): void {
-    if (--this.#numTensors === 0) addonInUse().release(this.handle);
-  }
-}
-
-/** What a view has that other tensors have not. */
+/** What only views have. */
 interface ViewOptions {
   readonly strides?: readonly number[];
   readonly origin?: DeviceTensor;
@@ -94,7 +78,7 @@ export class DeviceTensor<Type extends IdType = IdType> implements GpuTensor, Di
   #check: IdCheck | undefined;
   /** The tensor that this is a view of. */
   readonly #origin: DeviceTensor | undefined;
-  /** Whether the memory is the origin's, to be given up with it. */
+  /** Whether this view has no life of its own: its memory is given up with its origin's. */
   readonly #isBorrowed: boolean;
 
   /** @internal Use the static methods. */
@@ -130,7 +114,7 @@ export class DeviceTensor<Type extends IdType = IdType> implements GpuTensor, Di
     const { shareable = false } = checkObject('the options', options, 'TENSOR');
     const size = checkShape(shape);
     const length = size * checkType(dtype);
-    const handle = cudaAddon().allocate(length, Stream.current.native, shareable === true);
+    const handle = cudaAddon().allocate(length, currentStreamHandle(), shareable === true);
     return new DeviceTensor(new SharedAllocation(handle), 0, [...shape], dtype);
   }
 
@@ -165,7 +149,7 @@ export class DeviceTensor<Type extends IdType = IdType> implements GpuTensor, Di
     }
     const tensor = DeviceTensor.empty(ownShape, dtype as TypeOf<Data>, options);
     try {
-      addonInUse().upload(tensor.allocation.handle, 0, array, Stream.current.native);
+      addonInUse().upload(tensor.allocation.handle, 0, array, currentStreamHandle());
     } catch (error) {
       tensor.dispose();
       throw error;
@@ -188,7 +172,7 @@ export class DeviceTensor<Type extends IdType = IdType> implements GpuTensor, Di
         `Pass an address, as a bigint, aligned for ${dtype}.`,
       );
     }
-    // Tensors of no elements have no address that CUDA would know, in PyTorch as here
+    // A tensor of no elements has no address that CUDA knows, in PyTorch and here
     if (length === 0) return DeviceTensor.empty(shape, dtype);
     const handle = cudaAddon().wrapPointer(pointer, length);
     if (handle === null) {
@@ -292,7 +276,7 @@ export class DeviceTensor<Type extends IdType = IdType> implements GpuTensor, Di
    * @throws DispatchLayoutError `DISPOSED`
    */
   get pointer(): bigint {
-    return addonInUse().pointerOf(this.allocation.handle) + BigInt(this.#byteOffset);
+    return this.allocation.pointer + BigInt(this.#byteOffset);
   }
 
   /**
@@ -377,20 +361,25 @@ export class DeviceTensor<Type extends IdType = IdType> implements GpuTensor, Di
     return this.#byteOffset;
   }
 
-  /** @internal The first address, and that behind the last element, which depend on the strides. */
+  /** @internal Where the tensor lies, as the addon takes it. */
+  get place(): NativePlace {
+    return { allocation: this.allocation.handle, byteOffset: this.#byteOffset };
+  }
+
+  /** @internal The lowest address of an element, and the address behind the highest element. */
   get addresses(): readonly [bigint, bigint] {
     const bytes = idTypes[this.dtype].bytes;
     const [first, last] = reachOf(this.shape, this.strides);
     return [this.pointer + BigInt(first * bytes), this.pointer + BigInt((last + 1) * bytes)];
   }
 
-  /** @internal The layout that writes this tensor. */
+  /** @internal Notes the check of the layout that writes this tensor. */
   writtenBy(check: IdCheck | undefined): void {
     if (this.#isBorrowed) this.#origin?.writtenBy(check);
     else this.#check = check;
   }
 
-  /** The layout that wrote this tensor, or what it is a view of. */
+  /** The check of the layout that wrote this tensor, or the tensor that it is a view of. */
   get #writer(): IdCheck | undefined {
     return this.#check ?? (this.#origin === undefined ? undefined : this.#origin.#writer);
   }
@@ -403,44 +392,23 @@ export class DeviceTensor<Type extends IdType = IdType> implements GpuTensor, Di
         'Copy the tensor that it is a view of.',
       );
     }
-    return addon.download(this.allocation.handle, this.#byteOffset, this.byteLength, Stream.current.native);
+    return addon.download(this.allocation.handle, this.#byteOffset, this.byteLength, currentStreamHandle());
   }
 
   #finish(addon: CudaAddon, download: DownloadHandle, check: IdCheck | undefined): TypedArrayOf[Type] {
     const array = new idTypes[this.dtype].array(this.size) as TypedArrayOf[Type];
     addon.finishDownload(download, array);
     addon.release(download);
-    // It is not done yet only where the caller reads without waiting for the layout's event
+    // The layout is not done only if the caller reads the tensor without waiting for the layout's event
     if (check?.isDone) check.assertValid();
     return array;
   }
 }
 
-/** PyTorch writes a version and the letter c, for plain `cudaMalloc`, before the handle. */
+/** The 64 bytes of a handle. PyTorch puts two before them: a version, and the letter c for memory of `cudaMalloc`. */
 function plainIpcHandle(handle: Uint8Array): Uint8Array | undefined {
   if (handle.length === 64) return handle;
   return handle.length === 66 && handle[1] === 'c'.charCodeAt(0) ? handle.subarray(2) : undefined;
-}
-
-function rowMajor(shape: readonly number[]): readonly number[] {
-  const strides = new Array<number>(shape.length);
-  let stride = 1;
-  for (let i = shape.length - 1; i >= 0; i--) {
-    strides[i] = stride;
-    stride *= shape[i];
-  }
-  return strides;
-}
-
-/** The elements, counted from that at index 0, that lie first and last in memory; of a shape without zeros. */
-function reachOf(shape: readonly number[], strides: readonly number[]): readonly [number, number] {
-  const reaches = shape.map((length, i) => (length - 1) * strides[i]);
-  const sum = (clamp: (reach: number) => number) => reaches.reduce((total, reach) => total + clamp(reach), 0);
-  return [sum((reach) => Math.min(reach, 0)), sum((reach) => Math.max(reach, 0))];
-}
-
-function sizeOf(shape: readonly number[]): number {
-  return shape.reduce((size, length) => size * length, 1);
 }
 
 function checkShape(shape: readonly number[]): number {
@@ -448,7 +416,7 @@ function checkShape(shape: readonly number[]): number {
     throw tensorError(`the shape is ${describe(shape)}`, shape, 'It must be an array of lengths, 0 or more.');
   }
   const size = sizeOf(shape);
-  // Eight bytes each, in numbers that are exact
+  // With eight bytes for each element, all byte offsets are then numbers that are exact
   if (size > 2 ** 48) throw tensorError(`${size} elements are too many`, shape, 'Correct the shape.');
   return size;
 }

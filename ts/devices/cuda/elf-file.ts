@@ -10,8 +10,8 @@ const magic = [0x7f, 0x45, 0x4c, 0x46, 2, 1];
 const headerBytes = 64;
 
 /**
- * Checks an addon on Linux: its section headers, by which linkers end the file, must be there. What cannot be read passes,
- * since loading it says why.
+ * Checks an addon on Linux: its section headers must be there, since linkers put them at the end of the file. A file that
+ * cannot be read passes: the attempt to load it says why.
  *
  * @throws Error if the file is no addon, or not all of it.
  */

@@ -1,5 +1,5 @@
 /**
- * Strict mode for ids that are on the GPU: the kernel notes the first one that is no expert, and the next
+ * Strict mode for ids that are on the GPU: the kernel notes the first selection whose id is no expert, and the next
  * synchronisation reports it.
  *
  * @module
@@ -9,10 +9,11 @@ import { type IdType, idTypes } from '../../values/id-types.ts';
 import type { StatusHandle } from './addon.ts';
 import { addonInUse } from './runtime.ts';
 
-/** The first id that is no expert. */
+/** The first selection whose id is no expert. */
 interface Offender {
   /** `token * numTopk + slot` */
   readonly selection: number;
+  /** Its id; undefined where it is not known any more. */
   readonly value: number | bigint | undefined;
 }
 
@@ -38,7 +39,7 @@ export class IdCheck {
   }
 
   /**
-   * To be called when the layout is done.
+   * Reports what was found. To be called when the layout is done.
    *
    * @throws InvalidExpertError every time, if an id was no expert.
    */
@@ -47,7 +48,7 @@ export class IdCheck {
   }
 
   /**
-   * The same on behalf of a later layout of the group: throws only what nobody has been told.
+   * The same on behalf of a later layout of the group. It throws only what has not been reported before.
    *
    * @throws InvalidExpertError
    */
@@ -70,15 +71,15 @@ export class IdCheck {
 
   #findOffender(status: StatusHandle): Offender | undefined {
     const addon = addonInUse();
-    const selection = addon.statusPosition(status);
+    const selection = addon.firstInvalidSelection(status);
     if (selection < 0) return undefined;
     const bits = addon.readDeviceId(status, selection);
-    // By now the caller may have overwritten or disposed of the tensor: then the value is unknown
+    // By now the caller may have disposed of the tensor: then the value is unknown
     return { selection, value: bits === null ? undefined : idValue(bits, this.#idType) };
   }
 }
 
-/** An id of the addon as the element of a typed array would be. */
+/** An id from the addon, as an element of a typed array of its type would be. */
 export function idValue(value: bigint, idType: IdType): number | bigint {
   if (idTypes[idType].bytes < 8) return Number(value);
   return idTypes[idType].isSigned ? value : BigInt.asUintN(64, value);

@@ -9,8 +9,8 @@ import type { CudaAddon, CudaFailure } from './addon.ts';
 import { translate } from './cuda-error.ts';
 import { checkWhole } from './elf-file.ts';
 
-/** Must be the addon's `kInterfaceVersion`. */
-const interfaceVersion = 1;
+/** It must be equal to `kInterfaceVersion` in `cuda/addon/addon.cpp`. */
+const interfaceVersion = 2;
 
 /** The addon, or why there is none. */
 export type AddonSearch =
@@ -19,7 +19,8 @@ export type AddonSearch =
 
 type Require = NodeJS.Require;
 
-interface Candidate {
+/** A place where the addon was not found, or not loaded. */
+interface Failure {
   readonly path: string;
   readonly cause: unknown;
 }
@@ -27,9 +28,9 @@ interface Candidate {
 const fileName = 'dispatch_layout_cuda.node';
 
 /**
- * Looks for the addon. Loading it touches nothing of CUDA.
+ * Looks for the addon, and loads it, which touches nothing of CUDA.
  *
- * @param addonPath the only place to look at, where it is given.
+ * @param addonPath if it is given, the only place to look at.
  */
 export function loadAddon(addonPath: string | undefined): AddonSearch {
   const require = createRequire();
@@ -52,7 +53,7 @@ export function loadAddon(addonPath: string | undefined): AddonSearch {
     };
   }
 
-  const failures: Candidate[] = [];
+  const failures: Failure[] = [];
   for (const path of addonPath === undefined ? candidatePaths(require, platform) : [addonPath]) {
     try {
       checkWhole(require.resolve(path));
@@ -71,7 +72,7 @@ export function loadAddon(addonPath: string | undefined): AddonSearch {
 }
 
 function createRequire(): Require | undefined {
-  // No static import: bundlers for browsers see this file as well
+  // There is no static import, since bundlers for browsers see this file as well
   const module = (globalThis as { process?: NodeJS.Process }).process?.getBuiltinModule?.('node:module');
   const here: string | undefined = import.meta.url;
   return here === undefined ? undefined : module?.createRequire(here);
@@ -96,7 +97,7 @@ function isMusl(): boolean {
     };
     return header?.glibcVersionRuntime === undefined && sharedObjects.some((path) => path.includes('ld-musl-'));
   } catch {
-    // Denied, by Deno without --allow-sys: if it is musl after all, loading says so
+    // Deno denies the report without --allow-sys. If this is musl after all, the attempt to load the addon says so
     return false;
   } finally {
     if (excludeNetwork !== undefined) report.excludeNetwork = excludeNetwork;
@@ -107,19 +108,19 @@ function candidatePaths(require: Require, platform: string): readonly string[] {
   const { fileURLToPath } = process.getBuiltinModule('node:url');
   const { join } = process.getBuiltinModule('node:path');
   const folder = `prebuilds/${platform}/${fileName}`;
-  // This file is dist/devices/cuda/load-addon.js, or part of a bundle, for which the installed package is the second place. Not by
-  // `new URL(…, import.meta.url)`, to which webpack would add every file of the package
+  // This file is dist/devices/cuda/load-addon.js, or it is part of a bundle: for that, the installed package is the second
+  // place. The path is not made by `new URL(…, import.meta.url)`, since webpack would then add every file of the package
   const paths = [join(fileURLToPath(import.meta.url), '../../..', folder)];
   try {
     const installed = require.resolve('dispatch-layout/package.json');
     paths.push(installed.replace(/package\.json$/, `dist/${folder}`));
   } catch {
-    // Not installed: then there is only the first place
+    // The package is not installed: there is only the first place
   }
   return [...new Set(paths)];
 }
 
-function unloadable(failures: readonly Candidate[], isOverride: boolean): AddonSearch {
+function unloadable(failures: readonly Failure[], isOverride: boolean): AddonSearch {
   const causes = failures.map(({ path, cause }) => `${path}: ${firstLine(cause)}`);
   const reason = `the CUDA addon cannot be loaded (${causes.join('; ')})`;
   const cause =
@@ -132,7 +133,7 @@ function unloadable(failures: readonly Candidate[], isOverride: boolean): AddonS
   return { addon: undefined, reason, ...explain(failures, isOverride), cause };
 }
 
-function explain(failures: readonly Candidate[], isOverride: boolean): Pick<Obstacle, 'code' | 'remedy'> {
+function explain(failures: readonly Failure[], isOverride: boolean): Pick<Obstacle, 'code' | 'remedy'> {
   const has = (test: (code: unknown, message: string) => boolean) =>
     failures.some(({ cause }) => test((cause as { code?: unknown } | null)?.code, firstLine(cause)));
   if (has((code) => code === 'ERR_DLOPEN_DISABLED')) {
@@ -164,7 +165,7 @@ function firstLine(cause: unknown): string {
   return (cause instanceof Error ? cause.message : String(cause)).split('\n')[0];
 }
 
-/** The addon with its errors as ours. */
+/** The addon, with functions that throw the errors of this library. */
 function translated(addon: CudaAddon): CudaAddon {
   const functions = Object.entries(addon).map(([name, value]) => [
     name,

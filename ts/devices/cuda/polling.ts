@@ -1,16 +1,16 @@
 /**
  * Waiting for the GPU without blocking the thread.
  *
- * CUDA can call back when a stream gets somewhere, but it does not call when the context has failed, and a promise would
- * hang for ever. Asking costs less than a microsecond and reports failures.
+ * CUDA can call back when a stream has reached a point, but it does not do so when the context has failed: a promise would
+ * then never be settled. Asking costs less than a microsecond, and reports failures.
  *
  * @module
  */
 
-/** So many turns of the event loop are spent asking at once (a millisecond or two) before timers space the questions. */
+/** In so many turns of the event loop the question is asked (for a millisecond or two) before timers put time in between. */
 const numEagerPolls = 500;
 
-/** Resolves when `isDone` says so; rejects with what it throws. */
+/** Resolves when `isDone` returns true; rejects with what it throws. */
 export async function untilDone(isDone: () => boolean): Promise<void> {
   for (let polls = 0; !isDone(); polls++) await pause(polls);
 }

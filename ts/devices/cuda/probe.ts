@@ -1,5 +1,5 @@
 /**
- * Whether the GPU can be used, found out by a first layout on it.
+ * Whether the GPU can be used: a first layout on it shows.
  *
  * @module
  */
@@ -10,37 +10,37 @@ import { readTopkIdx } from '../../input/read-topk-idx.ts';
 import { LayoutRequest } from '../../layout/layout-request.ts';
 import { allocateOut } from '../../layout/out-arrays.ts';
 import { outputNames } from '../../layout/outputs.ts';
-import type { Device } from '../device.ts';
 import { jsDevice } from '../js.ts';
 import { CudaError, isPassing, withoutFullStop } from './cuda-error.ts';
 import { cudaRuntime, isCudaInUse } from './runtime.ts';
+import { submitArrays } from './submit-arrays.ts';
 
-/** What is known of a first layout on the GPU. */
+/** What the first layout on the GPU has shown. */
 type Checked = Availability & { readonly isPassing?: boolean };
 
 let checked: Checked | undefined;
 
-/** Loads the addon and checks the GPU, once, unless what fails may pass. */
-export function probeCuda(submit: Device['submit']): Availability {
+/** Loads the addon and checks the GPU. This is done once, and again only if the cause of a failure may have passed. */
+export function probeCuda(): Availability {
   const runtime = cudaRuntime();
   if (runtime.addon === undefined) return { isAvailable: false, ...runtime };
-  if (checked === undefined || checked.isPassing) checked = selfCheck(submit, runtime.reason, runtime.versions);
+  if (checked === undefined || checked.isPassing) checked = selfCheck(runtime.reason, runtime.versions);
   return checked;
 }
 
-/** Whether CUDA has been set up, which takes longer than many a layout. */
+/** Whether CUDA has been set up, which takes longer than most layouts. */
 export function isCudaAwake(): boolean {
   return checked === undefined ? isCudaInUse() : checked.isAvailable;
 }
 
-/** A tiny layout with everything in it, compared with the reference, before the GPU is trusted. */
-function selfCheck(submit: Device['submit'], reason: string, versions: DeviceVersions): Checked {
+/** Before the GPU is trusted, it computes a tiny layout with everything in it, which is compared with the reference. */
+function selfCheck(reason: string, versions: DeviceVersions): Checked {
   const code = 'SELF_CHECK_FAILED';
   const expected = smallRequest(0);
   const actual = smallRequest(-1);
   try {
     jsDevice.submit(expected);
-    submit(actual);
+    submitArrays(actual);
   } catch (cause) {
     return {
       isAvailable: false,
@@ -65,7 +65,7 @@ function selfCheck(submit: Device['submit'], reason: string, versions: DeviceVer
   };
 }
 
-/** @param fill what the results hold before: whatever is not written differs from the reference. */
+/** @param fill what the results hold before: an element that is not written then differs from the reference. */
 function smallRequest(fill: number): LayoutRequest {
   const request = new LayoutRequest();
   const rows = [

@@ -1,5 +1,5 @@
 /**
- * The loaded addon and what the driver says: found out once, on first use, and kept.
+ * The loaded addon, and what the driver says. Both are found out on first use, and kept.
  *
  * @module
  */
@@ -34,8 +34,8 @@ const inContainer = 'in a container, pass the GPU through (docker run --gpus all
 let found: CudaRuntime | undefined;
 
 /**
- * Loads the addon and asks the driver; once, unless what fails may pass. Creates no CUDA context yet. What
- * goes wrong is the reason.
+ * Loads the addon and asks the driver. This is done once, and again only if the cause of a failure may have passed. It creates
+ * no CUDA context. Whatever goes wrong is returned as the reason.
  *
  * @throws DispatchLayoutError `ENVIRONMENT`
  */
@@ -54,7 +54,7 @@ export function cudaRuntime(): CudaRuntime {
 }
 
 /**
- * The addon, to make something new with.
+ * The addon, for whoever makes something new with it.
  *
  * @throws DeviceUnavailableError
  */
@@ -64,12 +64,15 @@ export function cudaAddon(): CudaAddon {
   throw new DeviceUnavailableError('cuda', runtime);
 }
 
-/** The addon for what was made by it, whatever has happened since: to ask, to release, or to get the real error. */
+/**
+ * The addon, for whoever uses something that was made with it. It is returned even if the CUDA context has been lost since:
+ * a call then throws the real error.
+ */
 export function addonInUse(): CudaAddon {
   return found?.addon ?? cudaAddon();
 }
 
-/** Whether something was made on the GPU here, or could be at once: the addon is loaded, and its context not lost. */
+/** Whether the addon is loaded and its context is not lost: something may have been made on the GPU. */
 export function isCudaInUse(): boolean {
   return found?.addon !== undefined && fatalCudaError() === undefined;
 }
@@ -125,7 +128,7 @@ function askDriver(search: AddonSearch): CudaRuntime {
   return { addon: search.addon, reason, versions };
 }
 
-/** The versions of CUDA that the driver is for, where there is one, and that the addon was built with. */
+/** The version of CUDA that the driver is for, if there is a driver, and the one that the addon was built with. */
 function versionsOf({ driverVersion, runtimeVersion }: DriverReport): DeviceVersions {
   const addon = version(runtimeVersion);
   return driverVersion === 0 ? { addon } : { driver: version(driverVersion), addon };

@@ -3,16 +3,14 @@
  *
  * @module
  */
-import type { AsyncLocalStorage } from 'node:async_hooks';
 import { DispatchLayoutError } from '../../errors/errors.ts';
 import { EventOverlap } from '../../layout/event-overlap.ts';
 import { describe } from '../../values/describe.ts';
-import type { NativeEvent, StreamHandle } from './addon.ts';
-import { untilDone } from './polling.ts';
+import type { StreamHandle } from './addon.ts';
+import { defaultStreamHandle, innermostStream, runOn } from './current-stream.ts';
+import { StreamEvent } from './events.ts';
 import { addonInUse, cudaAddon } from './runtime.ts';
 
-/** Follows `await`. Created with the first `run`, so that nothing is paid by those who use none. */
-let storage: AsyncLocalStorage<Stream> | undefined;
 let defaultStream: Stream | undefined;
 
 /**
@@ -67,13 +65,13 @@ export class Stream {
 
   /** CUDA's default stream. */
   static get default(): Stream {
-    defaultStream ??= new Stream(cudaAddon().wrapStream(0n));
+    defaultStream ??= new Stream(defaultStreamHandle());
     return defaultStream;
   }
 
   /** The stream that tensors and layouts are ordered by here: that of the innermost `run`, else the default stream. */
   static get current(): Stream {
-    return storage?.getStore() ?? Stream.default;
+    return (innermostStream() as Stream | undefined) ?? Stream.default;
   }
 
   /** The `cudaStream_t`, for other libraries in this process. */
@@ -83,11 +81,7 @@ export class Stream {
 
   /** Calls `action` with this stream as the current one, also behind its `await`s, and returns its result. */
   run<Result>(action: () => Result): Result {
-    if (storage === undefined) {
-      const { AsyncLocalStorage } = process.getBuiltinModule('node:async_hooks');
-      storage = new AsyncLocalStorage<Stream>();
-    }
-    return storage.run(this, action);
+    return runOn(this, action);
   }
 
   /**
@@ -111,30 +105,5 @@ export class Stream {
   /** The same without blocking: resolves when everything queued here by now has finished. */
   async wait(): Promise<void> {
     await this.record().wait();
-  }
-}
-
-/** A recorded CUDA event. `previousEvent` of this kind is waited for by the GPU. */
-export class StreamEvent {
-  readonly native: NativeEvent;
-
-  constructor(native: NativeEvent) {
-    this.native = native;
-  }
-
-  get done(): boolean {
-    return addonInUse().isDone(this.native);
-  }
-
-  currentStreamWait(): void {
-    addonInUse().makeStreamWait(Stream.current.native, this.native);
-  }
-
-  synchronize(): void {
-    addonInUse().synchronizeEvent(this.native);
-  }
-
-  wait(): Promise<void> {
-    return untilDone(() => this.done);
   }
 }

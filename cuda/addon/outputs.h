@@ -1,0 +1,74 @@
+// The outputs of a layout, in one table: the counterpart of `ts/layout/outputs.ts`. Where they lie in memory, how long they
+// are and how JavaScript names them all follow from it. An output is added by a line here, and by its computation in the
+// kernel.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <iterator>
+#include <type_traits>
+#include <utility>
+
+#include "../kernel/dispatch_layout.h"
+
+namespace dispatch_layout {
+
+// The length of every output follows from this
+struct LayoutShape {
+  int64_t num_tokens;
+  int num_experts, num_ranks;
+  int num_nodes;  // 1 within one node
+};
+
+struct Output {
+  // `kCount`: `width` numbers. `kRows`: a row of `width` elements for each token.
+  enum class Kind { kCount, kRows };
+
+  const char* name;  // In JavaScript
+  Kind kind;
+  int (*width)(const LayoutShape&);  // 0 where a layout of this shape does not have the output
+  size_t element_bytes;
+  void (*set_pointer)(DispatchLayoutArguments& arguments, void* pointer);
+};
+
+// `kPointer` is the member of `DispatchLayoutArguments` through which the kernel writes the output
+template <auto kPointer>
+constexpr Output make_output(const char* name, Output::Kind kind, int (*width)(const LayoutShape&)) {
+  using Pointer = std::remove_reference_t<decltype(std::declval<DispatchLayoutArguments&>().*kPointer)>;
+  return {name, kind, width, sizeof(*Pointer{}), [](DispatchLayoutArguments& arguments, void* pointer) {
+            arguments.*kPointer = static_cast<Pointer>(pointer);
+          }};
+}
+
+inline constexpr Output kOutputs[] = {
+    make_output<&DispatchLayoutArguments::num_tokens_per_rank>(
+        "numTokensPerRank", Output::Kind::kCount, [](const LayoutShape& shape) { return shape.num_ranks; }),
+    make_output<&DispatchLayoutArguments::num_tokens_per_rdma_rank>(
+        "numTokensPerRdmaRank", Output::Kind::kCount,
+        [](const LayoutShape& shape) { return shape.num_nodes == 1 ? 0 : shape.num_nodes; }),
+    make_output<&DispatchLayoutArguments::num_tokens_per_expert>(
+        "numTokensPerExpert", Output::Kind::kCount,
+        [](const LayoutShape& shape) { return shape.num_experts; }),
+    make_output<&DispatchLayoutArguments::is_token_in_rank>(
+        "isTokenInRank", Output::Kind::kRows, [](const LayoutShape& shape) { return shape.num_ranks; }),
+};
+
+constexpr size_t kNumOutputs = std::size(kOutputs);
+
+// Something for each output, in the order of the table
+template <typename T>
+using PerOutput = std::array<T, kNumOutputs>;
+
+// Where the outputs of one layout lie in one piece of memory. Each begins at a multiple of 16 bytes, behind the first 16
+// bytes, in which a layout of host memory has its status word.
+struct OutputPlaces {
+  // Throws for a layout that is larger than any memory
+  explicit OutputPlaces(const LayoutShape& shape);
+
+  PerOutput<size_t> byte_offsets;
+  PerOutput<size_t> bytes;
+  size_t total_bytes;
+};
+
+}  // namespace dispatch_layout

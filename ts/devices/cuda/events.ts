@@ -1,0 +1,118 @@
+/**
+ * The three kinds of events that the CUDA device has:
+ *
+ * - {@link StreamEvent}: a point in the work of a stream.
+ * - {@link TensorLayoutEvent}: the end of a layout of tensors. Waiting for it reports what strict mode has found.
+ * - {@link HostLayoutEvent}: the end of a layout of host arrays. Waiting for it writes the arrays, or throws.
+ *
+ * @module
+ */
+import type { EventHandle } from '../../layout/event-overlap.ts';
+import type { LayoutRequest } from '../../layout/layout-request.ts';
+import type { HostLayoutHandle, NativeEvent } from './addon.ts';
+import { currentStreamHandle } from './current-stream.ts';
+import { finishHostLayout } from './host-layout.ts';
+import type { IdCheck } from './id-check.ts';
+import { untilDone } from './polling.ts';
+import { addonInUse } from './runtime.ts';
+
+/** An event that streams can wait for on the GPU. */
+export interface CudaEvent extends EventHandle {
+  readonly native: NativeEvent;
+}
+
+/** Whether streams can wait for an event on the GPU; the calling thread must wait for any other. */
+export function isCudaEvent(event: EventHandle): event is CudaEvent {
+  return event instanceof StreamEvent || event instanceof HostLayoutEvent;
+}
+
+/** A point in the work of a stream. */
+export class StreamEvent implements CudaEvent {
+  readonly native: NativeEvent;
+
+  constructor(native: NativeEvent) {
+    this.native = native;
+  }
+
+  get done(): boolean {
+    return addonInUse().isDone(this.native);
+  }
+
+  currentStreamWait(): void {
+    addonInUse().makeStreamWait(currentStreamHandle(), this.native);
+  }
+
+  synchronize(): void {
+    addonInUse().synchronizeEvent(this.native);
+  }
+
+  wait(): Promise<void> {
+    return untilDone(() => this.done);
+  }
+}
+
+/** The end of a layout of tensors. It reports what strict mode has found, once the host has waited. */
+export class TensorLayoutEvent extends StreamEvent {
+  readonly #check: IdCheck | undefined;
+
+  /** @param check undefined where ids that are no experts are ignored. */
+  constructor(native: NativeEvent, check: IdCheck | undefined) {
+    super(native);
+    this.#check = check;
+  }
+
+  override synchronize(): void {
+    super.synchronize();
+    this.#check?.assertValid();
+  }
+
+  override async wait(): Promise<void> {
+    await super.wait();
+    this.#check?.assertValid();
+  }
+}
+
+/** The end of an asynchronous layout of host arrays. Whatever waits for it first writes the arrays, or throws instead. */
+export class HostLayoutEvent implements CudaEvent {
+  readonly native: NativeEvent;
+  readonly #layout: HostLayoutHandle;
+  /** Kept until the event is waited for: a group does not use the request of an asynchronous call again. */
+  readonly #request: LayoutRequest;
+  #isFinished = false;
+  #error: unknown;
+
+  constructor(layout: HostLayoutHandle, request: LayoutRequest) {
+    this.native = addonInUse().eventOf(layout);
+    this.#layout = layout;
+    this.#request = request;
+  }
+
+  get done(): boolean {
+    if (!this.#isFinished && addonInUse().isDone(this.native)) this.#finish();
+    return this.#isFinished;
+  }
+
+  /** The calling thread waits, since it is the one that writes the arrays. */
+  currentStreamWait(): void {
+    this.synchronize();
+  }
+
+  synchronize(): void {
+    if (!this.#isFinished) this.#finish();
+    if (this.#error !== undefined) throw this.#error;
+  }
+
+  async wait(): Promise<void> {
+    await untilDone(() => this.done);
+    this.synchronize();
+  }
+
+  #finish(): void {
+    try {
+      finishHostLayout(this.#layout, this.#request);
+    } catch (error) {
+      this.#error = error;
+    }
+    this.#isFinished = true;
+  }
+}

@@ -1,0 +1,47 @@
+/**
+ * The end of a layout of host arrays: the results reach the caller's arrays.
+ *
+ * @module
+ */
+import { DispatchLayoutError, InvalidExpertError, isInvalidExpert } from '../../errors/errors.ts';
+import type { LayoutRequest } from '../../layout/layout-request.ts';
+import type { HostLayoutHandle } from './addon.ts';
+import { idValue } from './id-check.ts';
+import { addonInUse } from './runtime.ts';
+
+/**
+ * Waits for a layout, writes its results to the arrays of the request, and releases what it has used.
+ *
+ * @throws InvalidExpertError; DispatchLayoutError `DETACHED_BUFFER`; {@link CudaError}. The arrays are untouched then.
+ */
+export function finishHostLayout(layout: HostLayoutHandle, request: LayoutRequest): void {
+  const addon = addonInUse();
+  try {
+    const selection = addon.synchronizeHost(layout);
+    if (selection >= 0) throw invalidExpert(layout, request, selection);
+    if (!addon.copyHostOutputs(layout, request.out)) throw detached(request);
+  } finally {
+    addon.release(layout);
+  }
+}
+
+function invalidExpert(
+  layout: HostLayoutHandle,
+  { topkIdx, numTopk, numExperts }: LayoutRequest,
+  selection: number,
+): InvalidExpertError {
+  const valueAt = (token: number, slot: number) => {
+    // The caller's own value may be wider than what was computed with. It counts unless it has become valid since.
+    const own = topkIdx.valueAt(token, slot);
+    if (own !== undefined && isInvalidExpert(own, numExperts)) return own;
+    return idValue(addonInUse().readHostId(layout, selection), topkIdx.type.name);
+  };
+  return InvalidExpertError.at(selection, { numTopk, valueAt }, numExperts);
+}
+
+function detached({ out }: LayoutRequest): DispatchLayoutError {
+  return new DispatchLayoutError('DETACHED_BUFFER', 'an array of the results was detached before the layout was done', {
+    value: out,
+    remedy: 'Wait for the event before transferring the arrays.',
+  });
+}

@@ -1,0 +1,35 @@
+/**
+ * Memory of the GPU that several tensors may lie in.
+ *
+ * @module
+ */
+import type { AllocationHandle } from './addon.ts';
+import { addonInUse } from './runtime.ts';
+
+/** An allocation, which is released when the last tensor in it is disposed of. */
+export class SharedAllocation {
+  readonly handle: AllocationHandle;
+  #numTensors = 0;
+  #pointer: bigint | undefined;
+
+  constructor(handle: AllocationHandle) {
+    this.handle = handle;
+  }
+
+  /** The address of the first byte on the GPU. */
+  get pointer(): bigint {
+    this.#pointer ??= addonInUse().pointerOf(this.handle);
+    return this.#pointer;
+  }
+
+  /** To be called for each tensor in this memory. */
+  retain(): this {
+    this.#numTensors++;
+    return this;
+  }
+
+  /** To be called when a tensor in this memory is disposed of. */
+  drop(): void {
+    if (--this.#numTensors === 0) addonInUse().release(this.handle);
+  }
+}

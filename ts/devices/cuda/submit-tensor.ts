@@ -1,0 +1,96 @@
+/**
+ * Layouts of tensors: nothing is copied to the host or waited for.
+ *
+ * @module
+ */
+import { DispatchLayoutError } from '../../errors/errors.ts';
+import type { Partition } from '../../input/partition.ts';
+import { readShape } from '../../input/read-topk-idx.ts';
+import { EventOverlap, notRecorded } from '../../layout/event-overlap.ts';
+import type { TensorRequest } from '../../layout/layout-request.ts';
+import { dimensionsOf, type LayoutShape, lengthOfOutput, outputNames, outputs } from '../../layout/outputs.ts';
+import type { TensorLayout } from '../../layout/tensors.ts';
+import { idTypes } from '../../values/id-types.ts';
+import type { AllocationHandle, PlanHandle } from './addon.ts';
+import { type CheckedTensors, checkTensors } from './check-tensors.ts';
+import { communicationStreamOf } from './communication-stream.ts';
+import { deviceLayout } from './device-layout.ts';
+import { DeviceTensor } from './device-tensor.ts';
+import { TensorLayoutEvent } from './events.ts';
+import { IdCheck } from './id-check.ts';
+import { perOutput } from './per-output.ts';
+import { addonInUse } from './runtime.ts';
+import { SharedAllocation } from './shared-allocation.ts';
+import { nativeOrder } from './stream-order.ts';
+
+/** Queues a layout of a tensor, into the tensors of the caller or new ones. */
+export function submitTensor(request: TensorRequest): TensorLayout {
+  const topkIdx = request.topkIdx as DeviceTensor;
+  const { partition, isStrict } = request;
+  const comm = communicationStreamOf(partition.group);
+  const plan = comm.planFor(partition);
+  if (isStrict) comm.reportEarlier();
+  const shape = layoutShape(topkIdx, partition);
+  checkLengths(shape);
+  const given = request.out === undefined ? null : checkTensors(request.out, shape, topkIdx);
+  const { memory, event, status } = addonInUse().launchOnDevice({
+    plan,
+    ids: {
+      allocation: topkIdx.allocation.handle,
+      byteOffset: topkIdx.byteOffset,
+      type: idTypes[topkIdx.dtype],
+      numTokens: shape.numTokens,
+      numTopk: shape.numTopk,
+      tokenStride: topkIdx.strides[0],
+    },
+    outputs: given && perOutput((name) => given[name]?.place ?? null),
+    isStrict,
+    order: nativeOrder(request),
+  });
+  const check = status === null ? undefined : new IdCheck(status, topkIdx.dtype, shape.numTopk, shape.numExperts);
+  if (check !== undefined) comm.remember(check);
+  const tensors = given ?? tensorsIn(new SharedAllocation(memory as AllocationHandle), plan, shape);
+  for (const name of outputNames) tensors[name]?.writtenBy(check);
+  const overlap = event === null ? notRecorded : new EventOverlap(new TensorLayoutEvent(event, check));
+  return deviceLayout(tensors, shape, overlap, given === null);
+}
+
+/** The shape of the layout. The ids of each token must be contiguous. */
+function layoutShape({ shape, strides }: DeviceTensor, partition: Partition): LayoutShape {
+  const ids = { numTokens: 0, numTopk: 0 };
+  readShape(shape, ids);
+  if (ids.numTopk > 1 && ids.numTokens > 0 && strides[1] !== 1) {
+    throw new DispatchLayoutError('TOPK_SHAPE', `the slots of topkIdx are ${strides[1]} elements apart`, {
+      value: strides,
+      remedy: 'On the GPU the ids of each token must be contiguous; only tokens may be apart.',
+    });
+  }
+  const { numTokens, numTopk } = ids;
+  const { numExperts, numRanks, numRdmaRanks } = partition;
+  return { numTokens, numTopk, numExperts, numRanks, numRdmaRanks };
+}
+
+/** New tensors for the outputs, in one piece of memory. */
+function tensorsIn(memory: SharedAllocation, plan: PlanHandle, shape: LayoutShape): CheckedTensors {
+  const byteOffsets = addonInUse().outputOffsets(plan, shape.numTokens);
+  return perOutput((name) => {
+    const dimensions = dimensionsOf(outputs[name], shape);
+    return dimensions && new DeviceTensor(memory, byteOffsets[name], dimensions, outputs[name].type);
+  });
+}
+
+/** No GPU has so many bytes, and 64-bit offsets are large enough for them by far. */
+const maxElements = 2 ** 48;
+
+/** @throws DispatchLayoutError `TOO_LARGE` */
+function checkLengths(shape: LayoutShape): void {
+  for (const name of outputNames) {
+    const dimensions = dimensionsOf(outputs[name], shape);
+    const length = lengthOfOutput(outputs[name], shape) ?? 0;
+    if (length <= maxElements) continue;
+    throw new DispatchLayoutError('TOO_LARGE', `${name} would have ${dimensions?.join(' x ')} elements`, {
+      value: length,
+      remedy: 'Correct the shape of topkIdx, or split the tokens and add up the counts.',
+    });
+  }
+}
