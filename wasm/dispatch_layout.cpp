@@ -98,7 +98,7 @@ EXPORT bool locate(const uint8_t* ids, IdType type, uint32_t num_ids, uint32_t f
   return locate_at(plan.positions, first_id, ids, type, num_ids);
 }
 
-// The position of the first id that is neither an expert nor -1, or num_ids.
+// The index of the first id that is neither an expert nor -1, or num_ids.
 EXPORT uint32_t find_invalid(const uint8_t* ids, IdType type, uint32_t num_ids) {
   static uint32_t nowhere[8];  // not on the stack: were this cut off, its pointer would stay where it is
   const uint32_t step = id_bytes(type);

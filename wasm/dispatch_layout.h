@@ -7,7 +7,7 @@
 //   build_table()      rebuilds the expert table from rank_of_expert; whenever the partition changes
 //   begin(...)         before the ids of a layout are located; does not touch the counts of one that has finished
 //   locate(...)        checks a window of ids, and writes where their table entries are
-//   find_invalid(...)  the position of the first id that is neither -1 nor an expert
+//   find_invalid(...)  the index of the first id that is neither -1 nor an expert
 //   add_tokens(...)    adds located tokens to the counts, and writes their rows of is_token_in_rank
 //   finish()           writes num_tokens_per_expert and zeroes the table's counters; once per layout, else by the next begin()
 //

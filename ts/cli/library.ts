@@ -1,7 +1,7 @@
 /**
  * Everything of the library that the command line uses. The other modules of the command line import it from here, so that
  * `../index.ts` is named in this one place: the build leaves that import out of the bundle and points it to
- * `dist/index.js`. The tables of outputs and of id types are not exported by the library; they are bundled in.
+ * `dist/index.js`. What the library does not export, such as its table of outputs, is bundled in.
  *
  * @module
  */
@@ -26,3 +26,4 @@ export {
   outputs,
 } from '../layout/outputs.ts';
 export { type IdType, type IdTypeFacts, type IntegerArray, idTypeNames, idTypes } from '../values/id-types.ts';
+export { denseStrides } from '../values/strides.ts';

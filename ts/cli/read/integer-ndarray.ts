@@ -14,15 +14,3 @@ export interface IntegerNdarray {
   /** The element type, as numpy names it. */
   readonly dtype: IdType;
 }
-
-/** The strides of a dense array in C order, or in Fortran order. */
-export function denseStrides(shape: readonly number[], fortranOrder: boolean): number[] {
-  const strides = new Array<number>(shape.length);
-  let stride = 1;
-  for (let step = 0; step < shape.length; step++) {
-    const dimension = fortranOrder ? step : shape.length - 1 - step;
-    strides[dimension] = stride;
-    stride *= shape[dimension];
-  }
-  return strides;
-}

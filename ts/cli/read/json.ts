@@ -4,7 +4,8 @@
  * @module
  */
 import { fail, UsageError } from '../fail.ts';
-import { denseStrides, type IntegerNdarray } from './integer-ndarray.ts';
+import { denseStrides } from '../library.ts';
+import type { IntegerNdarray } from './integer-ndarray.ts';
 
 /**
  * The longest text that is read. The arrays that it is parsed into take up to forty times its space, and a process that
@@ -23,7 +24,7 @@ export function parseJson(bytes: Uint8Array, name: string): IntegerNdarray {
   return {
     data: narrow ? Int32Array.from(numbers) : BigInt64Array.from(numbers, BigInt),
     shape,
-    strides: denseStrides(shape, false),
+    strides: denseStrides(shape),
     dtype: narrow ? 'int32' : 'int64',
   };
 }

@@ -8,8 +8,8 @@
  */
 import { endianness } from 'node:os';
 import { fail } from '../fail.ts';
-import { type IdTypeFacts, idTypes } from '../library.ts';
-import { denseStrides, type IntegerNdarray } from './integer-ndarray.ts';
+import { denseStrides, type IdTypeFacts, idTypes } from '../library.ts';
+import type { IntegerNdarray } from './integer-ndarray.ts';
 
 /** The first six bytes of every `.npy` file, the byte 0x93 and `NUMPY`, as a Latin-1 string. */
 export const npyMagic = '\x93NUMPY';

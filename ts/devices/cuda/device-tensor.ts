@@ -17,13 +17,14 @@ import {
   isIdType,
   type TypedArrayOf,
 } from '../../values/id-types.ts';
+import { denseStrides } from '../../values/strides.ts';
 import { isDetached, typedArrayName } from '../../values/typed-array.ts';
 import type { CudaAddon, DownloadHandle, NativePlace } from './addon.ts';
 import { currentStreamHandle } from './current-stream.ts';
 import type { IdCheck } from './id-check.ts';
 import { untilDone } from './polling.ts';
 import { addonInUse, cudaAddon } from './runtime.ts';
-import { reachOf, rowMajor, sizeOf } from './shape.ts';
+import { reachOf, sizeOf } from './shape.ts';
 import { SharedAllocation } from './shared-allocation.ts';
 import { Stream } from './stream.ts';
 
@@ -87,7 +88,7 @@ export class DeviceTensor<Type extends IdType = IdType> implements GpuTensor, Di
     byteOffset: number,
     shape: readonly number[],
     dtype: Type,
-    { strides = rowMajor(shape), origin, isBorrowed = false }: ViewOptions = {},
+    { strides = denseStrides(shape), origin, isBorrowed = false }: ViewOptions = {},
   ) {
     this.dtype = dtype;
     this.shape = shape;

@@ -4,17 +4,6 @@
  * @module
  */
 
-/** The strides of a tensor whose elements lie one after the other in row-major order. */
-export function rowMajor(shape: readonly number[]): readonly number[] {
-  const strides = new Array<number>(shape.length);
-  let stride = 1;
-  for (let i = shape.length - 1; i >= 0; i--) {
-    strides[i] = stride;
-    stride *= shape[i];
-  }
-  return strides;
-}
-
 /**
  * The elements that lie first and last in memory, counted from the one at index 0. No length may be 0.
  */
