@@ -68,6 +68,13 @@ describeOnEachDevice('buffers that move', (device) => {
     assert.strictEqual(print(layOut(ids, copy)), expected);
     expectError(() => group.getDispatchLayout([[0]], 8, { previousEvent: copy.event }), { code: 'EVENT_FLAGS' });
   });
+
+  it('a layout of a CPU device with a recorded event can be copied, too', () => {
+    if (device.device === 'cuda') return;
+    const layout = group.getDispatchLayout({ data: ids, shape }, 8, { asyncFinish: true });
+    assert.strictEqual(print(structuredClone(layout) as DispatchLayout), expected);
+    assert.deepStrictEqual(Object.keys(layout.event), []);
+  });
 });
 
 describeOnEachDevice('memory that grows while views of it are alive', (device) => {
@@ -111,6 +118,33 @@ describeOnEachDevice('memory that grows while views of it are alive', (device) =
     };
     expectError(() => group.getDispatchLayout(growing, 8, { out }), { code: 'DETACHED_BUFFER' });
     assert.isTrue(new Uint8Array(memory.buffer, 64, 256).every((byte) => byte === 0));
+  });
+
+  it("the caller's resizable buffer under a result: it is returned only as long as it fits", () => {
+    const buffer = resizableBuffer(12, 64);
+    const isTokenInRank = new Uint8Array(buffer);
+    const first = { ...arraysOf(group.getDispatchLayout({ data: ids, shape }, 8)), isTokenInRank };
+    const ofThree = group.getDispatchLayout({ data: ids, shape }, 8, { out: first });
+    buffer.resize(20);
+    const five = { data: Int32Array.of(0, 5, 6, -1, 1, 0, 7, 7, 2, 3), shape: [5, 2] };
+    const ofFive = group.getDispatchLayout(five, 8, { out: ofThree });
+    assert.strictEqual(ofFive.numTokens, 5);
+    assert.strictEqual(ofFive.isTokenInRank.length, 20);
+    assert.strictEqual(print(ofFive), print(group.getDispatchLayout(five, 8)));
+  });
+
+  it('an array of a result that was replaced is checked like the first', () => {
+    const layOut = (data: Int32Array, out?: LayoutArrays) => group.getDispatchLayout({ data, shape }, 8, { out });
+    const out = layOut(ids) as { -readonly [Name in keyof DispatchLayout]: DispatchLayout[Name] };
+    assert.strictEqual(print(layOut(ids, out)), expected);
+    out.numTokensPerExpert = new Int32Array(out.isTokenInRank.buffer as ArrayBuffer, 0, 3);
+    expectError(() => layOut(ids, out), { code: 'OUT', message: /numTokensPerExpert/ });
+    const shared = new ArrayBuffer(64);
+    out.numTokensPerExpert = new Int32Array(shared, 0, 8);
+    out.numTokensPerRank = new Int32Array(shared, 16, 4);
+    expectError(() => layOut(ids, out), { code: 'OUT', message: /shares memory/ });
+    out.numTokensPerRank = new Int32Array(shared, 32, 4);
+    assert.strictEqual(print(layOut(ids, out)), expected);
   });
 
   it("the caller's resizable buffer: views that follow it go on working", () => {

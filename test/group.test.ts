@@ -124,6 +124,12 @@ describe('getDispatchLayout', () => {
     assert.strictEqual(mask(getDispatchLayout([[0], [3]], 4, { numRanks: 2, placement })), '1001');
   });
 
+  it('the table of a group cannot be reached from outside', () => {
+    const group = new ExpertGroup({ numRanks: 2, placement: [0, 1] });
+    assert.deepStrictEqual(Object.keys(group), []);
+    assert.notProperty(group, 'placement');
+  });
+
   it('a placement is refused whatever it says of its length', () => {
     for (const length of [2 ** 28, 2 ** 32]) {
       const options = { numRanks: 2, placement: { length } as never };

@@ -84,6 +84,14 @@ describe('environment variables', function () {
     assert.strictEqual(choose({}).stderr, '');
   });
 
+  it('what is set for a device that is disabled does not matter', () => {
+    const { group, layout, described } = choose({
+      DISPATCH_LAYOUT_CUDA_CROSSOVER: 'many',
+      DISPATCH_LAYOUT_DISABLE: 'cuda',
+    });
+    assert.deepStrictEqual([group, layout, described], ['wasm', 'wasm', 'wasm']);
+  });
+
   for (const [name, value, allowed] of [
     ['DISPATCH_LAYOUT_DEVICE', 'gpu', 'one of auto, cuda, wasm, js'],
     ['DISPATCH_LAYOUT_DEVICE', 'wasm,js', 'one of auto, cuda, wasm, js'],

@@ -31,7 +31,8 @@ export function readDeviceOption(option: DeviceOption = 'auto'): DeviceOption {
 }
 
 /**
- * The device that an option takes for host arrays, unless they are so many that `auto` asks another one.
+ * The device on which a group with this option computes host arrays. With `auto`, large ones may go elsewhere: see
+ * {@link deviceForLargeArrays}.
  *
  * @throws DeviceUnavailableError if it names one that cannot be used here; DispatchLayoutError `OPTION` if it names none.
  */
@@ -39,8 +40,8 @@ export function chooseDevice(option: DeviceOption): Device {
   return requireAvailable(resolve(option), option);
 }
 
-/** From how many selections on {@link deviceForLargeArrays} has an answer for `auto`; `Infinity` where it never has. */
-export function fromLargeArrays(): number {
+/** The smallest number of selections for which {@link deviceForLargeArrays} may return a device; `Infinity` if it never does. */
+export function largeArraysFrom(): number {
   let from = Number.POSITIVE_INFINITY;
   for (const device of devices) {
     if (device.fromSelections === 0) break;
@@ -67,8 +68,9 @@ export function deviceForLargeArrays(request: LayoutRequest): Device | undefined
  * @throws DeviceUnavailableError; DispatchLayoutError `OPTION` if the option names a device that has no tensors.
  */
 export function chooseTensorDevice(option: DeviceOption): StreamsDevice {
-  const device = devices.find((candidate) => candidate.streams !== undefined);
-  if (device === undefined || (option !== 'auto' && option !== device.name)) {
+  // Where no device has tensors, the most preferred one would, and says why it cannot be used
+  const device = devices.find((candidate) => candidate.streams !== undefined) ?? devices[0];
+  if (option !== 'auto' && option !== device.name) {
     throw new DispatchLayoutError('OPTION', `topkIdx is on the GPU, and the group's device is ${describe(option)}`, {
       value: option,
       remedy: "Make the group with device: 'cuda', or copy the ids to the host.",
@@ -82,7 +84,7 @@ export function streamsInUse(option: DeviceOption): DeviceStreams | undefined {
   return devices.find(({ name, streams }) => streams?.areInUse && (option === 'auto' || option === name))?.streams;
 }
 
-/** Has the devices that an option may take for host arrays get ready without blocking. */
+/** Prepares every device that this option may choose for host arrays, without blocking. */
 export async function prepareAhead(option: DeviceOption): Promise<void> {
   for (const device of devices) {
     const isMeant = option === 'auto' || option === device.name;
@@ -100,9 +102,10 @@ export function describeDevices(option: DeviceOption = 'auto'): readonly DeviceD
   const meant = readDeviceOption(option);
   const chosen = resolve(meant);
   return devices.map((device): DeviceDescription => {
-    const { name, fromSelections } = device;
+    const { name } = device;
     const availability = availabilityOf(device);
     if (!availability.isAvailable) return describeObstacle(name, availability);
+    const { fromSelections } = device;
     const isChosen = device === chosen;
     return {
       device: name,
@@ -152,7 +155,7 @@ function requireAvailable(device: Device, option: DeviceOption): Device {
   return device;
 }
 
-/** Whether `auto` can have a device that it prefers. */
+/** Whether a device that `auto` prefers is available. Logs why, if it is not. */
 function isUsable(device: Device): boolean {
   const availability = availabilityOf(device);
   if (availability.isAvailable) return true;

@@ -7,7 +7,7 @@ import {
   chooseDevice,
   chooseTensorDevice,
   deviceForLargeArrays,
-  fromLargeArrays,
+  largeArraysFrom,
   readDeviceOption,
   type StreamsDevice,
   streamsInUse,
@@ -18,7 +18,14 @@ import type { Device } from './devices/device.ts';
 import type { DeviceName, DeviceOption } from './errors/availability.ts';
 import { checkObject } from './errors/checks.ts';
 import { DispatchLayoutError } from './errors/errors.ts';
-import { checkPlacement, checkRankGroup, type Partition, partitionExperts, type RankGroup } from './input/partition.ts';
+import {
+  checkPlacement,
+  checkRankGroup,
+  haveSameRanks,
+  type Partition,
+  partitionExperts,
+  type RankGroup,
+} from './input/partition.ts';
 import { checkExtent, readTopkIdx, type TopkIdxInput } from './input/read-topk-idx.ts';
 import { type EventHandle, EventOverlap, finishedHandle, notRecorded, waitHere } from './layout/event-overlap.ts';
 import { ComputedLayout, type DispatchLayout, isResult } from './layout/layout.ts';
@@ -50,14 +57,13 @@ import { Workspace, type WorkspaceOptions } from './workspace.ts';
  * ```
  */
 export class ExpertGroup {
-  /** @internal The table that the group has read, or undefined. */
-  readonly placement: Int32Array | undefined;
   readonly #group: RankGroup;
+  readonly #placement: Int32Array | undefined;
   readonly #option: DeviceOption;
   /** For host arrays. */
   readonly #device: Device;
   /** From how many selections on `auto` may prefer another device for host arrays. */
-  readonly #fromLargeArrays: number;
+  readonly #askFrom: number;
   #tensorDevice: StreamsDevice | undefined;
   #partition: Partition | undefined;
   #idleRequest: LayoutRequest | undefined;
@@ -69,10 +75,15 @@ export class ExpertGroup {
   constructor(options: ExpertGroupOptions) {
     const { numRanks, numRanksPerNode = 8, placement, device } = checkObject('options', options);
     this.#group = checkRankGroup(numRanks, numRanksPerNode);
-    this.placement = placement === undefined ? undefined : checkPlacement(placement, numRanks);
+    this.#placement = placement === undefined ? undefined : checkPlacement(placement, numRanks);
     this.#option = readDeviceOption(device);
     this.#device = chooseDevice(this.#option);
-    this.#fromLargeArrays = this.#option === 'auto' ? fromLargeArrays() : Number.POSITIVE_INFINITY;
+    this.#askFrom = this.#option === 'auto' ? largeArraysFrom() : Number.POSITIVE_INFINITY;
+  }
+
+  /** @internal Whether the table that the group has read is this one. */
+  hasPlacement(placement: ArrayLike<number> | undefined): boolean {
+    return haveSameRanks(this.#placement, placement);
   }
 
   /** Number of ranks in the group. */
@@ -122,13 +133,13 @@ export class ExpertGroup {
   ): DispatchLayout | DeviceDispatchLayout {
     checkObject('options', options);
     if (isGpuTensor(topkIdx)) return this.#layoutOfTensor(topkIdx, numExperts, options as DeviceLayoutOptions);
-    // A getter of the caller's may call again: it finds none, and makes one of its own
+    // Getters of the caller may call this method again. The inner call finds no idle request and makes its own
     const request = this.#idleRequest ?? new LayoutRequest();
     this.#idleRequest = undefined;
     try {
       return this.#layoutOfArrays(request, topkIdx, numExperts, options as LayoutOptions);
     } finally {
-      // One that goes on without waiting is still read when its event is waited for
+      // With asyncFinish the event may read the request later, so it is not used again
       if (!request.asyncFinish) {
         request.clear();
         this.#idleRequest = request;
@@ -149,7 +160,7 @@ export class ExpertGroup {
 
   /** An event recorded on the current stream, to pass as `previousEvent`: DeepEP's `Buffer.capture`. */
   capture(): EventOverlap {
-    // The current stream is not the group's: it may have work before the group has computed anything there
+    // The current stream belongs to the process. It may hold work before this group has computed anything
     return new EventOverlap(streamsInUse(this.#option)?.capture() ?? finishedHandle);
   }
 
@@ -168,7 +179,7 @@ export class ExpertGroup {
       handle = this.#submit(device, request, out);
     } catch (error) {
       if (device === this.#device || !isDeviceFailure(error)) throw error;
-      // `auto` chose the device for its speed: without it, the layout is as good
+      // `auto` chose this device only for its speed. The group's own device computes the same layout
       device = this.#device;
       handle = this.#submit(device, request, out);
     }
@@ -194,7 +205,7 @@ export class ExpertGroup {
     request.isOutGiven = out !== undefined;
     if (out !== undefined) readOut(out, request.out);
     const partition = this.#partitionFor(numExperts, request.isStrict);
-    // Nested arrays are copied at once, and like all ids not before the event
+    // No ids may be read before the previous event. Reading nested arrays copies them, so the wait comes first
     if (Array.isArray(topkIdx)) this.#awaitPrevious(this.#device, request);
     readTopkIdx(topkIdx, request.topkIdx);
     request.setShape(partition);
@@ -202,7 +213,7 @@ export class ExpertGroup {
   }
 
   #deviceFor(request: LayoutRequest): Device {
-    if (request.numTokens * request.numTopk < this.#fromLargeArrays) return this.#device;
+    if (request.numTokens * request.numTopk < this.#askFrom) return this.#device;
     return deviceForLargeArrays(request) ?? this.#device;
   }
 
@@ -227,7 +238,7 @@ export class ExpertGroup {
     try {
       waitHere(previous);
     } catch (error) {
-      // To `auto`, which goes on without a GPU, an event that the GPU has lost is over
+      // `auto` goes on without the GPU. An event that was lost with it counts as finished
       if (this.#option !== 'auto' || !isDeviceFailure(error)) throw error;
     }
     return true;
@@ -248,10 +259,10 @@ export class ExpertGroup {
 
   #partitionFor(numExperts: number, isStrict: boolean): Partition {
     if (this.#partition?.numExperts === numExperts) {
-      const isEven = this.placement !== undefined || numExperts % this.#group.numRanks === 0;
+      const isEven = this.#placement !== undefined || numExperts % this.#group.numRanks === 0;
       if (isEven || !isStrict) return this.#partition;
     }
-    this.#partition = partitionExperts(this.#group, numExperts, this.placement, isStrict);
+    this.#partition = partitionExperts(this.#group, numExperts, this.#placement, isStrict);
     return this.#partition;
   }
 }

@@ -58,26 +58,16 @@ function groupOf(options: ExpertGroupOptions): ExpertGroup {
     last.options.numRanks === numRanks &&
     last.options.numRanksPerNode === numRanksPerNode &&
     last.options.device === device &&
-    haveSameElements(last.options.placement, placement)
+    last.group.hasPlacement(placement)
   ) {
     return last.group;
   }
   const group = new ExpertGroup({ numRanks, numRanksPerNode, placement, device });
-  // The table that the group has read, so that the group is the one its key describes
-  last = { group, options: { numRanks, numRanksPerNode, placement: group.placement, device } };
+  last = { group, options: { numRanks, numRanksPerNode, device } };
   return group;
 }
 
 /** Has the next call choose its device anew. */
 export function forgetLastGroup(): void {
   last = undefined;
-}
-
-function haveSameElements(a: ArrayLike<number> | undefined, b: ArrayLike<number> | undefined): boolean {
-  if (a === b) return true;
-  if (a === undefined || b === undefined || b === null || a.length !== b.length) return false;
-  for (let i = 0; i < a.length; i++) {
-    if (a[i] !== b[i]) return false;
-  }
-  return true;
 }

@@ -18,8 +18,8 @@ export interface ExpertGroupOptions {
   /** Number of ranks in the expert-parallel group. */
   readonly numRanks: number;
   /**
-   * Number of ranks that share a node, and so one RDMA rank; any number that divides `numRanks`, or is not smaller.
-   * Default 8, what DeepEP is built for.
+   * Number of ranks that share a node, and so one RDMA rank. It must divide `numRanks`, or be at least `numRanks`. Default 8,
+   * which DeepEP is built for.
    */
   readonly numRanksPerNode?: number | undefined;
   /**
@@ -27,7 +27,7 @@ export interface ExpertGroupOptions {
    * experts, as in DeepEP. The table is copied.
    */
   readonly placement?: ArrayLike<number> | undefined;
-  /** Where to compute. Default `auto`: ids on the GPU there, host arrays where that is fastest. */
+  /** Where to compute. The default `auto` computes ids on the GPU there, and host arrays where that is fastest. */
   readonly device?: DeviceOption | undefined;
 }
 
@@ -53,14 +53,14 @@ interface CallOptions {
 /** What can differ from one call to the next. */
 export interface LayoutOptions extends CallOptions {
   /**
-   * Arrays to write to, such as an earlier result, which is returned again where it fits the call, so that nothing is
-   * allocated. Untouched if the call throws. Where `isTokenInRank` is longer than needed, the result has a view of its
-   * first part: to use all of it again, pass the same object again. Default: new arrays.
+   * Arrays to write to, such as an earlier result. An earlier result of the same shape is returned itself, so that nothing is
+   * allocated. If the call throws, the arrays are untouched. Where `isTokenInRank` is longer than needed, the result has a
+   * view of its first part: to use all of it again, pass the same object again. Default: new arrays.
    */
   readonly out?: LayoutArrays | undefined;
 }
 
-/** The same for ids on the GPU. */
+/** Options of a call whose ids are on the GPU. */
 export interface DeviceLayoutOptions extends CallOptions {
   /** Tensors to write to, such as an earlier result. Default: new tensors. */
   readonly out?: DeviceLayoutArrays | undefined;

@@ -13,7 +13,7 @@ import { notRecorded } from './layout/event-overlap.ts';
 import { ComputedLayout, type DispatchLayout } from './layout/layout.ts';
 import { LayoutRequest } from './layout/layout-request.ts';
 import { allocateOut, checkArraysAttached } from './layout/out-arrays.ts';
-import { assignArrays, type LayoutArrays, type LayoutShape, outputNames, outputs } from './layout/outputs.ts';
+import { assignArrays, firstParts, type LayoutArrays, type LayoutShape } from './layout/outputs.ts';
 import { describe } from './values/describe.ts';
 import { type IdType, idTypeNames, idTypes, isIdType, type TypedArrayOf } from './values/id-types.ts';
 
@@ -117,13 +117,7 @@ export class Workspace<Type extends IdType = IdType> {
     const { out } = this.#memory;
     checkArraysAttached(out);
     const shape = { ...this.#shape, numTokens };
-    const arrays = Object.fromEntries(
-      outputNames.map((name) => {
-        const { kind, width } = outputs[name];
-        return [name, kind === 'rows' ? out[name]?.subarray(0, numTokens * (width(shape) ?? 0)) : out[name]];
-      }),
-    ) as unknown as LayoutArrays;
-    return new ComputedLayout(arrays, shape, notRecorded, this.device);
+    return new ComputedLayout(firstParts(out, shape), shape, notRecorded, this.device);
   }
 }
 
@@ -145,7 +139,7 @@ class PlainWorkspace implements WorkspaceMemory {
     topkIdx.type = idTypes[idType];
     topkIdx.numTokens = maxTokens;
     topkIdx.numTopk = numTopk;
-    topkIdx.setRowMajor();
+    topkIdx.setDense();
     request.setShape(partition);
     allocateOut(request);
     this.out = { ...request.out };

@@ -27,7 +27,7 @@ export interface Device {
   /** Whether `auto` prefers it for a request of so many selections to the devices behind it in the list. Default: it does. */
   suits?(request: LayoutRequest): boolean;
   /**
-   * Computes the layout of a request into `request.out`. Work that is done when this returns has the finished event.
+   * Computes the layout of a request into `request.out`. Returns `finishedHandle` if the work is done on return.
    *
    * @throws InvalidExpertError with the first id in row-major order that is no expert, where the request is strict;
    *   `request.out` is untouched then, if it was given. Where the work is not done yet, the event throws it.

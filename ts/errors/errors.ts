@@ -44,7 +44,7 @@ export type ErrorCode =
   | 'DEVICE_UNAVAILABLE'
   /** A call of the CUDA runtime failed, or work that was queued on the GPU. */
   | 'CUDA_ERROR'
-  /** The type, shape, address or handle of a `DeviceTensor` or a `Stream` is none, or does not serve the purpose. */
+  /** The type, shape, address or handle of a `DeviceTensor` or a `Stream` is invalid, or does not fit the call. */
   | 'TENSOR'
   /** A `DeviceTensor` was used after it was disposed of. */
   | 'DISPOSED';
@@ -79,7 +79,7 @@ export class DispatchLayoutError extends Error {
 }
 
 /** What an error needs to know of ids: their width, and what the caller wrote. */
-export interface IdSource {
+interface IdSource {
   readonly numTopk: number;
   /** The id of a slot; undefined where it is not known any more. */
   valueAt(token: number, slot: number): number | bigint | undefined;

@@ -91,18 +91,28 @@ export function checkPlacement(placement: ArrayLike<number>, numRanks: number): 
   return rankOfExpert;
 }
 
+/** Whether a placement says the same as a table that was read before. */
+export function haveSameRanks(table: Int32Array | undefined, placement: ArrayLike<number> | undefined): boolean {
+  if (table === undefined || placement === undefined) return table === placement;
+  if (placement === null || table.length !== placement.length) return false;
+  for (let expert = 0; expert < table.length; expert++) {
+    if (table[expert] !== placement[expert]) return false;
+  }
+  return true;
+}
+
 /**
  * Places `numExperts` experts on the ranks of `group`: by the table where there is one, else in contiguous blocks of
  * `floor(numExperts / numRanks)`, as DeepEP does.
  *
- * @param strict whether experts that fit no even share are an error (else they belong to no rank, as in DeepEP).
+ * @param isStrict whether experts that fit no even share are an error (else they belong to no rank, as in DeepEP).
  * @throws DispatchLayoutError `NUM_EXPERTS`, `PLACEMENT`, `UNEVEN_EXPERTS`, `OUT_OF_MEMORY`
  */
 export function partitionExperts(
   group: RankGroup,
   numExperts: number,
   placement: Int32Array | undefined,
-  strict: boolean,
+  isStrict: boolean,
 ): Partition {
   if (!isCount(numExperts)) {
     throw new DispatchLayoutError('NUM_EXPERTS', `numExperts is ${describe(numExperts)}`, {
@@ -124,7 +134,7 @@ export function partitionExperts(
     }
     return { group, numRanks, numRanksPerNode, numRdmaRanks, numExperts, rankOfExpert: placement };
   }
-  if (strict && numExperts % numRanks !== 0) {
+  if (isStrict && numExperts % numRanks !== 0) {
     throw new DispatchLayoutError(
       'UNEVEN_EXPERTS',
       `${numExperts} experts do not divide evenly among ${numRanks} ranks`,

@@ -52,8 +52,11 @@ const doesNotFit = -(2 ** 31);
  *
  * @throws DispatchLayoutError `TOPK_TYPE`, `TOPK_SHAPE`, `DETACHED_BUFFER`, `TOO_LARGE`
  */
-export function readTopkIdx(input: TopkIdxInput, ids: TopkIdx): TopkIdx {
-  if (Array.isArray(input)) return readNested(input as readonly unknown[], ids);
+export function readTopkIdx(input: TopkIdxInput, ids: TopkIdx): void {
+  if (Array.isArray(input)) {
+    readNested(input as readonly unknown[], ids);
+    return;
+  }
   if (typeof input !== 'object' || input === null) throw unknownForm(input);
   const { data, dims, type, shape, strides, stride, offset, fortranOrder } = input as Partial<TopkTensor & TopkNdarray>;
   const lengths: unknown = dims ?? shape;
@@ -70,17 +73,15 @@ export function readTopkIdx(input: TopkIdxInput, ids: TopkIdx): TopkIdx {
   readShape(lengths, ids);
   const steps: unknown = strides ?? stride;
   if (steps !== undefined) readStrides(steps, ids);
-  else if (fortranOrder) ids.setColumnMajor();
-  else ids.setRowMajor();
+  else ids.setDense(Boolean(fortranOrder));
   ids.offset = offset === undefined ? 0 : checkOffset(offset);
   ids.data = data as IntegerArray;
   ids.type = idType;
   checkExtent(ids, steps === undefined && offset === undefined);
-  if (ids.numTokens * ids.numTopk === 0) ids.setRowMajor();
-  return ids;
+  if (ids.numTokens * ids.numTopk === 0) ids.setDense();
 }
 
-function readNested(rows: readonly unknown[], ids: TopkIdx): TopkIdx {
+function readNested(rows: readonly unknown[], ids: TopkIdx): void {
   // Every length is read once: getters among the elements may change it
   const numTokens = rows.length;
   const first = rows[0];
@@ -126,8 +127,7 @@ function readNested(rows: readonly unknown[], ids: TopkIdx): TopkIdx {
   ids.numTopk = numTopk;
   ids.unfit = unfit;
   ids.isBigint = isBigint;
-  ids.setRowMajor();
-  return ids;
+  ids.setDense();
 }
 
 /** The length of a row of nested arrays, which may be a typed array of integers; `undefined` for anything else. */

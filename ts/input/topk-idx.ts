@@ -14,7 +14,7 @@ export class TopkIdx {
   offset = 0;
   tokenStride = 0;
   slotStride = 1;
-  /** Of nested arrays: the first value that `data` cannot hold. It is no expert, nor is any other that could be asked for. */
+  /** Of nested arrays: the first value that `data` cannot hold. Such a value is never an expert, and errors report only the first. */
   unfit: { readonly index: number; readonly value: number | bigint } | null = null;
   /** Of nested arrays: 1 for each value that was a bigint. */
   isBigint: Uint8Array | null = null;
@@ -28,18 +28,11 @@ export class TopkIdx {
     return value !== undefined && isBigint?.[index] === 1 ? BigInt(value) : value;
   }
 
-  /** Makes the rows lie one after the other from the start of the data. */
-  setRowMajor(): void {
+  /** Makes the rows lie one after the other from the start of the data; or the columns, if it is column-major. */
+  setDense(isColumnMajor = false): void {
     this.offset = 0;
-    this.tokenStride = this.numTopk;
-    this.slotStride = 1;
-  }
-
-  /** Makes the columns lie one after the other from the start of the data. */
-  setColumnMajor(): void {
-    this.offset = 0;
-    this.tokenStride = 1;
-    this.slotStride = this.numTokens;
+    this.tokenStride = isColumnMajor ? 1 : this.numTopk;
+    this.slotStride = isColumnMajor ? this.numTokens : 1;
   }
 
   /** Lets go of the caller's array, so that this object can be kept for the next call. */

@@ -47,22 +47,26 @@ export function waitHere(event: EventHandle): void {
  * ```
  */
 export class EventOverlap {
-  /** @internal `null` if the event was not recorded. */
-  readonly handle: EventHandle | null;
+  readonly #handle: EventHandle | null;
 
   /** @param handle the recorded event of a device, or `null` for an event that was not recorded. */
   constructor(handle: EventHandle | null) {
-    this.handle = handle;
+    this.#handle = handle;
+  }
+
+  /** @internal `null` if the event was not recorded. */
+  get handle(): EventHandle | null {
+    return this.#handle;
   }
 
   /** Whether there is recorded work to wait for: true exactly for calls with `asyncFinish`. */
   get recorded(): boolean {
-    return this.handle !== null;
+    return this.#handle !== null;
   }
 
   /** Whether the recorded work is over: waiting takes no time, but throws if the work has failed. */
   get done(): boolean {
-    return this.handle?.done ?? true;
+    return this.#handle?.done ?? true;
   }
 
   /**
@@ -85,16 +89,16 @@ export class EventOverlap {
 
   /** `using event = …` waits on leaving the block, where there is something to wait for. */
   [Symbol.dispose](): void {
-    this.handle?.currentStreamWait();
+    this.#handle?.currentStreamWait();
   }
 
   #recordedHandle(): EventHandle {
-    if (this.handle === null) {
+    if (this.#handle === null) {
       throw new DispatchLayoutError('EVENT_NOT_RECORDED', 'this event was never recorded', {
         remedy: 'Pass asyncFinish: true to get an event to wait for; without it the outputs are valid at return.',
       });
     }
-    return this.handle;
+    return this.#handle;
   }
 }
 

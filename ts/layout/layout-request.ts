@@ -6,10 +6,19 @@
 import type { Partition } from '../input/partition.ts';
 import { TopkIdx } from '../input/topk-idx.ts';
 import type { EventHandle } from './event-overlap.ts';
-import { assignArrays, type LayoutShape, lengthsOfOutputs, OutArrays, type OutputLengths } from './outputs.ts';
+import {
+  assignArrays,
+  type LayoutShape,
+  lengthOfOutput,
+  OutArrays,
+  type OutputLengths,
+  outputNames,
+  outputs,
+  perOutput,
+} from './outputs.ts';
 import type { GpuTensor, TensorArrays } from './tensors.ts';
 
-/** Who waits for whom: DeepEP's options of a call. */
+/** The stream options of a call, as in DeepEP: which work waits for which. */
 export interface StreamOrder {
   /** An event to wait for; without one, the communication stream waits for the current stream. */
   previous: EventHandle | null;
@@ -19,7 +28,7 @@ export interface StreamOrder {
   allocateOnCommStream: boolean;
 }
 
-/** One call for host arrays. A group keeps it for its next call, so that one whose results are reused allocates nothing. */
+/** One call for host arrays. The group keeps it for its next call. A call with a reused `out` then allocates nothing. */
 export class LayoutRequest implements LayoutShape, StreamOrder {
   readonly topkIdx: TopkIdx = new TopkIdx();
   /** The arrays to write: the caller's, or new ones. */
@@ -36,12 +45,12 @@ export class LayoutRequest implements LayoutShape, StreamOrder {
   numRanks = 0;
   numRdmaRanks = 0;
   /** The lengths of the arrays to write. */
-  lengths!: OutputLengths;
+  readonly lengths: OutputLengths = perOutput(() => null);
   previous: EventHandle | null = null;
   asyncFinish = false;
   allocateOnCommStream = false;
 
-  /** Takes the shape of the ids that were read, and of the partition. That of the call before costs nothing. */
+  /** Takes the shape of the ids that were read, and of the partition. If it is that of the call before, nothing is computed. */
   setShape(partition: Partition): void {
     const { numTokens, numTopk } = this.topkIdx;
     this.numTopk = numTopk;
@@ -51,7 +60,7 @@ export class LayoutRequest implements LayoutShape, StreamOrder {
     this.numExperts = partition.numExperts;
     this.numRanks = partition.numRanks;
     this.numRdmaRanks = partition.numRdmaRanks;
-    this.lengths = lengthsOfOutputs(this);
+    for (const name of outputNames) this.lengths[name] = lengthOfOutput(outputs[name], this);
   }
 
   /** Lets go of all that is the caller's. */

@@ -18,6 +18,12 @@ export interface DispatchLayout extends LayoutArrays, LayoutShape {
   readonly device: DeviceName;
 }
 
+/** Arrays that are known to lie in different buffers. */
+export interface KnownArrays {
+  readonly arrays: LayoutArrays;
+  readonly buffers: readonly ArrayBufferLike[];
+}
+
 /** A layout that a group has computed. */
 export class ComputedLayout extends OutArrays implements DispatchLayout {
   readonly numTokens: number;
@@ -27,6 +33,7 @@ export class ComputedLayout extends OutArrays implements DispatchLayout {
   readonly numRdmaRanks: number;
   readonly event: EventOverlap;
   readonly device: DeviceName;
+  #known: KnownArrays | undefined;
 
   constructor(arrays: LayoutArrays, shape: LayoutShape, event: EventOverlap, device: DeviceName) {
     super();
@@ -39,22 +46,32 @@ export class ComputedLayout extends OutArrays implements DispatchLayout {
     this.event = event;
     this.device = device;
   }
+
+  /** What was found out of the arrays, as an accessor, so that it is not among the properties that callers copy. */
+  get known(): KnownArrays | undefined {
+    return this.#known;
+  }
+
+  set known(known: KnownArrays | undefined) {
+    this.#known = known;
+  }
 }
 
-/**
- * Whether `out` would be the result of a call: then it can be. That its arrays have the lengths of the call is checked
- * already, and all of the shape but the number of slots follows from these.
- */
+/** Whether `out` equals the result that the call would make. It is then returned itself. */
 export function isResult(
   out: LayoutArrays | undefined,
   arrays: LayoutArrays,
-  { numTopk }: LayoutShape,
+  shape: LayoutShape,
   event: EventOverlap,
   device: DeviceName,
 ): out is ComputedLayout {
   return (
     out instanceof ComputedLayout &&
-    out.numTopk === numTopk &&
+    out.numTokens === shape.numTokens &&
+    out.numTopk === shape.numTopk &&
+    out.numExperts === shape.numExperts &&
+    out.numRanks === shape.numRanks &&
+    out.numRdmaRanks === shape.numRdmaRanks &&
     out.event === event &&
     out.device === device &&
     haveSameArrays(out, arrays)

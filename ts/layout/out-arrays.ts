@@ -15,6 +15,7 @@ import {
   overlap,
   typedArrayName,
 } from '../values/typed-array.ts';
+import { ComputedLayout } from './layout.ts';
 import type { LayoutRequest } from './layout-request.ts';
 import {
   assignArrays,
@@ -33,9 +34,11 @@ import {
  * @throws DispatchLayoutError `OUT_OF_MEMORY`
  */
 export function allocateOut(request: LayoutRequest): void {
-  replaceArrays(request.out, request.lengths, ({ name, type }, _, length) => {
+  replaceArrays(request.out, request.lengths, ({ name, type }, array, length) => {
     try {
-      return (length === null ? null : type === 'int32' ? new Int32Array(length) : new Uint8Array(length)) as typeof _;
+      return (
+        length === null ? null : type === 'int32' ? new Int32Array(length) : new Uint8Array(length)
+      ) as typeof array;
     } catch (cause) {
       const size = `${request.numTokens} tokens x ${request.numRanks} ranks`;
       throw new DispatchLayoutError('OUT_OF_MEMORY', `${name} of ${size} does not fit in memory`, {
@@ -72,10 +75,25 @@ export function readOut(out: LayoutArrays, arrays: OutArrays): void {
  */
 export function checkOut(out: LayoutArrays, request: LayoutRequest): void {
   const arrays = request.out;
+  const known = out instanceof ComputedLayout ? out.known : undefined;
+  const isKnown = known !== undefined && haveSameArrays(known.arrays, arrays);
+  // Copied before an array of rows becomes a view of its first part
+  const given = out instanceof ComputedLayout && !isKnown ? { ...arrays } : undefined;
   replaceArrays(arrays, request.lengths, checkArray);
   const { data } = request.topkIdx;
-  const buffers = differentBuffers(out, arrays);
-  if (buffers === undefined || buffers.includes(bufferOf(data))) checkDisjoint(arrays, data);
+  const buffers = isKnown ? known.buffers : buffersOf(arrays);
+  if (buffers.includes(bufferOf(data)) || !(isKnown || new Set(buffers).size === buffers.length))
+    checkDisjoint(arrays, data);
+  else if (given !== undefined) (out as ComputedLayout).known = { arrays: given, buffers };
+}
+
+function buffersOf(arrays: OutArrays): readonly ArrayBufferLike[] {
+  const buffers: ArrayBufferLike[] = [];
+  for (const name of outputNames) {
+    const array = arrays[name];
+    if (array !== null) buffers.push(bufferOf(array));
+  }
+  return buffers;
 }
 
 function checkArray<Data extends OutputArray>(output: Output, array: Data, length: number | null): Data {
@@ -84,7 +102,7 @@ function checkArray<Data extends OutputArray>(output: Output, array: Data, lengt
   return checkOtherArray(output, array, className, length) as Data;
 }
 
-/** One that is not simply as long as is needed, or is empty, or should not be there. */
+/** Checks an array that is longer or shorter than needed, empty, of another type, or not wanted. */
 function checkOtherArray(
   { name, type, kind }: Output,
   array: unknown,
@@ -129,28 +147,6 @@ export function checkArraysAttached(arrays: LayoutArrays): void {
     const array = arrays[name];
     if (array !== null) checkArrayAttached(name, array);
   }
-}
-
-/** Arrays that lie in different buffers, and these buffers. */
-interface KnownArrays extends LayoutArrays {
-  readonly buffers: readonly ArrayBufferLike[];
-}
-
-/** What was found out of objects that were passed as `out`: V8 takes a while to tell the buffer of an array. */
-const knownArrays = new WeakMap<LayoutArrays, KnownArrays>();
-
-/** The buffers under the arrays, where they are different ones, which is the usual case. */
-function differentBuffers(out: LayoutArrays, arrays: OutArrays): readonly ArrayBufferLike[] | undefined {
-  const known = knownArrays.get(out);
-  if (known !== undefined && haveSameArrays(known, arrays)) return known.buffers;
-  const buffers = buffersOf(arrays);
-  if (new Set(buffers).size < buffers.length) return undefined;
-  knownArrays.set(out, { ...arrays, buffers });
-  return buffers;
-}
-
-function buffersOf(arrays: OutArrays): readonly ArrayBufferLike[] {
-  return outputNames.flatMap((name) => (arrays[name] === null ? [] : bufferOf(arrays[name])));
 }
 
 /** Results written over the input, or over each other, would be silently wrong. */

@@ -70,6 +70,13 @@ export const outputs: Readonly<Record<OutputName, Output>> = {
 /** The names of all outputs, in the order of the table. */
 export const outputNames = Object.keys(outputs) as readonly OutputName[];
 
+/** Makes an object of what `make` returns for each output. */
+export function perOutput<Value>(make: (name: OutputName) => Value): Record<OutputName, Value> {
+  const values = {} as Record<OutputName, Value>;
+  for (const name of outputNames) values[name] = make(name);
+  return values;
+}
+
 /** The dimensions of an output; null where a layout of this shape does not have it. */
 export function dimensionsOf({ kind, width }: Output, shape: LayoutShape): readonly number[] | null {
   const columns = width(shape);
@@ -83,21 +90,26 @@ export function lengthOfOutput({ kind, width }: Output, shape: LayoutShape): num
   return columns !== null && kind === 'rows' ? shape.numTokens * columns : columns;
 }
 
-/** The numbers of elements of all outputs. */
-export type OutputLengths = Readonly<Record<OutputName, number | null>>;
+/** The arrays of a layout of this shape, in the first parts of larger ones. */
+export function firstParts(arrays: LayoutArrays, shape: LayoutShape): LayoutArrays {
+  const parts: unknown = perOutput((name) => {
+    const array = arrays[name];
+    const length = lengthOfOutput(outputs[name], shape);
+    if (array === null || length === null) return null;
+    return array.length === length ? array : array.subarray(0, length);
+  });
+  return parts as LayoutArrays;
+}
 
 /** The number of elements of each output. */
-export function lengthsOfOutputs(shape: LayoutShape): OutputLengths {
-  const lengths = outputNames.map((name) => [name, lengthOfOutput(outputs[name], shape)]);
-  return Object.fromEntries(lengths);
-}
+export type OutputLengths = Record<OutputName, number | null>;
 
 /** An array of an output; null where a layout does not have it. */
 export type OutputArray = Int32Array | Uint8Array | null;
 
 /*
- * What follows names every output once more instead of looping over their names: every call comes through here, and V8
- * makes a tenth of a microsecond of a loop over properties, but nearly nothing of properties that it sees.
+ * What follows names every output once more instead of looping over the names, since every call comes through here. A loop
+ * over property names costs a tenth of a microsecond in V8; properties that are named in the source cost almost nothing.
  */
 
 /** The arrays of one call. */

@@ -4,11 +4,17 @@
  * @module
  */
 import { DispatchLayoutError } from '../../errors/errors.ts';
-import { dimensionsOf, type LayoutShape, lengthOfOutput, type Output, outputs } from '../../layout/outputs.ts';
+import {
+  dimensionsOf,
+  type LayoutShape,
+  lengthOfOutput,
+  type Output,
+  outputs,
+  perOutput,
+} from '../../layout/outputs.ts';
 import type { TensorArrays } from '../../layout/tensors.ts';
 import { describe } from '../../values/describe.ts';
 import { DeviceTensor } from './device-tensor.ts';
-import { perOutput } from './per-output.ts';
 
 /** The tensors of a layout, checked; null where the layout does not have the output. */
 export type CheckedTensors = Readonly<Record<keyof TensorArrays, DeviceTensor | null>>;

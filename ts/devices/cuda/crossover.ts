@@ -4,6 +4,7 @@
  * @module
  */
 import type { LayoutRequest } from '../../layout/layout-request.ts';
+import { disabledBy } from '../settings.ts';
 import { isCudaAwake } from './probe.ts';
 import { cudaSettings } from './settings.ts';
 
@@ -32,6 +33,7 @@ const defaultWakeAfter = 2 ** 26;
  * @throws DispatchLayoutError `ENVIRONMENT`
  */
 export function fromSelections(): number {
+  if (disabledBy('cuda') !== undefined) return Number.POSITIVE_INFINITY;
   return Math.max(1, cudaSettings().crossover ?? defaultCrossover);
 }
 

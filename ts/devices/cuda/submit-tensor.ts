@@ -8,7 +8,14 @@ import type { Partition } from '../../input/partition.ts';
 import { readShape } from '../../input/read-topk-idx.ts';
 import { EventOverlap, notRecorded } from '../../layout/event-overlap.ts';
 import type { TensorRequest } from '../../layout/layout-request.ts';
-import { dimensionsOf, type LayoutShape, lengthOfOutput, outputNames, outputs } from '../../layout/outputs.ts';
+import {
+  dimensionsOf,
+  type LayoutShape,
+  lengthOfOutput,
+  outputNames,
+  outputs,
+  perOutput,
+} from '../../layout/outputs.ts';
 import type { TensorLayout } from '../../layout/tensors.ts';
 import { idTypes } from '../../values/id-types.ts';
 import type { AllocationHandle, PlanHandle } from './addon.ts';
@@ -18,7 +25,6 @@ import { deviceLayout } from './device-layout.ts';
 import { DeviceTensor } from './device-tensor.ts';
 import { TensorLayoutEvent } from './events.ts';
 import { IdCheck } from './id-check.ts';
-import { perOutput } from './per-output.ts';
 import { addonInUse } from './runtime.ts';
 import { SharedAllocation } from './shared-allocation.ts';
 import { nativeOrder } from './stream-order.ts';

@@ -26,7 +26,7 @@ export function copyIds(topkIdx: TopkIdx, firstToken: number, numTokens: number,
 
 /** Views of the arrays that callers have, by their offset: an array that is read again needs no new ones. */
 const knownViews = new WeakMap<IntegerArray, Map<number, IntegerArray>>();
-/** Of one array: the windows of 64 MiB. */
+/** The most views that are kept of one array: enough for 64 MiB in windows of 64 KiB. */
 const maxKnownViews = 1024;
 
 function viewOf(data: IntegerArray, idType: IdType, offset: number, length: number): IntegerArray {

@@ -30,7 +30,7 @@ const wasmDevice: Device = {
     const kernel = kernelFor(request);
     const numIds = request.numTokens * request.numTopk;
     kernel.begin(numIds);
-    if (numIds <= kernel.maxLocatedIds) locateAllThenAdd(kernel, request);
+    if (numIds <= kernel.windows.locatedIds) locateAllThenAdd(kernel, request);
     else locateAndAddInTurn(kernel, request);
     kernel.finish();
     copyCounts(kernel, request.out);
@@ -52,7 +52,7 @@ function locateAllThenAdd(kernel: WasmKernel, request: LayoutRequest): void {
  */
 function locateAndAddInTurn(kernel: WasmKernel, request: LayoutRequest): void {
   const { numTokens, numTopk, isStrict } = request;
-  const step = Math.max(1, Math.floor(kernel.maxLocatedIds / numTopk));
+  const step = Math.max(1, Math.floor(kernel.windows.locatedIds / numTopk));
   const checksFirst = mustCheckFirst(request);
   for (let token = 0; checksFirst && token < numTokens; token += step) {
     locateTokens(kernel, request, token, Math.min(token + step, numTokens), true);
@@ -76,9 +76,10 @@ function locateTokens(
   end: number,
   isChecked: boolean,
 ): void {
+  if (numTopk === 0) return;
   const { type } = topkIdx;
   const ids = kernel.ids(type);
-  const step = kernel.numTokensOfIds(end - firstToken, numTopk, type);
+  const step = tokensPerWindow(end - firstToken, numTopk * type.bytes, kernel.windows.idsBytes);
   for (let token = firstToken; token < end; token += step) {
     const count = Math.min(step, end - token);
     copyIds(topkIdx, token, count, ids);
@@ -92,12 +93,17 @@ function locateTokens(
 /** Adds tokens that were located from number 0 on. */
 function addTokens(kernel: WasmKernel, request: LayoutRequest, firstToken: number, end: number): void {
   const { numTopk, numRanks, out } = request;
-  const step = kernel.numTokensOfRows(end - firstToken, numRanks);
+  const step = tokensPerWindow(end - firstToken, numRanks, kernel.rowsBytes);
   for (let token = firstToken; token < end; token += step) {
     const count = Math.min(step, end - token);
     kernel.addTokens((token - firstToken) * numTopk, count, numTopk, token);
     setElements(out.isTokenInRank, kernel.rows(count * numRanks), token * numRanks);
   }
+}
+
+/** How many tokens of so many bytes each a window takes at a time: all of them if they fit, and at least one. */
+function tokensPerWindow(numTokens: number, bytesPerToken: number, windowBytes: number): number {
+  return numTokens * bytesPerToken <= windowBytes ? numTokens : Math.max(1, Math.floor(windowBytes / bytesPerToken));
 }
 
 /** Named one by one: see the end of `layout/outputs.ts`. */

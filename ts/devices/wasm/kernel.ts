@@ -42,8 +42,10 @@ const pageBytes = 65536;
 interface Placed {
   readonly numTopk: number;
   readonly places: Places;
+  /** What the kernel's `Plan` says of them. */
+  readonly plan: readonly number[];
   readonly views: Views;
-  /** The rows of a full window, and those of the last window of a layout: calls of one shape need no other lengths. */
+  /** Views of all rows of a full window, and of the rows of the last, shorter one. Calls of one shape use only these two. */
   readonly allRows: Uint8Array;
   lastRows: Uint8Array;
 }
@@ -53,20 +55,26 @@ export class WasmKernel {
   readonly #memory: WebAssembly.Memory;
   readonly #exports: Exports;
   readonly #heapBase: number;
-  readonly #windows: Windows;
+  readonly windows: Windows;
   #partition: Partition | undefined;
   #placed!: Placed;
   /** Where partitions that were used before have their buffers: groups that take turns find theirs again. */
   readonly #known = new WeakMap<Partition, Placed>();
 
   constructor(windows: Windows = passing) {
-    this.#windows = windows;
+    this.windows = windows;
     const exports = instantiateKernel();
     this.#memory = exports.memory as WebAssembly.Memory;
     this.#heapBase = (exports.__heap_base as WebAssembly.Global<'i32'>).value;
     const names = ['plan', 'build_table', 'begin', 'locate', 'find_invalid', 'add_tokens', 'finish'];
     this.#exports = Object.fromEntries(names.map((name) => [name, original(exports[name])])) as unknown as Exports;
     original(exports._initialize)();
+  }
+
+  /** Whether buffers for this partition and requests of this width were placed before. */
+  knows(partition: Partition, numTopk: number): boolean {
+    const known = this.#known.get(partition);
+    return known !== undefined && numTopk <= known.numTopk;
   }
 
   /** Whether the tables of this partition are the current ones, with room for requests of this width. */
@@ -82,28 +90,17 @@ export class WasmKernel {
   use(partition: Partition, numTopk: number): void {
     if (this.holds(partition, numTopk)) return;
     this.#partition = undefined;
-    const { places } = this.#place(partition, numTopk);
+    const { places, plan } = this.#place(partition, numTopk);
     const { buffer } = this.#memory;
     new Int32Array(buffer, places.rankOfExpert, partition.numExperts).set(partition.rankOfExpert);
-    const plan = Object.values(planOf(partition, places));
     new Uint32Array(buffer, this.#exports.plan(), plan.length).set(plan);
     this.#exports.build_table();
     this.#partition = partition;
   }
 
-  /** How many ids can be located before the first of them is counted. */
-  get maxLocatedIds(): number {
-    return this.#windows.locatedIds;
-  }
-
-  /** How many of these tokens the window of ids holds; at least one. */
-  numTokensOfIds(numTokens: number, numTopk: number, type: IdTypeFacts): number {
-    return howMany(numTokens, numTopk * type.bytes, this.#windows.idsBytes);
-  }
-
-  /** How many of these tokens the window of rows holds; at least one. */
-  numTokensOfRows(numTokens: number, numRanks: number): number {
-    return howMany(numTokens, numRanks, this.#placed.allRows.length);
+  /** Bytes of the window of rows: whole rows, at least one. */
+  get rowsBytes(): number {
+    return this.#placed.allRows.length;
   }
 
   /** The window that ids are written to before a call. */
@@ -160,12 +157,13 @@ export class WasmKernel {
       this.#placed = known;
       return known;
     }
-    const places = placeBuffers(this.#heapBase, partition, numTopk, this.#windows);
+    const places = placeBuffers(this.#heapBase, partition, numTopk, this.windows);
     this.#grow(places.end);
-    const views = viewBuffers(this.#memory.buffer, places, partition, numTopk, this.#windows);
+    const views = viewBuffers(this.#memory.buffer, places, partition, numTopk, this.windows);
     const window = views.outputs.isTokenInRank;
     const allRows = window.subarray(0, Math.floor(window.length / partition.numRanks) * partition.numRanks);
-    this.#placed = { numTopk, places, views, allRows, lastRows: allRows };
+    const plan = Object.values(planOf(partition, places));
+    this.#placed = { numTopk, places, plan, views, allRows, lastRows: allRows };
     this.#known.set(partition, this.#placed);
     return this.#placed;
   }
@@ -183,9 +181,4 @@ export class WasmKernel {
       });
     }
   }
-}
-
-/** How many tokens of so many bytes, or ids, each fit into a window: all of them, or at least one. */
-function howMany(numTokens: number, each: number, window: number): number {
-  return numTokens * each <= window ? numTokens : Math.max(1, Math.floor(window / each));
 }

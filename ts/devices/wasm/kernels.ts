@@ -9,7 +9,7 @@ import type { LayoutRequest } from '../../layout/layout-request.ts';
 import { WasmKernel } from './kernel.ts';
 import { passing, placeBuffers, type Windows } from './memory.ts';
 
-/** A partition whose tables need more memory than this has an instance of its own, which is collected with it. */
+/** A partition whose tables need more memory than this gets an instance of its own, which is collected together with it. */
 const maxSharedBytes = 16 * 1024 * 1024;
 
 /** With 16 to 32 MiB of positions, so that all ids of a large layout can be located at once. */
@@ -37,10 +37,14 @@ export function sharedKernel(): WasmKernel {
 export function kernelFor(request: LayoutRequest): WasmKernel {
   const { partition, numTokens, numTopk } = request;
   const numIds = numTokens * numTopk;
-  if (shared?.holds(partition, numTopk) && numIds <= shared.maxLocatedIds) return shared;
+  if (shared?.holds(partition, numTopk) && numIds <= shared.windows.locatedIds) return shared;
+  const own = ownKernels.get(partition);
+  if (own?.holds(partition, numTopk)) return own;
   const kernel = sharedKernel();
-  if (footprint(partition, numTopk) > maxSharedBytes) return ownKernel(partition, numTopk);
-  if (mustCheckFirst(request) && numIds > kernel.maxLocatedIds) {
+  // What was placed in the shared instance before is small enough
+  const isSmall = kernel.knows(partition, numTopk) || footprint(partition, numTopk) <= maxSharedBytes;
+  if (own !== undefined || !isSmall) return ownKernel(partition, numTopk);
+  if (mustCheckFirst(request) && numIds > kernel.windows.locatedIds) {
     const other = roomyKernel(partition, numIds, numTopk);
     if (other !== undefined) return other;
   }
@@ -48,7 +52,7 @@ export function kernelFor(request: LayoutRequest): WasmKernel {
   return kernel;
 }
 
-/** Whether nothing may be written before all ids are known to be valid. New arrays are nobody's before the call returns. */
+/** Whether nothing may be written before all ids are known to be valid. New arrays do not matter: nobody sees them if the call throws. */
 export function mustCheckFirst({ isStrict, isOutGiven }: LayoutRequest): boolean {
   return isStrict && isOutGiven;
 }

@@ -5,7 +5,7 @@
  * @module
  */
 import type { Partition } from '../../input/partition.ts';
-import { type LayoutArrays, type Output, type OutputName, outputNames, outputs } from '../../layout/outputs.ts';
+import { type LayoutArrays, type Output, type OutputName, outputs, perOutput } from '../../layout/outputs.ts';
 import { arrayOver, type IntegerArray, idTypeNames, idTypes } from '../../values/id-types.ts';
 
 /** How much of a layout is in the memory of an instance at a time. */
@@ -33,7 +33,7 @@ export const maxSmallTableExperts = 4088;
 export const numEmptyEntries = 8;
 export const slackBytes = 64;
 
-/** Counts are added up 64 at a time, and those per expert are written 4 at a time: so many bytes behind them are written too. */
+/** The kernel writes up to so many bytes behind counts, since it adds them up 64 at a time. */
 export const countSlackBytes = 4 * 63;
 
 /** Where the buffers of one partition lie. */
@@ -63,12 +63,10 @@ export function placeBuffers(start: number, partition: Partition, numTopk: numbe
     lastTokenOfNode: take(4 * (numRdmaRanks + 1)),
     positions: take((isLarge ? 4 : 2) * (Math.max(windows.locatedIds, numTopk) + 8)),
     ids: take(idBytes(numTopk, windows) + slackBytes),
-    outputs: Object.fromEntries(
-      outputNames.map((name) => {
-        const slack = outputs[name].kind === 'count' ? countSlackBytes : slackBytes;
-        return [name, take(outputBytes(outputs[name], partition, windows) + slack)];
-      }),
-    ) as Record<OutputName, number>,
+    outputs: perOutput((name) => {
+      const slack = outputs[name].kind === 'count' ? countSlackBytes : slackBytes;
+      return take(outputBytes(outputs[name], partition, windows) + slack);
+    }),
   };
   return { ...places, end };
 }
@@ -92,12 +90,12 @@ export function viewBuffers(
     const length = Math.floor(idBytes(numTopk, windows) / idTypes[type].bytes);
     return arrayOver(type, buffer, places.ids, length);
   });
-  const views = outputNames.map((name) => {
+  const views: unknown = perOutput((name) => {
     const { type } = outputs[name];
     const length = outputBytes(outputs[name], partition, windows) / idTypes[type].bytes;
-    return [name, arrayOver(type, buffer, places.outputs[name], length)];
+    return arrayOver(type, buffer, places.outputs[name], length);
   });
-  return { ids, outputs: Object.fromEntries(views) } as unknown as Views;
+  return { ids, outputs: views as Views['outputs'] };
 }
 
 function idBytes(numTopk: number, windows: Windows): number {
@@ -105,7 +103,7 @@ function idBytes(numTopk: number, windows: Windows): number {
 }
 
 function outputBytes(output: Output, partition: Partition, windows: Windows): number {
-  // What a layout does not have is written all the same, as one number
+  // The kernel writes every output. One that a layout does not have needs room for one number
   const rowBytes = idTypes[output.type].bytes * (output.width(partition) ?? 1);
   return output.kind === 'count' ? rowBytes : Math.max(windows.rowsBytes, windows.minRows * rowBytes);
 }

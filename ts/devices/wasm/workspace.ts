@@ -6,7 +6,7 @@
  */
 import { DispatchLayoutError, InvalidExpertError } from '../../errors/errors.ts';
 import type { Partition } from '../../input/partition.ts';
-import { type LayoutArrays, lengthOfOutput, outputNames, outputs } from '../../layout/outputs.ts';
+import { firstParts, type LayoutArrays } from '../../layout/outputs.ts';
 import { type IdTypeFacts, type IntegerArray, idTypes } from '../../values/id-types.ts';
 import type { WorkspaceMemory, WorkspaceShape } from '../device.ts';
 import { WasmKernel } from './kernel.ts';
@@ -16,12 +16,11 @@ export class WasmWorkspace implements WorkspaceMemory {
   readonly topkIdx: IntegerArray;
   readonly out: LayoutArrays;
   readonly #kernel: WasmKernel;
-  readonly #shape: WorkspaceShape;
+  readonly #numTopk: number;
   readonly #type: IdTypeFacts;
   readonly #numExperts: number;
 
-  constructor(partition: Partition, shape: WorkspaceShape) {
-    const { maxTokens, numTopk, idType } = shape;
+  constructor(partition: Partition, { maxTokens, numTopk, idType }: WorkspaceShape) {
     const numIds = maxTokens * numTopk;
     try {
       this.#kernel = new WasmKernel({
@@ -42,22 +41,16 @@ export class WasmWorkspace implements WorkspaceMemory {
         },
       );
     }
-    this.#shape = shape;
+    this.#numTopk = numTopk;
     this.#type = idTypes[idType];
     this.#numExperts = partition.numExperts;
     this.topkIdx = this.#kernel.ids(idTypes[idType]).subarray(0, numIds);
-    const largest = { ...partition, numTokens: maxTokens, numTopk };
-    this.out = Object.fromEntries(
-      outputNames.map((name) => {
-        const length = lengthOfOutput(outputs[name], largest);
-        return [name, length === null ? null : this.#kernel.outputs[name].subarray(0, length)];
-      }),
-    ) as unknown as LayoutArrays;
+    this.out = firstParts(this.#kernel.outputs, { ...partition, numTokens: maxTokens, numTopk });
   }
 
   compute(numTokens: number, isStrict: boolean): void {
     const kernel = this.#kernel;
-    const { numTopk } = this.#shape;
+    const numTopk = this.#numTopk;
     const type = this.#type;
     const numIds = numTokens * numTopk;
     kernel.begin(numIds);
