@@ -94,11 +94,7 @@ export function checkPlacement(placement: ArrayLike<number>, numRanks: number): 
 /** Whether a placement says the same as a table that was read before. */
 export function haveSameRanks(table: Int32Array | undefined, placement: ArrayLike<number> | undefined): boolean {
   if (table === undefined || placement === undefined) return table === placement;
-  if (placement === null || table.length !== placement.length) return false;
-  for (let expert = 0; expert < table.length; expert++) {
-    if (table[expert] !== placement[expert]) return false;
-  }
-  return true;
+  return table.length === placement?.length && table.every((rank, expert) => rank === placement[expert]);
 }
 
 /**

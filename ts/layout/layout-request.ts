@@ -50,17 +50,20 @@ export class LayoutRequest implements LayoutShape, StreamOrder {
   asyncFinish = false;
   allocateOnCommStream = false;
 
-  /** Takes the shape of the ids that were read, and of the partition. If it is that of the call before, nothing is computed. */
+  /** Takes the shape of the ids that were read, and of the partition. Nothing is computed that is as in the call before. */
   setShape(partition: Partition): void {
     const { numTokens, numTopk } = this.topkIdx;
+    const isSamePartition = partition === this.partition;
     this.numTopk = numTopk;
-    if (partition === this.partition && numTokens === this.numTokens) return;
+    if (isSamePartition && numTokens === this.numTokens) return;
     this.partition = partition;
     this.numTokens = numTokens;
     this.numExperts = partition.numExperts;
     this.numRanks = partition.numRanks;
     this.numRdmaRanks = partition.numRdmaRanks;
-    for (const name of outputNames) this.lengths[name] = lengthOfOutput(outputs[name], this);
+    for (const name of isSamePartition ? rowNames : outputNames) {
+      this.lengths[name] = lengthOfOutput(outputs[name], this);
+    }
   }
 
   /** Lets go of all that is the caller's. */
@@ -72,6 +75,9 @@ export class LayoutRequest implements LayoutShape, StreamOrder {
 }
 
 const noArrays = new OutArrays();
+
+/** The outputs whose lengths depend on the number of tokens. */
+const rowNames = outputNames.filter((name) => outputs[name].kind === 'rows');
 
 /** One call for ids that are on a device. Nothing of them is copied or waited for. */
 export interface TensorRequest extends StreamOrder {

@@ -82,7 +82,10 @@ export function checkOut(out: LayoutArrays, request: LayoutRequest): void {
   replaceArrays(arrays, request.lengths, checkArray);
   const { data } = request.topkIdx;
   const buffers = isKnown ? known.buffers : buffersOf(arrays);
-  if (buffers.includes(bufferOf(data)) || !(isKnown || new Set(buffers).size === buffers.length))
+  if (
+    buffers.includes(bufferOf(data)) ||
+    !(isKnown || buffers.every((buffer, index) => buffers.indexOf(buffer) === index))
+  )
     checkDisjoint(arrays, data);
   else if (given !== undefined) (out as ComputedLayout).known = { arrays: given, buffers };
 }
