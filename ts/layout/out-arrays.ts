@@ -81,20 +81,20 @@ export function checkOut(out: LayoutArrays, request: LayoutRequest): void {
   const given = out instanceof ComputedLayout && !isKnown ? { ...arrays } : undefined;
   replaceArrays(arrays, request.lengths, checkArray);
   const { data } = request.topkIdx;
-  const buffers = isKnown ? known.buffers : buffersOf(arrays);
-  if (
-    buffers.includes(bufferOf(data)) ||
-    !(isKnown || buffers.every((buffer, index) => buffers.indexOf(buffer) === index))
-  )
-    checkDisjoint(arrays, data);
+  const buffers = isKnown ? known.buffers : differentBuffers(arrays);
+  if (buffers === undefined || buffers.includes(bufferOf(data))) checkDisjoint(arrays, data);
   else if (given !== undefined) (out as ComputedLayout).known = { arrays: given, buffers };
 }
 
-function buffersOf(arrays: OutArrays): readonly ArrayBufferLike[] {
+/** The buffers under the arrays, if they are different ones. */
+function differentBuffers(arrays: OutArrays): readonly ArrayBufferLike[] | undefined {
   const buffers: ArrayBufferLike[] = [];
   for (const name of outputNames) {
     const array = arrays[name];
-    if (array !== null) buffers.push(bufferOf(array));
+    if (array === null) continue;
+    const buffer = bufferOf(array);
+    if (buffers.includes(buffer)) return undefined;
+    buffers.push(buffer);
   }
   return buffers;
 }
