@@ -6,7 +6,7 @@
  */
 import { parseArgs } from 'node:util';
 import { ExpertGroup } from 'dispatch-layout';
-import { answer, type ExpectedLayout, rowsOf } from '../test/conformance/oracle.ts';
+import { answer, type ExpectedLayout, forOutputs, rowsOf } from '../test/conformance/oracle.ts';
 import { expectArrays } from '../test/support/expect.ts';
 import {
   type Configuration,
@@ -69,12 +69,8 @@ function expectedLayout({ configuration, int32 }: Problem): ExpectedLayout {
     throw new Error('the oracle refuses the routing of the benchmark');
   }
   const layout = new ExpertGroup({ numRanks, device: 'js' }).getDispatchLayout(topkIdx, numExperts);
-  return {
-    numTokensPerRank: Array.from(layout.numTokensPerRank),
-    numTokensPerRdmaRank: layout.numTokensPerRdmaRank && Array.from(layout.numTokensPerRdmaRank),
-    numTokensPerExpert: Array.from(layout.numTokensPerExpert),
-    isTokenInRank: layout.isTokenInRank,
-  };
+  const arrays: unknown = forOutputs((name) => layout[name]);
+  return arrays as ExpectedLayout;
 }
 
 /** Checks every variant, then times them in turn. */

@@ -4,6 +4,7 @@
  * @module
  */
 import type { LayoutArrays } from 'dispatch-layout';
+import { forOutputs, outputs } from '../../test/conformance/oracle.ts';
 import type { Configuration } from '../configurations.ts';
 
 /** A configuration with its ids, in both types that routers use. */
@@ -27,13 +28,13 @@ export interface Prepared {
 export type Variant = (problem: Problem) => Prepared;
 
 /** New result arrays. */
-export function newArrays({ numTokens, numExperts, numRanks }: Configuration): LayoutArrays {
-  return {
-    numTokensPerRank: new Int32Array(numRanks),
-    numTokensPerRdmaRank: numRanks > numRanksPerNode ? new Int32Array(numRanks / numRanksPerNode) : null,
-    numTokensPerExpert: new Int32Array(numExperts),
-    isTokenInRank: new Uint8Array(numTokens * numRanks),
-  };
+export function newArrays(configuration: Configuration): LayoutArrays {
+  const arrays: unknown = forOutputs((name) => {
+    const { type, lengthOf } = outputs[name];
+    const length = lengthOf({ ...configuration, numRanksPerNode });
+    return length === null ? null : new type(length);
+  });
+  return arrays as LayoutArrays;
 }
 
 /** Ranks of one node, as in DeepEP. */

@@ -17,10 +17,15 @@ function expectNumbers(name: string, actual: ArrayLike<number>, expected: ArrayL
   }
 }
 
+/** The outputs that a case tells: the oracle tells all of them, one that was made by hand those that were worked out. */
+export type ExpectedArrays = { readonly [Name in OutputName]?: ArrayLike<number> | null };
+
 /** The arrays hold exactly the expected numbers, in arrays of exactly the documented types. */
-export function expectArrays(actual: LayoutArrays, expected: Record<OutputName, ArrayLike<number> | null>): void {
+export function expectArrays(actual: LayoutArrays, expected: ExpectedArrays): void {
+  assert.isNotEmpty(Object.keys(expected));
   for (const name of outputNames) {
     const numbers = expected[name];
+    if (numbers === undefined) continue;
     if (numbers === null) {
       assert.isNull(actual[name], `${name} where there is none`);
     } else {
