@@ -5,7 +5,7 @@
  * @module
  */
 import { InvalidArgumentError } from 'commander';
-import type { DeviceOption, LayoutOptions } from './library.ts';
+import { type DeviceOption, deviceNames, type LayoutOptions } from './library.ts';
 
 /**
  * Bounds far above what any machine of today has, so that a mistyped number is a clear error and does not exhaust
@@ -16,12 +16,11 @@ export const limits = { experts: 2 ** 20, ranks: 2 ** 16, layers: 10_000 } as co
 /** What happens to ids that are neither -1 nor an expert. */
 export type InvalidExperts = NonNullable<LayoutOptions['invalidExperts']>;
 
-// The compiler checks the choices against the types of the library: none is missing, and none is unknown.
-const devices: Readonly<Record<DeviceOption, true>> = { auto: true, cuda: true, wasm: true, js: true };
-const invalidExperts: Readonly<Record<InvalidExperts, true>> = { throw: true, ignore: true };
-
 /** The choices of `--device`. */
-export const deviceChoices: readonly string[] = Object.keys(devices);
+export const deviceChoices: readonly DeviceOption[] = ['auto', ...deviceNames];
+
+// The compiler checks the choices against the type of the library: none is missing, and none is unknown.
+const invalidExperts: Readonly<Record<InvalidExperts, true>> = { throw: true, ignore: true };
 
 /** The choices of `--invalid-experts`. */
 export const invalidExpertsChoices: readonly string[] = Object.keys(invalidExperts);

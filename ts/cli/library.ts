@@ -5,6 +5,8 @@
  *
  * @module
  */
+
+export { deviceNames } from '../errors/availability.ts';
 export {
   type DeviceDescription,
   type DeviceOption,
