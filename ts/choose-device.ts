@@ -79,9 +79,9 @@ export function chooseTensorDevice(option: DeviceOption): StreamsDevice {
   return requireAvailable(device, option) as StreamsDevice;
 }
 
-/** The streams of the device on which something was made already, if there is one that the option allows. */
+/** The streams of the device that an option names; with `auto`, those of the device on which something was made already. */
 export function streamsInUse(option: DeviceOption): DeviceStreams | undefined {
-  return devices.find(({ name, streams }) => streams?.areInUse && (option === 'auto' || option === name))?.streams;
+  return devices.find(({ name, streams }) => (option === 'auto' ? streams?.areInUse : option === name))?.streams;
 }
 
 /** Prepares every device that this option may choose for host arrays, without blocking. */

@@ -3,11 +3,11 @@
 // of, or when its environment ends.
 #include <cstring>
 #include <exception>
-#include <limits>
 #include <memory>
 #include <new>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "cuda_error.h"
 #include "layout.h"
@@ -126,13 +126,12 @@ Napi::Value synchronize_event(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
-// Of an event, a status, a download or a layout of host memory
+// Of an event, a status or a download
 Napi::Value is_done(const Napi::CallbackInfo& info) {
   const char* kind = handle_base({info, 0, "handle"})->kind;
-  const bool done = kind == kind_of<Event>      ? from_handle<Event>({info, 0, "handle"})->is_done()
-                    : kind == kind_of<Status>   ? from_handle<Status>({info, 0, "handle"})->is_done()
-                    : kind == kind_of<Download> ? from_handle<Download>({info, 0, "handle"})->is_done()
-                                                : from_handle<HostLayout>({info, 0, "handle"})->is_done();
+  const bool done = kind == kind_of<Event>    ? from_handle<Event>({info, 0, "handle"})->is_done()
+                    : kind == kind_of<Status> ? from_handle<Status>({info, 0, "handle"})->is_done()
+                                              : from_handle<Download>({info, 0, "handle"})->is_done();
   return Napi::Boolean::New(info.Env(), done);
 }
 
@@ -170,11 +169,12 @@ Napi::Value open_ipc_handle(const Napi::CallbackInfo& info) {
   cudaIpcMemHandle_t handle;
   if (bytes.length != sizeof(handle)) fail(info.Env(), "an IPC handle has 64 bytes");
   std::memcpy(&handle, bytes.data, sizeof(handle));
+  const size_t num_bytes = size({info, 1, "bytes"});
   const EnvironmentPtr& environment = environment_of(info);
   void* pointer = nullptr;
   CHECK_CUDA(cudaIpcOpenMemHandle(&pointer, handle, cudaIpcMemLazyEnablePeerAccess));
   return make_handle(info.Env(), std::make_shared<Allocation>(environment, Allocation::Origin::kIpc, pointer,
-                                                              size({info, 1, "bytes"}), nullptr));
+                                                              num_bytes, nullptr));
 }
 
 // Null for memory that cannot be shared
@@ -312,16 +312,20 @@ Napi::Value launch_on_device(const Napi::CallbackInfo& info) {
   return result;
 }
 
-// { plan, ids, isStrict, order }. `ids` has `data`, `offset`, of which is the first id, and `slotStride` besides.
+// { plan, ids, isStrict, order }. `ids` also has `data`, `offset` (the element of `data` that is the first id) and
+// `slotStride`.
 Napi::Value launch_on_host(const Napi::CallbackInfo& info) {
   const Argument launch(info, 0, "launch"), ids(launch, "ids");
+  const std::shared_ptr<Plan> plan = from_handle<Plan>({launch, "plan"});
+  const bool is_strict = boolean({launch, "isStrict"});
+  const StreamOrder order = read_order({launch, "order"});
   const Ids shape = read_ids(ids);
+  const int64_t slot_stride = integer({ids, "slotStride"});
+  const int64_t byte_offset = integer({ids, "offset"}) * get_id_bytes(shape.type);
+  // The address comes last: reading a field may run code that transfers the array away
   const uint8_t* data = bytes_of({ids, "data"}).data;
-  const HostIds host_ids{shape, integer({ids, "slotStride"}),
-                         data + integer({ids, "offset"}) * get_id_bytes(shape.type)};
-  return make_handle(info.Env(), from_handle<Plan>({launch, "plan"})
-                                     ->launch_on_host(host_ids, boolean({launch, "isStrict"}),
-                                                      read_order({launch, "order"})));
+  return make_handle(info.Env(),
+                     plan->launch_on_host({shape, slot_stride, data + byte_offset}, is_strict, order));
 }
 
 Napi::Value event_of(const Napi::CallbackInfo& info) {
@@ -337,13 +341,15 @@ Napi::Value synchronize_host(const Napi::CallbackInfo& info) {
 // (host layout, an array or null for each output): copies the finished outputs. Returns false, with nothing written, if an
 // array no longer has the length of its output.
 Napi::Value copy_host_outputs(const Napi::CallbackInfo& info) {
-  const std::shared_ptr<HostLayout>& layout = from_handle<HostLayout>({info, 0, "layout"});
+  const std::shared_ptr<HostLayout> layout = from_handle<HostLayout>({info, 0, "layout"});
   const Argument outputs(info, 1, "outputs");
+  std::vector<Argument> arrays;
+  for (const Output& output : kOutputs) arrays.emplace_back(outputs, output.name);
+  // The addresses come after all fields: reading one may run code that transfers an array away
   PerOutput<uint8_t*> targets{};
   for (size_t i = 0; i < kNumOutputs; ++i) {
-    const Argument output(outputs, kOutputs[i].name);
-    if (output.value.IsNull()) continue;
-    const Bytes target = bytes_of(output);
+    if (arrays[i].value.IsNull()) continue;
+    const Bytes target = bytes_of(arrays[i]);
     if (target.length != layout->places.bytes[i]) return Napi::Boolean::New(info.Env(), false);
     targets[i] = target.data;
   }

@@ -234,7 +234,7 @@ void Plan::run(const void* topk_idx, const Ids& ids, const PerOutput<void*>& out
                uint64_t* first_invalid_selection) {
   // Without tokens there are no ids, however many each would have
   const int64_t num_topk = ids.num_tokens == 0 ? 0 : ids.num_topk;
-  if (num_topk > std::numeric_limits<int>::max())
+  if (num_topk < 0 || num_topk > std::numeric_limits<int>::max())
     throw CudaError(cudaErrorInvalidValue, "launch_dispatch_layout");
   DispatchLayoutArguments arguments;
   arguments.topk_idx = topk_idx;

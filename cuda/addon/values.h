@@ -7,6 +7,7 @@
 #include <napi.h>
 
 #include <cstdint>
+#include <iterator>
 #include <limits>
 #include <memory>
 #include <string>
@@ -186,6 +187,8 @@ inline Bytes bytes_of(const Argument& argument) {
                                nullptr) != napi_ok)
     argument.fail("a typed array");
   static constexpr size_t kElementBytes[] = {1, 1, 1, 2, 2, 4, 4, 4, 8, 8, 8};
+  // Later versions of Node-API have more types
+  if (static_cast<size_t>(type) >= std::size(kElementBytes)) argument.fail("a typed array of integers");
   return {static_cast<uint8_t*>(data), length * kElementBytes[type]};
 }
 

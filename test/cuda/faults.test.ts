@@ -376,6 +376,48 @@ describe('faults of CUDA', function () {
       assert.strictEqual(stdout.trim(), 'wasm 64\nwasm 2\ncaptured', stderr);
     });
 
+    it('an event of a group for cuda that is captured when the context is lost says so', () => {
+      const { stdout, stderr } = runScript(
+        `
+        import { ExpertGroup } from 'dispatch-layout';
+        const group = new ExpertGroup({ numRanks: 4, device: 'cuda' });
+        group.getDispatchLayout([[1]], 8);
+        process.env.FAKE_CUDA_FAULT = 'cudaLaunchKernelExC=700*@1';
+        try { group.getDispatchLayout([[1]], 8); } catch {}
+        try { await group.capture().wait(); } catch (error) { console.log(error.code); }`,
+        { DISPATCH_LAYOUT_CUDA_ADDON: fakeAddon() },
+      );
+      assert.strictEqual(stdout.trim(), 'CUDA_ERROR', stderr);
+    });
+
+    it('a chain of asynchronous layouts of host arrays keeps nothing of those that are over', () => {
+      const { stdout, stderr } = runScript(
+        `
+        import { ExpertGroup } from 'dispatch-layout';
+        const group = new ExpertGroup({ numRanks: 4, device: 'cuda' });
+        const inputs = [];
+        const events = [];
+        let previousEvent;
+        for (let call = 0; call < 30; call++) {
+          const data = new Int32Array(1024);
+          inputs.push(new WeakRef(data));
+          const { event } = group.getDispatchLayout({ data, shape: [512, 2] }, 8, { previousEvent, asyncFinish: true });
+          if (call % 2 === 0) await event.wait();
+          if (call % 10 === 0) events.push(event);
+          previousEvent = event;
+        }
+        await previousEvent.wait();
+        for (let turn = 0; turn < 3; turn++) {
+          await new Promise((resolve) => setTimeout(resolve, 1));
+          gc();
+        }
+        console.log(inputs.filter((input) => input.deref() !== undefined).length <= 1, events.length);`,
+        { DISPATCH_LAYOUT_CUDA_ADDON: fakeAddon() },
+        ['--expose-gc'],
+      );
+      assert.strictEqual(stdout.trim(), 'true 3', stderr);
+    });
+
     it('numbers of experts that take turns need nothing new', () => {
       const { stdout, stderr } = runScript(
         `

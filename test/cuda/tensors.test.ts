@@ -37,6 +37,22 @@ describeOnCuda('DeviceTensor', () => {
     for (const copy of await Promise.all(copies)) assert.isTrue(copy.every((value) => value === 1));
   });
 
+  it('the shape and the strides cannot be changed, since the addon trusts them', () => {
+    using tensor = DeviceTensor.from(new Int32Array(8), [4, 2]);
+    using view = tensor.strided([2, 2], [4, 1]);
+    for (const { shape, strides } of [tensor, view]) {
+      assert.throws(() => (shape as number[]).fill(2 ** 22), TypeError);
+      assert.throws(() => (strides as number[]).fill(2 ** 22), TypeError);
+    }
+    assert.deepStrictEqual(
+      [tensor.shape, view.strides],
+      [
+        [4, 2],
+        [4, 1],
+      ],
+    );
+  });
+
   it('no elements', () => {
     using tensor = DeviceTensor.from(new BigInt64Array(0), [0, 8]);
     assert.strictEqual(tensor.toTypedArray().length, 0);

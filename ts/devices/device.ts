@@ -47,7 +47,7 @@ export interface Device {
 
 /** A device with streams: work is queued there, and ordered by events. */
 export interface DeviceStreams {
-  /** Whether something was made on the device: a tensor, a stream or a layout. */
+  /** Whether something was made on the device, such as a tensor, a stream or a layout, and the device still works. */
   readonly areInUse: boolean;
   /** Queues the layout of a tensor. Nothing is copied or waited for. */
   submit(request: TensorRequest): TensorLayout;

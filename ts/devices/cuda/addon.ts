@@ -141,7 +141,7 @@ export interface CudaAddon {
   recordEvent(stream: StreamHandle): NativeEvent;
   makeStreamWait(stream: StreamHandle, event: NativeEvent): void;
   synchronizeEvent(event: NativeEvent): void;
-  isDone(handle: NativeEvent | StatusHandle | DownloadHandle | HostLayoutHandle): boolean;
+  isDone(handle: NativeEvent | StatusHandle | DownloadHandle): boolean;
 
   allocate(bytes: number, stream: StreamHandle, isShareable: boolean): AllocationHandle;
   /** Returns null for an address that CUDA does not know. */

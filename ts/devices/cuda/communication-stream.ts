@@ -20,13 +20,13 @@ export function communicationStreamOf(group: RankGroup): CommunicationStream {
   return stream;
 }
 
-/** So many plans are kept for a group. */
+/** At most this many plans are kept for a group; then all of them are dropped. */
 const maxPlans = 8;
 
 /** The stream that all layouts of a group run on, one after the other. */
 export class CommunicationStream {
   readonly native: StreamHandle = cudaAddon().createStream();
-  /** The checks of layouts of tensors, in the order of the stream. Nobody may ever wait for such a layout. */
+  /** The checks of layouts of tensors, in the order of the stream. It may be that nobody ever waits for such a layout. */
   readonly #checks: IdCheck[] = [];
   /** The keys are numbers of experts: the partitions of one group differ in nothing else. */
   readonly #plans = new Map<number, PlanHandle>();

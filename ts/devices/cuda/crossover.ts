@@ -27,8 +27,8 @@ const maxSharedWords = 16000;
 const defaultWakeAfter = 2 ** 26;
 
 /**
- * From how many selections on `auto` asks {@link cudaCanTake}. It is at least 1, since 0 would say that the device takes every
- * request, as the ones do that `auto` falls back to.
+ * From how many selections on `auto` asks {@link isWorthTheGpu}. It is at least 1, because 0 marks a device that takes every
+ * request, such as those that `auto` falls back to.
  *
  * @throws DispatchLayoutError `ENVIRONMENT`
  */
@@ -44,7 +44,7 @@ let numSelectionsBeforeWaking = 0;
  * Whether the GPU should compute such large host arrays. For the first of them, the GPU is not even looked for. Only when the
  * CPU has spent as long on large arrays as it takes to set CUDA up is it likely that enough of them will follow.
  */
-export function cudaCanTake({ numTokens, numTopk, numExperts, numRanks }: LayoutRequest): boolean {
+export function isWorthTheGpu({ numTokens, numTopk, numExperts, numRanks }: LayoutRequest): boolean {
   if (2 * numExperts + 6 * numRanks > maxSharedWords) return false;
   if (isCudaAwake()) return true;
   // Somebody who has set the crossover wants the GPU from there on, at once

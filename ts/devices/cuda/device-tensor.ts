@@ -91,8 +91,9 @@ export class DeviceTensor<Type extends IdType = IdType> implements GpuTensor, Di
     { strides = denseStrides(shape), origin, isBorrowed = false }: ViewOptions = {},
   ) {
     this.dtype = dtype;
-    this.shape = shape;
-    this.strides = strides;
+    // The addon trusts them
+    this.shape = Object.freeze(shape);
+    this.strides = Object.freeze(strides);
     this.size = sizeOf(shape);
     this.byteLength = this.size * idTypes[dtype].bytes;
     this.#byteOffset = byteOffset;

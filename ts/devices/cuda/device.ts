@@ -5,7 +5,7 @@
  * @module
  */
 import type { Device, DeviceStreams } from '../device.ts';
-import { cudaCanTake, fromSelections } from './crossover.ts';
+import { fromSelections, isWorthTheGpu } from './crossover.ts';
 import { currentStreamHandle } from './current-stream.ts';
 import { isCudaEvent, StreamEvent } from './events.ts';
 import { probeCuda } from './probe.ts';
@@ -20,7 +20,7 @@ export const cudaDevice: Device & { readonly streams: DeviceStreams } = {
   get fromSelections() {
     return fromSelections();
   },
-  suits: cudaCanTake,
+  suits: isWorthTheGpu,
   submit: submitArrays,
   streams: {
     get areInUse() {

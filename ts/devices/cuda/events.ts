@@ -72,24 +72,25 @@ export class TensorLayoutEvent extends StreamEvent {
   }
 }
 
-/** The end of an asynchronous layout of host arrays. Whatever waits for it first writes the arrays, or throws instead. */
+/** The end of an asynchronous layout of host arrays. Whatever waits for it, or finds it done, first writes the arrays, or throws instead. */
 export class HostLayoutEvent implements CudaEvent {
   readonly native: NativeEvent;
   readonly #layout: HostLayoutHandle;
-  /** Kept until the event is waited for: a group does not use the request of an asynchronous call again. */
-  readonly #request: LayoutRequest;
-  #isFinished = false;
+  /** Kept until the arrays are written: a group does not use the request of an asynchronous call again. */
+  #request: LayoutRequest | undefined;
   #error: unknown;
 
   constructor(layout: HostLayoutHandle, request: LayoutRequest) {
     this.native = addonInUse().eventOf(layout);
     this.#layout = layout;
     this.#request = request;
+    // The layout is queued behind it by now. An event that was kept here would keep all events before it
+    request.previous = null;
   }
 
   get done(): boolean {
-    if (!this.#isFinished && addonInUse().isDone(this.native)) this.#finish();
-    return this.#isFinished;
+    if (this.#request !== undefined && addonInUse().isDone(this.native)) this.#finish(this.#request);
+    return this.#request === undefined;
   }
 
   /** The calling thread waits, since it is the one that writes the arrays. */
@@ -98,7 +99,7 @@ export class HostLayoutEvent implements CudaEvent {
   }
 
   synchronize(): void {
-    if (!this.#isFinished) this.#finish();
+    if (this.#request !== undefined) this.#finish(this.#request);
     if (this.#error !== undefined) throw this.#error;
   }
 
@@ -107,12 +108,12 @@ export class HostLayoutEvent implements CudaEvent {
     this.synchronize();
   }
 
-  #finish(): void {
+  #finish(request: LayoutRequest): void {
     try {
-      finishHostLayout(this.#layout, this.#request);
+      finishHostLayout(this.#layout, request);
     } catch (error) {
       this.#error = error;
     }
-    this.#isFinished = true;
+    this.#request = undefined;
   }
 }

@@ -31,7 +31,7 @@ function invalidExpert(
   selection: number,
 ): InvalidExpertError {
   const valueAt = (token: number, slot: number) => {
-    // The caller's own value may be wider than what was computed with. It counts unless it has become valid since.
+    // The caller's own value is reported if it is still invalid: it may be wider than the id that was computed with
     const own = topkIdx.valueAt(token, slot);
     if (own !== undefined && isInvalidExpert(own, numExperts)) return own;
     return idValue(addonInUse().readHostId(layout, selection), topkIdx.type.name);
@@ -41,7 +41,7 @@ function invalidExpert(
 
 function detached({ out }: LayoutRequest): DispatchLayoutError {
   return new DispatchLayoutError('DETACHED_BUFFER', 'an array of the results was detached before the layout was done', {
-    value: out,
+    value: { ...out },
     remedy: 'Wait for the event before transferring the arrays.',
   });
 }

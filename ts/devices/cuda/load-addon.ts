@@ -106,11 +106,13 @@ function isMusl(): boolean {
 
 function candidatePaths(require: Require, platform: string): readonly string[] {
   const { fileURLToPath } = process.getBuiltinModule('node:url');
-  const { join } = process.getBuiltinModule('node:path');
+  const { dirname, join } = process.getBuiltinModule('node:path');
   const folder = `prebuilds/${platform}/${fileName}`;
-  // This file is dist/devices/cuda/load-addon.js, or it is part of a bundle: for that, the installed package is the second
-  // place. The path is not made by `new URL(…, import.meta.url)`, since webpack would then add every file of the package
-  const paths = [join(fileURLToPath(import.meta.url), '../../..', folder)];
+  // This file is dist/devices/cuda/load-addon.js, and the addon is in dist; or this is part of a bundle, and the addon may be
+  // beside it, or else in the installed package. Nothing is looked for outside the folder of a bundle, where anybody may have
+  // put it. The path is not made by `new URL(…, import.meta.url)`, since webpack would then add every file of the package
+  const here = dirname(fileURLToPath(import.meta.url));
+  const paths = [join(here.replace(/(?<=[\\/]dist)[\\/]devices[\\/]cuda$/, ''), folder)];
   try {
     const installed = require.resolve('dispatch-layout/package.json');
     paths.push(installed.replace(/package\.json$/, `dist/${folder}`));

@@ -7,7 +7,7 @@
  * @module
  */
 
-/** In so many turns of the event loop the question is asked (for a millisecond or two) before timers put time in between. */
+/** How many turns of the event loop, a millisecond or two, ask at once before timers space the questions out. */
 const numEagerPolls = 500;
 
 /** Resolves when `isDone` returns true; rejects with what it throws. */

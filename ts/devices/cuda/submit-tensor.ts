@@ -91,9 +91,9 @@ const maxElements = 2 ** 48;
 /** @throws DispatchLayoutError `TOO_LARGE` */
 function checkLengths(shape: LayoutShape): void {
   for (const name of outputNames) {
-    const dimensions = dimensionsOf(outputs[name], shape);
     const length = lengthOfOutput(outputs[name], shape) ?? 0;
     if (length <= maxElements) continue;
+    const dimensions = dimensionsOf(outputs[name], shape);
     throw new DispatchLayoutError('TOO_LARGE', `${name} would have ${dimensions?.join(' x ')} elements`, {
       value: length,
       remedy: 'Correct the shape of topkIdx, or split the tokens and add up the counts.',
