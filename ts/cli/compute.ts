@@ -9,10 +9,10 @@ import type { InvalidExperts } from './flags.ts';
 import {
   ExpertGroup,
   type ExpertGroupOptions,
+  idTypes,
   type LayoutArrays,
   type LayoutShape,
   lengthOfOutput,
-  type Output,
   type OutputName,
   outputNames,
   outputs,
@@ -50,13 +50,6 @@ export interface RoutingLayout extends LayoutShape {
 export type OutputBlocks = { readonly [Name in OutputName]: Block | null };
 
 type Block = Int32Array<ArrayBuffer> | Uint8Array<ArrayBuffer>;
-
-interface BlockType {
-  readonly BYTES_PER_ELEMENT: number;
-  new (length: number): Block;
-}
-
-const blockTypes: Readonly<Record<Output['type'], BlockType>> = { int32: Int32Array, uint8: Uint8Array };
 
 /** The time of one pass over all chosen layers, without reading the file and without reporting. */
 export interface Timing {
@@ -118,7 +111,7 @@ function checkRowBytes({ routing, keepRows, name }: RoutingRequest, shape: Layou
     const { type, kind } = outputs[output];
     if (kind !== 'rows') continue;
     const length = lengthOfOutput(outputs[output], shape) ?? 0;
-    const bytes = numLayers * length * blockTypes[type].BYTES_PER_ELEMENT;
+    const bytes = numLayers * length * idTypes[type].bytes;
     if (bytes > maxBlockBytes) {
       const remedy = numLayers > 1 ? 'write one --layer at a time' : 'split the file by tokens';
       fail(`${deepepName(output)} of ${name} would take ${bytes} bytes, over the limit of 4 GiB; ${remedy}`);
@@ -138,7 +131,7 @@ function allocate(
     const { type, kind } = outputs[name];
     const length = lengthOfOutput(outputs[name], shape);
     const isKept = kind === 'count' || keepRows;
-    const block = length === null ? null : new blockTypes[type](isKept ? numLayers * length : length);
+    const block = length === null ? null : (new idTypes[type].array(isKept ? numLayers * length : length) as Block);
     blocks[name] = isKept ? block : null;
     layers.forEach((layer, index) => {
       layer[name] =

@@ -28,4 +28,4 @@ export {
   outputs,
 } from '../layout/outputs.ts';
 export { type IdType, type IdTypeFacts, type IntegerArray, idTypeNames, idTypes } from '../values/id-types.ts';
-export { denseStrides } from '../values/strides.ts';
+export { denseStrides, sizeOf } from '../values/shape.ts';

@@ -36,6 +36,7 @@ import {
 export function allocateOut(request: LayoutRequest): void {
   replaceArrays(request.out, request.lengths, ({ name, type }, array, length) => {
     try {
+      // Both classes are named here, since taking them from the table makes a small call a tenth slower
       return (
         length === null ? null : type === 'int32' ? new Int32Array(length) : new Uint8Array(length)
       ) as typeof array;

@@ -5,7 +5,7 @@
  */
 
 import { fail, UsageError } from '../fail.ts';
-import { type IdType, type IdTypeFacts, type IntegerArray, idTypeNames, idTypes } from '../library.ts';
+import { type IdType, type IdTypeFacts, type IntegerArray, idTypeNames, idTypes, sizeOf } from '../library.ts';
 import { print } from '../print.ts';
 import { formatNpy } from '../write/npy.ts';
 import { writeWholeFile } from '../write/write-file.ts';
@@ -75,12 +75,12 @@ function check(flags: GenerateFlags, topkGroups: number): void {
     fail(`--dtype ${dtype} holds ids up to ${largestId(idTypes[dtype])}, too few for --num-experts ${numExperts}`);
   }
   if (flags.emptyShare > 0 && !idTypes[dtype].isSigned) fail(`--dtype ${dtype} cannot hold the -1 of --empty-share`);
-  const bytes = shapeOf(flags).reduce((product, length) => product * length, idTypes[dtype].bytes);
+  const bytes = sizeOf(shapeOf(flags)) * idTypes[dtype].bytes;
   if (bytes > maxBytes) fail(`${bytes} bytes of routing are over the limit of 2 GiB; generate fewer tokens or layers`);
 }
 
 function allocate(flags: GenerateFlags): IntegerArray {
-  const length = shapeOf(flags).reduce((product, extent) => product * extent, 1);
+  const length = sizeOf(shapeOf(flags));
   try {
     return new idTypes[flags.dtype].array(length);
   } catch (error) {

@@ -8,7 +8,7 @@
  */
 import { endianness } from 'node:os';
 import { fail } from '../fail.ts';
-import { denseStrides, type IdTypeFacts, idTypes } from '../library.ts';
+import { denseStrides, type IdTypeFacts, idTypes, sizeOf } from '../library.ts';
 import type { IntegerNdarray } from './integer-ndarray.ts';
 
 /** The first six bytes of every `.npy` file, the byte 0x93 and `NUMPY`, as a Latin-1 string. */
@@ -40,7 +40,7 @@ export function parseNpy(bytes: Uint8Array<ArrayBuffer>, name: string): IntegerN
   const { type, swapped } = integerType(header.descr, name);
 
   const dataBytes = bytes.length - dataOffset;
-  const count = header.shape.reduce((product, length) => product * length, 1);
+  const count = sizeOf(header.shape);
   const neededBytes = count * type.bytes;
   if (dataBytes !== neededBytes) {
     const promise = `${type.name} [${header.shape.join(', ')}], ${neededBytes} bytes`;

@@ -14,10 +14,8 @@ import {
 } from '../../layout/outputs.ts';
 import type { TensorArrays } from '../../layout/tensors.ts';
 import { describe } from '../../values/describe.ts';
+import type { OutputTensors } from './device-layout.ts';
 import { DeviceTensor } from './device-tensor.ts';
-
-/** The tensors of a layout, checked; null where the layout does not have the output. */
-export type CheckedTensors = Readonly<Record<keyof TensorArrays, DeviceTensor | null>>;
 
 /**
  * Checks the tensors that a layout is to be written to. A tensor of rows may have more rows than there are tokens: a view
@@ -25,7 +23,7 @@ export type CheckedTensors = Readonly<Record<keyof TensorArrays, DeviceTensor | 
  *
  * @throws DispatchLayoutError `OUT`, `DISPOSED`
  */
-export function checkTensors(out: TensorArrays, shape: LayoutShape, topkIdx: DeviceTensor): CheckedTensors {
+export function checkTensors(out: TensorArrays, shape: LayoutShape, topkIdx: DeviceTensor): OutputTensors {
   if (typeof out !== 'object' || out === null) throw outError('out', out, 'Pass an object with the result tensors.');
   const tensors = perOutput((name) => checkTensor(name, outputs[name], out[name], shape));
   checkDisjoint({ topkIdx, ...tensors });

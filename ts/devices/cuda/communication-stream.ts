@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Partition, RankGroup } from '../../input/partition.ts';
+import { noRank, type Partition, type RankGroup } from '../../input/partition.ts';
 import type { PlanHandle, StreamHandle } from './addon.ts';
 import type { IdCheck } from './id-check.ts';
 import { cudaAddon } from './runtime.ts';
@@ -74,6 +74,6 @@ function isContiguous({ numExperts, numRanks, rankOfExpert }: Partition): boolea
   const numExpertsPerRank = Math.floor(numExperts / numRanks);
   return rankOfExpert.every((rank, expert) => {
     const expected = numExpertsPerRank === 0 ? numRanks : Math.floor(expert / numExpertsPerRank);
-    return rank === (expected < numRanks ? expected : -1);
+    return rank === (expected < numRanks ? expected : noRank);
   });
 }

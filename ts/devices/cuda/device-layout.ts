@@ -17,6 +17,9 @@ type TensorOf<Data> = Data extends Int32Array
 /** The output tensors of a layout, of the shapes of {@link LayoutArrays}; to be passed as `out`, too. */
 export type DeviceLayoutArrays = { readonly [Name in keyof LayoutArrays]: TensorOf<LayoutArrays[Name]> };
 
+/** The same, as loops over the outputs have them: null where the layout does not have the output. */
+export type OutputTensors = Readonly<Record<OutputName, DeviceTensor | null>>;
+
 /** A layout on the GPU. Nothing was waited for: the tensors are valid in the order of the streams. */
 export interface DeviceDispatchLayout extends DeviceLayoutArrays, LayoutShape, Disposable {
   /** The done-event; recorded only with `asyncFinish`. */
@@ -33,7 +36,7 @@ export interface DeviceDispatchLayout extends DeviceLayoutArrays, LayoutShape, D
  * @param areNew whether the layout disposes of the tensors: those of `out` are the caller's.
  */
 export function deviceLayout(
-  tensors: Readonly<Record<OutputName, DeviceTensor | null>>,
+  tensors: OutputTensors,
   shape: LayoutShape,
   event: EventOverlap,
   areNew: boolean,

@@ -17,14 +17,13 @@ import {
   isIdType,
   type TypedArrayOf,
 } from '../../values/id-types.ts';
-import { denseStrides } from '../../values/strides.ts';
+import { denseStrides, reachOf, sizeOf } from '../../values/shape.ts';
 import { isDetached, typedArrayName } from '../../values/typed-array.ts';
 import type { CudaAddon, DownloadHandle, NativePlace } from './addon.ts';
 import { currentStreamHandle } from './current-stream.ts';
 import type { IdCheck } from './id-check.ts';
 import { untilDone } from './polling.ts';
 import { addonInUse, cudaAddon } from './runtime.ts';
-import { reachOf, sizeOf } from './shape.ts';
 import { SharedAllocation } from './shared-allocation.ts';
 import { Stream } from './stream.ts';
 

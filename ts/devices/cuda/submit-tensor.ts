@@ -19,9 +19,9 @@ import {
 import type { TensorLayout } from '../../layout/tensors.ts';
 import { idTypes } from '../../values/id-types.ts';
 import type { AllocationHandle, PlanHandle } from './addon.ts';
-import { type CheckedTensors, checkTensors } from './check-tensors.ts';
+import { checkTensors } from './check-tensors.ts';
 import { communicationStreamOf } from './communication-stream.ts';
-import { deviceLayout } from './device-layout.ts';
+import { deviceLayout, type OutputTensors } from './device-layout.ts';
 import { DeviceTensor } from './device-tensor.ts';
 import { TensorLayoutEvent } from './events.ts';
 import { IdCheck } from './id-check.ts';
@@ -77,7 +77,7 @@ function layoutShape({ shape, strides }: DeviceTensor, partition: Partition): La
 }
 
 /** New tensors for the outputs, in one piece of memory. */
-function tensorsIn(memory: SharedAllocation, plan: PlanHandle, shape: LayoutShape): CheckedTensors {
+function tensorsIn(memory: SharedAllocation, plan: PlanHandle, shape: LayoutShape): OutputTensors {
   const byteOffsets = addonInUse().outputOffsets(plan, shape.numTokens);
   return perOutput((name) => {
     const dimensions = dimensionsOf(outputs[name], shape);

@@ -73,8 +73,7 @@ export class WasmKernel {
 
   /** Whether buffers for this partition and requests of this width were placed before. */
   knows(partition: Partition, numTopk: number): boolean {
-    const known = this.#known.get(partition);
-    return known !== undefined && numTopk <= known.numTopk;
+    return this.#find(partition, numTopk) !== undefined;
   }
 
   /** Whether the tables of this partition are the current ones, with room for requests of this width. */
@@ -147,13 +146,15 @@ export class WasmKernel {
     return this.#placed.views.outputs;
   }
 
-  #place(partition: Partition, numTopk: number): Placed {
+  /** What was placed for this partition before, with room for requests of this width. */
+  #find(partition: Partition, numTopk: number): Placed | undefined {
     const known = this.#known.get(partition);
-    if (
-      known !== undefined &&
-      numTopk <= known.numTopk &&
-      known.views.outputs.isTokenInRank.buffer === this.#memory.buffer
-    ) {
+    return known !== undefined && numTopk <= known.numTopk ? known : undefined;
+  }
+
+  #place(partition: Partition, numTopk: number): Placed {
+    const known = this.#find(partition, numTopk);
+    if (known?.views.outputs.isTokenInRank.buffer === this.#memory.buffer) {
       this.#placed = known;
       return known;
     }
