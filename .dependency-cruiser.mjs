@@ -66,6 +66,6 @@ export default {
     parser: 'swc',
     tsPreCompilationDeps: true,
     doNotFollow: { path: ['node_modules', '^dist/'] },
-    exclude: { path: '[.]wasm[?]module$' },
+    exclude: { path: '[.]wasm[?]module$|^ts/bundle[.]mjs$' },
   },
 };

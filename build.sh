@@ -91,30 +91,12 @@ build_addon() {
 }
 
 build_library() {
-  newer dist/index.js ts tsconfig.json package.json package-lock.json build.sh && newer dist/cli.js dist/index.js && return
+  newer dist/cli.js ts wasm/embed-kernel.mjs tsconfig.json package.json package-lock.json build.sh && return
   say 'Building the library and the command line'
-  # No outputs of sources that are gone. What the checks above look at comes last, so that an interrupted build is redone
-  find dist -name '*.js' -delete -o -name '*.d.ts' -delete -o -name '*.map' -delete
+  # No outputs of sources that are gone. The command line, which the check above looks at, is made last
+  find dist -mindepth 1 -maxdepth 1 ! -name kernel.wasm ! -name prebuilds -exec rm -rf {} +
   node_modules/.bin/tsc -p tsconfig.json
-  touch dist/index.js
-  node_modules/.bin/esbuild ts/cli/main.ts --bundle --platform=node --target=node20.19 --format=esm --sourcemap \
-    --legal-comments=none --metafile=build/cli-metafile.json --external:../index.ts --outfile=build/cli.js --log-level=warning \
-    --banner:js='import { createRequire as requireFrom } from "node:module"; const require = requireFrom(import.meta.url);'
-  write_notices >dist/THIRD-PARTY-NOTICES.txt
-  sed 's#"../index.ts"#"./index.js"#' build/cli.js >build/cli-of-dist.js
-  chmod +x build/cli-of-dist.js
-  mv build/cli.js.map dist/cli.js.map
-  mv build/cli-of-dist.js dist/cli.js
-}
-
-# The licences of the packages inside dist/cli.js
-write_notices() {
-  echo 'dist/cli.js contains the following packages.'
-  grep -o '"node_modules/[^"]*"' build/cli-metafile.json | sed -E 's#"node_modules/((@[^/]*/)?[^/]*)/.*#\1#' | sort -u |
-    while read -r package; do
-      printf '\n%s\n%s\n\n' "$package" "$(tr -c '\n' '-' <<<"$package")"
-      cat "node_modules/$package"/[Ll][Ii][Cc][Ee][Nn][SsCc][Ee]*
-    done
+  node ts/bundle.mjs
 }
 
 build() {

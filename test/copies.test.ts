@@ -22,7 +22,7 @@ describe('two copies of the library', function () {
     for (const path of ['dist', 'package.json']) {
       cpSync(fileURLToPath(new URL(path, rootUrl)), fileURLToPath(new URL(path, packageUrl)), { recursive: true });
     }
-    copy = (await import(new URL('index.js', copyUrl).href)) as typeof library;
+    copy = (await import(new URL('index.mjs', copyUrl).href)) as typeof library;
   });
   after(() => rmSync(packageUrl, { recursive: true, force: true }));
 
@@ -71,8 +71,8 @@ describe('two copies of the library', function () {
       `
       import { getDispatchLayout } from 'dispatch-layout';
       import { DeviceTensor } from 'dispatch-layout/cuda';
-      const copy = await import('${new URL('index.js', copyUrl).href}');
-      const { DeviceTensor: OtherTensor } = await import('${new URL('devices/cuda/index.js', copyUrl).href}');
+      const copy = await import('${new URL('index.mjs', copyUrl).href}');
+      const { DeviceTensor: OtherTensor } = await import('${new URL('cuda.mjs', copyUrl).href}');
       const options = { numRanks: 4 };
       const other = OtherTensor.from(Int32Array.of(0, 1, 2, 7), [2, 2]);
       const out = copy.getDispatchLayout(other, 8, options);

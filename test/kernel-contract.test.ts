@@ -1,9 +1,9 @@
 /** What the library and the kernels must agree on: the plan of the WASM kernel, its bounds, and the codes of id types. */
 import { readFileSync } from 'node:fs';
 import { assert } from 'chai';
-import { planOf } from '../dist/devices/wasm/kernel.js';
-import { countSlackBytes, maxSmallTableExperts, numEmptyEntries, slackBytes } from '../dist/devices/wasm/memory.js';
-import { idTypes } from '../dist/values/id-types.js';
+import { planOf } from '../ts/devices/wasm/kernel.ts';
+import { countSlackBytes, maxSmallTableExperts, numEmptyEntries, slackBytes } from '../ts/devices/wasm/memory.ts';
+import { idTypes } from '../ts/values/id-types.ts';
 
 const read = (path: string) => readFileSync(new URL(`../${path}`, import.meta.url), 'utf8');
 const contract = read('wasm/dispatch_layout.h');

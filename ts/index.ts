@@ -1,4 +1,3 @@
-/// <reference lib="esnext.disposable" preserve="true" />
 /**
  * dispatch-layout: the dispatch layout of Mixture-of-Experts expert parallelism, what DeepEP calls
  * `get_dispatch_layout`. One function, {@link getDispatchLayout}, and several devices that give the same bits.

@@ -5,6 +5,13 @@
  */
 import { DispatchLayoutError } from '../errors/errors.ts';
 
+declare global {
+  // TypeScript before 5.2 has no Symbol.dispose; where there is one, this says the same
+  interface SymbolConstructor {
+    readonly dispose: unique symbol;
+  }
+}
+
 /** What a device records when it has queued its work. */
 export interface EventHandle {
   /** Whether the recorded work has finished. */

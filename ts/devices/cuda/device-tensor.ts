@@ -60,7 +60,7 @@ export interface AllocationOptions {
  * console.log(counts.join(' ')); // 4096 0 0 0 0 0 0 0
  * ```
  */
-export class DeviceTensor<Type extends IdType = IdType> implements GpuTensor, Disposable {
+export class DeviceTensor<Type extends IdType = IdType> implements GpuTensor {
   /** The element type. */
   readonly dtype: Type;
   /** Row-major. */

@@ -1,4 +1,3 @@
-/// <reference lib="esnext.disposable" preserve="true" />
 /**
  * dispatch-layout/cuda: tensors that stay on the GPU, streams and events. `getDispatchLayout` takes a
  * {@link DeviceTensor} as `topkIdx`, and returns DeviceTensors then.

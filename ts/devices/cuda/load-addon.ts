@@ -33,13 +33,14 @@ const fileName = 'dispatch_layout_cuda.node';
  * @param addonPath if it is given, the only place to look at.
  */
 export function loadAddon(addonPath: string | undefined): AddonSearch {
-  const require = createRequire();
-  if (require === undefined) {
+  const { createRequire } =
+    (globalThis as { process?: NodeJS.Process }).process?.getBuiltinModule?.('node:module') ?? {};
+  if (createRequire === undefined) {
     return {
       addon: undefined,
       code: 'ADDONS_FORBIDDEN',
       reason: 'this runtime loads no Node-API addons',
-      remedy: 'Use Node.js 20.19 or later, Bun or Deno.',
+      remedy: 'Use Node.js 20.16 or later, Bun or Deno.',
     };
   }
   const platform = platformName();
@@ -53,8 +54,22 @@ export function loadAddon(addonPath: string | undefined): AddonSearch {
     };
   }
 
+  const here = placeOfThis();
+  const require = createRequire(here ?? `${process.cwd()}/`);
+  let paths: readonly string[];
+  if (addonPath !== undefined) paths = [addonPath];
+  else if (here !== undefined) paths = candidatePaths(require, here, platform);
+  else {
+    return {
+      addon: undefined,
+      code: 'ADDON_MISSING',
+      reason: 'this bundle does not know where it lies, and so not where the CUDA addon is',
+      remedy: 'Keep dispatch-layout external when bundling, or name the addon in DISPATCH_LAYOUT_CUDA_ADDON.',
+    };
+  }
+
   const failures: Failure[] = [];
-  for (const path of addonPath === undefined ? candidatePaths(require, platform) : [addonPath]) {
+  for (const path of paths) {
     try {
       checkWhole(require.resolve(path));
       const found = require(path) as Partial<CudaAddon>;
@@ -71,11 +86,11 @@ export function loadAddon(addonPath: string | undefined): AddonSearch {
   return unloadable(failures, addonPath !== undefined);
 }
 
-function createRequire(): Require | undefined {
-  // There is no static import, since bundlers for browsers see this file as well
-  const module = (globalThis as { process?: NodeJS.Process }).process?.getBuiltinModule?.('node:module');
-  const here: string | undefined = import.meta.url;
-  return here === undefined ? undefined : module?.createRequire(here);
+/** The path of this file, or of the bundle that it is a part of; undefined where nothing tells. */
+function placeOfThis(): string | undefined {
+  // Bundlers that make CommonJS of an ES module leave `import.meta` empty. In CommonJS there is `__filename` instead
+  const place: string | undefined = import.meta.url ?? (typeof __filename === 'string' ? __filename : undefined);
+  return place?.startsWith('file:') ? process.getBuiltinModule('node:url').fileURLToPath(place) : place;
 }
 
 /** Such as `linux-x64`, or `linux-x64-musl`. */
@@ -104,15 +119,13 @@ function isMusl(): boolean {
   }
 }
 
-function candidatePaths(require: Require, platform: string): readonly string[] {
-  const { fileURLToPath } = process.getBuiltinModule('node:url');
+function candidatePaths(require: Require, here: string, platform: string): readonly string[] {
   const { dirname, join } = process.getBuiltinModule('node:path');
   const folder = `prebuilds/${platform}/${fileName}`;
-  // This file is dist/devices/cuda/load-addon.js, and the addon is in dist; or this is part of a bundle, and the addon may be
-  // beside it, or else in the installed package. Nothing is looked for outside the folder of a bundle, where anybody may have
-  // put it. The path is not made by `new URL(…, import.meta.url)`, since webpack would then add every file of the package
-  const here = dirname(fileURLToPath(import.meta.url));
-  const paths = [join(here.replace(/(?<=[\\/]dist)[\\/]devices[\\/]cuda$/, ''), folder)];
+  // The addon is beside dist/node.cjs; if this is part of a bundle, it may be beside that, or else in the installed package.
+  // Nothing is looked for outside the folder of a bundle, where anybody may have put it. The path is not made by
+  // `new URL(…, import.meta.url)`, since webpack would then add every file of the package
+  const paths = [join(dirname(here), folder)];
   try {
     const installed = require.resolve('dispatch-layout/package.json');
     paths.push(installed.replace(/package\.json$/, `dist/${folder}`));

@@ -28,7 +28,8 @@ function decode(text: string): Uint8Array<ArrayBuffer> {
     const code = text.charCodeAt(i);
     const digit = (code === 32 ? 92 : code) - 35;
     if (digit < 88) {
-      bytes.push(base + digit);
+      // Negative ones are taken modulo 256 by the array below
+      bytes.push(base + digit - 3);
       base = 0;
     } else {
       base = 88 + 84 * (digit - 88);

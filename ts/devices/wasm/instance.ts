@@ -3,8 +3,7 @@
  *
  * @module
  */
-import { instantiateSync } from '@assemblyscript/loader';
-
+import { evaluateLoader } from './loader.ts';
 /** Where the compiled kernel comes from. */
 export interface KernelSource {
   /** Compiles it at once, if it is not compiled yet. */
@@ -28,27 +27,32 @@ let madeAhead: Record<string, unknown> | undefined;
  * @throws what `WebAssembly.Module` and `WebAssembly.Instance` throw where WebAssembly or its SIMD is missing or forbidden.
  */
 export function instantiateKernel(): Record<string, unknown> {
-  const exports = madeAhead ?? instantiateSync(source.module(), {}).exports;
+  let exports = madeAhead;
   madeAhead = undefined;
+  if (exports === undefined) {
+    const module = source.module();
+    exports = loaded(module) ?? new WebAssembly.Instance(module, {}).exports;
+  }
   return exports;
-}
-
-/** An exported function itself, without the closure that the loader wraps it in. */
-export function original(exported: unknown): (...values: number[]) => number {
-  return ((exported as { readonly original?: unknown }).original ?? exported) as (...values: number[]) => number;
 }
 
 /** Makes the instance that the next `instantiateKernel` returns. Rejects as that throws. */
 export async function instantiateAhead(): Promise<void> {
   const module = await source.compile();
-  madeAhead ??= await exportsOf(module);
+  // Browsers that limit synchronous compilation limit instances, too: there the engine makes it alone
+  madeAhead ??= loaded(module) ?? (await WebAssembly.instantiate(module, {})).exports;
 }
 
-/** Browsers that limit synchronous compilation limit this, too: there the instance is made by the engine alone. */
-async function exportsOf(module: WebAssembly.Module): Promise<Record<string, unknown>> {
+/** The exports of a new instance, made by the loader; undefined where it fails: the kernel imports nothing, and does without. */
+function loaded(module: WebAssembly.Module): Record<string, unknown> | undefined {
   try {
-    return instantiateSync(module, {}).exports;
+    return evaluateLoader().instantiateSync(module, {}).exports;
   } catch {
-    return (await WebAssembly.instantiate(module, {})).exports;
+    return undefined;
   }
+}
+
+/** An exported function itself, without the closure that the loader wraps it in. */
+export function original(exported: unknown): (...values: number[]) => number {
+  return ((exported as { readonly original?: unknown }).original ?? exported) as (...values: number[]) => number;
 }

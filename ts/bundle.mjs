@@ -1,0 +1,185 @@
+/**
+ * Makes the JavaScript of `dist` from the sources: node ts/bundle.mjs
+ *
+ *   index.cjs, cuda.cjs    the two entries for `require`
+ *   index.mjs, cuda.mjs    the same for `import`, with declarations beside them
+ *   node.cjs               what these four hand on: everything for Node.js, once in a process, however it is imported
+ *   index.js, cuda.js      the two entries for bundles for Node.js, as ES modules throughout
+ *   node.js                what these two hand on
+ *   browser.js, .cjs       for browsers, and for whatever is not known better
+ *   edge.js                for Cloudflare workerd and Vercel's edge runtime
+ *   cli.js                 the command line, with the packages that it needs; it imports index.mjs
+ *   THIRD-PARTY-NOTICES.txt
+ */
+import { chmod, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { build } from 'esbuild';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+// Made apart, and then moved, so that `dist` never holds half a file
+const workshop = join(root, 'build', 'bundles');
+const dist = join(root, 'dist');
+
+const common = {
+  absWorkingDir: root,
+  bundle: true,
+  legalComments: 'none',
+  logLevel: 'warning',
+};
+
+/** Source maps lead to the sources in the package; the sources of other packages, which it does not have, are in the maps. */
+const written = { ...common, outdir: workshop, sourcemap: 'linked', metafile: true };
+
+/** Puts the loader, as far as it is needed, into the function that evaluates it. */
+const inlineLoader = {
+  name: 'inline-loader',
+  setup({ onLoad }) {
+    onLoad({ filter: /[\\/]wasm[\\/]loader\.ts$/ }, async () => {
+      const entry = "export { instantiateSync } from '@assemblyscript/loader'";
+      const { outputFiles } = await build({
+        ...common,
+        stdin: { contents: entry, resolveDir: root },
+        format: 'esm',
+        minifySyntax: true,
+        write: false,
+      });
+      const code = outputFiles[0].text.replace(/^export (\{\s*instantiateSync\s*\};)/m, 'return $1');
+      return { contents: `export function evaluateLoader() {\n${code}}` };
+    });
+  },
+};
+
+/** On edge runtimes the kernel stays an import, which the bundler of the user compiles. */
+const keepKernelImport = {
+  name: 'keep-kernel-import',
+  setup({ onResolve }) {
+    onResolve({ filter: /kernel\.wasm\?module$/ }, () => ({ path: './kernel.wasm?module', external: true }));
+  },
+};
+
+const api = "export * from './index.ts';";
+const cuda = "export * from './devices/cuda/index.ts';";
+
+/**
+ * Bundles the library; returns what it exports and imports.
+ *
+ * @param conditions where package.json's `#platform` leads.
+ */
+async function bundle(file, contents, platform, conditions) {
+  const [name, extension] = file.split('.');
+  const isCommonJs = extension === 'cjs';
+  const { metafile } = await build({
+    ...written,
+    stdin: { contents, resolveDir: join(root, 'ts'), loader: 'ts' },
+    entryNames: name,
+    outExtension: { '.js': `.${extension}` },
+    platform,
+    conditions,
+    format: isCommonJs ? 'cjs' : 'esm',
+    // What the documents promise. Hermes parses no static blocks
+    target: ['es2022', 'node20.16', 'safari16.4'],
+    supported: { 'class-static-blocks': false },
+    // The place of a module, which CommonJS knows by another name
+    define: isCommonJs ? { 'import.meta.url': '__filename' } : {},
+    plugins: [inlineLoader, keepKernelImport],
+  });
+  return metafile.outputs[`build/bundles/${file}`];
+}
+
+const [browser, node] = await Promise.all([
+  bundle('browser.js', api, 'neutral', ['browser']),
+  bundle('node.js', api + cuda, 'node', ['node']),
+  bundle('node.cjs', api + cuda, 'node', ['node']),
+  bundle('browser.cjs', api, 'node', ['browser']),
+  bundle('edge.js', api, 'neutral', ['workerd']),
+]);
+
+const commandLine = await build({
+  ...written,
+  entryPoints: { cli: 'ts/cli/main.ts' },
+  platform: 'node',
+  target: 'node20.16',
+  format: 'esm',
+  banner: {
+    js: 'import { createRequire as requireFrom } from "node:module"; const require = requireFrom(import.meta.url);',
+  },
+  plugins: [
+    {
+      name: 'import-the-library',
+      setup({ onResolve }) {
+        onResolve({ filter: /^\.\.\/index\.ts$/ }, () => ({ path: './index.mjs', external: true }));
+      },
+    },
+  ],
+});
+
+const write = (file, text) => writeFile(join(workshop, file), text);
+
+/**
+ * The entries of Node.js hand on their part of everything. An ES module does so by way of the small CommonJS one: Node.js
+ * searches what is imported for the names of exports, and takes 25 ms for all of node.cjs.
+ */
+for (const [entry, names, declarations] of [
+  ['index', browser.exports, './types/index.js'],
+  ['cuda', node.exports.filter((name) => !browser.exports.includes(name)), './types/devices/cuda/index.js'],
+]) {
+  const handOn = (file) => `export { ${names.join(', ')} } from '${file}';\n`;
+  await write(`${entry}.mjs`, handOn(`./${entry}.cjs`));
+  await write(`${entry}.js`, handOn('./node.js'));
+  await write(
+    `${entry}.cjs`,
+    `'use strict';\nconst { ${names.join(', ')} } = require('./node.cjs');\nmodule.exports = { ${names.join(', ')} };\n`,
+  );
+  await write(`${entry}.d.mts`, `export * from '${declarations}';\n`);
+}
+
+await write('THIRD-PARTY-NOTICES.txt', await notices());
+
+for (const file of await readdir(workshop)) await keepForeignSources(file);
+await chmod(join(workshop, 'cli.js'), 0o755);
+// The declarations are those of the CommonJS entries, which the ES modules hand on, as in the code
+await writeFile(join(dist, 'types', 'package.json'), '{ "type": "commonjs" }\n');
+// The command line comes last: it is what build.sh looks at
+for (const file of (await readdir(workshop)).sort((a, b) => Number(a === 'cli.js') - Number(b === 'cli.js'))) {
+  await rename(join(workshop, file), join(dist, file));
+}
+await rm(workshop, { recursive: true });
+
+/** Leaves out of a source map the text of the sources that are in the package. */
+async function keepForeignSources(file) {
+  if (!file.endsWith('.map')) return;
+  const map = JSON.parse(await readFile(join(workshop, file), 'utf8'));
+  map.sources = map.sources.map((source) => source.replace(/^\.\.\/\.\.\/ts\//, '../ts/'));
+  map.sourcesContent = map.sourcesContent.map((text, index) => (map.sources[index].startsWith('../ts/') ? null : text));
+  await write(file, JSON.stringify(map));
+}
+
+/** The licences of what other people wrote and `dist` contains. */
+async function notices() {
+  const inputs = Object.keys(commandLine.metafile.inputs);
+  const packages = inputs.flatMap((path) => /^node_modules\/((@[^/]*\/)?[^/]*)\//.exec(path)?.[1] ?? []);
+  const parts = [
+    'The library (node.cjs, node.js, browser.js, browser.cjs, edge.js) contains a part of the following package.',
+    await licenseOf('@assemblyscript/loader'),
+    'The command line (cli.js) contains the following packages.',
+    ...(await Promise.all([...new Set(packages)].sort().map(licenseOf))),
+    'The addon (prebuilds) contains the following.',
+    await licenseOf('node-addon-api'),
+    titled('CUDA runtime', await readFile(join(root, 'cuda', 'NOTICE.txt'), 'utf8')),
+  ];
+  return parts.map((part) => `${part.trim()}\n`).join('\n');
+}
+
+async function licenseOf(name) {
+  const folder = join(root, 'node_modules', name);
+  const file = (await readdir(folder)).find((each) => /^licen[sc]e/i.test(each));
+  if (file !== undefined) return titled(name, await readFile(join(folder, file), 'utf8'));
+  const { license, author } = JSON.parse(await readFile(join(folder, 'package.json'), 'utf8'));
+  const text = await readFile(join(root, 'ts', 'licenses', `${license}.txt`), 'utf8');
+  return titled(name, `By ${typeof author === 'string' ? author : author.name}\n\n${text}`);
+}
+
+function titled(title, text) {
+  return `${title}\n${'-'.repeat(title.length)}\n\n${text.trim()}`;
+}
