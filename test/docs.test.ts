@@ -116,10 +116,14 @@ describe('documentation', function () {
     }
   });
 
-  it('TypeScript in examples is well-typed', () => {
+  it('TypeScript in examples is well-typed, and so is what the README has in JavaScript', () => {
     const examples = [...documents.flatMap(examplesOf), ...sources.flatMap(examplesInComments)];
-    const files = examples.filter(({ language }) => language === 'ts').map(writeScript);
-    assert.isAbove(files.length, 0);
+    const readme = examplesOf('README.md').filter(({ language }) => language === 'js');
+    assert.isAbove(readme.length, 1);
+    const files = [
+      ...examples.filter(({ language }) => language === 'ts'),
+      ...readme.map((example) => ({ ...example, language: 'ts' })),
+    ].map(writeScript);
     const { status, stdout } = spawnSync(
       process.execPath,
       [

@@ -1,6 +1,6 @@
 /** The built package: how it is found, what it imports, what it ships. */
 import { execFileSync } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { createContext, runInContext } from 'node:vm';
 import { gzipSync } from 'node:zlib';
@@ -13,6 +13,11 @@ import { printedBy } from './support/run-script.ts';
 const require = createRequire(import.meta.url);
 const read = (path: string) => readFileSync(new URL(path, rootUrl), 'utf8');
 const manifest = JSON.parse(read('package.json'));
+
+/** The files that conditions and lists of the manifest lead to. */
+function filesOf(target: unknown): string[] {
+  return typeof target === 'string' ? [target] : Object.values(target as object).flatMap(filesOf);
+}
 
 /** A minified bundle without warnings. */
 async function bundleOf(contents: string, options: BuildOptions) {
@@ -34,10 +39,67 @@ describe('the package', function () {
     assert.strictEqual(printedBy(`import { getDispatchLayout } from 'dispatch-layout'; ${use}`), '1,1,0,1');
   });
 
-  it('is required as the ES module that it is', () => {
+  it('is required, also where ES modules cannot be', () => {
     const script = `const { getDispatchLayout } = require('dispatch-layout'); ${use}`;
-    assert.strictEqual(printedBy(script, {}, ['--input-type=commonjs']), '1,1,0,1');
+    const flags = ['--input-type=commonjs', '--no-experimental-require-module'];
+    assert.strictEqual(printedBy(script, {}, flags), '1,1,0,1');
   });
+
+  it('is one copy in a process, however it is imported', () => {
+    const script = `
+      import { createRequire } from 'node:module';
+      import * as imported from 'dispatch-layout';
+      import * as importedCuda from 'dispatch-layout/cuda';
+      const require = createRequire(import.meta.url);
+      for (const [name, module] of Object.entries({ 'dispatch-layout': imported, 'dispatch-layout/cuda': importedCuda })) {
+        const required = require(name);
+        console.log(Object.keys(required).sort().join() === Object.keys(module).sort().join());
+        console.log(Object.keys(required).every((key) => required[key] === module[key]));
+      }
+      const { DispatchLayoutError } = require('dispatch-layout');
+      try {
+        imported.getDispatchLayout([[8]], 8, { numRanks: 4 });
+      } catch (error) {
+        console.log(error instanceof DispatchLayoutError);
+      }
+      console.log(new importedCuda.CudaError('', '', {}) instanceof DispatchLayoutError);`;
+    assert.deepStrictEqual(printedBy(script).split('\n'), Array(6).fill('true'));
+  });
+
+  it('computes on wasm where the loader cannot be evaluated', () => {
+    const script = `delete globalThis.TextDecoder;
+      const { getDispatchLayout, prepare } = await import('dispatch-layout');
+      console.log(getDispatchLayout([[0]], 8, { numRanks: 4 }).device, await prepare());`;
+    assert.strictEqual(printedBy(script), 'wasm wasm');
+    const frozen =
+      "import { getDispatchLayout } from 'dispatch-layout'; console.log(getDispatchLayout([[0]], 8, { numRanks: 4 }).device);";
+    assert.strictEqual(printedBy(frozen, {}, ['--frozen-intrinsics']), 'wasm');
+  });
+
+  it('computes on what the loader makes where it can be evaluated', () => {
+    const script = `
+      WebAssembly.Instance = new Proxy(WebAssembly.Instance, {
+        construct(Instance, [module, imports]) {
+          console.log(Object.keys(imports.env)); // the loader's own
+          return new Instance(module, imports);
+        },
+      });
+      const { getDispatchLayout } = await import('dispatch-layout');
+      getDispatchLayout([[0]], 8, { numRanks: 4, device: 'wasm' });`;
+    assert.include(printedBy(script), 'abort');
+  });
+
+  for (const condition of ['workerd', 'edge-light']) {
+    it(`works in Node.js with the condition ${condition}, too`, () => {
+      const flags = [`--conditions=${condition}`];
+      assert.strictEqual(
+        printedBy(`import { getDispatchLayout } from 'dispatch-layout'; ${use}`, {}, flags),
+        '1,1,0,1',
+      );
+      const script = `const { getDispatchLayout } = require('dispatch-layout'); ${use}`;
+      assert.strictEqual(printedBy(script, {}, ['--input-type=commonjs', ...flags]), '1,1,0,1');
+    });
+  }
 
   it('exports what it documents, and nothing else', () => {
     const names = printedBy("import * as all from 'dispatch-layout'; console.log(Object.keys(all).join())");
@@ -54,11 +116,11 @@ describe('the package', function () {
     ]);
   });
 
-  it('is an ES module without side effects, for the Node versions that can require it', () => {
-    assert.strictEqual(manifest.type, 'module');
+  it('is without side effects, and needs no package at run time', () => {
     assert.isFalse(manifest.sideEffects);
-    assert.strictEqual(manifest.engines.node, '>=20.19');
-    assert.isUndefined(manifest.main);
+    assert.notProperty(manifest, 'dependencies');
+    assert.notProperty(manifest, 'optionalDependencies');
+    assert.notProperty(manifest, 'peerDependencies');
   });
 
   it('runs no script at install', () => {
@@ -67,37 +129,61 @@ describe('the package', function () {
     assert.isFalse(existsSync(new URL('binding.gyp', rootUrl)));
   });
 
-  it('every export is there, with its types first', () => {
-    for (const [subpath, target] of Object.entries<string | Record<string, string>>(manifest.exports)) {
-      const files = typeof target === 'string' ? [target] : Object.values(target);
-      for (const file of files) assert.isTrue(existsSync(new URL(file, rootUrl)), `${subpath}: ${file}`);
-      if (typeof target === 'object') assert.strictEqual(Object.keys(target)[0], 'types', subpath);
-    }
-    for (const conditions of Object.values<Record<string, string>>(manifest.imports)) {
-      for (const file of Object.values(conditions)) assert.isTrue(existsSync(new URL(file, rootUrl)), file);
-    }
-    for (const file of Object.values<string>(manifest.bin)) assert.isTrue(existsSync(new URL(file, rootUrl)), file);
+  it('every file that the manifest names is there', () => {
+    const { main, browser, types, exports, bin } = manifest;
+    const files = [main, browser, types, ...filesOf(exports), ...filesOf(bin)];
+    assert.isAbove(files.length, 15);
+    for (const file of files) assert.isTrue(existsSync(new URL(file, rootUrl)), file);
   });
 
-  it('has no run-time dependency but the loader', () => {
-    assert.deepStrictEqual(Object.keys(manifest.dependencies), ['@assemblyscript/loader']);
+  it('has the types of an entry before its code', () => {
+    for (const entry of ['.', './cuda']) assert.strictEqual(Object.keys(manifest.exports[entry])[0], 'types');
   });
 
-  it('imports nothing of Node, of CUDA, and no package but the loader in a browser', async () => {
-    const { metafile } = await bundleOf(useAll, { platform: 'browser' });
-    const inputs = Object.entries(metafile.inputs).filter(([path]) => path !== '<stdin>');
-    assert.isAbove(inputs.length, 5);
-    for (const [path, { imports }] of inputs) {
-      assert.match(path, /^(dist\/(?!devices\/cuda\/)|node_modules\/@assemblyscript\/loader\/)/);
-      for (const { path: target, external, kind } of imports) {
-        assert.isTrue(kind === 'dynamic-import' || !external, `${path} imports ${target}`);
-      }
-    }
+  it('is one file that imports nothing, in a browser', async () => {
+    const { inputs, metafile } = await bundleOf(useAll, { platform: 'browser' });
+    assert.sameMembers(inputs, ['<stdin>', 'dist/browser.js']);
+    assert.deepStrictEqual(metafile.inputs['dist/browser.js'].imports, []);
   });
 
   it('the core stays below 20 kB in a browser, minified and gzipped', async () => {
     const { text } = await bundleOf(useOne, { platform: 'browser' });
     assert.isBelow(gzipSync(text).length, 20_000);
+  });
+
+  it('has no syntax and no names, at import, that Hermes, Jest and old Safari refuse', async () => {
+    for (const file of ['browser.js', 'browser.cjs', 'node.cjs', 'index.cjs', 'cuda.cjs']) {
+      const code = read(`dist/${file}`);
+      assert.notMatch(code, /\bstatic \{|import\.meta|\bimport\(/, file);
+      if (file.endsWith('.cjs')) assert.notMatch(code, /^(import|export) /m, file);
+    }
+    for (const file of ['browser.cjs', 'node.cjs']) {
+      // Nothing but the language itself: no TextDecoder, WebAssembly, process, URL
+      const module = { exports: {} as { getDispatchLayout?: unknown } };
+      const context = createContext({ module, exports: module.exports });
+      runInContext('delete globalThis.WebAssembly', context);
+      runInContext(read(`dist/${file}`), context);
+      assert.isFunction(module.exports.getDispatchLayout, file);
+      runInContext('globalThis.library = module.exports', context);
+      assert.strictEqual(runInContext('library.getDispatchLayout([[0]], 8, { numRanks: 4 }).device', context), 'js');
+    }
+  });
+
+  it('source maps lead to sources: those of the package as files, others in the map', () => {
+    for (const file of ['node.cjs', 'node.js', 'browser.js', 'browser.cjs', 'edge.js', 'cli.js']) {
+      assert.match(read(`dist/${file}`), new RegExp(`^//# sourceMappingURL=${file}\\.map$`, 'm'));
+      const { sources, sourcesContent } = JSON.parse(read(`dist/${file}.map`));
+      assert.isAbove(sources.length, 10);
+      sources.forEach((source: string, index: number) => {
+        if (sourcesContent[index] === null)
+          assert.isTrue(existsSync(new URL(source, new URL('dist/', rootUrl))), source);
+      });
+    }
+  });
+
+  it('declaration maps lead to sources', () => {
+    const { sources } = JSON.parse(read('dist/types/layout/layout.d.ts.map'));
+    assert.isTrue(existsSync(new URL(sources[0], new URL('dist/types/layout/', rootUrl))), sources[0]);
   });
 
   for (const platform of ['browser', 'node'] as const) {
@@ -108,11 +194,10 @@ describe('the package', function () {
 
   it('the device cuda is in a bundle for Node, and not in others', async () => {
     const forNode = await bundleOf(useOne, { platform: 'node' });
-    assert.include(forNode.inputs, 'dist/devices/cuda/device.js');
+    assert.sameMembers(forNode.inputs, ['<stdin>', 'dist/index.js', 'dist/node.js']);
     assert.include(forNode.text, 'dispatch_layout_cuda.node');
     for (const platform of ['browser', 'neutral'] as const) {
-      const { inputs, text } = await bundleOf(useOne, { platform });
-      assert.notInclude(inputs.join(), 'dist/devices/cuda/');
+      const { text } = await bundleOf(useOne, { platform });
       assert.notInclude(text, '.node"');
     }
   });
@@ -156,11 +241,13 @@ describe('the package', function () {
   it('ships what is needed, and nothing else', () => {
     const output = execFileSync('npm', ['pack', '--dry-run', '--json'], { cwd: root, encoding: 'utf8', stdio: 'pipe' });
     const files: string[] = JSON.parse(output)[0].files.map(({ path }: { path: string }) => path);
-    for (const file of ['dist/index.js', 'dist/index.d.ts', 'dist/cli.js', 'dist/kernel.wasm', 'LICENSE', 'README.md'])
-      assert.include(files, file);
+    for (const file of ['dist/cli.js', 'dist/kernel.wasm', 'LICENSE', 'README.md']) assert.include(files, file);
     for (const file of files) {
-      assert.match(file, /^((dist|ts|wasm|cuda)\/|(CHANGELOG|README)\.md$|LICENSE$|package\.json$)/);
-      assert.match(file, /\.(js|mjs|ts|map|wasm|node|txt|md|json|sh|h|cpp|cu|cuh)$|^LICENSE$/);
+      assert.match(
+        file,
+        /^((dist|ts|wasm|cuda|docs)\/|(CHANGELOG|CONTRIBUTING|README|SECURITY)\.md$|LICENSE$|package\.json$)/,
+      );
+      assert.match(file, /\.(js|cjs|mjs|ts|mts|map|wasm|node|txt|md|svg|json|sh|h|cpp|cu|cuh)$|^LICENSE$/);
       assert.notMatch(file, /\.test\.|(^|\/)\.|node_modules|~$/);
     }
   });
@@ -198,19 +285,11 @@ describe('the package', function () {
   });
 
   it('its types are exact: no any', () => {
-    assert.notMatch(read('dist/index.d.ts'), /\bany\b/);
-    for (const name of [
-      'choose-device',
-      'errors/errors',
-      'expert-group',
-      'get-dispatch-layout',
-      'input/read-topk-idx',
-      'layout/event-overlap',
-      'layout/layout',
-      'layout/outputs',
-      'values/id-types',
-    ]) {
-      const code = read(`dist/${name}.d.ts`).replace(/\/\*[\s\S]*?\*\/|\/\/.*/g, '');
+    const folder = new URL('dist/types/', rootUrl);
+    const names = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.d.ts'));
+    assert.isAbove(names.length, 30);
+    for (const name of names) {
+      const code = readFileSync(new URL(name, folder), 'utf8').replace(/\/\*[\s\S]*?\*\/|\/\/.*/g, '');
       assert.notMatch(code, /\bany\b/, name);
     }
   });

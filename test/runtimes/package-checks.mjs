@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { readFileSync } from 'node:fs';
 import { mkdtemp, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -16,6 +17,14 @@ const { device, numTokensPerRank } = getDispatchLayout(ids, 16, { numRanks: 4 })
 console.log(device, numTokensPerRank.join(' '));`;
 const printed = 'wasm 4 4 4 4\n';
 
+const imported = `import { type DispatchLayout, getDispatchLayout } from 'dispatch-layout';
+import { DeviceTensor } from 'dispatch-layout/cuda';`;
+const required = `import library = require('dispatch-layout');
+import cuda = require('dispatch-layout/cuda');
+import type { DispatchLayout } from 'dispatch-layout';
+const { getDispatchLayout } = library;
+const { DeviceTensor } = cuda;`;
+
 const typedProgram = `
 const layout: DispatchLayout = getDispatchLayout([[0, 5]], 8, { numRanks: 4 });
 export const counts: Int32Array = layout.numTokensPerRank;
@@ -25,13 +34,31 @@ export const tensor: typeof DeviceTensor = DeviceTensor;
 layout.numTokensPerrank;
 `;
 
+/** A program in both forms, which hands classes from one to the other. */
+const mixed = {
+  'module.ts': `${imported}
+import { tensor as required } from './common.cjs';
+${typedProgram}
+export const same: typeof DeviceTensor = required;`,
+  'common.cts': required + typedProgram,
+};
+const module = { 'module.ts': imported + typedProgram };
+
+/** How programs find the package, from the oldest TypeScript on that the README names to the newest. */
+const compilers = [
+  ['typescript-5.0', { node16: mixed, nodenext: mixed, bundler: module, node10: module }],
+  ['typescript-5.4', { node16: mixed, bundler: module, node10: module }],
+  ['typescript-5.9', { node16: mixed, nodenext: mixed, bundler: module, node10: module }],
+  ['typescript', { node16: mixed, nodenext: mixed, bundler: module }],
+];
+
 /** Each check by name: it throws where something is wrong. */
 export function packageChecks(project, folder, tarball) {
   return {
     'publint --strict': () =>
       run(process.execPath, [inPackage('publint/src/cli.js'), '--strict', tarball], { cwd: folder }),
 
-    // It is an ES module for all, which every Node.js from 20.19 on can require; the kernel is no module
+    // The kernel is no module
     '@arethetypeswrong/cli': () =>
       run(
         process.execPath,
@@ -39,7 +66,7 @@ export function packageChecks(project, folder, tarball) {
           inPackage('@arethetypeswrong/cli/dist/index.js'),
           tarball,
           '--profile',
-          'esm-only',
+          'strict',
           '--exclude-entrypoints',
           'kernel.wasm',
         ],
@@ -54,22 +81,24 @@ export function packageChecks(project, folder, tarball) {
     'require in CommonJS': () =>
       inNode(project, 'commonjs.cjs', `const { getDispatchLayout } = require('dispatch-layout');\n${program}`),
 
-    'TypeScript, nodenext': () =>
-      checkTypes(folder, project, 'nodenext', {
-        'module.ts': `import { type DispatchLayout, getDispatchLayout } from 'dispatch-layout';
-import { DeviceTensor } from 'dispatch-layout/cuda';${typedProgram}`,
-        'common.cts': `import library = require('dispatch-layout');
-import type { DispatchLayout } from 'dispatch-layout' with { 'resolution-mode': 'import' };
-import cuda = require('dispatch-layout/cuda');
-const { getDispatchLayout } = library;
-const { DeviceTensor } = cuda;${typedProgram}`,
-      }),
+    'require in CommonJS, without require(esm)': () =>
+      inNode(project, 'commonjs.cjs', `const { getDispatchLayout } = require('dispatch-layout');\n${program}`, [
+        '--no-experimental-require-module',
+      ]),
 
-    'TypeScript, bundler': () =>
-      checkTypes(folder, project, 'bundler', {
-        'module.ts': `import { type DispatchLayout, getDispatchLayout } from 'dispatch-layout';
-import { DeviceTensor } from 'dispatch-layout/cuda';${typedProgram}`,
-      }),
+    'import with frozen intrinsics': () =>
+      inNode(project, 'esm.mjs', `import { getDispatchLayout } from 'dispatch-layout';\n${program}`, [
+        '--frozen-intrinsics',
+      ]),
+
+    ...Object.fromEntries(
+      compilers.flatMap(([compiler, resolutions]) =>
+        Object.entries(resolutions).map(([resolution, files]) => [
+          `TypeScript ${versionOf(compiler)}, ${resolution}`,
+          () => checkTypes(folder, project, compiler, resolution, files),
+        ]),
+      ),
+    ),
 
     'the command line by npx': async () => {
       const output = await run('npx', ['--no', '--', 'dispatch-layout', 'doctor', '--json'], { cwd: project });
@@ -79,28 +108,38 @@ import { DeviceTensor } from 'dispatch-layout/cuda';${typedProgram}`,
   };
 }
 
-async function inNode(project, name, text) {
+async function inNode(project, name, text, flags = []) {
   await writeFile(join(project, name), text);
-  const output = await run(process.execPath, [name], { cwd: project });
+  const output = await run(process.execPath, [...flags, name], { cwd: project });
   if (output !== printed) throw new Error(`it printed ${output}`);
 }
 
+function versionOf(compiler) {
+  return JSON.parse(readFileSync(inPackage(`${compiler}/package.json`), 'utf8')).version;
+}
+
 /** Checks files that use the package, and the package's own declarations, as strictly as TypeScript can. */
-async function checkTypes(folder, project, resolution, files) {
+async function checkTypes(folder, project, compiler, resolution, files) {
   const target = await mkdtemp(join(folder, `types-${resolution}-`));
   await symlink(join(project, 'node_modules'), join(target, 'node_modules'));
-  await writeFile(join(target, 'package.json'), JSON.stringify({ type: 'module' }));
+  await writeFile(
+    join(target, 'package.json'),
+    JSON.stringify({ type: resolution === 'node10' ? 'commonjs' : 'module' }),
+  );
   for (const [name, text] of Object.entries(files)) await writeFile(join(target, name), text);
   const compilerOptions = {
-    module: resolution === 'bundler' ? 'esnext' : resolution,
+    module: { bundler: 'esnext', node10: 'commonjs' }[resolution] ?? resolution,
     moduleResolution: resolution,
     target: 'es2022',
     lib: ['es2022'],
     types: [],
     strict: true,
+    exactOptionalPropertyTypes: true,
+    noUncheckedIndexedAccess: true,
     noEmit: true,
     skipLibCheck: false,
   };
   await writeFile(join(target, 'tsconfig.json'), JSON.stringify({ compilerOptions }));
-  await run(process.execPath, [inPackage('typescript/bin/tsc'), '-p', target], { cwd: target });
+  const program = compiler === 'typescript' ? 'bin/tsc' : 'lib/tsc.js';
+  await run(process.execPath, [inPackage(`${compiler}/${program}`), '-p', target], { cwd: target });
 }

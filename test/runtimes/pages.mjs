@@ -1,5 +1,5 @@
 /**
- * The rows of the matrix that are pages: the modules as they are in the package, in a page, with and without cross-origin
+ * The rows of the matrix that are pages: the library as it is in the package, in a page, with and without cross-origin
  * isolation, and in a module worker; under a content security policy; and as the bundlers build them.
  *
  * @module
@@ -10,19 +10,15 @@ import { runPage, versionOf, whyMissing } from './browsers.mjs';
 import { pageBundlers } from './bundlers.mjs';
 import { isolation } from './site.mjs';
 
-/** Where the modules are, for import maps. */
-const imports = {
-  'dispatch-layout': './node_modules/dispatch-layout/dist/index.js',
-  '#platform': './node_modules/dispatch-layout/dist/platform/browser.js',
-  '@assemblyscript/loader': './node_modules/@assemblyscript/loader/index.js',
-};
+/** Where the library is, for import maps. */
+const imports = { 'dispatch-layout': './node_modules/dispatch-layout/dist/browser.js' };
 
 function html(script, head = '') {
   return `<!doctype html><html><head><meta charset="utf-8"><title>dispatch-layout</title>${head}
 <script src="./report-errors.js"></script><script type="module" src="./${script}"></script></head></html>`;
 }
 
-/** The package's own modules, without a bundler. */
+/** The package's own file, without a bundler. */
 export async function rawRows(project, site, options) {
   const importMap = `<script type="importmap">${JSON.stringify({ imports })}</script>`;
   await writeFile(join(project, 'page.html'), html('page.js', importMap));

@@ -45,11 +45,6 @@ export async function addSuite(folder) {
         name: 'loader',
         setup({ onResolve }) {
           onResolve({ filter: /^\.\/loader\.ts$/ }, () => ({ path: ourLoader }));
-          // Inner modules of the library: those that the installed library itself imports
-          onResolve({ filter: /^(\.\.\/)+dist\// }, ({ path }) => ({
-            path: path.replace(/^(\.\.\/)+/, './node_modules/dispatch-layout/'),
-            external: true,
-          }));
         },
       },
     ],

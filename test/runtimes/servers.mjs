@@ -15,7 +15,10 @@ const { optionalDependencies } = JSON.parse(readFileSync(new URL('package.json',
 
 const node20 = { name: 'Node.js', folder: 'node20', file: 'bin/node', args: [] };
 const runtimes = [
+  // The first ones of each line that package.json's `engines` allow, and the last ones
+  { name: 'Node.js', folder: 'node20-first', file: 'bin/node', args: [] },
   node20,
+  { name: 'Node.js', folder: 'node22-first', file: 'bin/node', args: [] },
   { name: 'Node.js', folder: 'node22', file: 'bin/node', args: [] },
   { name: 'Node.js', folder: 'node24', file: 'bin/node', args: [] },
   { name: 'Node.js', folder: 'node26', file: 'bin/node', args: [] },

@@ -6,9 +6,12 @@
 import { DispatchLayoutError } from '../errors/errors.ts';
 
 declare global {
-  // TypeScript before 5.2 has no Symbol.dispose; where there is one, this says the same
+  // Programs whose TypeScript or `lib` does not know `using` have no such names; others have the same ones
   interface SymbolConstructor {
     readonly dispose: unique symbol;
+  }
+  interface Disposable {
+    [Symbol.dispose](): void;
   }
 }
 

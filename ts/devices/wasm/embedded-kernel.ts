@@ -22,18 +22,19 @@ export const embeddedKernel: KernelSource = {
 
 /** The inverse of `wasm/embed-kernel.mjs`, where the code is explained. */
 function decode(text: string): Uint8Array<ArrayBuffer> {
-  const bytes: number[] = [];
+  const bytes = new Uint8Array(text.length);
+  let length = 0;
   let base = 0;
   for (let i = 0; i < text.length; i++) {
     const code = text.charCodeAt(i);
     const digit = (code === 32 ? 92 : code) - 35;
     if (digit < 88) {
-      // Negative ones are taken modulo 256 by the array below
-      bytes.push(base + digit - 3);
+      // The array takes what is negative modulo 256
+      bytes[length++] = base + digit - 3;
       base = 0;
     } else {
       base = 88 + 84 * (digit - 88);
     }
   }
-  return Uint8Array.from(bytes);
+  return bytes.subarray(0, length);
 }
