@@ -174,10 +174,7 @@ run_lint() {
 install_examples() {
   build
   install_in examples/onnx-router
-  local modules=examples/onnx-router/node_modules
-  mkdir -p $modules/@assemblyscript
-  ln -sfn ../../.. $modules/dispatch-layout
-  ln -sfn ../../../../node_modules/@assemblyscript/loader $modules/@assemblyscript/loader
+  ln -sfn ../../.. examples/onnx-router/node_modules/dispatch-layout
 }
 
 build_docs() {
