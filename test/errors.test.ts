@@ -16,6 +16,7 @@ import {
   type LayoutArrays,
   type LayoutOptions,
   type TopkIdxInput,
+  Workspace,
 } from 'dispatch-layout';
 import { outputNames } from './conformance/oracle.ts';
 import { detached } from './support/buffers.ts';
@@ -28,6 +29,9 @@ function call(topkIdx: unknown, numExperts: unknown = 8, options: object = {}): 
   const withRanks = { ...inTwoNodes, ...options } as ExpertGroupOptions & LayoutOptions;
   return getDispatchLayout(topkIdx as TopkIdxInput, numExperts as number, withRanks);
 }
+
+/** Classes whose objects are not made by hand. */
+const HandMade = { Workspace, EventOverlap } as unknown as Record<string, new (argument: unknown) => unknown>;
 
 const int64 = (...ids: number[]) => BigInt64Array.from(ids, BigInt);
 const good = { data: int64(0, 1, 2, 7), shape: [2, 2] };
@@ -292,7 +296,10 @@ const provocations: Record<Exclude<ErrorCode, ElsewhereCode>, () => [string, Pro
       ],
       [
         `${name} a Uint32Array`,
-        { run: () => call(good, 8, { out: outWith({ [name]: new Uint32Array(length) }) }), message: /Uint32Array/ },
+        {
+          run: () => call(good, 8, { out: outWith({ [name]: new Uint32Array(length) }) }),
+          message: new RegExp(`is a Uint32Array\\. It must be an Int32Array of length ${length}\\.`),
+        },
       ],
       [`${name} a plain array`, { run: () => call(good, 8, { out: outWith({ [name]: new Array(length).fill(0) }) }) }],
       [`${name} null`, { run: () => call(good, 8, { out: outWith({ [name]: null }) }), value: null }],
@@ -306,7 +313,13 @@ const provocations: Record<Exclude<ErrorCode, ElsewhereCode>, () => [string, Pro
         message: /isTokenInRank.*8/s,
       },
     ],
-    ['isTokenInRank an Int8Array', { run: () => call(good, 8, { out: outWith({ isTokenInRank: new Int8Array(8) }) }) }],
+    [
+      'isTokenInRank an Int8Array',
+      {
+        run: () => call(good, 8, { out: outWith({ isTokenInRank: new Int8Array(8) }) }),
+        message: /is an Int8Array\. It must be a Uint8Array of length 8\./,
+      },
+    ],
     [
       'isTokenInRank a Uint8ClampedArray',
       { run: () => call(good, 8, { out: outWith({ isTokenInRank: new Uint8ClampedArray(8) }) }) },
@@ -386,6 +399,20 @@ const provocations: Record<Exclude<ErrorCode, ElsewhereCode>, () => [string, Pro
     ['no options of the group', { run: () => new (ExpertGroup as unknown as new () => unknown)() }],
     ['null options of the group', { run: () => new ExpertGroup(null as unknown as ExpertGroupOptions) }],
     ['a number as options', { run: () => new ExpertGroup(8 as unknown as ExpertGroupOptions), value: 8 }],
+    ...forValues(
+      [undefined, { numExperts: 8, maxTokens: 1, numTopk: 2 }],
+      (device) => new HandMade.Workspace(device),
+    ).map(([name, provocation]): [string, Provocation] => [
+      `new Workspace of ${name}`,
+      { ...provocation, message: /the device of the workspace is .* Use group\.createWorkspace/ },
+    ]),
+    ...forValues(
+      [undefined, {}, 8, 'event', { wait() {} }, { done: true, currentStreamWait() {} }],
+      (handle) => new HandMade.EventOverlap(handle),
+    ).map(([name, provocation]): [string, Provocation] => [
+      `new EventOverlap of ${name}`,
+      { ...provocation, message: /the handle of the event is .*group\.capture/ },
+    ]),
     [
       'null options of the method',
       {

@@ -11,6 +11,7 @@ import {
   type DeviceOption,
   describeObstacle,
 } from './errors/availability.ts';
+import { wrongValue } from './errors/checks.ts';
 import { DeviceUnavailableError, DispatchLayoutError } from './errors/errors.ts';
 import type { LayoutRequest } from './layout/layout-request.ts';
 import { describe } from './values/describe.ts';
@@ -142,10 +143,8 @@ function resolve(option: DeviceOption): Device {
         last)
       : devices.find(({ name }) => name === option);
   if (device !== undefined) return device;
-  throw new DispatchLayoutError('OPTION', `device is ${describe(option)}`, {
-    value: option,
-    remedy: `It must be one of ${['auto', ...devices.map(({ name }) => name)].join(', ')}.`,
-  });
+  const names = ['auto', ...devices.map(({ name }) => name)];
+  throw wrongValue('OPTION', 'device', option, `It must be one of ${names.join(', ')}.`);
 }
 
 function requireAvailable(device: Device, option: DeviceOption): Device {

@@ -6,12 +6,11 @@
 
 import type { DeviceLayoutArrays } from './devices/cuda/device-layout.ts';
 import type { DeviceOption } from './errors/availability.ts';
-import { checkFlag } from './errors/checks.ts';
+import { checkFlag, wrongValue } from './errors/checks.ts';
 import { DispatchLayoutError } from './errors/errors.ts';
 import { EventOverlap } from './layout/event-overlap.ts';
 import type { StreamOrder } from './layout/layout-request.ts';
 import type { LayoutArrays } from './layout/outputs.ts';
-import { describe } from './values/describe.ts';
 
 /** What an {@link ExpertGroup} is made of. */
 export interface ExpertGroupOptions {
@@ -74,10 +73,7 @@ export interface DeviceLayoutOptions extends CallOptions {
 export function readStrictness(invalidExperts: unknown): boolean {
   if (invalidExperts === undefined || invalidExperts === 'throw') return true;
   if (invalidExperts === 'ignore') return false;
-  throw new DispatchLayoutError('OPTION', `invalidExperts is ${describe(invalidExperts)}`, {
-    value: invalidExperts,
-    remedy: "It must be 'throw' or 'ignore'.",
-  });
+  throw wrongValue('OPTION', 'invalidExperts', invalidExperts, "It must be 'throw' or 'ignore'.");
 }
 
 /**
@@ -93,10 +89,8 @@ export function readOrder({ previousEvent, asyncFinish, allocateOnCommStream }: 
   checkFlag('asyncFinish', asyncFinish);
   checkFlag('allocateOnCommStream', allocateOnCommStream);
   if (previousEvent !== undefined && !(previousEvent instanceof EventOverlap)) {
-    throw new DispatchLayoutError('EVENT_FLAGS', `previousEvent is ${describe(previousEvent)}`, {
-      value: previousEvent,
-      remedy: 'Pass the event of an earlier layout, or one from group.capture().',
-    });
+    const remedy = 'Pass the event of an earlier layout, or one from group.capture().';
+    throw wrongValue('EVENT_FLAGS', 'previousEvent', previousEvent, remedy);
   }
   if (allocateOnCommStream && !(previousEvent?.recorded && asyncFinish)) {
     const missing = [

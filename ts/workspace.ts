@@ -3,18 +3,17 @@
  *
  * @module
  */
-import type { Device, WorkspaceMemory } from './devices/device.ts';
+import type { Device, WorkspaceMemory, WorkspaceShape } from './devices/device.ts';
 import type { DeviceName } from './errors/availability.ts';
-import { checkCount } from './errors/checks.ts';
+import { checkCount, wrongValue } from './errors/checks.ts';
 import { DispatchLayoutError } from './errors/errors.ts';
 import type { Partition } from './input/partition.ts';
-import { checkExtent, checkSelections } from './input/read-topk-idx.ts';
+import { checkExtent, checkSelections, readTopkIdx } from './input/read-topk-idx.ts';
 import { notRecorded } from './layout/event-overlap.ts';
 import { ComputedLayout, type DispatchLayout } from './layout/layout.ts';
 import { LayoutRequest } from './layout/layout-request.ts';
 import { allocateOut, checkArraysAttached } from './layout/out-arrays.ts';
 import { assignArrays, firstParts, type LayoutArrays, type LayoutShape } from './layout/outputs.ts';
-import { describe } from './values/describe.ts';
 import { type IdType, idTypeNames, idTypes, isIdType, type TypedArrayOf } from './values/id-types.ts';
 
 /** What a {@link Workspace} has room for. */
@@ -65,25 +64,32 @@ export class Workspace<Type extends IdType = IdType> {
 
   /** @internal Use `group.createWorkspace`. */
   constructor(device: Device, partition: Partition, isStrict: boolean, options: WorkspaceOptions<Type>) {
+    if (!device?.submit) {
+      throw wrongValue('OPTION', 'the device of the workspace', device, 'Use group.createWorkspace(...).');
+    }
     const { maxTokens, numTopk, idType = 'int64' as Type } = options;
     checkCount('maxTokens', maxTokens);
     checkCount('numTopk', numTopk);
     checkSelections(maxTokens, numTopk);
     if (!isIdType(idType)) {
-      throw new DispatchLayoutError('OPTION', `idType is ${describe(idType)}`, {
-        value: idType,
-        remedy: `It must be one of ${idTypeNames.join(', ')}.`,
-      });
+      throw wrongValue('OPTION', 'idType', idType, `It must be one of ${idTypeNames.join(', ')}.`);
     }
     this.maxTokens = maxTokens;
     this.numTopk = numTopk;
     this.device = device.name;
     this.#isStrict = isStrict;
-    const { numExperts, numRanks, numRdmaRanks } = partition;
-    this.#shape = { numTopk, numExperts, numRanks, numRdmaRanks };
-    this.#memory =
-      device.createWorkspace?.(partition, { maxTokens, numTopk, idType }) ??
-      new PlainWorkspace(device, partition, maxTokens, numTopk, idType);
+    this.#shape = { ...partition, numTopk };
+    const room: WorkspaceShape = { maxTokens, numTopk, idType };
+    try {
+      this.#memory = device.createWorkspace?.(partition, room) ?? new PlainWorkspace(device, partition, room);
+    } catch (cause) {
+      const what = `a workspace of ${maxTokens} tokens x ${numTopk} slots on device '${device.name}'`;
+      throw new DispatchLayoutError('OUT_OF_MEMORY', `${what} does not fit in memory`, {
+        value: maxTokens,
+        remedy: 'Lower maxTokens, and add up the counts.',
+        cause,
+      });
+    }
     this.topkIdx = this.#memory.topkIdx as TypedArrayOf[Type];
   }
 
@@ -109,10 +115,8 @@ export class Workspace<Type extends IdType = IdType> {
 
   #layoutOf(numTokens: number): DispatchLayout {
     if (!Number.isInteger(numTokens) || numTokens < 0 || numTokens > this.maxTokens) {
-      throw new DispatchLayoutError('OPTION', `numTokens is ${describe(numTokens)}`, {
-        value: numTokens,
-        remedy: `The workspace has room for 0 to ${this.maxTokens} tokens.`,
-      });
+      const remedy = `The workspace has room for 0 to ${this.maxTokens} tokens.`;
+      throw wrongValue('OPTION', 'numTokens', numTokens, remedy);
     }
     const { out } = this.#memory;
     checkArraysAttached(out);
@@ -124,35 +128,22 @@ export class Workspace<Type extends IdType = IdType> {
 /** So many small objects at most: more numbers of tokens than a decoder has. */
 const maxLayouts = 1024;
 
-/** The arrays of a workspace on a device that takes them from anywhere. */
+/** The arrays of a workspace whose device takes them from anywhere. */
 class PlainWorkspace implements WorkspaceMemory {
   readonly topkIdx: TypedArrayOf[IdType];
   readonly out: LayoutArrays;
   readonly #device: Device;
   readonly #request = new LayoutRequest();
 
-  constructor(device: Device, partition: Partition, maxTokens: number, numTopk: number, idType: IdType) {
+  constructor(device: Device, partition: Partition, { maxTokens, numTopk, idType }: WorkspaceShape) {
     this.#device = device;
+    this.topkIdx = new idTypes[idType].array(maxTokens * numTopk);
     const request = this.#request;
     request.isOutGiven = true;
-    const { topkIdx } = request;
-    topkIdx.type = idTypes[idType];
-    topkIdx.numTokens = maxTokens;
-    topkIdx.numTopk = numTopk;
-    topkIdx.setDense();
+    readTopkIdx({ data: this.topkIdx, shape: [maxTokens, numTopk] }, request.topkIdx);
     request.setShape(partition);
     allocateOut(request);
     this.out = { ...request.out };
-    try {
-      this.topkIdx = new idTypes[idType].array(maxTokens * numTopk);
-    } catch (cause) {
-      throw new DispatchLayoutError('OUT_OF_MEMORY', `topkIdx of ${maxTokens} x ${numTopk} does not fit in memory`, {
-        value: maxTokens * numTopk,
-        remedy: 'Lower maxTokens, and add up the counts.',
-        cause,
-      });
-    }
-    topkIdx.data = this.topkIdx;
   }
 
   compute(numTokens: number, isStrict: boolean, layout: LayoutArrays): void {

@@ -199,6 +199,20 @@ describeOnCuda('Stream', () => {
     assert.strictEqual(Stream.current, Stream.default);
   });
 
+  it('what is made by hand is refused', () => {
+    const HandMade = { Stream, DeviceTensor } as unknown as Record<string, new (argument?: unknown) => unknown>;
+    for (const handle of [5, 7n, 'stream']) {
+      expectError(() => new HandMade.Stream(handle), { code: 'TENSOR', value: handle, message: /Stream\.fromHandle/ });
+    }
+    for (const memory of [undefined, null, new Int32Array(2)]) {
+      expectError(() => new HandMade.DeviceTensor(memory), {
+        code: 'TENSOR',
+        value: memory,
+        message: /DeviceTensor\.from/,
+      });
+    }
+  });
+
   it('what is no handle of a stream is refused', () => {
     for (const handle of [5, null, -1n, 2n ** 64n]) {
       expectError(() => Stream.fromHandle(handle as bigint), { code: 'TENSOR', message: /handle of the stream/ });

@@ -27,6 +27,17 @@ export function runScript(
   });
 }
 
+/** Runs Node.js with no more than so many KiB of addresses. Only Linux limits these. */
+export function runWithAddresses(kibibytes: number, args: readonly string[]): Outcome {
+  const command = `ulimit -v ${kibibytes} && exec "$0" "$@"`;
+  return spawnSync('sh', ['-c', command, process.execPath, ...args], {
+    cwd: root,
+    encoding: 'utf8',
+    // Coverage needs memory of its own
+    env: { ...process.env, NODE_OPTIONS: '', NODE_V8_COVERAGE: '' },
+  });
+}
+
 /** What a script prints that must succeed, without the white space around it. */
 export function printedBy(script: string, env?: Readonly<Record<string, string>>, flags?: readonly string[]): string {
   const { status, stdout, stderr } = runScript(script, env, flags);

@@ -36,11 +36,11 @@ export interface Device {
   /** What a device with streams can do besides. */
   readonly streams?: DeviceStreams;
   /**
-   * The memory of a workspace, where a device has one in which nothing needs to be copied.
+   * The memory of a workspace, where a device has one in which nothing needs to be copied; null where it can have no other.
    *
    * @throws DispatchLayoutError `OUT_OF_MEMORY`
    */
-  createWorkspace?(partition: Partition, shape: WorkspaceShape): WorkspaceMemory;
+  createWorkspace?(partition: Partition, shape: WorkspaceShape): WorkspaceMemory | null;
   /** Gets ready without blocking, so that {@link probe} and the first request need not. Does not reject. */
   prepareAhead?(): Promise<void>;
 }

@@ -8,8 +8,8 @@
  * @module
  */
 import { type DeviceName, type DeviceOption, deviceNames, type Obstacle } from '../errors/availability.ts';
-import { DispatchLayoutError } from '../errors/errors.ts';
-import { describe } from '../values/describe.ts';
+import { wrongValue } from '../errors/checks.ts';
+import type { DispatchLayoutError } from '../errors/errors.ts';
 
 /** What the environment says. */
 export interface Settings {
@@ -51,10 +51,7 @@ export function variable(name: string): string | undefined {
 
 /** A variable whose value is none of those that it can have. */
 export function variableError(name: string, value: string, allowed: string): DispatchLayoutError {
-  return new DispatchLayoutError('ENVIRONMENT', `the environment variable ${name} is ${describe(value)}`, {
-    value,
-    remedy: `Unset it, or set it to ${allowed}.`,
-  });
+  return wrongValue('ENVIRONMENT', `the environment variable ${name}`, value, `Unset it, or set it to ${allowed}.`);
 }
 
 /** What can be told of the choice of a device. The words are here, so that runtimes without environment need none. */

@@ -3,10 +3,11 @@
  *
  * @module
  */
+import { checkAttached, wrongValue } from '../errors/checks.ts';
 import { DispatchLayoutError } from '../errors/errors.ts';
 import { describe } from '../values/describe.ts';
 import { type IntegerArray, idArrayNames, idTypeOf, idTypes } from '../values/id-types.ts';
-import { isDetached, lengthOf } from '../values/typed-array.ts';
+import { lengthOf } from '../values/typed-array.ts';
 import type { TopkIdx } from './topk-idx.ts';
 
 /** An ONNX Runtime tensor, such as the int64 output of a TopK: row-major, `dims` is `[numTokens, numTopk]`. */
@@ -150,35 +151,27 @@ function notIntegers(data: unknown): DispatchLayoutError {
  * @throws DispatchLayoutError `TOPK_SHAPE`, `TOO_LARGE`
  */
 export function readShape(lengths: unknown, shape: Pick<TopkIdx, 'numTokens' | 'numTopk'>): void {
-  const { length, 0: numTokens, 1: numTopk } = Object(lengths) as Partial<ArrayLike<unknown>>;
-  if (!isPairOfIntegers(length, numTokens, numTopk)) throw notTwoIntegers('the shape', lengths);
-  shape.numTokens = numTokens as number;
-  shape.numTopk = numTopk as number;
-  if (shape.numTokens < 0 || shape.numTopk < 0) {
-    throw new DispatchLayoutError('TOPK_SHAPE', `the shape of topkIdx is ${describe(lengths)}`, {
-      value: lengths,
-      remedy: 'It must be [numTokens, numTopk], both 0 or more; flatten leading dimensions into numTokens.',
-    });
+  const { length, 0: numTokens, 1: numTopk } = Object(lengths) as ArrayLike<number>;
+  if (!isPair(length, numTokens, numTopk) || numTokens < 0 || numTopk < 0) {
+    const remedy = 'It must be [numTokens, numTopk], both 0 or more; flatten leading dimensions into numTokens.';
+    throw wrongValue('TOPK_SHAPE', 'the shape of topkIdx', lengths, remedy);
   }
+  shape.numTokens = numTokens;
+  shape.numTopk = numTopk;
   checkSelections(shape.numTokens, shape.numTopk);
 }
 
 function readStrides(strides: unknown, ids: TopkIdx): void {
-  const { length, 0: tokenStride, 1: slotStride } = Object(strides) as Partial<ArrayLike<unknown>>;
-  if (!isPairOfIntegers(length, tokenStride, slotStride)) throw notTwoIntegers('strides', strides);
-  ids.tokenStride = tokenStride as number;
-  ids.slotStride = slotStride as number;
+  const { length, 0: tokenStride, 1: slotStride } = Object(strides) as ArrayLike<number>;
+  if (!isPair(length, tokenStride, slotStride)) {
+    throw wrongValue('TOPK_SHAPE', 'topkIdx.strides', strides, 'It must be two integers.');
+  }
+  ids.tokenStride = tokenStride;
+  ids.slotStride = slotStride;
 }
 
-function isPairOfIntegers(length: unknown, first: unknown, second: unknown): boolean {
+function isPair(length: unknown, first: unknown, second: unknown): boolean {
   return length === 2 && Number.isSafeInteger(first) && Number.isSafeInteger(second);
-}
-
-function notTwoIntegers(what: string, values: unknown): DispatchLayoutError {
-  return new DispatchLayoutError('TOPK_SHAPE', `${what} of topkIdx is ${describe(values)}, not two integers`, {
-    value: values,
-    remedy: 'topkIdx is [numTokens, numTopk]; flatten leading dimensions into numTokens.',
-  });
 }
 
 /**
@@ -197,10 +190,7 @@ export function checkSelections(numTokens: number, numTopk: number): void {
 
 function checkOffset(offset: unknown): number {
   if (!Number.isSafeInteger(offset)) {
-    throw new DispatchLayoutError('TOPK_SHAPE', `the offset of topkIdx is ${describe(offset)}`, {
-      value: offset,
-      remedy: 'It counts elements from the start of data.',
-    });
+    throw wrongValue('TOPK_SHAPE', 'the offset of topkIdx', offset, 'It counts elements from the start of data.');
   }
   return offset as number;
 }
@@ -215,7 +205,7 @@ export function checkExtent(ids: TopkIdx, isWhole: boolean): void {
   const { data, numTokens, numTopk, offset, tokenStride, slotStride } = ids;
   const numSelections = numTokens * numTopk;
   if (isWhole && numSelections > 0 && lengthOf(data) === numSelections) return;
-  checkAttached(data);
+  checkAttached(data, 'topkIdx');
   if (isWhole ? lengthOf(data) === numSelections : numSelections === 0) return;
   const tokenReach = (numTokens - 1) * tokenStride;
   const slotReach = (numTopk - 1) * slotStride;
@@ -234,22 +224,7 @@ export function checkExtent(ids: TopkIdx, isWhole: boolean): void {
   }
 }
 
-/**
- * Checks that the data of `topkIdx` are still there.
- *
- * @throws DispatchLayoutError `DETACHED_BUFFER`
- */
-function checkAttached(data: IntegerArray): void {
-  if (!isDetached(data)) return;
-  throw new DispatchLayoutError('DETACHED_BUFFER', 'the buffer under topkIdx was detached', {
-    value: data,
-    remedy: 'It was transferred, to a worker for instance: call with an array that this thread still owns.',
-  });
-}
-
 function unknownForm(input: unknown): DispatchLayoutError {
-  return new DispatchLayoutError('TOPK_TYPE', `topkIdx is ${describe(input)}`, {
-    value: input,
-    remedy: 'Pass {data, shape: [numTokens, numTopk]}, an ONNX Runtime tensor, or nested arrays of numbers.',
-  });
+  const remedy = 'Pass {data, shape: [numTokens, numTopk]}, an ONNX Runtime tensor, or nested arrays of numbers.';
+  return wrongValue('TOPK_TYPE', 'topkIdx', input, remedy);
 }

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { wrongValue } from '../errors/checks.ts';
 import { DispatchLayoutError } from '../errors/errors.ts';
 
 declare global {
@@ -59,8 +60,16 @@ export function waitHere(event: EventHandle): void {
 export class EventOverlap {
   readonly #handle: EventHandle | null;
 
-  /** @param handle the recorded event of a device, or `null` for an event that was not recorded. */
+  /**
+   * @param handle the recorded event of a device, or `null` for an event that was not recorded.
+   * @throws {@link DispatchLayoutError} `OPTION` if it is neither.
+   */
   constructor(handle: EventHandle | null) {
+    const { wait, currentStreamWait } = Object(handle) as Partial<EventHandle>;
+    if (handle !== null && !(wait && currentStreamWait)) {
+      const remedy = 'Use the event of an earlier layout, or one from group.capture().';
+      throw wrongValue('OPTION', 'the handle of the event', handle, remedy);
+    }
     this.#handle = handle;
   }
 

@@ -3,18 +3,11 @@
  *
  * @module
  */
+import { checkAttached, wrongValue } from '../errors/checks.ts';
 import { DispatchLayoutError } from '../errors/errors.ts';
-import { describe } from '../values/describe.ts';
+import { withArticle } from '../values/describe.ts';
 import { arrayOver } from '../values/id-types.ts';
-import {
-  bufferOf,
-  byteOffsetOf,
-  isArrayOf,
-  isDetached,
-  lengthOf,
-  overlap,
-  typedArrayName,
-} from '../values/typed-array.ts';
+import { bufferOf, byteOffsetOf, isArrayOf, lengthOf, overlap, typedArrayName } from '../values/typed-array.ts';
 import { ComputedLayout } from './layout.ts';
 import type { LayoutRequest } from './layout-request.ts';
 import {
@@ -59,10 +52,7 @@ export function allocateOut(request: LayoutRequest): void {
  */
 export function readOut(out: LayoutArrays, arrays: OutArrays): void {
   if (typeof out !== 'object' || out === null) {
-    throw new DispatchLayoutError('OUT', `out is ${describe(out)}`, {
-      value: out,
-      remedy: 'Pass an earlier result, or an object with the result arrays.',
-    });
+    throw wrongValue('OUT', 'out', out, 'Pass an earlier result, or an object with the result arrays.');
   }
   assignArrays(arrays, out);
 }
@@ -115,13 +105,14 @@ function checkOtherArray(
 ): OutputArray {
   if (length === null && array === undefined) return null;
   if (length === null || typedArrayName(array) !== className) {
-    throw new DispatchLayoutError('OUT', `out.${name} is ${describe(array)}`, {
-      value: array,
-      remedy: length === null ? 'It must be null within one node.' : `It must be a ${className} of length ${length}.`,
-    });
+    const remedy =
+      length === null
+        ? 'It must be null within one node.'
+        : `It must be ${withArticle(className)} of length ${length}.`;
+    throw wrongValue('OUT', `out.${name}`, array, remedy);
   }
   const view = array as Int32Array | Uint8Array;
-  checkArrayAttached(name, view);
+  checkAttached(view, name, 'out.');
   const actual = lengthOf(view);
   if (actual === length) return view;
   if (kind === 'rows' && actual > length) {
@@ -133,14 +124,6 @@ function checkOtherArray(
   });
 }
 
-function checkArrayAttached(name: string, array: ArrayBufferView): void {
-  if (!isDetached(array)) return;
-  throw new DispatchLayoutError('DETACHED_BUFFER', `the buffer under out.${name} was detached`, {
-    value: array,
-    remedy: 'It was transferred, to a worker for instance: allocate a new one.',
-  });
-}
-
 /**
  * Checks that arrays whose lengths are right are still there.
  *
@@ -149,7 +132,7 @@ function checkArrayAttached(name: string, array: ArrayBufferView): void {
 export function checkArraysAttached(arrays: LayoutArrays): void {
   for (const name of outputNames) {
     const array = arrays[name];
-    if (array !== null) checkArrayAttached(name, array);
+    if (array !== null) checkAttached(array, name, 'out.');
   }
 }
 

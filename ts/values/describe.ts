@@ -5,11 +5,16 @@
  */
 import { typedArrayName } from './typed-array.ts';
 
+/** The class of a typed array, as a sentence has it: `an Int32Array`, `a Uint8Array`. */
+export function withArticle(className: string): string {
+  return `${className.startsWith('I') ? 'an' : 'a'} ${className}`;
+}
+
 /** A short text for an error message: the value itself where it is short, else what kind of thing it is. */
 export function describe(value: unknown): string {
   if (typeof value === 'string') return `'${value.length > 40 ? `${value.slice(0, 40)}…` : value}'`;
   const name = typedArrayName(value);
-  if (name !== undefined) return `${name.startsWith('I') ? 'an' : 'a'} ${name}`;
+  if (name !== undefined) return withArticle(name);
   if (Array.isArray(value)) {
     if (value.length > 8) return `an array of length ${value.length}`;
     return `[${value.map((element) => (Array.isArray(element) ? '[…]' : describe(element))).join(', ')}]`;

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { wrongValue } from '../../errors/checks.ts';
 import { DispatchLayoutError } from '../../errors/errors.ts';
 import {
   dimensionsOf,
@@ -13,7 +14,6 @@ import {
   perOutput,
 } from '../../layout/outputs.ts';
 import type { TensorArrays } from '../../layout/tensors.ts';
-import { describe } from '../../values/describe.ts';
 import type { OutputTensors } from './device-layout.ts';
 import { DeviceTensor } from './device-tensor.ts';
 
@@ -24,7 +24,9 @@ import { DeviceTensor } from './device-tensor.ts';
  * @throws DispatchLayoutError `OUT`, `DISPOSED`
  */
 export function checkTensors(out: TensorArrays, shape: LayoutShape, topkIdx: DeviceTensor): OutputTensors {
-  if (typeof out !== 'object' || out === null) throw outError('out', out, 'Pass an object with the result tensors.');
+  if (typeof out !== 'object' || out === null) {
+    throw wrongValue('OUT', 'out', out, 'Pass an object with the result tensors.');
+  }
   const tensors = perOutput((name) => checkTensor(name, outputs[name], out[name], shape));
   checkDisjoint({ topkIdx, ...tensors });
   return tensors;
@@ -34,11 +36,12 @@ function checkTensor(name: string, output: Output, tensor: unknown, shape: Layou
   const size = lengthOfOutput(output, shape);
   if (size === null) {
     if (tensor === null || tensor === undefined) return null;
-    throw outError(`out.${name}`, tensor, 'It must be null within one node.');
+    throw wrongValue('OUT', `out.${name}`, tensor, 'It must be null within one node.');
   }
   const { type, kind } = output;
   if (!(tensor instanceof DeviceTensor) || tensor.dtype !== type || !tensor.isContiguous) {
-    throw outError(`out.${name}`, tensor, `For a topkIdx on the GPU it must be a contiguous DeviceTensor of ${type}.`);
+    const remedy = `For a topkIdx on the GPU it must be a contiguous DeviceTensor of ${type}.`;
+    throw wrongValue('OUT', `out.${name}`, tensor, remedy);
   }
   if (tensor.size === size) return tensor;
   if (kind === 'rows' && tensor.size > size) return tensor.firstElements(dimensionsOf(output, shape) ?? []);
@@ -63,8 +66,4 @@ function checkDisjoint(tensors: Readonly<Record<string, DeviceTensor | null>>): 
     }
     ranges.push({ name: name === 'topkIdx' ? name : `out.${name}`, begin, end });
   }
-}
-
-function outError(name: string, value: unknown, remedy: string): DispatchLayoutError {
-  return new DispatchLayoutError('OUT', `${name} is ${describe(value)}`, { value, remedy });
 }

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { checkObject } from '../../errors/checks.ts';
+import { checkAttached, checkObject, wrongValue } from '../../errors/checks.ts';
 import { DispatchLayoutError } from '../../errors/errors.ts';
 import { type GpuTensor, tensorBrand } from '../../layout/tensors.ts';
 import { describe } from '../../values/describe.ts';
@@ -18,7 +18,7 @@ import {
   type TypedArrayOf,
 } from '../../values/id-types.ts';
 import { denseStrides, reachOf, sizeOf } from '../../values/shape.ts';
-import { isDetached, typedArrayName } from '../../values/typed-array.ts';
+import { typedArrayName } from '../../values/typed-array.ts';
 import type { CudaAddon, DownloadHandle, NativePlace } from './addon.ts';
 import { currentStreamHandle } from './current-stream.ts';
 import type { IdCheck } from './id-check.ts';
@@ -87,8 +87,13 @@ export class DeviceTensor<Type extends IdType = IdType> implements GpuTensor {
     byteOffset: number,
     shape: readonly number[],
     dtype: Type,
-    { strides = denseStrides(shape), origin, isBorrowed = false }: ViewOptions = {},
+    options: ViewOptions = {},
   ) {
+    if (!(memory instanceof SharedAllocation)) {
+      const remedy = 'Use DeviceTensor.from, empty, fromPointer or fromIpcHandle.';
+      throw wrongValue('TENSOR', 'the first argument of new DeviceTensor', memory, remedy);
+    }
+    const { strides = denseStrides(shape), origin, isBorrowed = false } = options;
     this.dtype = dtype;
     // The addon trusts them
     this.shape = Object.freeze(shape);
@@ -134,12 +139,7 @@ export class DeviceTensor<Type extends IdType = IdType> implements GpuTensor {
     if (dtype === undefined) {
       throw tensorError(`the elements are ${describe(array)}`, array, `Pass one of ${idArrayNames}.`);
     }
-    if (isDetached(array)) {
-      throw new DispatchLayoutError('DETACHED_BUFFER', 'the buffer under the array was detached', {
-        value: array,
-        remedy: 'It was transferred, to a worker for instance.',
-      });
-    }
+    checkAttached(array, 'the array');
     const ownShape = shape ?? [array.length];
     if (checkShape(ownShape) !== array.length) {
       throw tensorError(
@@ -167,11 +167,7 @@ export class DeviceTensor<Type extends IdType = IdType> implements GpuTensor {
     const length = checkShape(shape) * checkType(dtype);
     const isAddress = typeof pointer === 'bigint' && pointer === BigInt.asUintN(64, pointer);
     if (!isAddress || pointer % BigInt(idTypes[dtype].bytes) !== 0n) {
-      throw tensorError(
-        `the pointer is ${describe(pointer)}`,
-        pointer,
-        `Pass an address, as a bigint, aligned for ${dtype}.`,
-      );
+      throw wrongValue('TENSOR', 'the pointer', pointer, `Pass an address, as a bigint, aligned for ${dtype}.`);
     }
     // A tensor of no elements has no address that CUDA knows, in PyTorch and here
     if (length === 0) return DeviceTensor.empty(shape, dtype);
@@ -205,14 +201,10 @@ export class DeviceTensor<Type extends IdType = IdType> implements GpuTensor {
     const length = checkShape(shape) * elementBytes;
     const plain = typedArrayName(handle) === 'Uint8Array' ? plainIpcHandle(handle) : undefined;
     if (plain === undefined) {
-      throw tensorError(`the IPC handle is ${describe(handle)}`, handle, 'Pass the 64 bytes of a cudaIpcMemHandle_t.');
+      throw wrongValue('TENSOR', 'the IPC handle', handle, 'Pass the 64 bytes of a cudaIpcMemHandle_t.');
     }
     if (!Number.isSafeInteger(byteOffset) || byteOffset < 0 || byteOffset % elementBytes !== 0) {
-      throw tensorError(
-        `byteOffset is ${describe(byteOffset)}`,
-        byteOffset,
-        `It must be a multiple of ${elementBytes}.`,
-      );
+      throw wrongValue('TENSOR', 'byteOffset', byteOffset, `It must be a multiple of ${elementBytes}.`);
     }
     const memory = new SharedAllocation(cudaAddon().openIpcHandle(plain, byteOffset + length));
     return new DeviceTensor(memory, byteOffset, [...shape], dtype);
@@ -328,7 +320,7 @@ export class DeviceTensor<Type extends IdType = IdType> implements GpuTensor {
    * `stream` by then has finished. PyTorch's `record_stream`.
    */
   recordStream(stream: Stream): void {
-    if (!(stream instanceof Stream)) throw tensorError(`the stream is ${describe(stream)}`, stream, 'Pass a Stream.');
+    if (!(stream instanceof Stream)) throw wrongValue('TENSOR', 'the stream', stream, 'Pass a Stream.');
     addonInUse().recordStream(this.allocation.handle, stream.native);
   }
 
@@ -414,7 +406,7 @@ function plainIpcHandle(handle: Uint8Array): Uint8Array | undefined {
 
 function checkShape(shape: readonly number[]): number {
   if (!Array.isArray(shape) || !shape.every((length) => Number.isSafeInteger(length) && length >= 0)) {
-    throw tensorError(`the shape is ${describe(shape)}`, shape, 'It must be an array of lengths, 0 or more.');
+    throw wrongValue('TENSOR', 'the shape', shape, 'It must be an array of lengths, 0 or more.');
   }
   const size = sizeOf(shape);
   // With eight bytes for each element, all byte offsets are then numbers that are exact
@@ -424,7 +416,7 @@ function checkShape(shape: readonly number[]): number {
 
 function checkType(dtype: IdType): number {
   if (isIdType(dtype)) return idTypes[dtype].bytes;
-  throw tensorError(`the dtype is ${describe(dtype)}`, dtype, `It must be one of ${idTypeNames.join(', ')}.`);
+  throw wrongValue('TENSOR', 'the dtype', dtype, `It must be one of ${idTypeNames.join(', ')}.`);
 }
 
 function tensorError(problem: string, value: unknown, remedy: string): DispatchLayoutError {

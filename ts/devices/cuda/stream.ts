@@ -3,9 +3,8 @@
  *
  * @module
  */
-import { DispatchLayoutError } from '../../errors/errors.ts';
+import { wrongValue } from '../../errors/checks.ts';
 import { EventOverlap } from '../../layout/event-overlap.ts';
-import { describe } from '../../values/describe.ts';
 import type { StreamHandle } from './addon.ts';
 import { defaultStreamHandle, innermostStream, runOn } from './current-stream.ts';
 import { StreamEvent } from './events.ts';
@@ -43,6 +42,9 @@ export class Stream {
   /** @internal */
   constructor(native: StreamHandle);
   constructor(native?: StreamHandle) {
+    if (native !== undefined && typeof native !== 'object') {
+      throw wrongValue('TENSOR', 'the argument of new Stream', native, 'Use Stream.fromHandle for a cudaStream_t.');
+    }
     this.native = native ?? cudaAddon().createStream();
   }
 
@@ -55,10 +57,7 @@ export class Stream {
    */
   static fromHandle(handle: bigint): Stream {
     if (typeof handle !== 'bigint' || handle !== BigInt.asUintN(64, handle)) {
-      throw new DispatchLayoutError('TENSOR', `the handle of the stream is ${describe(handle)}`, {
-        value: handle,
-        remedy: 'Pass a cudaStream_t, as a bigint.',
-      });
+      throw wrongValue('TENSOR', 'the handle of the stream', handle, 'Pass a cudaStream_t, as a bigint.');
     }
     return handle === 0n ? Stream.default : new Stream(cudaAddon().wrapStream(handle));
   }

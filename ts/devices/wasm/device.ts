@@ -14,7 +14,7 @@ import { type KernelSource, useKernel } from './instance.ts';
 import type { WasmKernel } from './kernel.ts';
 import { kernelFor, mustCheckFirst } from './kernels.ts';
 import { prepareWasm, probeWasm } from './probe.ts';
-import { WasmWorkspace } from './workspace.ts';
+import { createWorkspace } from './workspace.ts';
 
 /** The WASM device, with the kernel of the platform. */
 export function createWasmDevice(kernel: KernelSource): Device {
@@ -36,7 +36,7 @@ const wasmDevice: Device = {
     copyCounts(kernel, request.out);
     return finishedHandle;
   },
-  createWorkspace: (partition, shape) => new WasmWorkspace(partition, shape),
+  createWorkspace,
   prepareAhead: prepareWasm,
 };
 

@@ -3,7 +3,6 @@
  *
  * @module
  */
-import { DispatchLayoutError } from '../../errors/errors.ts';
 import type { Partition } from '../../input/partition.ts';
 import type { LayoutRequest } from '../../layout/layout-request.ts';
 import { WasmKernel } from './kernel.ts';
@@ -16,7 +15,8 @@ const maxSharedBytes = 16 * 1024 * 1024;
 const locatingMany: Windows = { ...passing, locatedIds: 8 * 1024 * 1024 };
 
 let shared: WasmKernel | undefined;
-let roomy: WasmKernel | undefined;
+/** Null where it could not be made. Trying again would cost each large call the garbage collections of the engine, 70 ms. */
+let roomy: WasmKernel | null | undefined;
 const ownKernels = new WeakMap<Partition, WasmKernel>();
 
 /**
@@ -46,7 +46,7 @@ export function kernelFor(request: LayoutRequest): WasmKernel {
   if (own !== undefined || !isSmall) return ownKernel(partition, numTopk);
   if (mustCheckFirst(request) && numIds > kernel.windows.locatedIds) {
     const other = roomyKernel(partition, numIds, numTopk);
-    if (other !== undefined) return other;
+    if (other !== null) return other;
   }
   kernel.use(partition, numTopk);
   return kernel;
@@ -62,37 +62,39 @@ function footprint(partition: Partition, numTopk: number): number {
   return placeBuffers(0, partition, numTopk, passing).end;
 }
 
-/** Where all ids of a large layout can be located at once; undefined where they are still more, or memory is short. */
-function roomyKernel(partition: Partition, numIds: number, numTopk: number): WasmKernel | undefined {
-  if (numIds > locatingMany.locatedIds) return undefined;
+/**
+ * Where all ids of a large layout can be located at once; null where they are still more, or memory is short. They are then
+ * checked in a pass of their own, which takes longer.
+ */
+function roomyKernel(partition: Partition, numIds: number, numTopk: number): WasmKernel | null {
+  if (numIds > locatingMany.locatedIds) return null;
+  if (roomy === undefined) roomy = anotherKernel(locatingMany);
   try {
-    roomy ??= new WasmKernel(locatingMany);
-    roomy.use(partition, numTopk);
+    roomy?.use(partition, numTopk);
     return roomy;
   } catch {
-    // The ids are then checked in a pass of their own, which takes longer
-    return undefined;
+    return null;
   }
 }
 
 function ownKernel(partition: Partition, numTopk: number): WasmKernel {
   let kernel = ownKernels.get(partition);
   if (kernel === undefined) {
-    kernel = instantiate(footprint(partition, numTopk));
+    kernel = anotherKernel() ?? sharedKernel();
     ownKernels.set(partition, kernel);
   }
   kernel.use(partition, numTopk);
   return kernel;
 }
 
-function instantiate(bytes: number): WasmKernel {
+/**
+ * An instance besides the shared one; null where no further one can be made. An engine reserves up to 10 GB of addresses for
+ * each, however little memory it needs, and a process may be limited to a few of these (`ulimit -v`).
+ */
+export function anotherKernel(windows?: Windows): WasmKernel | null {
   try {
-    return new WasmKernel();
-  } catch (cause) {
-    throw new DispatchLayoutError('OUT_OF_MEMORY', `no memory for a WASM instance with tables of ${bytes} bytes`, {
-      value: bytes,
-      remedy: "Drop groups that are no longer needed, or use device: 'js'.",
-      cause,
-    });
+    return new WasmKernel(windows);
+  } catch {
+    return null;
   }
 }

@@ -4,15 +4,35 @@
  *
  * @module
  */
-import { DispatchLayoutError, InvalidExpertError } from '../../errors/errors.ts';
+import { InvalidExpertError } from '../../errors/errors.ts';
 import type { Partition } from '../../input/partition.ts';
 import { firstParts, type LayoutArrays } from '../../layout/outputs.ts';
 import { type IdTypeFacts, type IntegerArray, idTypes } from '../../values/id-types.ts';
 import type { WorkspaceMemory, WorkspaceShape } from '../device.ts';
-import { WasmKernel } from './kernel.ts';
+import type { WasmKernel } from './kernel.ts';
+import { anotherKernel } from './kernels.ts';
+
+/**
+ * Makes a workspace; null where no further instance of the kernel can be made.
+ *
+ * @throws DispatchLayoutError `OUT_OF_MEMORY`
+ */
+export function createWorkspace(partition: Partition, shape: WorkspaceShape): WasmWorkspace | null {
+  const { maxTokens, numTopk, idType } = shape;
+  const numIds = maxTokens * numTopk;
+  const kernel = anotherKernel({
+    idsBytes: numIds * idTypes[idType].bytes,
+    rowsBytes: 0,
+    minRows: Math.max(maxTokens, 1),
+    locatedIds: numIds,
+  });
+  if (kernel === null) return null;
+  kernel.use(partition, numTopk);
+  return new WasmWorkspace(kernel, partition, shape);
+}
 
 /** One instance of the kernel, whose windows hold all tokens. */
-export class WasmWorkspace implements WorkspaceMemory {
+class WasmWorkspace implements WorkspaceMemory {
   readonly topkIdx: IntegerArray;
   readonly out: LayoutArrays;
   readonly #kernel: WasmKernel;
@@ -20,31 +40,13 @@ export class WasmWorkspace implements WorkspaceMemory {
   readonly #type: IdTypeFacts;
   readonly #numExperts: number;
 
-  constructor(partition: Partition, { maxTokens, numTopk, idType }: WorkspaceShape) {
-    const numIds = maxTokens * numTopk;
-    try {
-      this.#kernel = new WasmKernel({
-        idsBytes: numIds * idTypes[idType].bytes,
-        rowsBytes: 0,
-        minRows: Math.max(maxTokens, 1),
-        locatedIds: numIds,
-      });
-      this.#kernel.use(partition, numTopk);
-    } catch (cause) {
-      throw new DispatchLayoutError(
-        'OUT_OF_MEMORY',
-        `${maxTokens} tokens x ${numTopk} slots do not fit in WASM memory`,
-        {
-          value: maxTokens,
-          remedy: 'Lower maxTokens, and add up the counts.',
-          cause,
-        },
-      );
-    }
+  /** @param kernel one that holds the tables of the partition. */
+  constructor(kernel: WasmKernel, partition: Partition, { maxTokens, numTopk, idType }: WorkspaceShape) {
+    this.#kernel = kernel;
     this.#numTopk = numTopk;
     this.#type = idTypes[idType];
     this.#numExperts = partition.numExperts;
-    this.topkIdx = this.#kernel.ids(idTypes[idType]).subarray(0, numIds);
+    this.topkIdx = this.#kernel.ids(idTypes[idType]).subarray(0, maxTokens * numTopk);
     this.out = firstParts(this.#kernel.outputs, { ...partition, numTokens: maxTokens, numTopk });
   }
 
