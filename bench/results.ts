@@ -15,12 +15,17 @@ export interface Entry {
   readonly seconds: Samples;
 }
 
-/** Latency and memory of a process that has just started, medians; first-calls.mjs says what is what. */
-export interface FirstCalls {
-  readonly importMilliseconds: number;
+/** A process that has just started, medians; first-call.mjs says what is what. */
+export interface FirstCall {
+  readonly loadMilliseconds: number;
   readonly firstMilliseconds: number;
-  readonly secondMilliseconds: number;
-  readonly steadyNanosecondsPerToken: number;
+  readonly togetherMilliseconds: number;
+  readonly loadBytes: number;
+  readonly residentBytes: number;
+}
+
+/** What calls leave in memory, medians; held-memory.mjs says what is what. */
+export interface HeldMemory {
   readonly wasmBytes: number;
   readonly heapBytesPerCall: number;
 }
@@ -42,8 +47,9 @@ export interface Results {
   readonly overRanks: readonly Entry[];
   readonly overExperts: readonly Entry[];
   readonly histograms: Samples;
-  /** By how V8 was told to compile the kernel. */
-  readonly firstCalls: Readonly<Record<string, FirstCalls>>;
+  /** By how the library is loaded: `import`, `require`. */
+  readonly firstCalls: Readonly<Record<string, FirstCall>>;
+  readonly heldMemory: HeldMemory;
   readonly sizes: Readonly<Record<string, Size>>;
 }
 

@@ -19,7 +19,7 @@ import { plots } from './libraries/plots.ts';
 import { describeMachine } from './machine.ts';
 import type { Measurements } from './measure.ts';
 import { layoutsTable, ratiosTable, report } from './report.ts';
-import { combine, type FirstCalls, type Results } from './results.ts';
+import { combine, type FirstCall, type HeldMemory, type Results } from './results.ts';
 import { measureSizes } from './sizes.ts';
 import { median } from './statistics.ts';
 
@@ -64,10 +64,10 @@ async function measureAll(): Promise<void> {
     machine,
     ...measured,
     firstCalls: {
-      default: measureFirstCalls([]),
-      'Liftoff only': measureFirstCalls(['--liftoff-only']),
-      'TurboFan only': measureFirstCalls(['--no-liftoff', '--no-wasm-tier-up']),
+      import: medians<FirstCall>(20, [script('first-call.mjs'), 'import']),
+      require: medians<FirstCall>(20, [script('first-call.mjs'), 'require']),
     },
+    heldMemory: medians<HeldMemory>(7, ['--expose-gc', script('held-memory.mjs')]),
     sizes: await measureSizes(),
   };
   writeJson(resultsFile, results);
@@ -100,15 +100,17 @@ function measure(count: number, flags: readonly string[], maxFull = count) {
   return combine(processes);
 }
 
-function measureFirstCalls(v8Flags: readonly string[]): FirstCalls {
-  console.error(`Measuring first calls ${v8Flags.join(' ')}`);
-  const processes = Array.from({ length: 7 }, () =>
-    runNode<FirstCalls>(['--expose-gc', ...v8Flags, script('first-calls.mjs')]),
+/** The median of each number that so many processes print. */
+function medians<Numbers extends object>(count: number, parameters: readonly string[]): Numbers {
+  console.error(
+    `Measuring ${parameters
+      .slice(-2)
+      .map((path) => path.replace(/.*\//, ''))
+      .join(' ')}`,
   );
-  const keys = Object.keys(processes[0]) as (keyof FirstCalls)[];
-  return Object.fromEntries(
-    keys.map((key) => [key, median(processes.map((calls) => calls[key]))]),
-  ) as unknown as FirstCalls;
+  const processes = Array.from({ length: count }, () => runNode<Record<string, number>>(parameters));
+  const names = Object.keys(processes[0]);
+  return Object.fromEntries(names.map((name) => [name, median(processes.map((numbers) => numbers[name]))])) as Numbers;
 }
 
 function runNode<Output>(parameters: readonly string[]): Output {

@@ -17,5 +17,5 @@ emcc "$object" -o "$1" -O1 \
 
 # Without inlining, which emcc's own call of wasm-opt from -O2 on includes: it makes all kernels one giant function, which V8
 # compiles to slower code (1.6 times at 8 ranks, measured). What is left makes the file compress better.
-"$(em-config BINARYEN_ROOT)/bin/wasm-opt" "$1" -o "$1" -Os --enable-simd --enable-bulk-memory \
+"$(em-config BINARYEN_ROOT)/bin/wasm-opt" "$1" -o "$1" -Oz --enable-simd --enable-bulk-memory \
   --always-inline-max-function-size=0 --flexible-inline-max-function-size=0 --one-caller-inline-max-function-size=0

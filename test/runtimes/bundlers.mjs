@@ -5,6 +5,7 @@
  */
 import { join } from 'node:path';
 import nodeResolve from '@rollup/plugin-node-resolve';
+import terser from '@rollup/plugin-terser';
 import { build as esbuild } from 'esbuild';
 import { rollup } from 'rollup';
 import { build as vite } from 'vite';
@@ -26,7 +27,7 @@ export const pageBundlers = {
   async Rollup(project, target) {
     const bundle = await rollup({
       input: join(project, 'page.js'),
-      plugins: [nodeResolve()],
+      plugins: [nodeResolve(), terser()],
       onwarn(warning) {
         throw new Error(warning.message);
       },

@@ -52,7 +52,7 @@ const compilers = [
   ['typescript', { node16: mixed, nodenext: mixed, bundler: module }],
 ];
 
-/** Each check by name: it throws where something is wrong. */
+/** Each check by name: it rejects where something is wrong. */
 export function packageChecks(project, folder, tarball) {
   return {
     'publint --strict': () =>

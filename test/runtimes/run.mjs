@@ -14,6 +14,7 @@ import { addSuite, makeProject, packLibrary } from './project.mjs';
 import { failedCell, Report } from './report.mjs';
 import { nodeBundleRows, serverRows } from './servers.mjs';
 import { Site } from './site.mjs';
+import { sizeRows } from './sizes.mjs';
 import { workerdRow } from './workerd.mjs';
 
 /** So many rows run at the same time. */
@@ -38,6 +39,7 @@ try {
   await addSuite(project);
   const rows = [
     ...Object.entries(packageChecks(project, folder, tarball)).map(([name, check]) => ({ name, check })),
+    ...sizeRows(project, folder),
     ...serverRows(project, options),
     ...nodeBundleRows(project, folder, options),
     workerdRow(project, folder, options),
@@ -70,14 +72,15 @@ console.log(report.toString());
 console.log(`\n${report.count('passed')} passed, ${report.count('failed')} failed, ${report.count('skipped')} skipped`);
 process.exitCode = report.count('failed') > 0 ? 1 : 0;
 
-/** Runs one row: the results of its suite, or one cell for all of it. */
-async function outcomeOf({ missing, run, check }) {
+/** Runs one row: the results of its suite, or one cell for all of it, with what it measured. */
+async function outcomeOf({ missing, run, measure, check }) {
   if (missing !== undefined)
     return { cell: isComplete ? failedCell(missing) : { outcome: 'skipped', reason: missing } };
   const started = performance.now();
   const since = () => (performance.now() - started) / 1000;
   try {
     if (run !== undefined) return { results: await run(), seconds: since() };
+    if (measure !== undefined) return { cell: { outcome: 'passed', detail: await measure() }, seconds: since() };
     await check();
     return { cell: { outcome: 'passed', detail: 'passed' }, seconds: since() };
   } catch (error) {

@@ -1,0 +1,36 @@
+/**
+ * A process that has just started: how long it takes to get the library and to compute a first tiny layout, and what the
+ * library takes of memory. Run by run.ts in fresh processes of plain node, with the form as its argument, `import` or
+ * `require`; prints one JSON object.
+ */
+import { createRequire } from 'node:module';
+
+const require = createRequire(import.meta.url);
+const forms = { import: () => import('dispatch-layout'), require: () => require('dispatch-layout') };
+const load = forms[process.argv[2]];
+
+const residentBefore = process.memoryUsage.rss();
+const start = performance.now();
+const { getDispatchLayout } = await load();
+const loaded = performance.now();
+const residentAfter = process.memoryUsage.rss();
+const beforeCall = performance.now();
+getDispatchLayout(
+  [
+    [0, 5],
+    [6, -1],
+  ],
+  8,
+  { numRanks: 4 },
+);
+const done = performance.now();
+
+console.log(
+  JSON.stringify({
+    loadMilliseconds: loaded - start,
+    firstMilliseconds: done - beforeCall,
+    togetherMilliseconds: loaded - start + done - beforeCall,
+    loadBytes: residentAfter - residentBefore,
+    residentBytes: process.memoryUsage.rss(),
+  }),
+);

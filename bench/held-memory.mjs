@@ -1,0 +1,31 @@
+/**
+ * What calls leave in memory. Run by run.ts in a fresh process of plain node, with --expose-gc; prints one JSON object.
+ *
+ * 4096 tokens, top-8 of 256 experts, 64 ranks, int64, device wasm.
+ */
+const numTokens = 4096;
+const data = BigInt64Array.from({ length: numTokens * 8 }, (_, i) => BigInt((i * 7919) % 256));
+const topkIdx = { data, shape: [numTokens, 8] };
+
+// The memory of the kernel, which the library keeps to itself
+let memory;
+WebAssembly.Instance = class extends WebAssembly.Instance {
+  constructor(...parameters) {
+    super(...parameters);
+    memory = this.exports.memory;
+  }
+};
+
+const { ExpertGroup } = await import('dispatch-layout');
+const group = new ExpertGroup({ numRanks: 64, device: 'wasm' });
+const out = group.getDispatchLayout(topkIdx, 256);
+
+const numCalls = 10_000;
+for (let call = 0; call < numCalls; call++) group.getDispatchLayout(topkIdx, 256, { out });
+globalThis.gc();
+const heapBytes = process.memoryUsage().heapUsed;
+for (let call = 0; call < numCalls; call++) group.getDispatchLayout(topkIdx, 256, { out });
+globalThis.gc();
+const heapBytesPerCall = (process.memoryUsage().heapUsed - heapBytes) / numCalls;
+
+console.log(JSON.stringify({ wasmBytes: memory.buffer.byteLength, heapBytesPerCall }));
