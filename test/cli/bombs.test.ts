@@ -86,7 +86,7 @@ describe('command line: bombs', function () {
     },
     'JSON over the limit': {
       content: () => `[[${'0,'.repeat(2 ** 23)}0]]`,
-      message: /is JSON of 16777221 bytes; the limit is 16777216: save large routing as \.npy/,
+      message: /is JSON of over 16777216 bytes, the limit; save it as \.npy/,
       mebibytes: 300,
     },
     'JSON of arrays in arrays': {

@@ -1,6 +1,6 @@
 /** Every way to hold the command wrong: one line, exit code 2. */
 import { spawnSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { assert } from 'chai';
 import fc from 'fast-check';
 import { zipSync } from 'fflate';
@@ -145,15 +145,16 @@ describe('command line: failures', function () {
 
   it('answers bad placements with one line', async () => {
     const cases: (readonly [string | Uint8Array, RegExp])[] = [
-      ['[0, 1, 2]', /--placement has 3 entries for 8 experts/],
-      ['[0, 1, 2, 3, 0, 1, 2, 4]', /placement\[7\] is 4, not a rank in \[0, 4\)/],
-      ['[0, 1, 2, 3, 0, 1, 2, -1]', /placement\[7\] is -1, not a rank/],
-      ['[[0, 1]]', /is \[1, 2\]; a placement is \[numExperts\]/],
+      ['[0, 1, 2]', /placement-0 places 3 experts; --num-experts is 8/],
+      ['[0, 1, 2, 3, 0, 1, 2, 4]', /placement-1, expert 7: 4 is not a rank in \[0, 4\)/],
+      ['[0, 1, 2, 3, 0, 1, 2, -1]', /expert 7: -1 is not a rank/],
+      ['[[0, 1]]', /is \[1, 2\]; a placement is \[experts\]/],
       ['[0.5]', /not an integer/],
       [
-        writeNpy([2n ** 63n], [1], { ...plainForm, signed: false }),
-        /placement\[0\] is 9223372036854776000, not a rank/,
+        writeNpy([...new Array(7).fill(0n), 2n ** 63n], [8], { ...plainForm, signed: false }),
+        /expert 7: 9223372036854775808 is not a rank/,
       ],
+      [npyFile("{'descr': '<f4', 'fortran_order': False, 'shape': (8,), }", new Uint8Array(32)), /float32.*not ranks/],
       ['', /is empty/],
     ];
     await forEachInPairs([...cases.entries()], async ([index, [content, message]]) => {
@@ -170,13 +171,90 @@ describe('command line: failures', function () {
     expectRefusal(finished, /device 'cuda' is not available, because/, 'cuda');
   });
 
-  it('shows the stack of a mistake of its own, with exit code 1', () => {
+  it('suggests the command that a mistyped name resembles, whatever comes behind it', async () => {
+    const cases: (readonly [string[], string])[] = [
+      [['docter'], "'docter' is neither a file nor a command (Did you mean doctor?)"],
+      [['Doctor', '--json'], "'Doctor' is neither a file nor a command (Did you mean doctor?)"],
+      [['--json', 'docter'], "'docter' is neither a file nor a command (Did you mean doctor?)"],
+      [['docter', ...sizes], "'docter' is neither a file nor a command (Did you mean doctor?)"],
+      [['generat', 'out.npy'], "'generat' is neither a file nor a command (Did you mean generate?)"],
+      [['gnerate', '-', '--num-tokens', '5'], "'gnerate' is neither a file nor a command (Did you mean generate?)"],
+      [['halp', 'doctor'], "'halp' is neither a file nor a command (Did you mean help?)"],
+      [['help', 'docter'], "'docter' is no command (Did you mean doctor?)"],
+    ];
+    await forEachInPairs(cases, async ([args, message]) => {
+      const finished = await dispatchLayout(args);
+      expectRefusal(finished, /./, args.join(' '));
+      assert.strictEqual(finished.stderr, `dispatch-layout: ${message}\n`);
+    });
+    // What is a file is no command, and what resembles none is a file that is missing
+    const inFolder = spawnSync(process.execPath, [commandPath, 'docter'], { cwd: folder.path('.'), encoding: 'utf8' });
+    assert.match(inFolder.stderr, /Did you mean doctor/);
+    folder.write('docter', '[[0, 5]]');
+    const args = [commandPath, 'docter', ...sizes];
+    assert.strictEqual(spawnSync(process.execPath, args, { cwd: folder.path('.') }).status, 0);
+    for (const missing of ['routing', './doctor', 'help.npy']) {
+      expectRefusal(await dispatchLayout([missing, ...sizes]), /cannot read .*: no such file/, missing);
+    }
+  });
+
+  it('suggests the flag that a mistyped one resembles, and lists the choices of a flag', async () => {
+    await forEachInPairs(
+      [
+        [[file, '--num-expert', '8'], /unknown option '--num-expert' \(Did you mean --num-experts\?\)/],
+        [['generate', '-', '--sead', '1'], /unknown option '--sead' \(Did you mean --seed\?\)/],
+        [['doctor', '--jsn'], /unknown option '--jsn' \(Did you mean --json\?\)/],
+        [[file, ...sizes, '--device', 'wsam'], /argument 'wsam' is invalid. Allowed choices are auto, cuda, wasm, js/],
+        [['generate', '-', '--dtype', 'int46'], /argument 'int46' is invalid. Allowed choices are int64, int32/],
+      ] as const,
+      async ([args, message]) => expectRefusal(await dispatchLayout(args), message, args.join(' ')),
+    );
+  });
+
+  it('shows the stack of a mistake of its own, with exit code 70', () => {
     let shown = failure(new TypeError('x is not a function'));
-    assert.strictEqual(shown.code, 1);
+    assert.strictEqual(shown.code, 70);
     assert.match(shown.stderr, /^dispatch-layout: this is a bug.*\nTypeError: x is not a function\n {4}at /);
     shown = failure('thrown');
-    assert.strictEqual(shown.code, 1);
+    assert.strictEqual(shown.code, 70);
     assert.match(shown.stderr, /\nthrown\n$/);
+  });
+
+  it('shows the stack of a mistake that nothing catches, also while the library is loaded', () => {
+    const run = (...args: string[]) =>
+      spawnSync(process.execPath, args, { encoding: 'utf8', env: { ...process.env, NODE_OPTIONS: '' } });
+    for (const mistake of ["throw new TypeError('unexpected')", "Promise.reject(new TypeError('unexpected'))"]) {
+      const code = `
+        const { write } = process.stdout;
+        process.stdout.write = (...output) => {
+          setImmediate(() => { ${mistake}; });
+          return write.apply(process.stdout, output);
+        };`;
+      const { status, stderr } = run(
+        `--import=data:text/javascript,${encodeURIComponent(code)}`,
+        commandPath,
+        'doctor',
+      );
+      assert.match(stderr, /^dispatch-layout: this is a bug.*\nTypeError: unexpected\n {4}at /, mistake);
+      assert.strictEqual(status, 70, mistake);
+    }
+    const { status, stdout, stderr } = run(folder.write('alone.mjs', readFileSync(commandPath)), 'doctor');
+    assert.match(stderr, /^dispatch-layout: this is a bug.*\nError.*: Cannot find module '.*index\.js'/);
+    assert.strictEqual(status, 70);
+    assert.strictEqual(stdout, '');
+  });
+
+  it('does not take a lack of memory for a bug', () => {
+    for (const message of [
+      'Array buffer allocation failed',
+      'Invalid typed array length: 5',
+      'Invalid string length',
+    ]) {
+      const { code, stderr } = failure(new RangeError(message));
+      assert.match(stderr, /^dispatch-layout: not enough memory; .*\n$/);
+      assert.strictEqual(code, 2);
+    }
+    assert.strictEqual(failure(new RangeError('Maximum call stack size exceeded')).code, 70);
   });
 
   it('keeps hostile names on one line', () => {

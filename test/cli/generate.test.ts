@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import { assert } from 'chai';
 import type { DeviceDescription } from 'dispatch-layout';
 import { logarithm, Random } from '../../ts/cli/generate/random.ts';
+import { routingContent } from '../../ts/cli/read/content.ts';
 import { parseArray } from '../../ts/cli/read/read-array.ts';
 import { dispatchLayout, expectRefusal, forEachInPairs, succeed, temporaryFolder } from './command.ts';
 
@@ -12,7 +13,7 @@ async function generate(...args: string[]): Promise<{ shape: readonly number[]; 
   const { code, stdout, stderr } = await dispatchLayout(['generate', '-', ...args]);
   assert.strictEqual(stderr, '');
   assert.strictEqual(code, 0);
-  const { data, shape, dtype } = parseArray(Uint8Array.from(stdout), 'generated');
+  const { data, shape, dtype } = parseArray(Uint8Array.from(stdout), routingContent, 'generated');
   const numTopk = shape[shape.length - 1];
   const ids = Array.from(data, Number);
   return {

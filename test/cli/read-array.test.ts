@@ -3,6 +3,7 @@ import { assert } from 'chai';
 import fc from 'fast-check';
 import { zipSync } from 'fflate';
 import { UsageError } from '../../ts/cli/fail.ts';
+import { placementContent, routingContent } from '../../ts/cli/read/content.ts';
 import type { IntegerNdarray } from '../../ts/cli/read/integer-ndarray.ts';
 import { parseArray } from '../../ts/cli/read/read-array.ts';
 import { formatNpy } from '../../ts/cli/write/npy.ts';
@@ -15,8 +16,8 @@ function atOffset(bytes: Uint8Array, offset: number): Uint8Array<ArrayBuffer> {
   return padded.subarray(offset);
 }
 
-function parse(bytes: Uint8Array, arrayName?: string): IntegerNdarray {
-  return parseArray(atOffset(bytes, 0), 'FILE', arrayName);
+function parse(bytes: Uint8Array, arrayName?: string, content = routingContent): IntegerNdarray {
+  return parseArray(atOffset(bytes, 0), content, 'FILE', arrayName);
 }
 
 function elements(array: IntegerNdarray): bigint[] {
@@ -27,9 +28,9 @@ function elements(array: IntegerNdarray): bigint[] {
 }
 
 /** The message of the error that a file must be refused with. */
-function refusal(bytes: Uint8Array, arrayName?: string): string {
+function refusal(bytes: Uint8Array, arrayName?: string, content = routingContent): string {
   try {
-    parse(bytes, arrayName);
+    parse(bytes, arrayName, content);
   } catch (error) {
     if (error instanceof UsageError) return error.message;
     throw error;
@@ -81,7 +82,7 @@ describe('command line: reading files', function () {
     it('reads every integer type, byte order, element order, version and alignment', () => {
       fc.assert(
         fc.property(arrays, fc.nat(9), ({ form, shape, values }, offset) => {
-          const array = parseArray(atOffset(writeNpy(values, shape, form), offset), 'FILE');
+          const array = parseArray(atOffset(writeNpy(values, shape, form), offset), routingContent, 'FILE');
           assert.deepEqual(array.shape, shape);
           assert.strictEqual(array.dtype, `${form.signed ? '' : 'u'}int${8 * form.size}`);
           assert.deepEqual(elements(array), values);
@@ -229,12 +230,16 @@ describe('command line: reading files', function () {
       assert.match(refusal(Buffer.from('[[1]]'), 'ids'), /FILE is JSON/);
     });
 
-    it('says what to do with the archives of PyTorch', () => {
+    it('says what to do with an archive that holds no array', () => {
       assert.match(
         refusal(zipSync({ 'archive/data.pkl': new Uint8Array(3) })),
-        /without an .npy array.*PyTorch.*numpy.save/,
+        /FILE is a file of PyTorch, without an \.npy array; save with numpy\.save\(path, topk_idx\.cpu/,
       );
-      assert.match(refusal(zipSync({})), /without an .npy array/);
+      assert.match(refusal(zipSync({})), /FILE is an \.npz without arrays; save one with numpy\.savez/);
+      assert.match(
+        refusal(zipSync({ 'notes.txt': new Uint8Array(3), 'more.txt': new Uint8Array(3) })),
+        /FILE is a zip archive without an \.npy array \(notes\.txt, more\.txt\); save one with numpy\.savez/,
+      );
     });
 
     it('refuses an archive that claims to unpack to more than the limit, without unpacking it', () => {
@@ -273,7 +278,7 @@ describe('command line: reading files', function () {
     it('reads or refuses any damaged archive', () => {
       const archive = zipSync({ 'ids.npy': file(5n) });
       for (let length = 2; length < archive.length; length++) {
-        assert.match(refusal(archive.subarray(0, length)), /damaged or truncated|without an .npy/);
+        assert.match(refusal(archive.subarray(0, length)), /damaged or truncated|without arrays/);
       }
       const damage = fc.array(fc.tuple(fc.nat(archive.length - 1), fc.nat(255)), { minLength: 1, maxLength: 4 });
       fc.assert(
@@ -330,6 +335,22 @@ describe('command line: reading files', function () {
       );
     });
 
+    it('refuses numbers that JavaScript holds no more exactly, with the digits of the file', () => {
+      for (const [text, position, digits] of [
+        ['[[0, 9007199254740993]]', '[0][1]', '9007199254740993'],
+        ['[[-1, 2e1], [3,\n-9007199254740992 ]]', '[1][1]', '-9007199254740992'],
+        ['[[[7], [1e400]]]', '[0][1][0]', '1e400'],
+        [`[[${'9'.repeat(1000)}]]`, '[0][0]', `${'9'.repeat(40)}…`],
+      ]) {
+        const problem = `FILE: element ${position} is ${digits}, too large to be read exactly from JSON`;
+        assert.strictEqual(refusal(json(text)), `${problem}; correct it, or save the expert ids as .npy`);
+      }
+      assert.deepEqual(elements(parse(json('[[9007199254740991, -9007199254740991]]'))), [
+        9007199254740991n,
+        -9007199254740991n,
+      ]);
+    });
+
     it('refuses everything else, saying where', () => {
       assert.match(refusal(json('[[1, 2], [3]]')), /element \[1\] has 1 elements, the first of its kind 2/);
       assert.match(refusal(json('[[1, 2], 3]')), /element \[1\] is 3 where others are arrays/);
@@ -337,8 +358,7 @@ describe('command line: reading files', function () {
       assert.match(refusal(json('[[1, 2.5]]')), /element \[0\]\[1\] is 2.5, not an integer/);
       assert.match(refusal(json('[[1, null]]')), /element \[0\]\[1\] is null, not an integer/);
       assert.match(refusal(json('[[1, "2"]]')), /element \[0\]\[1\] is "2", not an integer/);
-      assert.match(refusal(json('[[1, 1e300]]')), /is 1e\+300, not an integer/);
-      assert.match(refusal(json('[[9007199254740993]]')), /not an integer/);
+      assert.match(refusal(json('[[1, 1e-300]]')), /is 1e-300, not an integer/);
       assert.match(refusal(json('[[[[1]]]]')), /nested deeper/);
       assert.match(refusal(json('{"a": 1}')), /no nested array/);
       assert.match(refusal(json('7')), /no nested array: 7/);
@@ -348,6 +368,26 @@ describe('command line: reading files', function () {
       assert.match(refusal(json('['.repeat(100_000))), /not valid JSON|nested deeper/);
       assert.match(refusal(json('['.repeat(100_000) + ']'.repeat(100_000))), /not valid JSON|nested deeper/);
     });
+  });
+
+  it('calls the numbers of a placement ranks', () => {
+    const refused = (bytes: Uint8Array): string => {
+      const message = refusal(bytes, undefined, placementContent);
+      assert.notMatch(message, /expert ids|top-?k|layers|--array/, message);
+      return message;
+    };
+    for (const type of ['<f4', '<c16', '|b1', '<U4', '<i16', '|O']) {
+      const header = `{'descr': '${type}', 'fortran_order': False, 'shape': (1, 1), }`;
+      assert.match(refused(npyFile(header, new Uint8Array(8))), /not ranks; |never read; /);
+    }
+    const fields = "{'descr': [('a', '<i4')], 'fortran_order': False, 'shape': (1, 1), }";
+    assert.match(refused(npyFile(fields, new Uint8Array(8))), /the one field that holds the ranks/);
+    assert.match(refused(Buffer.from('hello')), /numpy\.save\(path, placement\)/);
+    assert.match(refused(Buffer.from('[[[[1]]]]')), /nested deeper than \[experts\]/);
+    assert.match(refused(Buffer.from('[9007199254740993]')), /element \[0\] is 9007199254740993, .*save the ranks as/);
+    assert.match(refused(zipSync({})), /numpy\.savez\(path, placement\)/);
+    const two = zipSync({ 'a.npy': writeNpy([1n], [1]), 'b.npy': writeNpy([1n], [1]) });
+    assert.match(refused(two), /holds 2 arrays \(a, b\); save the placement alone, as \.npy/);
   });
 
   it('says what else a file is', () => {

@@ -4,15 +4,17 @@
  * @module
  */
 import { deepepName } from './deepep-name.ts';
-import { fail, failOnLibraryError } from './fail.ts';
+import { fail, failOnLibraryError, withMemory } from './fail.ts';
 import type { InvalidExperts } from './flags.ts';
 import {
+  type DeviceDescription,
   ExpertGroup,
   type ExpertGroupOptions,
   idTypes,
   type LayoutArrays,
   type LayoutShape,
   lengthOfOutput,
+  type Output,
   type OutputName,
   outputNames,
   outputs,
@@ -34,7 +36,7 @@ export interface RoutingRequest {
 
 /** The layouts of all chosen layers. Each of them has the shape that is given here. */
 export interface RoutingLayout extends LayoutShape {
-  readonly device: ExpertGroup['device'];
+  readonly device: DeviceDescription['device'];
   readonly numLayers: number;
   readonly numRanksPerNode: number;
   /** The outputs of each layer. Rows that are not kept are in one array for all layers, each of which overwrites it. */
@@ -79,8 +81,7 @@ export function computeRoutingLayout(request: RoutingRequest): RoutingLayout {
       numRanks: group.numRanks,
       numRdmaRanks: group.numRdmaRanks,
     };
-    checkRowBytes(request, shape);
-    const { blocks, layers } = allocate(shape, routing.views.length, request.keepRows);
+    const { blocks, layers } = allocate(request, shape);
     const computeLayer = (index: number): void => {
       try {
         group.getDispatchLayout(routing.views[index], numExperts, { invalidExperts, out: layers[index] });
@@ -104,34 +105,17 @@ export function computeRoutingLayout(request: RoutingRequest): RoutingLayout {
   }
 }
 
-/** Refuses routing whose outputs with a row for each token would be too long, with a remedy that depends on the file. */
-function checkRowBytes({ routing, keepRows, name }: RoutingRequest, shape: LayoutShape): void {
-  const numLayers = keepRows ? routing.views.length : 1;
-  for (const output of outputNames) {
-    const { type, kind } = outputs[output];
-    if (kind !== 'rows') continue;
-    const length = lengthOfOutput(outputs[output], shape) ?? 0;
-    const bytes = numLayers * length * idTypes[type].bytes;
-    if (bytes > maxBlockBytes) {
-      const remedy = numLayers > 1 ? 'write one --layer at a time' : 'split the file by tokens';
-      fail(`${deepepName(output)} of ${name} would take ${bytes} bytes, over the limit of 4 GiB; ${remedy}`);
-    }
-  }
-}
-
 /** Allocates the outputs of all layers. What is kept of a layer is a part of the block of its output. */
 function allocate(
+  { routing, keepRows, name: file }: RoutingRequest,
   shape: LayoutShape,
-  numLayers: number,
-  keepRows: boolean,
 ): { blocks: OutputBlocks; layers: LayoutArrays[] } {
   const blocks: Partial<Record<OutputName, Block | null>> = {};
-  const layers = Array.from({ length: numLayers }, (): Partial<Record<OutputName, Block | null>> => ({}));
+  const layers = routing.views.map((): Partial<Record<OutputName, Block | null>> => ({}));
   for (const name of outputNames) {
-    const { type, kind } = outputs[name];
     const length = lengthOfOutput(outputs[name], shape);
-    const isKept = kind === 'count' || keepRows;
-    const block = length === null ? null : (new idTypes[type].array(isKept ? numLayers * length : length) as Block);
+    const isKept = outputs[name].kind === 'count' || keepRows;
+    const block = length === null ? null : allocateBlock(outputs[name], length, isKept ? layers.length : 1, file);
     blocks[name] = isKept ? block : null;
     layers.forEach((layer, index) => {
       layer[name] =
@@ -140,6 +124,23 @@ function allocate(
   }
   // The loop has set every output, and its arrays are of the types that the table says.
   return { blocks: blocks as OutputBlocks, layers: layers as LayoutArrays[] };
+}
+
+function allocateBlock({ name, type }: Output, length: number, numLayers: number, file: string): Block {
+  const what = `${deepepName(name)} of ${file}`;
+  const bytes = numLayers * length * idTypes[type].bytes;
+  const remedy = smallerRemedy(numLayers);
+  if (bytes > maxBlockBytes) fail(`${what} would take ${bytes} bytes, over the limit of 4 GiB; ${remedy}`);
+  return withMemory(
+    `the ${bytes} bytes of ${what}`,
+    remedy,
+    () => new idTypes[type].array(numLayers * length) as Block,
+  );
+}
+
+/** What to do about a layout that is too large. */
+export function smallerRemedy(numLayers: number): string {
+  return numLayers > 1 ? 'take one --layer at a time' : 'split the file by tokens';
 }
 
 /**

@@ -1,11 +1,13 @@
 /**
- * How the command fails. If the reason is in a file or a flag, it prints one line and exits with code 2. Any other
- * error is a bug of this program: it prints the stack and exits with code 1.
+ * How the command fails. If the reason is in a file or a flag, or there is too little memory, it prints one line and exits
+ * with code 2. Any other error is a bug of this program: it prints the stack and exits with code 70.
  *
  * @module
  */
 import { getSystemErrorMap } from 'node:util';
 import { CommanderError } from 'commander';
+import { reportBug } from './bug.ts';
+import { exitCodes } from './exit-codes.ts';
 import { DispatchLayoutError, InvalidExpertError } from './library.ts';
 
 /** A problem with a file or a flag. The message is one line that names it and, where possible, says what to do. */
@@ -34,6 +36,21 @@ export function describeSystemError(action: string, name: string, error: unknown
 }
 
 /**
+ * Calls what needs memory, and says so where there is too little.
+ *
+ * @param what what the memory is for, such as `the 800 bytes of routing.npy`.
+ * @param remedy how less would do.
+ */
+export function withMemory<Result>(what: string, remedy: string, work: () => Result): Result {
+  try {
+    return work();
+  } catch (error) {
+    if (!isOutOfMemory(error)) throw error;
+    throw new UsageError(`not enough memory for ${what}; ${remedy}`, { cause: error });
+  }
+}
+
+/**
  * Rethrows an error of the library in the words of the command line.
  *
  * @param where the file, and the layer if it has several.
@@ -45,29 +62,25 @@ export function failOnLibraryError(where: string, numExperts: number, error: unk
     throw new UsageError(`${problem}; ${remedy}`, { cause: error });
   }
   if (error instanceof DispatchLayoutError) throw new UsageError(inFlags(error.message), { cause: error });
-  if (isOutOfMemory(error)) {
-    throw new UsageError(`${where}: not enough memory; use fewer tokens or ranks, or one --layer`, { cause: error });
-  }
   throw error;
 }
 
 /** Prints to standard error what went wrong, and returns the exit code. */
 export function reportFailure(error: unknown): number {
   if (error instanceof CommanderError) {
-    if (error.exitCode === 0) return 0;
+    if (error.exitCode === 0) return exitCodes.done;
     const message = error.message.replace(/^error: /, '');
     return printFailure(error.code === 'commander.help' ? 'no such command; see dispatch-layout --help' : message);
   }
   if (error instanceof UsageError) return printFailure(error.message);
   if (error instanceof DispatchLayoutError) return printFailure(inFlags(error.message));
-  const stack = error instanceof Error ? error.stack : String(error);
-  process.stderr.write(`dispatch-layout: this is a bug of dispatch-layout, please report it\n${stack}\n`);
-  return 1;
+  if (isOutOfMemory(error)) return printFailure('not enough memory; use a smaller file, or allow the process more');
+  return reportBug(error);
 }
 
 function printFailure(message: string): number {
   process.stderr.write(`dispatch-layout: ${onOneLine(message)}\n`);
-  return 2;
+  return exitCodes.refused;
 }
 
 /**
@@ -101,8 +114,12 @@ function isSystemError(error: unknown): error is Error & { errno: number } {
   return error instanceof Error && 'errno' in error && typeof error.errno === 'number';
 }
 
+/** Whether an engine or a library of Node.js could not get memory, or not a piece of the size that was needed. */
 function isOutOfMemory(error: unknown): boolean {
-  return (
-    error instanceof RangeError && /allocation failed|Invalid (typed )?array( buffer)? length/i.test(error.message)
-  );
+  if (!(error instanceof Error)) return false;
+  const { code } = error as NodeJS.ErrnoException;
+  if (code !== undefined) return outOfMemoryCodes.includes(code);
+  return error instanceof RangeError && /allocation failed|Invalid (\w+ )*length/i.test(error.message);
 }
+
+const outOfMemoryCodes = ['ERR_MEMORY_ALLOCATION_FAILED', 'ERR_STRING_TOO_LONG', 'Z_MEM_ERROR'];

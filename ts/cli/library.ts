@@ -6,17 +6,15 @@
  * @module
  */
 
+import { reportBug } from './bug.ts';
+
 export { deviceNames } from '../errors/availability.ts';
-export {
-  type DeviceDescription,
-  type DeviceOption,
-  DispatchLayoutError,
-  describeDevices,
-  ExpertGroup,
-  type ExpertGroupOptions,
-  InvalidExpertError,
-  type LayoutArrays,
-  type LayoutOptions,
+export type {
+  DeviceDescription,
+  DeviceOption,
+  ExpertGroupOptions,
+  LayoutArrays,
+  LayoutOptions,
 } from '../index.ts';
 export {
   dimensionsOf,
@@ -29,3 +27,8 @@ export {
 } from '../layout/outputs.ts';
 export { type IdType, type IdTypeFacts, type IntegerArray, idTypeNames, idTypes } from '../values/id-types.ts';
 export { denseStrides, sizeOf } from '../values/shape.ts';
+
+// A static import could not report what goes wrong, such as a file that is missing. Node.js would end with 1, as a finding does
+export const { DispatchLayoutError, describeDevices, ExpertGroup, InvalidExpertError } = await import(
+  '../index.ts'
+).catch((error) => process.exit(reportBug(error)));

@@ -4,11 +4,12 @@
  *
  * @module
  */
-import { Command, Option } from 'commander';
+import { Command, CommanderError, Option } from 'commander';
 import { type DoctorFlags, doctor } from './doctor.ts';
-import { reportFailure } from './fail.ts';
+import { reportFailure, UsageError } from './fail.ts';
 import { decimalNumber, deviceChoices, invalidExpertsChoices, layerChoice, limits, wholeNumber } from './flags.ts';
 import { type GenerateFlags, generate, generatedTypes } from './generate/generate.ts';
+import { mistypedCommand } from './mistyped.ts';
 import { endOnOutputError } from './print.ts';
 import { type RunFlags, run } from './run.ts';
 import { version } from './version.ts';
@@ -24,7 +25,10 @@ Examples:
 
 FILE is .npy (any integer type), .npz or nested JSON arrays: [tokens, topk], or
 [layers, tokens, topk], of which all layers are computed unless --layer says
-which. A bad file or flag gets one line on standard error and exit code 2.
+which.
+
+Exit codes: 0, done. 2, a bad file or flag: one line on standard error says
+what. 70, a bug of this program. 1 is kept for findings, and not given yet.
 `;
 
 const generateExamples = `
@@ -57,7 +61,7 @@ function createProgram(): Command {
     .option('--layer <index>', "the layer to compute, from 0, or 'all' (default: all)", layerChoice)
     .option('--tokens-first', 'a file of three dimensions is [tokens, layers, topk]')
     .option('--array <name>', 'which array of an .npz')
-    .option('--placement <file>', 'the rank of each expert: .npy or JSON (default: equal blocks)')
+    .option('--placement <file>', 'the rank of each expert: .npy, .npz or JSON (default: blocks)')
     .addOption(deviceOption())
     .addOption(
       new Option('--invalid-experts <mode>', 'ids that are neither -1 nor an expert: an error, or skipped')
@@ -107,8 +111,12 @@ function createProgram(): Command {
 }
 
 endOnOutputError();
+// Also a rejection that nobody awaits
+process.on('uncaughtException', (error) => process.exit(reportFailure(error)));
+const program = createProgram();
 try {
-  await createProgram().parseAsync();
+  await program.parseAsync();
 } catch (error) {
-  process.exitCode = reportFailure(error);
+  const isRefusal = error instanceof UsageError || (error instanceof CommanderError && error.exitCode !== 0);
+  process.exitCode = reportFailure((isRefusal && mistypedCommand(program)) || error);
 }

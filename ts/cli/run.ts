@@ -5,10 +5,11 @@
  */
 import { realpathSync } from 'node:fs';
 import { computeRoutingLayout } from './compute.ts';
-import { fail } from './fail.ts';
+import { fail, withMemory } from './fail.ts';
 import type { InvalidExperts } from './flags.ts';
 import { type DeviceOption, describeDevices } from './library.ts';
 import { print } from './print.ts';
+import { routingContent } from './read/content.ts';
 import { readPlacement } from './read/placement.ts';
 import { readArray } from './read/read-array.ts';
 import { displayName } from './read/read-bytes.ts';
@@ -45,9 +46,10 @@ export async function run(path: string | undefined, flags: RunFlags): Promise<vo
   if (out !== undefined) checkOut(out, path, flags.placement);
 
   const name = displayName(path);
-  const array = await readArray(path, flags.array);
+  const array = await readArray(path, routingContent, flags.array);
   const routing = asRouting(array, flags.layer, flags.tokensFirst ?? false, name);
-  const placement = flags.placement === undefined ? undefined : await readPlacement(flags.placement);
+  const placement =
+    flags.placement === undefined ? undefined : await readPlacement(flags.placement, numExperts, numRanks);
   const layout = computeRoutingLayout({
     routing,
     name,
@@ -73,7 +75,10 @@ export async function run(path: string | undefined, flags: RunFlags): Promise<vo
   const written = out === undefined ? '' : `\nwrote ${out}\n`;
   // hasColors also reads the environment variables NO_COLOR, FORCE_COLOR, TERM and CI.
   const colour = process.stdout.isTTY && process.stdout.hasColors();
-  await print(flags.json ? formatJsonReport(result) : `${formatReport(result, colour)}${written}`);
+  const report = withMemory(`the report of ${routing.views.length} layers`, 'choose one with --layer', () =>
+    flags.json ? formatJsonReport(result) : `${formatReport(result, colour)}${written}`,
+  );
+  await print(report);
 }
 
 /** Refuses an `--out` that would overwrite an input. */

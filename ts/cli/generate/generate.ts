@@ -4,7 +4,7 @@
  * @module
  */
 
-import { fail, UsageError } from '../fail.ts';
+import { fail, withMemory } from '../fail.ts';
 import { type IdType, type IdTypeFacts, type IntegerArray, idTypeNames, idTypes, sizeOf } from '../library.ts';
 import { print } from '../print.ts';
 import { formatNpy } from '../write/npy.ts';
@@ -43,9 +43,12 @@ export async function generate(path: string, flags: GenerateFlags): Promise<void
   const topkGroups = flags.topkGroups ?? Math.min(flags.numGroups, usualTopkGroups);
   check(flags, topkGroups);
   if (path === '-' && process.stdout.isTTY) fail('standard output is a terminal; redirect it, or name a file');
-  const ids = allocate(flags);
+  const length = sizeOf(shapeOf(flags));
+  const allocating = <Result>(work: () => Result): Result =>
+    withMemory(`${length} ids`, 'generate fewer tokens or layers', work);
+  const ids: IntegerArray = allocating(() => new idTypes[flags.dtype].array(length));
   drawRouting({ ...flags, numLayers: flags.layers ?? 1, topkGroups }, writerOf(ids));
-  const bytes = formatNpy(ids, shapeOf(flags));
+  const bytes = allocating(() => formatNpy(ids, shapeOf(flags)));
   if (path === '-') {
     await print(bytes);
     return;
@@ -77,15 +80,6 @@ function check(flags: GenerateFlags, topkGroups: number): void {
   if (flags.emptyShare > 0 && !idTypes[dtype].isSigned) fail(`--dtype ${dtype} cannot hold the -1 of --empty-share`);
   const bytes = sizeOf(shapeOf(flags)) * idTypes[dtype].bytes;
   if (bytes > maxBytes) fail(`${bytes} bytes of routing are over the limit of 2 GiB; generate fewer tokens or layers`);
-}
-
-function allocate(flags: GenerateFlags): IntegerArray {
-  const length = sizeOf(shapeOf(flags));
-  try {
-    return new idTypes[flags.dtype].array(length);
-  } catch (error) {
-    throw new UsageError(`not enough memory for ${length} ids; generate fewer tokens or layers`, { cause: error });
-  }
 }
 
 /** A function that writes an id to the array, whatever the type of its elements. */

@@ -5,6 +5,7 @@
  */
 import { fail, UsageError } from '../fail.ts';
 import { denseStrides } from '../library.ts';
+import type { Content } from './content.ts';
 import type { IntegerNdarray } from './integer-ndarray.ts';
 
 /**
@@ -14,12 +15,22 @@ import type { IntegerNdarray } from './integer-ndarray.ts';
 const maxJsonBytes = 2 ** 24;
 const maxDepth = 3;
 
-/** @param name what to call the file in errors. */
-export function parseJson(bytes: Uint8Array, name: string): IntegerNdarray {
-  if (bytes.length > maxJsonBytes) {
-    fail(`${name} is JSON of ${bytes.length} bytes; the limit is ${maxJsonBytes}: save large routing as .npy`);
-  }
-  const { shape, numbers } = flatten(parseText(bytes, name), name);
+/**
+ * Refuses a file that is too long, before it is read to its end.
+ *
+ * @param length of what is known of the file.
+ */
+export function checkJsonLength(length: number, name: string): void {
+  if (length > maxJsonBytes) fail(`${name} is JSON of over ${maxJsonBytes} bytes, the limit; save it as .npy`);
+}
+
+/**
+ * @param content what the file is read for.
+ * @param name what to call the file in errors.
+ */
+export function parseJson(bytes: Uint8Array, content: Content, name: string): IntegerNdarray {
+  const { text, root } = parseText(bytes, name);
+  const { shape, numbers } = flatten(root, text, content, name);
   const narrow = numbers.every((number) => number === (number | 0));
   return {
     data: narrow ? Int32Array.from(numbers) : BigInt64Array.from(numbers, BigInt),
@@ -29,17 +40,22 @@ export function parseJson(bytes: Uint8Array, name: string): IntegerNdarray {
   };
 }
 
-function parseText(bytes: Uint8Array, name: string): unknown {
+function parseText(bytes: Uint8Array, name: string): { text: string; root: unknown } {
   try {
-    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+    const text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+    return { text, root: JSON.parse(text) };
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     throw new UsageError(`${name} is not valid JSON: ${reason}`, { cause: error });
   }
 }
 
-/** Collects the numbers of nested arrays in C order. The first array at each depth fixes the length of that dimension. */
-function flatten(root: unknown, name: string): { shape: number[]; numbers: number[] } {
+/**
+ * Collects the numbers of nested arrays in C order. The first array at each depth fixes the length of that dimension.
+ *
+ * @param text what the arrays were parsed from.
+ */
+function flatten(root: unknown, text: string, content: Content, name: string): { shape: number[]; numbers: number[] } {
   const shape: number[] = [];
   const numbers: number[] = [];
   // The indices that lead to the current value. One array serves all values, since there is one value for each id.
@@ -54,11 +70,15 @@ function flatten(root: unknown, name: string): { shape: number[]; numbers: numbe
       const found = (): string => (typeof value === 'number' ? String(value) : JSON.stringify(value).slice(0, 40));
       if (depth === 0) fail(`${name} is JSON, but no nested array: ${found()}`);
       if (depth !== shape.length) fail(`${element()} is ${found()} where others are arrays`);
+      if (typeof value === 'number' && Math.abs(value) > Number.MAX_SAFE_INTEGER) {
+        const problem = `${element()} is ${numberInText(text, numbers.length)}, too large to be read exactly from JSON`;
+        fail(`${problem}; correct it, or save the ${content.numbers} as .npy`);
+      }
       if (!Number.isSafeInteger(value)) fail(`${element()} is ${found()}, not an integer`);
       numbers.push(Number(value));
       return;
     }
-    if (depth === maxDepth) fail(`${name}: JSON arrays are nested deeper than [layers, tokens, topk]`);
+    if (depth === maxDepth) fail(`${name}: JSON arrays are nested deeper than ${content.dimensions}`);
     if (depth === shape.length) {
       if (numbers.length > 0) fail(`${element()} is an array where others are numbers`);
       shape.push(value.length);
@@ -74,4 +94,18 @@ function flatten(root: unknown, name: string): { shape: number[]; numbers: numbe
 
   collect(root, 0);
   return { shape, numbers };
+}
+
+/**
+ * A number as the file has it, of which JavaScript has only an approximation.
+ *
+ * @param text JSON in which nothing but arrays and numbers comes before the number.
+ * @param index how many numbers come before it.
+ */
+function numberInText(text: string, index: number): string {
+  let numSeen = 0;
+  for (const [number] of text.matchAll(/[-\d][-+.\deE]*/g)) {
+    if (numSeen++ === index) return number.length > 40 ? `${number.slice(0, 40)}…` : number;
+  }
+  throw new Error(`there is no number ${index}`);
 }

@@ -7,9 +7,11 @@
  * @module
  */
 import { endianness } from 'node:os';
-import { fail } from '../fail.ts';
+import { fail, withMemory } from '../fail.ts';
 import { denseStrides, type IdTypeFacts, idTypes, sizeOf } from '../library.ts';
+import type { Content } from './content.ts';
 import type { IntegerNdarray } from './integer-ndarray.ts';
+import { splitRemedy } from './read-bytes.ts';
 
 /** The first six bytes of every `.npy` file, the byte 0x93 and `NUMPY`, as a Latin-1 string. */
 export const npyMagic = '\x93NUMPY';
@@ -32,12 +34,13 @@ interface Header {
  * Reads an `.npy` file. The result may be a view of `bytes`, and data in the other byte order are swapped in place, so the
  * caller must not use `bytes` any more.
  *
+ * @param content what the file is read for.
  * @param name what to call the file in errors.
  */
-export function parseNpy(bytes: Uint8Array<ArrayBuffer>, name: string): IntegerNdarray {
+export function parseNpy(bytes: Uint8Array<ArrayBuffer>, content: Content, name: string): IntegerNdarray {
   const { text, dataOffset } = findHeader(bytes, name);
-  const header = parseHeader(text, name);
-  const { type, swapped } = integerType(header.descr, name);
+  const header = parseHeader(text, content, name);
+  const { type, swapped } = integerType(header.descr, content, name);
 
   const dataBytes = bytes.length - dataOffset;
   const count = sizeOf(header.shape);
@@ -52,7 +55,10 @@ export function parseNpy(bytes: Uint8Array<ArrayBuffer>, name: string): IntegerN
   if (swapped) swapBytes(data, type.bytes);
   // A typed array must start at a multiple of its element size. Numpy pads its headers so that the data do; other
   // writers may not.
-  const aligned = data.byteOffset % type.bytes === 0 ? data : data.slice();
+  const isAligned = data.byteOffset % type.bytes === 0;
+  const aligned = isAligned
+    ? data
+    : withMemory(`a copy of ${name}, ${dataBytes} bytes`, splitRemedy, () => data.slice());
   return {
     data: new type.array(aligned.buffer, aligned.byteOffset, count),
     shape: header.shape,
@@ -85,7 +91,7 @@ function findHeader(bytes: Uint8Array<ArrayBuffer>, name: string): { text: strin
 }
 
 /** Parses the header: a Python dict of exactly three keys, in any order, followed by spaces and a newline. */
-function parseHeader(text: string, name: string): Header {
+function parseHeader(text: string, { numbers }: Content, name: string): Header {
   const damaged = (what: string): never => fail(`${name} has a damaged .npy header: ${what}`);
   const body = /^\s*\{(.*)\}\s*$/s.exec(text)?.[1] ?? damaged('it is not a Python dict');
   const fields = new Map<string, string>();
@@ -102,7 +108,7 @@ function parseHeader(text: string, name: string): Header {
   if (fields.size !== 3) damaged('it has unknown keys');
 
   if (descr.startsWith('[')) {
-    fail(`${name} holds a structured array, not integers; save the one field that holds the expert ids`);
+    fail(`${name} holds a structured array, not integers; save the one field that holds the ${numbers}`);
   }
   if (!/^['"]/.test(descr)) damaged(`'descr' is ${descr}`);
   if (order !== 'True' && order !== 'False') damaged(`'fortran_order' is ${order}`);
@@ -115,26 +121,25 @@ function parseHeader(text: string, name: string): Header {
   return { descr: descr.slice(1, -1), fortranOrder: order === 'True', shape };
 }
 
-function integerType(descr: string, name: string): { type: IdTypeFacts; swapped: boolean } {
+function integerType(descr: string, content: Content, name: string): { type: IdTypeFacts; swapped: boolean } {
   const [, order, code] = /^([<>=|]?)(.*)$/s.exec(descr) ?? [];
   const type = integerTypes.get(code);
-  if (type === undefined) fail(`${name} holds ${describeType(code)}; ${typeRemedy(code)}`);
+  if (type === undefined) fail(`${name} holds ${describeType(code, content)}; ${typeRemedy(code, content)}`);
   const fileOrder = order === '>' ? 'BE' : order === '<' ? 'LE' : endianness();
   return { type, swapped: type.bytes > 1 && fileOrder !== endianness() };
 }
 
-function describeType(code: string): string {
-  if (/^f\d/.test(code)) return `floating-point numbers (float${8 * Number(code.slice(1))}), not expert ids`;
-  if (/^c\d/.test(code)) return 'complex numbers, not expert ids';
-  if (/^b1|^\?/.test(code)) return 'booleans, not expert ids';
+function describeType(code: string, { numbers }: Content): string {
+  if (/^f\d/.test(code)) return `floating-point numbers (float${8 * Number(code.slice(1))}), not ${numbers}`;
+  if (/^c\d/.test(code)) return `complex numbers, not ${numbers}`;
+  if (/^b1|^\?/.test(code)) return `booleans, not ${numbers}`;
   if (/^O/.test(code)) return 'pickled Python objects, which are never read';
-  if (/^[US]/.test(code)) return 'text, not expert ids';
-  return `elements of type '${code}', not expert ids`;
+  if (/^[US]/.test(code)) return `text, not ${numbers}`;
+  return `elements of type '${code}', not ${numbers}`;
 }
 
-function typeRemedy(code: string): string {
-  if (/^f\d/.test(code))
-    return 'save the ids that top-k returns, not the scores, or convert them with .astype(numpy.int64)';
+function typeRemedy(code: string, { floatRemedy }: Content): string {
+  if (/^f\d/.test(code)) return floatRemedy;
   return 'save them with an integer dtype, such as numpy.int64';
 }
 

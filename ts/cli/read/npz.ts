@@ -4,7 +4,9 @@
  * @module
  */
 import { crc32, inflateRawSync } from 'node:zlib';
-import { fail, UsageError } from '../fail.ts';
+import { fail, UsageError, withMemory } from '../fail.ts';
+import type { Content } from './content.ts';
+import { splitRemedy } from './read-bytes.ts';
 import { listZipEntries, packedBytesOf, type ZipEntry } from './zip-directory.ts';
 
 /** The first two bytes of every zip archive. */
@@ -17,31 +19,42 @@ const maxUnpackedBytes = 2 ** 30;
  * Unpacks the `.npy` file of one array.
  *
  * @param arrayName the array to take; it may be undefined where the archive holds only one.
+ * @param content what the archive is read for.
  * @param name what to call the archive in errors.
  */
 export function unpackNpz(
   bytes: Uint8Array<ArrayBuffer>,
   arrayName: string | undefined,
+  content: Content,
   name: string,
 ): Uint8Array<ArrayBuffer> {
-  const entries = orDamaged(`${name}, a zip archive,`, () => listZipEntries(bytes)).filter((entry) =>
-    entry.name.endsWith('.npy'),
-  );
+  const files = orDamaged(`${name}, a zip archive,`, () => listZipEntries(bytes));
+  const entries = files.filter((entry) => entry.name.endsWith('.npy'));
+  if (entries.length === 0) failWithoutArrays(files, content, name);
   const names = entries.map((entry) => entry.name.slice(0, -'.npy'.length));
-  if (names.length === 0) {
-    fail(
-      `${name} is a zip archive without an .npy array; from PyTorch, save with numpy.save(path, topk_idx.cpu().numpy())`,
-    );
-  }
-  const listed = names.length > 12 ? `${names.slice(0, 12).join(', ')}, …` : names.join(', ');
+  const listed = shorten(names);
   if (arrayName === undefined && names.length > 1) {
-    fail(`${name} holds ${names.length} arrays (${listed}); choose one with --array NAME`);
+    fail(`${name} holds ${names.length} arrays (${listed}); ${content.choiceRemedy}`);
   }
   const index = arrayName === undefined ? 0 : names.indexOf(arrayName);
   if (index < 0) fail(`${name} holds no array '${arrayName}'; it has ${listed}`);
 
   if (names.indexOf(names[index], index + 1) >= 0) fail(`${name} is damaged: it holds array '${names[index]}' twice`);
   return unpack(bytes, entries[index], `array '${names[index]}' of ${name}`);
+}
+
+function failWithoutArrays(files: readonly ZipEntry[], { variable }: Content, name: string): never {
+  if (files.length === 0) fail(`${name} is an .npz without arrays; save one with numpy.savez(path, ${variable})`);
+  // What torch.save writes is a zip archive, too
+  if (files.some((file) => /(^|\/)data\.pkl$/.test(file.name))) {
+    fail(`${name} is a file of PyTorch, without an .npy array; save with numpy.save(path, ${variable}.cpu().numpy())`);
+  }
+  const listed = shorten(files.map((file) => file.name));
+  fail(`${name} is a zip archive without an .npy array (${listed}); save one with numpy.savez(path, ${variable})`);
+}
+
+function shorten(names: readonly string[]): string {
+  return names.length > 12 ? `${names.slice(0, 12).join(', ')}, …` : names.join(', ');
 }
 
 function unpack(bytes: Uint8Array<ArrayBuffer>, entry: ZipEntry, what: string): Uint8Array<ArrayBuffer> {
@@ -63,16 +76,19 @@ function unpack(bytes: Uint8Array<ArrayBuffer>, entry: ZipEntry, what: string): 
 
 /** Inflates `packed`. Data that go on beyond `unpackedBytes` are an error, and are not inflated further. */
 function inflate(packed: Uint8Array, unpackedBytes: number, what: string): Uint8Array<ArrayBuffer> {
-  return orDamaged(what, () => {
+  // Node refuses a limit of 0, so an entry that promises no bytes gets a limit of 1. In one piece, with a byte to spare that
+  // shows that all is there, the data need not be copied together.
+  const options = { maxOutputLength: Math.max(unpackedBytes, 1), chunkSize: Math.max(unpackedBytes + 1, 64) };
+  const run = () => {
     try {
-      // Node refuses a limit of 0, so an entry that promises no bytes gets a limit of 1.
-      const { buffer, byteOffset, length } = inflateRawSync(packed, { maxOutputLength: Math.max(unpackedBytes, 1) });
+      const { buffer, byteOffset, length } = inflateRawSync(packed, options);
       return new Uint8Array(buffer as ArrayBuffer, byteOffset, length);
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'ERR_BUFFER_TOO_LARGE') throw error;
       throw new Error(`its data go on behind the ${unpackedBytes} bytes that are promised`);
     }
-  });
+  };
+  return orDamaged(what, () => withMemory(`the ${unpackedBytes} bytes of ${what}`, splitRemedy, run));
 }
 
 /** Calls `read`, which reads from the archive, and reports whatever it throws as damage of `what`. */
@@ -80,6 +96,7 @@ function orDamaged<Result>(what: string, read: () => Result): Result {
   try {
     return read();
   } catch (error) {
+    if (error instanceof UsageError) throw error;
     // The archive is all that `read` depends on, so any error, such as a RangeError or an error of zlib, is due to the
     // archive.
     const reason = error instanceof Error ? error.message : String(error);

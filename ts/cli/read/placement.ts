@@ -4,18 +4,25 @@
  * @module
  */
 import { fail } from '../fail.ts';
+import { placementContent } from './content.ts';
 import { readArray } from './read-array.ts';
 import { displayName } from './read-bytes.ts';
 
 /**
- * Reads a file of one dimension. Whether its elements are ranks is for the library to check.
+ * Reads a file of one dimension, and checks it. The library would check it, too, but in the words of its options, and after
+ * large integers have become inexact numbers.
  *
  * @param path a file, or `-` for standard input.
  */
-export async function readPlacement(path: string): Promise<number[]> {
-  const { data, shape } = await readArray(path);
-  if (shape.length !== 1) {
-    fail(`${displayName(path)} is [${shape.join(', ')}]; a placement is [numExperts]: the rank of each expert`);
+export async function readPlacement(path: string, numExperts: number, numRanks: number): Promise<number[]> {
+  const name = displayName(path);
+  const { data, shape } = await readArray(path, placementContent);
+  if (shape.length !== 1) fail(`${name} is [${shape.join(', ')}]; a placement is [experts]: the rank of each expert`);
+  if (data.length !== numExperts) {
+    fail(`${name} places ${data.length} experts; --num-experts is ${numExperts}: give the rank of each`);
   }
-  return Array.from(data, Number);
+  return Array.from(data as ArrayLike<number | bigint>, (rank, expert) => {
+    if (rank < 0 || rank >= numRanks) fail(`${name}, expert ${expert}: ${rank} is not a rank in [0, ${numRanks})`);
+    return Number(rank);
+  });
 }

@@ -4,8 +4,9 @@
  * @module
  */
 import { fail } from '../fail.ts';
+import type { Content } from './content.ts';
 import type { IntegerNdarray } from './integer-ndarray.ts';
-import { parseJson } from './json.ts';
+import { checkJsonLength, parseJson } from './json.ts';
 import { npyMagic, parseNpy } from './npy.ts';
 import { unpackNpz, zipMagic } from './npz.ts';
 import { displayName, readBytes } from './read-bytes.ts';
@@ -14,34 +15,41 @@ type Format = 'npy' | 'npz' | 'json';
 
 /**
  * @param path a file, or `-` for standard input.
+ * @param content what it is read for.
  * @param arrayName the array to take from an `.npz`.
  */
-export async function readArray(path: string, arrayName?: string): Promise<IntegerNdarray> {
+export async function readArray(path: string, content: Content, arrayName?: string): Promise<IntegerNdarray> {
   const name = displayName(path);
-  const bytes = await readBytes(path, (start) => {
-    recogniseFormat(start, name);
+  const bytes = await readBytes(path, (start, length) => {
+    if (recogniseFormat(start, content, name) === 'json') checkJsonLength(length, name);
   });
-  return parseArray(bytes, name, arrayName);
+  return parseArray(bytes, content, name, arrayName);
 }
 
 /**
+ * @param content what the file is read for.
  * @param name what to call the file in errors.
  * @param arrayName the array to take from an `.npz`.
  */
-export function parseArray(bytes: Uint8Array<ArrayBuffer>, name: string, arrayName?: string): IntegerNdarray {
-  const format = recogniseFormat(bytes, name);
+export function parseArray(
+  bytes: Uint8Array<ArrayBuffer>,
+  content: Content,
+  name: string,
+  arrayName?: string,
+): IntegerNdarray {
+  const format = recogniseFormat(bytes, content, name);
   if (arrayName !== undefined && format !== 'npz')
     fail(`--array chooses from an .npz file; ${name} is ${nouns[format]}`);
   if (format === 'npz') {
-    const npy = unpackNpz(bytes, arrayName, name);
-    return parseNpy(npy, arrayName === undefined ? `the array of ${name}` : `array '${arrayName}' of ${name}`);
+    const npy = unpackNpz(bytes, arrayName, content, name);
+    return parseNpy(npy, content, arrayName === undefined ? `the array of ${name}` : `array '${arrayName}' of ${name}`);
   }
-  return format === 'npy' ? parseNpy(bytes, name) : parseJson(bytes, name);
+  return format === 'npy' ? parseNpy(bytes, content, name) : parseJson(bytes, content, name);
 }
 
 const nouns: Readonly<Record<Format, string>> = { npy: 'an .npy file', npz: 'an .npz file', json: 'JSON' };
 
-function recogniseFormat(bytes: Uint8Array, name: string): Format {
+function recogniseFormat(bytes: Uint8Array, { variable }: Content, name: string): Format {
   if (bytes.length === 0) fail(`${name} is empty`);
   const start = String.fromCharCode(...bytes.subarray(0, 64));
   if (start[0] === npyMagic[0]) return 'npy';
@@ -50,5 +58,5 @@ function recogniseFormat(bytes: Uint8Array, name: string): Format {
   if (/^(?:\xef\xbb\xbf)?\s*(?:[[{"\d-]|true|false|null|$)/.test(start)) return 'json';
   if (start.startsWith('\x1f\x8b'))
     fail(`${name} is compressed with gzip; unpack it first: gzip -dc FILE | dispatch-layout -`);
-  fail(`${name} is none of .npy, .npz and JSON; from Python, save with numpy.save(path, topk_idx)`);
+  fail(`${name} is none of .npy, .npz and JSON; from Python, save with numpy.save(path, ${variable})`);
 }

@@ -4,12 +4,15 @@
  * @module
  */
 import { closeSync, createReadStream, fstatSync, openSync, readSync } from 'node:fs';
-import { fail, failOnSystemError } from '../fail.ts';
+import { fail, failOnSystemError, withMemory } from '../fail.ts';
 import { startProgress } from '../progress.ts';
 
 /** The length of the longest buffer in Node.js 20. */
 const maxBytes = 2 ** 32 - 1;
 const chunkBytes = 2 ** 24;
+
+/** What to do about a file that is too large. */
+export const splitRemedy = 'split it by layers or tokens';
 
 /** The name of a file as it is shown to people: its path, or `standard input`. */
 export function displayName(path: string): string {
@@ -17,10 +20,15 @@ export function displayName(path: string): string {
 }
 
 /**
- * @param path a file, or `-` for standard input.
- * @param inspect is called with the first bytes before the rest is read, and throws if the file is not worth reading.
+ * Throws if a file is not worth reading to its end.
+ *
+ * @param start its first bytes.
+ * @param length its length, or how much of it has come so far.
  */
-export async function readBytes(path: string, inspect: (start: Uint8Array) => void): Promise<Uint8Array<ArrayBuffer>> {
+type Inspect = (start: Uint8Array, length: number) => void;
+
+/** @param path a file, or `-` for standard input. */
+export async function readBytes(path: string, inspect: Inspect): Promise<Uint8Array<ArrayBuffer>> {
   const name = displayName(path);
   try {
     if (path === '-') return await readStream(process.stdin, name, inspect);
@@ -39,21 +47,18 @@ export async function readBytes(path: string, inspect: (start: Uint8Array) => vo
   }
 }
 
-function readFile(
-  descriptor: number,
-  size: number,
-  name: string,
-  inspect: (start: Uint8Array) => void,
-): Uint8Array<ArrayBuffer> {
+function readFile(descriptor: number, size: number, name: string, inspect: Inspect): Uint8Array<ArrayBuffer> {
+  const first = new Uint8Array(Math.min(size, chunkBytes));
+  let length = readSync(descriptor, first);
+  inspect(first.subarray(0, length), size);
   if (size > maxBytes) failTooLarge(name);
-  const bytes = new Uint8Array(size);
+  const bytes = withMemory(`the ${size} bytes of ${name}`, splitRemedy, () => new Uint8Array(size));
+  bytes.set(first);
   const progress = startProgress('reading', size);
   try {
-    let length = 0;
     while (length < size) {
       const read = readSync(descriptor, bytes, length, Math.min(chunkBytes, size - length), null);
       if (read === 0) fail(`${name} shrank while it was read`);
-      if (length === 0) inspect(bytes.subarray(0, read));
       length += read;
       progress.update(length);
     }
@@ -66,26 +71,30 @@ function readFile(
 async function readStream(
   stream: AsyncIterable<Uint8Array>,
   name: string,
-  inspect: (start: Uint8Array) => void,
+  inspect: Inspect,
 ): Promise<Uint8Array<ArrayBuffer>> {
-  const chunks: Uint8Array[] = [];
+  // A stream allocates memory for each of its small chunks, and Node.js crashes where there is none. Here the memory is doubled
+  // when it is full, so that this fails while there is still enough for chunks.
+  let bytes = new Uint8Array(chunkBytes);
   let length = 0;
   for await (const chunk of stream) {
-    chunks.push(chunk);
-    if (length === 0) inspect(chunk);
-    length += chunk.length;
-    if (length > maxBytes) failTooLarge(name);
+    const end = length + chunk.length;
+    if (end > maxBytes) failTooLarge(name);
+    if (end > bytes.length) {
+      const size = Math.min(2 * bytes.length, maxBytes);
+      const what = `${name}, of which ${end} bytes have come`;
+      const larger = withMemory(what, splitRemedy, () => new Uint8Array(size));
+      larger.set(bytes);
+      bytes = larger;
+    }
+    bytes.set(chunk, length);
+    length = end;
+    inspect(bytes.subarray(0, length), length);
   }
   if (length === 0) fail(`${name} is empty`);
-  const bytes = new Uint8Array(length);
-  let offset = 0;
-  for (const chunk of chunks) {
-    bytes.set(chunk, offset);
-    offset += chunk.length;
-  }
-  return bytes;
+  return bytes.subarray(0, length);
 }
 
 function failTooLarge(name: string): never {
-  fail(`${name} is larger than 4 GiB, the most that is read; split it by layers or tokens`);
+  fail(`${name} is larger than 4 GiB, the most that is read; ${splitRemedy}`);
 }

@@ -3,8 +3,9 @@
  *
  * @module
  */
-import type { RoutingLayout } from '../compute.ts';
+import { type RoutingLayout, smallerRemedy } from '../compute.ts';
 import { deepepName } from '../deepep-name.ts';
+import { withMemory } from '../fail.ts';
 import { dimensionsOf, type LayoutShape, type OutputName, outputNames, outputs } from '../library.ts';
 import { formatNpy } from './npy.ts';
 import { packNpz } from './npz.ts';
@@ -24,6 +25,15 @@ const outputsInFile: readonly OutputName[] = [
 
 /** @param withLayerAxis whether the arrays begin with the dimension of layers. */
 export function writeLayoutFile(path: string, layout: RoutingLayout, withLayerAxis: boolean): void {
+  const numBytes = Object.values(layout.blocks).reduce((sum, block) => sum + (block?.byteLength ?? 0), 0);
+  const what = `the ${numBytes} bytes of ${path}`;
+  writeWholeFile(
+    path,
+    withMemory(what, smallerRemedy(layout.numLayers), () => format(path, layout, withLayerAxis)),
+  );
+}
+
+function format(path: string, layout: RoutingLayout, withLayerAxis: boolean): Uint8Array {
   const arrays: Record<string, Uint8Array> = {};
   for (const name of outputsInFile) {
     const dimensions = dimensionsOf(outputs[name], layout);
@@ -34,5 +44,5 @@ export function writeLayoutFile(path: string, layout: RoutingLayout, withLayerAx
     // The outputs of bytes hold 0 and 1, which is what numpy's type bool holds.
     arrays[deepepName(name)] = formatNpy(block, shape, outputs[name].type === 'uint8' ? 'b1' : undefined);
   }
-  writeWholeFile(path, packNpz(arrays, path));
+  return packNpz(arrays, path);
 }

@@ -17,7 +17,7 @@ const maxArchiveBytes = 2 ** 32 - 2 ** 20;
 export function packNpz(arrays: Readonly<Record<string, Uint8Array>>, name: string): Uint8Array<ArrayBuffer> {
   const total = Object.values(arrays).reduce((sum, array) => sum + array.length, 0);
   if (total > maxArchiveBytes)
-    fail(`${name} would take ${total} bytes, more than an .npz can hold; write one --layer at a time`);
+    fail(`${name} would take ${total} bytes, more than an .npz can hold; take one --layer at a time`);
   const files: Zippable = {};
   for (const [key, array] of Object.entries(arrays)) files[`${key}.npy`] = array;
   return zipSync(files, { level: 0, mtime: new Date(1980, 0, 1) });
