@@ -91,7 +91,9 @@ async function outcomeOf({ name, missing }, tarball) {
   const started = performance.now();
   let installed;
   try {
-    await cp(join(here, name), project, { recursive: true, filter: (path) => !path.endsWith('node_modules') });
+    // What two versions of a tool have in common is a link in one of their projects
+    const options = { recursive: true, dereference: true, filter: (path) => !path.endsWith('node_modules') };
+    await cp(join(here, name), project, options);
     await cp(join(here, 'support'), join(place, 'support'), { recursive: true });
     const quietly = ['--ignore-scripts', '--no-audit', '--no-fund', '--prefer-offline'];
     // First exactly what the lockfile says, which fails if package.json says something else; then the library

@@ -1,1 +1,1 @@
-module.exports = { presets: [['@babel/preset-env', { targets: { node: 'current' } }]] };
+../jest-30/babel.config.js
