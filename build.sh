@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Everything there is to do here: ./build.sh [build | test | slow-tests | runtimes | demo | bench | fuzz |
+# Everything there is to do here: ./build.sh [build | test | slow-tests | runtimes | projects | demo | bench | fuzz |
 # lint | docs | examples | release | clean]
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -151,6 +151,14 @@ run_runtimes() {
   node $folder/run.mjs "$@"
 }
 
+# run_projects [NAME]...: the packed library in small projects as users have them; each installs its own packages in a
+# temporary folder
+run_projects() {
+  build
+  say 'Checking projects that use the packed library'
+  node test/projects/run.mjs "$@"
+}
+
 run_demo() {
   build
   mkdir -p build
@@ -197,6 +205,7 @@ case "$command" in
   test) run_tests "$@" ;;
   slow-tests) run_slow_tests "$@" ;;
   runtimes) run_runtimes "$@" ;;
+  projects) run_projects "$@" ;;
   demo) run_demo ;;
   bench) run_bench "$@" ;;
   fuzz) run_fuzz "$@" ;;
@@ -205,5 +214,5 @@ case "$command" in
   examples) install_examples && node examples/onnx-router/make-model.mjs && node examples/onnx-router/node.mjs ;;
   release) run_release "$@" ;;
   clean) rm -rf dist build coverage ts/generated ;;
-  *) fail "unknown command '$command'; one of: build (default), test, slow-tests, runtimes, demo, bench, fuzz, lint, docs, examples, release, clean" ;;
+  *) fail "unknown command '$command'; one of: build (default), test, slow-tests, runtimes, projects, demo, bench, fuzz, lint, docs, examples, release, clean" ;;
 esac

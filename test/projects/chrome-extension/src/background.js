@@ -1,0 +1,3 @@
+import { layoutText } from './layout.js';
+
+chrome.runtime.onMessage.addListener((topkIdx, _sender, answer) => answer(layoutText(topkIdx)));

@@ -1,0 +1,1 @@
+../jest-30/jsdom.test.js

@@ -1,0 +1,8 @@
+import { layoutText } from '../layout-text';
+
+export const runtime = 'nodejs';
+export const dynamic = 'force-dynamic';
+
+export function GET() {
+  return new Response(`${layoutText()}, ${globalThis.EdgeRuntime ?? process.release.name}`);
+}

@@ -1,0 +1,122 @@
+/**
+ * Pages in headless Chromium, as Debian packages it. It is driven through a pipe, in the messages of its DevTools
+ * protocol, which takes no package and tells what a page could not do.
+ *
+ * @module
+ */
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+const executable = ['chromium', 'chromium-browser', 'google-chrome'].find(
+  (name) => spawnSync(name, ['--version'], { stdio: 'ignore' }).status === 0,
+);
+
+/** Why Chromium cannot be started here, or undefined. */
+export function whyNoChromium() {
+  return executable === undefined ? 'Chromium is not installed (Debian: chromium)' : undefined;
+}
+
+/** Starts Chromium with an empty profile for as long as `use` takes, and returns what that does. */
+export async function withChromium(use, { args = [] } = {}) {
+  const profile = await mkdtemp(join(tmpdir(), 'chromium-'));
+  const child = spawn(
+    executable,
+    [
+      '--headless',
+      '--no-sandbox',
+      '--disable-gpu',
+      '--disable-dev-shm-usage',
+      '--disable-quic',
+      '--disable-sync',
+      '--disable-background-networking',
+      '--disable-component-update',
+      '--no-first-run',
+      '--remote-debugging-pipe',
+      `--user-data-dir=${profile}`,
+      ...args,
+    ],
+    { stdio: ['ignore', 'ignore', 'ignore', 'pipe', 'pipe'], env: { ...process.env, HOME: profile } },
+  );
+  const ended = once(child, 'exit');
+  try {
+    return await Promise.race([
+      use(new Chromium(child.stdio[3], child.stdio[4])),
+      ended.then(([code]) => Promise.reject(new Error(`Chromium ended with exit code ${code}`))),
+    ]);
+  } finally {
+    child.kill('SIGKILL');
+    await ended;
+    await rm(profile, { recursive: true, force: true, maxRetries: 10, retryDelay: 200 });
+  }
+}
+
+class Chromium {
+  #input;
+  #calls = new Map();
+  #listeners = new Set();
+
+  constructor(input, output) {
+    this.#input = input;
+    let rest = '';
+    output.setEncoding('utf8').on('data', (text) => {
+      const messages = (rest + text).split('\0');
+      rest = messages.pop();
+      for (const message of messages) this.#receive(JSON.parse(message));
+    });
+  }
+
+  /** Calls a method of the protocol: of the browser, or of the page with this session. */
+  async call(method, params = {}, sessionId = undefined) {
+    const id = this.#calls.size + 1;
+    const answer = new Promise((resolve) => this.#calls.set(id, resolve));
+    this.#input.write(`${JSON.stringify({ id, method, params, sessionId })}\0`);
+    const { error, result } = await answer;
+    if (error !== undefined) throw new Error(`${method}: ${error.message}`);
+    return result;
+  }
+
+  /** The text of the first `<output>` of the page at `url`, once there is any. */
+  async outputOf(url, { seconds = 30 } = {}) {
+    const { targetId } = await this.call('Target.createTarget', { url: 'about:blank' });
+    const { sessionId } = await this.call('Target.attachToTarget', { targetId, flatten: true });
+    const log = [];
+    const listener = (event) => {
+      if (event.sessionId === sessionId) log.push(...complaintOf(event));
+    };
+    this.#listeners.add(listener);
+    try {
+      for (const domain of ['Runtime', 'Log', 'Page']) await this.call(`${domain}.enable`, {}, sessionId);
+      const { errorText } = await this.call('Page.navigate', { url }, sessionId);
+      if (errorText !== undefined) throw new Error(`${url}: ${errorText}`);
+      const expression = "document.querySelector('output')?.textContent.trim() ?? ''";
+      for (const until = performance.now() + seconds * 1000; performance.now() < until; await sleep(50)) {
+        const { result } = await this.call('Runtime.evaluate', { expression }, sessionId);
+        if (result.value) return result.value;
+      }
+      throw new Error([`${url} has shown nothing within ${seconds} s`, ...log].join('\n'));
+    } finally {
+      this.#listeners.delete(listener);
+      await this.call('Target.closeTarget', { targetId });
+    }
+  }
+
+  #receive(message) {
+    if (message.id === undefined) for (const listener of this.#listeners) listener(message);
+    else this.#calls.get(message.id)(message);
+  }
+}
+
+/** What went wrong on a page, if this event tells of it. */
+function complaintOf({ method, params }) {
+  if (method === 'Runtime.exceptionThrown')
+    return [params.exceptionDetails.exception?.description ?? params.exceptionDetails.text];
+  if (method === 'Runtime.consoleAPICalled' && params.type === 'error')
+    return [params.args.map(({ value, description }) => value ?? description).join(' ')];
+  if (method === 'Log.entryAdded' && params.entry.level === 'error')
+    return [`${params.entry.text} ${params.entry.url ?? ''}`];
+  return [];
+}

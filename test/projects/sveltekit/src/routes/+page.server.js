@@ -1,0 +1,5 @@
+import { layoutText } from '../layout-text.js';
+
+export function load() {
+  return { onServer: layoutText() };
+}
