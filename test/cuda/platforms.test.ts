@@ -9,6 +9,7 @@ const command = fileURLToPath(new URL('../../dist/cli.js', import.meta.url));
 /** What `doctor` says of a process that takes itself for this platform. */
 function doctorOn(platform: string, arch: string, isMusl = false): Record<string, DeviceDescription> {
   const musl = `
+    process.getBuiltinModule('node:fs').readdirSync = () => ['ld-musl-x86_64.so.1'];
     process.report.getReport = () => ({ header: {}, sharedObjects: ['/lib/ld-musl-x86_64.so.1'] });`;
   const fake = `
     Object.defineProperty(process, 'platform', { value: '${platform}' });
