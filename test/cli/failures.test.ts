@@ -239,7 +239,7 @@ describe('command line: failures', function () {
       assert.strictEqual(status, 70, mistake);
     }
     const { status, stdout, stderr } = run(folder.write('alone.mjs', readFileSync(commandPath)), 'doctor');
-    assert.match(stderr, /^dispatch-layout: this is a bug.*\nError.*: Cannot find module '.*index\.js'/);
+    assert.match(stderr, /^dispatch-layout: this is a bug.*\nError.*: Cannot find module '.*index\.mjs'/);
     assert.strictEqual(status, 70);
     assert.strictEqual(stdout, '');
   });

@@ -1,7 +1,7 @@
 /**
  * Everything of the library that the command line uses. The other modules of the command line import it from here, so that
  * `../index.ts` is named in this one place: the build leaves that import out of the bundle and points it to
- * `dist/index.js`. What the library does not export, such as its table of outputs, is bundled in.
+ * `dist/index.mjs`. What the library does not export, such as its table of outputs, is bundled in.
  *
  * @module
  */
