@@ -19,12 +19,13 @@ import type { DeviceName, DeviceOption } from './errors/availability.ts';
 import { checkObject } from './errors/checks.ts';
 import { DispatchLayoutError } from './errors/errors.ts';
 import {
-  checkPlacement,
   checkRankGroup,
-  haveSameRanks,
+  isSamePlacement,
   type Partition,
+  type Placement,
   partitionExperts,
   type RankGroup,
+  readPlacement,
 } from './input/partition.ts';
 import { checkExtent, readTopkIdx, type TopkIdxInput } from './input/read-topk-idx.ts';
 import { type EventHandle, EventOverlap, finishedHandle, notRecorded, waitHere } from './layout/event-overlap.ts';
@@ -58,7 +59,7 @@ import { Workspace, type WorkspaceOptions } from './workspace.ts';
  */
 export class ExpertGroup {
   readonly #group: RankGroup;
-  readonly #placement: Int32Array | undefined;
+  readonly #placement: Placement | undefined;
   readonly #option: DeviceOption;
   /** For host arrays. */
   readonly #device: Device;
@@ -75,15 +76,15 @@ export class ExpertGroup {
   constructor(options: ExpertGroupOptions) {
     const { numRanks, numRanksPerNode = 8, placement, device } = checkObject('options', options);
     this.#group = checkRankGroup(numRanks, numRanksPerNode);
-    this.#placement = placement === undefined ? undefined : checkPlacement(placement, numRanks);
+    this.#placement = placement === undefined ? undefined : readPlacement(placement, numRanks);
     this.#option = readDeviceOption(device);
     this.#device = chooseDevice(this.#option);
     this.#askFrom = this.#option === 'auto' ? largeArraysFrom() : Number.POSITIVE_INFINITY;
   }
 
-  /** @internal Whether the table that the group has read is this one. */
-  hasPlacement(placement: ArrayLike<number> | undefined): boolean {
-    return haveSameRanks(this.#placement, placement);
+  /** @internal Whether this is the placement of the group. */
+  hasPlacement(placement: ExpertGroupOptions['placement']): boolean {
+    return isSamePlacement(this.#placement, placement);
   }
 
   /** Number of ranks in the group. */

@@ -24,6 +24,7 @@ export {
 } from './errors/errors.ts';
 export { ExpertGroup } from './expert-group.ts';
 export { type DispatchLayoutOptions, getDispatchLayout } from './get-dispatch-layout.ts';
+export type { PlacementName } from './input/partition.ts';
 export type { TopkIdxInput, TopkNdarray, TopkTensor } from './input/read-topk-idx.ts';
 export { type EventHandle, EventOverlap } from './layout/event-overlap.ts';
 export type { DispatchLayout } from './layout/layout.ts';

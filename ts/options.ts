@@ -8,6 +8,7 @@ import type { DeviceLayoutArrays } from './devices/cuda/device-layout.ts';
 import type { DeviceOption } from './errors/availability.ts';
 import { checkFlag, wrongValue } from './errors/checks.ts';
 import { DispatchLayoutError } from './errors/errors.ts';
+import type { PlacementName } from './input/partition.ts';
 import { EventOverlap } from './layout/event-overlap.ts';
 import type { StreamOrder } from './layout/layout-request.ts';
 import type { LayoutArrays } from './layout/outputs.ts';
@@ -22,10 +23,13 @@ export interface ExpertGroupOptions {
    */
   readonly numRanksPerNode?: number | undefined;
   /**
-   * `[numExperts]`: the rank of each expert, any assignment. Default: contiguous blocks of `numExperts / numRanks`
-   * experts, as in DeepEP. The table is copied.
+   * Which expert is on which rank. A table, `[numExperts]`, has the rank of each expert, or -1 for an expert that is on no
+   * rank: its selections are counted per expert, and go nowhere. The table is copied. The names are those of vLLM:
+   * `linear` gives the first `numExperts % numRanks` ranks one expert more than the others, in contiguous blocks;
+   * `round_robin` has expert e on rank `e % numRanks`. Default: contiguous blocks of `numExperts / numRanks` experts, as in
+   * DeepEP; experts that do not divide evenly are an error then.
    */
-  readonly placement?: ArrayLike<number> | undefined;
+  readonly placement?: PlacementName | ArrayLike<number> | undefined;
   /** Where to compute. The default `auto` computes ids on the GPU there, and host arrays where that is fastest. */
   readonly device?: DeviceOption | undefined;
 }

@@ -81,6 +81,8 @@ export class DispatchLayoutError extends Error {
 /** What an error needs to know of ids: their width, and what the caller wrote. */
 interface IdSource {
   readonly numTopk: number;
+  /** The axes that are read as tokens, where there are several. */
+  readonly leadingAxes?: readonly number[] | null;
   /** The id of a slot; undefined where it is not known any more. */
   valueAt(token: number, slot: number): number | bigint | undefined;
 }
@@ -94,7 +96,7 @@ export function isInvalidExpert(id: number | bigint, numExperts: number): boolea
 export class InvalidExpertError extends DispatchLayoutError {
   /** The name of the class. */
   override readonly name = 'InvalidExpertError';
-  /** The row of the offending id in `topkIdx`. */
+  /** The row of the offending id in `topkIdx`; where several axes are read as tokens, counted along all of them. */
   readonly token: number;
   /** The column of the offending id in `topkIdx`. */
   readonly slot: number;
@@ -124,7 +126,8 @@ export class InvalidExpertError extends DispatchLayoutError {
     const slot = selection % ids.numTopk;
     const value = ids.valueAt(token, slot);
     const found = value !== undefined && isInvalidExpert(value, numExperts) ? value : undefined;
-    return new InvalidExpertError(found, token, slot, numExperts, context);
+    const axes = ids.leadingAxes ? `with [${ids.leadingAxes.join(', ')}] read as tokens, ` : '';
+    return new InvalidExpertError(found, token, slot, numExperts, context + axes);
   }
 }
 

@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { DispatchLayoutError } from '../errors/errors.ts';
+import { wrongValue } from '../errors/checks.ts';
+import { DispatchLayoutError, type ErrorCode } from '../errors/errors.ts';
 import { describe } from '../values/describe.ts';
 
 /** How ranks are grouped into nodes. */
@@ -35,18 +36,9 @@ const maxCount = 2 ** 24;
  * @throws DispatchLayoutError `NUM_RANKS`, `NUM_RANKS_PER_NODE`
  */
 export function checkRankGroup(numRanks: number, numRanksPerNode: number): RankGroup {
-  if (!isCount(numRanks)) {
-    throw new DispatchLayoutError('NUM_RANKS', `numRanks is ${describe(numRanks)}`, {
-      value: numRanks,
-      remedy: `It must be an integer from 1 to ${maxCount}: the number of ranks in the expert-parallel group.`,
-    });
-  }
-  if (!isCount(numRanksPerNode)) {
-    throw new DispatchLayoutError('NUM_RANKS_PER_NODE', `numRanksPerNode is ${describe(numRanksPerNode)}`, {
-      value: numRanksPerNode,
-      remedy: `It must be an integer from 1 to ${maxCount}: the number of ranks that share one node (default 8).`,
-    });
-  }
+  checkPositive('NUM_RANKS', 'numRanks', numRanks, 'the number of ranks in the expert-parallel group');
+  const meaning = 'the number of ranks that share one node (default 8)';
+  checkPositive('NUM_RANKS_PER_NODE', 'numRanksPerNode', numRanksPerNode, meaning);
   if (numRanks > numRanksPerNode && numRanks % numRanksPerNode !== 0) {
     throw new DispatchLayoutError(
       'NUM_RANKS_PER_NODE',
@@ -60,30 +52,33 @@ export function checkRankGroup(numRanks: number, numRanksPerNode: number): RankG
   return { numRanks, numRanksPerNode, numRdmaRanks: Math.max(1, numRanks / numRanksPerNode) | 0 };
 }
 
+/** Placements that have a name, in the words of vLLM. */
+export type PlacementName = 'linear' | 'round_robin';
+
+/** A placement that was read: its name, or a table. */
+export type Placement = PlacementName | Int32Array;
+
 /**
- * Copies a placement table.
+ * Reads a placement; a table is copied.
  *
  * @throws DispatchLayoutError `PLACEMENT`
  */
-export function checkPlacement(placement: ArrayLike<number>, numRanks: number): Int32Array {
+export function readPlacement(placement: PlacementName | ArrayLike<number>, numRanks: number): Placement {
+  if (placement === 'linear' || placement === 'round_robin') return placement;
   const { length } = Object(placement) as Partial<ArrayLike<number>>;
   if (typeof placement !== 'object' || !isCount(length)) {
-    throw new DispatchLayoutError('PLACEMENT', `placement is ${describe(placement)}`, {
-      value: placement,
-      remedy: 'It must be an array of numExperts ranks: the rank that each expert is on.',
-    });
+    const remedy =
+      "It must be 'linear', 'round_robin', or an array of numExperts ranks: the rank that each expert is on.";
+    throw wrongValue('PLACEMENT', 'placement', placement, remedy);
   }
   const rankOfExpert = new Int32Array(length);
   for (let expert = 0; expert < length; expert++) {
     const rank: unknown = placement[expert];
-    if (!Number.isInteger(rank) || (rank as number) < 0 || (rank as number) >= numRanks) {
+    if (!Number.isInteger(rank) || (rank as number) < noRank || (rank as number) >= numRanks) {
       throw new DispatchLayoutError(
         'PLACEMENT',
         `placement[${expert}] is ${describe(rank)}, not a rank in [0, ${numRanks})`,
-        {
-          value: rank,
-          remedy: 'placement must be a table from expert to rank.',
-        },
+        { value: rank, remedy: 'placement must be a table from expert to rank, -1 for an expert on no rank.' },
       );
     }
     rankOfExpert[expert] = rank as number;
@@ -91,15 +86,18 @@ export function checkPlacement(placement: ArrayLike<number>, numRanks: number): 
   return rankOfExpert;
 }
 
-/** Whether a placement says the same as a table that was read before. */
-export function haveSameRanks(table: Int32Array | undefined, placement: ArrayLike<number> | undefined): boolean {
-  if (table === undefined || placement === undefined) return table === placement;
-  return table.length === placement?.length && table.every((rank, expert) => rank === placement[expert]);
+/** Whether a placement says the same as one that was read before. */
+export function isSamePlacement(
+  read: Placement | undefined,
+  placement: PlacementName | ArrayLike<number> | undefined,
+): boolean {
+  if (typeof read !== 'object' || typeof placement !== 'object') return read === placement;
+  return read.length === placement?.length && read.every((rank, expert) => rank === placement[expert]);
 }
 
 /**
- * Places `numExperts` experts on the ranks of `group`: by the table where there is one, else in contiguous blocks of
- * `floor(numExperts / numRanks)`, as DeepEP does.
+ * Places `numExperts` experts on the ranks of `group`. Without a placement every rank has a contiguous block of
+ * `floor(numExperts / numRanks)` experts, as in DeepEP.
  *
  * @param isStrict whether experts that fit no even share are an error (else they belong to no rank, as in DeepEP).
  * @throws DispatchLayoutError `NUM_EXPERTS`, `PLACEMENT`, `UNEVEN_EXPERTS`, `OUT_OF_MEMORY`
@@ -107,46 +105,45 @@ export function haveSameRanks(table: Int32Array | undefined, placement: ArrayLik
 export function partitionExperts(
   group: RankGroup,
   numExperts: number,
-  placement: Int32Array | undefined,
+  placement: Placement | undefined,
   isStrict: boolean,
 ): Partition {
-  if (!isCount(numExperts)) {
-    throw new DispatchLayoutError('NUM_EXPERTS', `numExperts is ${describe(numExperts)}`, {
-      value: numExperts,
-      remedy: `It must be an integer from 1 to ${maxCount}: the number of experts over all ranks.`,
-    });
-  }
-  const { numRanks, numRanksPerNode, numRdmaRanks } = group;
-  if (placement !== undefined) {
+  checkPositive('NUM_EXPERTS', 'numExperts', numExperts, 'the number of experts over all ranks');
+  const { numRanks } = group;
+  if (typeof placement === 'object') {
     if (placement.length !== numExperts) {
       throw new DispatchLayoutError(
         'PLACEMENT',
         `placement has ${placement.length} entries for ${numExperts} experts`,
-        {
-          value: placement.length,
-          remedy: 'It needs one rank for each expert.',
-        },
+        { value: placement.length, remedy: 'It needs one rank for each expert.' },
       );
     }
-    return { group, numRanks, numRanksPerNode, numRdmaRanks, numExperts, rankOfExpert: placement };
+    return { ...group, group, numExperts, rankOfExpert: placement };
   }
-  if (isStrict && numExperts % numRanks !== 0) {
+  const numUneven = numExperts % numRanks;
+  if (isStrict && placement === undefined && numUneven > 0) {
     throw new DispatchLayoutError(
       'UNEVEN_EXPERTS',
       `${numExperts} experts do not divide evenly among ${numRanks} ranks`,
       {
         value: numExperts,
         remedy:
-          "Pass a placement table, or invalidExperts: 'ignore' to leave the experts behind the last share without rank.",
+          "Pass placement: 'linear' or 'round_robin', or a table, or invalidExperts: 'ignore' to leave the experts behind the last share without rank.",
       },
     );
   }
-  const numExpertsPerRank = Math.floor(numExperts / numRanks);
   const rankOfExpert = allocate(numExperts).fill(noRank);
-  for (let rank = 0; rank < numRanks && numExpertsPerRank > 0; rank++) {
-    rankOfExpert.fill(rank, rank * numExpertsPerRank, (rank + 1) * numExpertsPerRank);
+  if (placement === 'round_robin') {
+    for (let expert = 0; expert < numExperts; expert++) rankOfExpert[expert] = expert % numRanks;
+    return { ...group, group, numExperts, rankOfExpert };
   }
-  return { group, numRanks, numRanksPerNode, numRdmaRanks, numExperts, rankOfExpert };
+  let expert = 0;
+  for (let rank = 0; rank < numRanks; rank++) {
+    const end = expert + Math.floor(numExperts / numRanks) + (placement === 'linear' && rank < numUneven ? 1 : 0);
+    rankOfExpert.fill(rank, expert, end);
+    expert = end;
+  }
+  return { ...group, group, numExperts, rankOfExpert };
 }
 
 function allocate(numExperts: number): Int32Array {
@@ -159,6 +156,11 @@ function allocate(numExperts: number): Int32Array {
       cause,
     });
   }
+}
+
+/** @throws DispatchLayoutError of the given code */
+function checkPositive(code: ErrorCode, name: string, count: unknown, meaning: string): void {
+  if (!isCount(count)) throw wrongValue(code, name, count, `It must be an integer from 1 to ${maxCount}: ${meaning}.`);
 }
 
 function isCount(value: unknown): value is number {

@@ -10,11 +10,11 @@ import { type IntegerArray, idArrayNames, idTypeOf, idTypes } from '../values/id
 import { lengthOf } from '../values/typed-array.ts';
 import type { TopkIdx } from './topk-idx.ts';
 
-/** An ONNX Runtime tensor, such as the int64 output of a TopK: row-major, `dims` is `[numTokens, numTopk]`. */
+/** An ONNX Runtime tensor, such as the int64 output of a TopK: row-major. */
 export interface TopkTensor {
   /** An {@link IntegerArray}; typed as ONNX Runtime types it, and checked when it is read. */
   readonly data: ArrayLike<unknown>;
-  /** `[numTokens, numTopk]`. */
+  /** `[numTokens, numTopk]`; axes in front of these are tokens, too, so that `[batch, sequence, numTopk]` is taken as it is. */
   readonly dims: readonly number[];
   /** The element type; where given, it must be that of `data`. */
   readonly type?: string | undefined;
@@ -24,9 +24,12 @@ export interface TopkTensor {
 export interface TopkNdarray {
   /** The ids; longer than the shape needs only where strides or an offset are given. */
   readonly data: IntegerArray;
-  /** `[numTokens, numTopk]`. */
+  /** `[numTokens, numTopk]`; axes in front of these are tokens, too, in row-major order. */
   readonly shape: readonly number[];
-  /** Elements from one token to the next, and from one slot to the next; any integers. Default: row-major. */
+  /**
+   * Elements from one index of each axis to the next; any integers. Those of axes in front of the slots must let these be
+   * read as one axis. Default: row-major.
+   */
   readonly strides?: readonly number[] | undefined;
   /** The same under the name that `ndarray` uses. */
   readonly stride?: readonly number[] | undefined;
@@ -39,6 +42,10 @@ export interface TopkNdarray {
 /**
  * The experts that each token selected, `[numTokens, numTopk]`; -1 where a slot holds no selection. Arrays of another
  * realm and over a SharedArrayBuffer are as good as any; typed arrays are read where they are.
+ *
+ * Shapes of more than two axes are taken, too: all axes but the last are read as one axis of tokens, without a copy. Errors
+ * then count tokens along that axis. Mind that `[layers, numTokens, numTopk]` would be read as the tokens of one layer: pass
+ * each layer by itself. Nested arrays are two deep.
  */
 export type TopkIdxInput = TopkTensor | TopkNdarray | readonly ArrayLike<number | bigint>[];
 
@@ -74,6 +81,7 @@ export function readTopkIdx(input: TopkIdxInput, ids: TopkIdx): void {
   readShape(lengths, ids);
   const steps: unknown = strides ?? stride;
   if (steps !== undefined) readStrides(steps, ids);
+  else if (fortranOrder && ids.leadingAxes !== null) readStrides(columnMajorStrides(ids), ids);
   else ids.setDense(Boolean(fortranOrder));
   ids.offset = offset === undefined ? 0 : checkOffset(offset);
   ids.data = data as IntegerArray;
@@ -126,6 +134,7 @@ function readNested(rows: readonly unknown[], ids: TopkIdx): void {
   ids.type = idTypes.int32;
   ids.numTokens = numTokens;
   ids.numTopk = numTopk;
+  ids.leadingAxes = null;
   ids.unfit = unfit;
   ids.isBigint = isBigint;
   ids.setDense();
@@ -145,29 +154,80 @@ function notIntegers(data: unknown): DispatchLayoutError {
   );
 }
 
+/** What is found out of a shape. */
+type Axes = Pick<TopkIdx, 'numTokens' | 'numTopk' | 'leadingAxes'>;
+
 /**
- * Reads `[numTokens, numTopk]`.
+ * Reads `[numTokens, numTopk]`. Where there are more axes, all but the last are read as tokens, in row-major order.
  *
  * @throws DispatchLayoutError `TOPK_SHAPE`, `TOO_LARGE`
  */
-export function readShape(lengths: unknown, shape: Pick<TopkIdx, 'numTokens' | 'numTopk'>): void {
-  const { length, 0: numTokens, 1: numTopk } = Object(lengths) as ArrayLike<number>;
-  if (!isPair(length, numTokens, numTopk) || numTokens < 0 || numTopk < 0) {
-    const remedy = 'It must be [numTokens, numTopk], both 0 or more; flatten leading dimensions into numTokens.';
-    throw wrongValue('TOPK_SHAPE', 'the shape of topkIdx', lengths, remedy);
+export function readShape(shape: unknown, ids: Axes): void {
+  let { length, 0: numTokens, 1: numTopk } = Object(shape) as { length: number; 0: number; 1: number };
+  ids.leadingAxes = null;
+  if (length > 2 && length <= maxAxes) {
+    const axes = Array.from(shape as ArrayLike<number>);
+    numTopk = axes.pop() as number;
+    numTokens = axes.reduce((product, axis) => (Number.isInteger(axis) && axis >= 0 ? product * axis : Number.NaN), 1);
+    ids.leadingAxes = axes;
+    length = 2;
   }
-  shape.numTokens = numTokens;
-  shape.numTopk = numTopk;
-  checkSelections(shape.numTokens, shape.numTopk);
+  if (!isPair(length, numTokens, numTopk) || numTokens < 0 || numTopk < 0) {
+    const remedy = 'It must be [numTokens, numTopk], both 0 or more; axes in front of these are read as tokens, too.';
+    throw wrongValue('TOPK_SHAPE', 'the shape of topkIdx', shape, remedy);
+  }
+  ids.numTokens = numTokens;
+  ids.numTopk = numTopk;
+  checkSelections(numTokens, numTopk);
 }
 
-function readStrides(strides: unknown, ids: TopkIdx): void {
-  const { length, 0: tokenStride, 1: slotStride } = Object(strides) as ArrayLike<number>;
+/** More axes than anybody has. */
+const maxAxes = 64;
+
+/**
+ * Reads the strides of the axes that {@link readShape} has read.
+ *
+ * @throws DispatchLayoutError `TOPK_SHAPE`
+ */
+export function readStrides(strides: unknown, ids: Axes & Pick<TopkIdx, 'tokenStride' | 'slotStride'>): void {
+  let { length, 0: tokenStride, 1: slotStride } = Object(strides) as { length: number; 0: number; 1: number };
+  const { leadingAxes } = ids;
+  if (leadingAxes !== null) {
+    const steps = Array.from(strides as ArrayLike<number>);
+    length = steps.length === leadingAxes.length + 1 ? 2 : 0;
+    slotStride = steps.pop() as number;
+    tokenStride = strideOfTokens(leadingAxes, steps);
+  }
   if (!isPair(length, tokenStride, slotStride)) {
-    throw wrongValue('TOPK_SHAPE', 'topkIdx.strides', strides, 'It must be two integers.');
+    const remedy =
+      'They must be one integer for each axis, and let the axes in front of the slots be read as one; else copy the data.';
+    throw wrongValue('TOPK_SHAPE', 'topkIdx.strides', strides, remedy);
   }
   ids.tokenStride = tokenStride;
   ids.slotStride = slotStride;
+}
+
+/** The stride of several axes that are read as one, in row-major order; NaN where there is none. */
+function strideOfTokens(axes: readonly number[], strides: readonly number[]): number {
+  let stride = 0;
+  // Where the axis that comes next, further to the left, must have its elements
+  let next: number | undefined;
+  for (let axis = axes.length - 1; axis >= 0; axis--) {
+    if (axes[axis] === 1) continue;
+    if (next === undefined) stride = strides[axis];
+    else if (strides[axis] !== next) return axes.includes(0) ? 0 : Number.NaN;
+    next = strides[axis] * axes[axis];
+  }
+  return stride;
+}
+
+function columnMajorStrides({ leadingAxes, numTopk }: Axes): number[] {
+  let stride = 1;
+  return [...(leadingAxes ?? []), numTopk].map((length) => {
+    const own = stride;
+    stride *= length;
+    return own;
+  });
 }
 
 function isPair(length: unknown, first: unknown, second: unknown): boolean {

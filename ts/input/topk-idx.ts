@@ -11,6 +11,8 @@ export class TopkIdx {
   type: IdTypeFacts = idTypes.int32;
   numTokens = 0;
   numTopk = 0;
+  /** The axes that are read as tokens, where there are several. */
+  leadingAxes: readonly number[] | null = null;
   offset = 0;
   tokenStride = 0;
   slotStride = 1;

@@ -36,7 +36,7 @@ function invalidExpert(
     if (own !== undefined && isInvalidExpert(own, numExperts)) return own;
     return idValue(addonInUse().readHostId(layout, selection), topkIdx.type.name);
   };
-  return InvalidExpertError.at(selection, { numTopk, valueAt }, numExperts);
+  return InvalidExpertError.at(selection, { numTopk, leadingAxes: topkIdx.leadingAxes, valueAt }, numExperts);
 }
 
 function detached({ out }: LayoutRequest): DispatchLayoutError {

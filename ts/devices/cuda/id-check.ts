@@ -5,6 +5,7 @@
  * @module
  */
 import { InvalidExpertError } from '../../errors/errors.ts';
+import type { TopkIdx } from '../../input/topk-idx.ts';
 import { type IdType, idTypes } from '../../values/id-types.ts';
 import type { StatusHandle } from './addon.ts';
 import { addonInUse } from './runtime.ts';
@@ -23,13 +24,18 @@ export class IdCheck {
   #offender: Offender | undefined;
   #isReported = false;
   readonly #idType: IdType;
-  readonly #numTopk: number;
+  readonly #axes: Pick<TopkIdx, 'numTopk' | 'leadingAxes'>;
   readonly #numExperts: number;
 
-  constructor(status: StatusHandle, idType: IdType, numTopk: number, numExperts: number) {
+  constructor(
+    status: StatusHandle,
+    idType: IdType,
+    axes: Pick<TopkIdx, 'numTopk' | 'leadingAxes'>,
+    numExperts: number,
+  ) {
     this.#status = status;
     this.#idType = idType;
-    this.#numTopk = numTopk;
+    this.#axes = axes;
     this.#numExperts = numExperts;
   }
 
@@ -65,7 +71,7 @@ export class IdCheck {
     if (this.#offender === undefined) return;
     this.#isReported = true;
     const { selection, value } = this.#offender;
-    const ids = { numTopk: this.#numTopk, valueAt: () => value };
+    const ids = { ...this.#axes, valueAt: () => value };
     throw InvalidExpertError.at(selection, ids, this.#numExperts, context);
   }
 

@@ -4,8 +4,8 @@
  * @module
  */
 import { DispatchLayoutError } from '../../errors/errors.ts';
-import type { Partition } from '../../input/partition.ts';
-import { readShape } from '../../input/read-topk-idx.ts';
+import { readShape, readStrides } from '../../input/read-topk-idx.ts';
+import type { TopkIdx } from '../../input/topk-idx.ts';
 import { EventOverlap, notRecorded } from '../../layout/event-overlap.ts';
 import type { TensorRequest } from '../../layout/layout-request.ts';
 import {
@@ -36,7 +36,9 @@ export function submitTensor(request: TensorRequest): TensorLayout {
   const comm = communicationStreamOf(partition.group);
   const plan = comm.planFor(partition);
   if (isStrict) comm.reportEarlier();
-  const shape = layoutShape(topkIdx, partition);
+  const axes = readTensor(topkIdx);
+  const { numExperts, numRanks, numRdmaRanks } = partition;
+  const shape = { numTokens: axes.numTokens, numTopk: axes.numTopk, numExperts, numRanks, numRdmaRanks };
   checkLengths(shape);
   const given = request.out === undefined ? null : checkTensors(request.out, shape, topkIdx);
   const { memory, event, status } = addonInUse().launchOnDevice({
@@ -47,13 +49,13 @@ export function submitTensor(request: TensorRequest): TensorLayout {
       type: idTypes[topkIdx.dtype],
       numTokens: shape.numTokens,
       numTopk: shape.numTopk,
-      tokenStride: topkIdx.strides[0],
+      tokenStride: axes.tokenStride,
     },
     outputs: given && perOutput((name) => given[name]?.place ?? null),
     isStrict,
     order: nativeOrder(request),
   });
-  const check = status === null ? undefined : new IdCheck(status, topkIdx.dtype, shape.numTopk, shape.numExperts);
+  const check = status === null ? undefined : new IdCheck(status, topkIdx.dtype, axes, numExperts);
   if (check !== undefined) comm.remember(check);
   const tensors = given ?? tensorsIn(new SharedAllocation(memory as AllocationHandle), plan, shape);
   for (const name of outputNames) tensors[name]?.writtenBy(check);
@@ -61,20 +63,21 @@ export function submitTensor(request: TensorRequest): TensorLayout {
   return deviceLayout(tensors, shape, overlap, given === null);
 }
 
-/** The shape of the layout. The ids of each token must be contiguous. */
-function layoutShape({ shape, strides }: DeviceTensor, partition: Partition): LayoutShape {
-  const ids = { numTokens: 0, numTopk: 0 };
+/** The axes of the ids. Those of each token must be contiguous. */
+function readTensor({ shape, strides }: DeviceTensor): TensorAxes {
+  const ids: TensorAxes = { numTokens: 0, numTopk: 0, leadingAxes: null, tokenStride: 0, slotStride: 1 };
   readShape(shape, ids);
-  if (ids.numTopk > 1 && ids.numTokens > 0 && strides[1] !== 1) {
-    throw new DispatchLayoutError('TOPK_SHAPE', `the slots of topkIdx are ${strides[1]} elements apart`, {
+  readStrides(strides, ids);
+  if (ids.numTopk > 1 && ids.numTokens > 0 && ids.slotStride !== 1) {
+    throw new DispatchLayoutError('TOPK_SHAPE', `the slots of topkIdx are ${ids.slotStride} elements apart`, {
       value: strides,
       remedy: 'On the GPU the ids of each token must be contiguous; only tokens may be apart.',
     });
   }
-  const { numTokens, numTopk } = ids;
-  const { numExperts, numRanks, numRdmaRanks } = partition;
-  return { numTokens, numTopk, numExperts, numRanks, numRdmaRanks };
+  return ids;
 }
+
+type TensorAxes = Pick<TopkIdx, 'numTokens' | 'numTopk' | 'leadingAxes' | 'tokenStride' | 'slotStride'>;
 
 /** New tensors for the outputs, in one piece of memory. */
 function tensorsIn(memory: SharedAllocation, plan: PlanHandle, shape: LayoutShape): OutputTensors {
