@@ -16,7 +16,7 @@ import type { DeviceDispatchLayout } from './devices/cuda/device-layout.ts';
 import type { DeviceTensor } from './devices/cuda/device-tensor.ts';
 import type { Device } from './devices/device.ts';
 import type { DeviceName, DeviceOption } from './errors/availability.ts';
-import { checkObject } from './errors/checks.ts';
+import { checkOptions } from './errors/checks.ts';
 import { DispatchLayoutError } from './errors/errors.ts';
 import {
   checkRankGroup,
@@ -35,14 +35,16 @@ import { allocateOut, checkOut, readOut } from './layout/out-arrays.ts';
 import type { LayoutArrays } from './layout/outputs.ts';
 import { type GpuTensor, isGpuTensor, type TensorArrays } from './layout/tensors.ts';
 import {
+  callOptions,
   type DeviceLayoutOptions,
   type ExpertGroupOptions,
+  groupOptions,
   type LayoutOptions,
   readOrder,
   readStrictness,
 } from './options.ts';
 import type { IdType } from './values/id-types.ts';
-import { Workspace, type WorkspaceOptions } from './workspace.ts';
+import { Workspace, type WorkspaceOptions, workspaceOptions } from './workspace.ts';
 
 /**
  * Computes layouts for one group of ranks. It owns the device, the communication stream and the prepared tables, so that
@@ -74,7 +76,7 @@ export class ExpertGroup {
    * @throws {@link DeviceUnavailableError} if `device` names one that cannot be used here.
    */
   constructor(options: ExpertGroupOptions) {
-    const { numRanks, numRanksPerNode = 8, placement, device } = checkObject('options', options);
+    const { numRanks, numRanksPerNode = 8, placement, device } = checkOptions(options, groupOptions);
     this.#group = checkRankGroup(numRanks, numRanksPerNode);
     this.#placement = placement === undefined ? undefined : readPlacement(placement, numRanks);
     this.#option = readDeviceOption(device);
@@ -132,7 +134,16 @@ export class ExpertGroup {
     numExperts: number,
     options: LayoutOptions | DeviceLayoutOptions = {},
   ): DispatchLayout | DeviceDispatchLayout {
-    checkObject('options', options);
+    checkOptions(options, callOptions);
+    return this.layoutOf(topkIdx, numExperts, options);
+  }
+
+  /** @internal The same, where the names of the options were checked. */
+  layoutOf(
+    topkIdx: TopkIdxInput | DeviceTensor,
+    numExperts: number,
+    options: LayoutOptions | DeviceLayoutOptions,
+  ): DispatchLayout | DeviceDispatchLayout {
     if (isGpuTensor(topkIdx)) return this.#layoutOfTensor(topkIdx, numExperts, options as DeviceLayoutOptions);
     // Getters of the caller may call this method again. The inner call finds no idle request and makes its own
     const request = this.#idleRequest ?? new LayoutRequest();
@@ -154,7 +165,7 @@ export class ExpertGroup {
    * @throws {@link DispatchLayoutError} `NUM_EXPERTS`, `UNEVEN_EXPERTS`, `PLACEMENT`, `OPTION`, `TOO_LARGE`, `OUT_OF_MEMORY`
    */
   createWorkspace<Type extends IdType = 'int64'>(options: WorkspaceOptions<Type>): Workspace<Type> {
-    const { numExperts, invalidExperts } = checkObject('options', options);
+    const { numExperts, invalidExperts } = checkOptions(options, workspaceOptions);
     const isStrict = readStrictness(invalidExperts);
     return new Workspace(this.#device, this.#partitionFor(numExperts, isStrict), isStrict, options);
   }

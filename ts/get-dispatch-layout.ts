@@ -5,10 +5,17 @@
  */
 import type { DeviceDispatchLayout } from './devices/cuda/device-layout.ts';
 import type { DeviceTensor } from './devices/cuda/device-tensor.ts';
+import { checkOptions } from './errors/checks.ts';
 import { ExpertGroup } from './expert-group.ts';
 import type { TopkIdxInput } from './input/read-topk-idx.ts';
 import type { DispatchLayout } from './layout/layout.ts';
-import type { DeviceLayoutOptions, ExpertGroupOptions, LayoutOptions } from './options.ts';
+import {
+  callOptions,
+  type DeviceLayoutOptions,
+  type ExpertGroupOptions,
+  groupOptions,
+  type LayoutOptions,
+} from './options.ts';
 
 /** Options of {@link getDispatchLayout}: those of the group and those of the call. */
 export interface DispatchLayoutOptions extends ExpertGroupOptions, LayoutOptions {}
@@ -46,13 +53,16 @@ export function getDispatchLayout(
   numExperts: number,
   options: DispatchLayoutOptions | (ExpertGroupOptions & DeviceLayoutOptions),
 ): DispatchLayout | DeviceDispatchLayout {
-  return groupOf(options).getDispatchLayout(topkIdx, numExperts, options);
+  checkOptions(options, allOptions);
+  return groupOf(options).layoutOf(topkIdx, numExperts, options);
 }
+
+const allOptions: ReadonlySet<keyof DispatchLayoutOptions> = new Set([...groupOptions, ...callOptions]);
 
 let last: { readonly group: ExpertGroup; readonly options: ExpertGroupOptions } | undefined;
 
 function groupOf(options: ExpertGroupOptions): ExpertGroup {
-  const { numRanks, numRanksPerNode, placement, device } = Object(options) as ExpertGroupOptions;
+  const { numRanks, numRanksPerNode, placement, device } = options;
   if (
     last !== undefined &&
     last.options.numRanks === numRanks &&

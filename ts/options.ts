@@ -69,6 +69,21 @@ export interface DeviceLayoutOptions extends CallOptions {
   readonly out?: DeviceLayoutArrays | undefined;
 }
 
+export const groupOptions: ReadonlySet<keyof ExpertGroupOptions> = new Set([
+  'numRanks',
+  'numRanksPerNode',
+  'placement',
+  'device',
+]);
+
+export const callOptions: ReadonlySet<keyof LayoutOptions> = new Set([
+  'invalidExperts',
+  'out',
+  'previousEvent',
+  'asyncFinish',
+  'allocateOnCommStream',
+]);
+
 /**
  * Whether ids that are no experts are errors.
  *

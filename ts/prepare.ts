@@ -6,7 +6,7 @@
  */
 import { prepareAhead } from './choose-device.ts';
 import type { DeviceName, DeviceOption } from './errors/availability.ts';
-import { checkObject } from './errors/checks.ts';
+import { checkOptions } from './errors/checks.ts';
 import { ExpertGroup } from './expert-group.ts';
 import { forgetLastGroup } from './get-dispatch-layout.ts';
 
@@ -15,6 +15,8 @@ export interface PrepareOptions {
   /** What to get ready. Default `auto`: the device that host arrays will be computed on. */
   readonly device?: DeviceOption | undefined;
 }
+
+const prepareOptions: ReadonlySet<keyof PrepareOptions> = new Set(['device']);
 
 /** What is ready or on its way, so that nothing is done twice. */
 const prepared = new Map<DeviceOption, Promise<DeviceName>>();
@@ -40,7 +42,7 @@ const prepared = new Map<DeviceOption, Promise<DeviceName>>();
  * @throws {@link DispatchLayoutError} `OPTION` if it names none.
  */
 export async function prepare(options: PrepareOptions = {}): Promise<DeviceName> {
-  const { device = 'auto' } = checkObject('options', options);
+  const { device = 'auto' } = checkOptions(options, prepareOptions);
   let ready = prepared.get(device);
   if (ready === undefined) {
     ready = makeReady(device);

@@ -30,6 +30,14 @@ export interface WorkspaceOptions<Type extends IdType = 'int64'> {
   readonly invalidExperts?: 'throw' | 'ignore' | undefined;
 }
 
+export const workspaceOptions: ReadonlySet<keyof WorkspaceOptions> = new Set([
+  'numExperts',
+  'maxTokens',
+  'numTopk',
+  'idType',
+  'invalidExperts',
+]);
+
 /**
  * Input and output arrays in fixed memory of the device, made by `group.createWorkspace`: ids that are written to
  * `topkIdx` need no copy, and a layout of as many tokens as an earlier one allocates nothing.

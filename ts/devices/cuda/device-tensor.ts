@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { checkAttached, checkObject, wrongValue } from '../../errors/checks.ts';
+import { checkAttached, checkOptions, wrongValue } from '../../errors/checks.ts';
 import { DispatchLayoutError } from '../../errors/errors.ts';
 import { type GpuTensor, tensorBrand } from '../../layout/tensors.ts';
 import { describe } from '../../values/describe.ts';
@@ -44,6 +44,9 @@ export interface AllocationOptions {
   /** Whether {@link DeviceTensor.ipcHandle} is wanted; such memory is outside the pool and slower to get. */
   readonly shareable?: boolean | undefined;
 }
+
+const allocationOptions: ReadonlySet<keyof AllocationOptions> = new Set(['shareable']);
+const ipcOptions: ReadonlySet<'byteOffset'> = new Set(['byteOffset']);
 
 /**
  * A row-major tensor of integers on the GPU. Its memory comes from a pool and is ordered by streams: allocated, filled
@@ -117,7 +120,7 @@ export class DeviceTensor<Type extends IdType = IdType> implements GpuTensor {
     dtype: Type,
     options: AllocationOptions = {},
   ): DeviceTensor<Type> {
-    const { shareable = false } = checkObject('the options', options, 'TENSOR');
+    const { shareable = false } = checkOptions(options, allocationOptions, 'TENSOR');
     const size = checkShape(shape);
     const length = size * checkType(dtype);
     const handle = cudaAddon().allocate(length, currentStreamHandle(), shareable === true);
@@ -196,7 +199,7 @@ export class DeviceTensor<Type extends IdType = IdType> implements GpuTensor {
     dtype: Type,
     options: { readonly byteOffset?: number | undefined } = {},
   ): DeviceTensor<Type> {
-    const { byteOffset = 0 } = checkObject('the options', options, 'TENSOR');
+    const { byteOffset = 0 } = checkOptions(options, ipcOptions, 'TENSOR');
     const elementBytes = checkType(dtype);
     const length = checkShape(shape) * elementBytes;
     const plain = typedArrayName(handle) === 'Uint8Array' ? plainIpcHandle(handle) : undefined;
