@@ -69,12 +69,12 @@ describe('the WASM kernel', () => {
       for (let idType = 0; idType < 8; idType++) {
         new Uint8Array(wasm.buffer, ids, 8 * numIds).fill(0);
         exports.begin(numIds);
-        assert.equal(exports.locate(ids, idType, numIds, 0), 1);
-        assert.equal(exports.find_invalid(ids, idType, numIds), numIds);
+        assert.equal(exports.locate(ids, idType, numIds, 0, -1), 1);
+        assert.equal(exports.find_invalid(ids, idType, numIds, 0, 0), numIds);
         exports.add_tokens(0, numTokens, numTopk, 0, rows);
         exports.finish();
         exports.begin(numTopk);
-        exports.locate(ids, idType, numTopk, 0);
+        exports.locate(ids, idType, numTopk, 0, -1);
         exports.add_tokens(0, 1, numTopk, 0, rows);
         exports.begin(0);
       }

@@ -27,7 +27,7 @@ import {
   type RankGroup,
   readPlacement,
 } from './input/partition.ts';
-import { checkExtent, readTopkIdx, type TopkIdxInput } from './input/read-topk-idx.ts';
+import { checkExtent, readEmptyId, readTopkIdx, type TopkIdxInput } from './input/read-topk-idx.ts';
 import { type EventHandle, EventOverlap, finishedHandle, notRecorded, waitHere } from './layout/event-overlap.ts';
 import { ComputedLayout, type DispatchLayout, isResult } from './layout/layout.ts';
 import { LayoutRequest, type StreamOrder } from './layout/layout-request.ts';
@@ -43,7 +43,7 @@ import {
   readOrder,
   readStrictness,
 } from './options.ts';
-import type { IdType } from './values/id-types.ts';
+import { type IdType, idTypes } from './values/id-types.ts';
 import { Workspace, type WorkspaceOptions, workspaceOptions } from './workspace.ts';
 
 /**
@@ -211,7 +211,7 @@ export class ExpertGroup {
     numExperts: number,
     options: LayoutOptions,
   ): LayoutArrays | undefined {
-    const { invalidExperts, out } = options;
+    const { invalidExperts, emptyId, out } = options;
     request.isStrict = readStrictness(invalidExperts);
     readOrder(options, request);
     request.isOutGiven = out !== undefined;
@@ -219,7 +219,7 @@ export class ExpertGroup {
     const partition = this.#partitionFor(numExperts, request.isStrict);
     // No ids may be read before the previous event. Reading nested arrays copies them, so the wait comes first
     if (Array.isArray(topkIdx)) this.#awaitPrevious(this.#device, request);
-    readTopkIdx(topkIdx, request.topkIdx);
+    readTopkIdx(topkIdx, request.topkIdx, emptyId);
     request.setShape(partition);
     return out;
   }
@@ -257,7 +257,7 @@ export class ExpertGroup {
   }
 
   #layoutOfTensor(topkIdx: GpuTensor, numExperts: number, options: DeviceLayoutOptions): DeviceDispatchLayout {
-    const { invalidExperts, out } = options;
+    const { invalidExperts, emptyId, out } = options;
     const isStrict = readStrictness(invalidExperts);
     const order: StreamOrder = { previous: null, asyncFinish: false, allocateOnCommStream: false };
     readOrder(options, order);
@@ -265,7 +265,14 @@ export class ExpertGroup {
     const partition = this.#partitionFor(numExperts, isStrict);
     this.#awaitPrevious(this.#tensorDevice, order);
     const given = out as TensorArrays | undefined;
-    const layout: unknown = this.#tensorDevice.streams.submit({ topkIdx, out: given, isStrict, partition, ...order });
+    const layout: unknown = this.#tensorDevice.streams.submit({
+      topkIdx,
+      emptyId: readEmptyId(emptyId, idTypes[topkIdx.dtype]),
+      out: given,
+      isStrict,
+      partition,
+      ...order,
+    });
     return layout as DeviceDispatchLayout;
   }
 

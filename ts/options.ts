@@ -41,6 +41,11 @@ interface CallOptions {
    * among ranks. `throw` (default) reports the first; `ignore` skips them, as DeepEP does.
    */
   readonly invalidExperts?: 'throw' | 'ignore' | undefined;
+  /**
+   * An id that stands for an empty slot, beside -1: a safe integer or a bigint, such as `numExperts`, or 255 in captures of
+   * uint8. One that the type of the ids cannot hold matches none. If it is an expert, that expert gets no tokens.
+   */
+  readonly emptyId?: number | bigint | undefined;
   /** Work to wait for before the layout is computed. */
   readonly previousEvent?: EventOverlap | undefined;
   /**
@@ -78,6 +83,7 @@ export const groupOptions: ReadonlySet<keyof ExpertGroupOptions> = new Set([
 
 export const callOptions: ReadonlySet<keyof LayoutOptions> = new Set([
   'invalidExperts',
+  'emptyId',
   'out',
   'previousEvent',
   'asyncFinish',

@@ -8,7 +8,7 @@ import type { DeviceName } from './errors/availability.ts';
 import { checkCount, wrongValue } from './errors/checks.ts';
 import { DispatchLayoutError } from './errors/errors.ts';
 import type { Partition } from './input/partition.ts';
-import { checkExtent, checkSelections, readTopkIdx } from './input/read-topk-idx.ts';
+import { checkExtent, checkSelections, readEmptyId, readTopkIdx } from './input/read-topk-idx.ts';
 import { notRecorded } from './layout/event-overlap.ts';
 import { ComputedLayout, type DispatchLayout } from './layout/layout.ts';
 import { LayoutRequest } from './layout/layout-request.ts';
@@ -28,6 +28,8 @@ export interface WorkspaceOptions<Type extends IdType = 'int64'> {
   readonly idType?: Type | undefined;
   /** What to do with ids that are no experts, as in `getDispatchLayout`. Default `throw`. */
   readonly invalidExperts?: 'throw' | 'ignore' | undefined;
+  /** An id that stands for an empty slot, beside -1, as in `getDispatchLayout`. */
+  readonly emptyId?: number | bigint | undefined;
 }
 
 export const workspaceOptions: ReadonlySet<keyof WorkspaceOptions> = new Set([
@@ -36,6 +38,7 @@ export const workspaceOptions: ReadonlySet<keyof WorkspaceOptions> = new Set([
   'numTopk',
   'idType',
   'invalidExperts',
+  'emptyId',
 ]);
 
 /**
@@ -75,7 +78,7 @@ export class Workspace<Type extends IdType = IdType> {
     if (!device?.submit) {
       throw wrongValue('OPTION', 'the device of the workspace', device, 'Use group.createWorkspace(...).');
     }
-    const { maxTokens, numTopk, idType = 'int64' as Type } = options;
+    const { maxTokens, numTopk, idType = 'int64' as Type, emptyId } = options;
     checkCount('maxTokens', maxTokens);
     checkCount('numTopk', numTopk);
     checkSelections(maxTokens, numTopk);
@@ -87,7 +90,7 @@ export class Workspace<Type extends IdType = IdType> {
     this.device = device.name;
     this.#isStrict = isStrict;
     this.#shape = { ...partition, numTopk };
-    const room: WorkspaceShape = { maxTokens, numTopk, idType };
+    const room: WorkspaceShape = { maxTokens, numTopk, idType, emptyId: readEmptyId(emptyId, idTypes[idType]) };
     try {
       this.#memory = device.createWorkspace?.(partition, room) ?? new PlainWorkspace(device, partition, room);
     } catch (cause) {
@@ -143,12 +146,13 @@ class PlainWorkspace implements WorkspaceMemory {
   readonly #device: Device;
   readonly #request = new LayoutRequest();
 
-  constructor(device: Device, partition: Partition, { maxTokens, numTopk, idType }: WorkspaceShape) {
+  constructor(device: Device, partition: Partition, { maxTokens, numTopk, idType, emptyId }: WorkspaceShape) {
     this.#device = device;
     this.topkIdx = new idTypes[idType].array(maxTokens * numTopk);
     const request = this.#request;
     request.isOutGiven = true;
     readTopkIdx({ data: this.topkIdx, shape: [maxTokens, numTopk] }, request.topkIdx);
+    request.topkIdx.emptyId = emptyId;
     request.setShape(partition);
     allocateOut(request);
     this.out = { ...request.out };

@@ -29,16 +29,6 @@ auto with_id_type(IdType type, Use use) {
   }
 }
 
-bool locate_at(void* positions, uint32_t first_id, const uint8_t* ids, IdType type, uint32_t num_ids) {
-  const Plan& plan = the_plan;
-  return with_id_type(type, [&](auto id_type) {
-    return with_table(plan, [&](auto table) {
-      auto* first = static_cast<typename decltype(table)::Position*>(positions) + first_id;
-      return locate<id_type.value>(ids, num_ids, plan.num_experts, table, first);
-    });
-  });
-}
-
 void fill(uint32_t* values, uint32_t count, uint32_t value) {
   for (uint32_t i = 0; i < count; i++) values[i] = value;
 }
@@ -90,21 +80,30 @@ EXPORT void begin(uint32_t num_ids) {
   plan.num_located = 0;
 }
 
-// Ids to entries, written from number first_id of plan.positions on. Returns whether all of them are experts or -1; what
-// is not goes to an empty entry.
-EXPORT bool locate(const uint8_t* ids, IdType type, uint32_t num_ids, uint32_t first_id) {
+// Ids to entries, written from number first_id of plan.positions on. Returns whether all of them are experts, -1 or empty_id;
+// what is not an expert goes to an empty entry. empty_id: see topk_ids.h.
+EXPORT bool locate(const uint8_t* ids, IdType type, uint32_t num_ids, uint32_t first_id, int32_t empty_id) {
   Plan& plan = the_plan;
   plan.num_located = first_id + num_ids;
-  return locate_at(plan.positions, first_id, ids, type, num_ids);
+  return with_id_type(type, [&](auto id_type) {
+    return with_table(plan, [&](auto table) {
+      auto* first = static_cast<typename decltype(table)::Position*>(plan.positions) + first_id;
+      return locate<id_type.value>(ids, num_ids, plan.num_experts, empty_id, table, first);
+    });
+  });
 }
 
-// The index of the first id that is neither an expert nor -1, or num_ids.
-EXPORT uint32_t find_invalid(const uint8_t* ids, IdType type, uint32_t num_ids) {
-  static uint32_t nowhere[8];  // not on the stack: were this cut off, its pointer would stay where it is
-  const uint32_t step = id_bytes(type);
+// The index of the first id that is neither an expert, nor -1, nor the empty id, or num_ids. The empty id is any that the
+// type can hold, in two halves; that of an expert stands for none.
+EXPORT uint32_t find_invalid(const uint8_t* ids, IdType type, uint32_t num_ids, uint32_t empty_low,
+                             uint32_t empty_high) {
+  const int64_t empty_id = static_cast<int64_t>(static_cast<uint64_t>(empty_high) << 32 | empty_low);
   uint32_t i = 0;
-  while (num_ids - i >= 8 && locate_at(nowhere, 0, ids + i * step, type, 8)) i += 8;
-  while (i < num_ids && locate_at(nowhere, 0, ids + i * step, type, 1)) i++;
+  for (; i < num_ids; i++) {
+    const int64_t id = load_id(ids, type, i);
+    const bool is_expert = static_cast<uint64_t>(id) < the_plan.num_experts;
+    if (!is_expert && id != empty_id && !(id == -1 && is_signed(type))) break;
+  }
   return i;
 }
 

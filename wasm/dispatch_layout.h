@@ -7,7 +7,7 @@
 //   build_table()      rebuilds the expert table from rank_of_expert; whenever the partition changes
 //   begin(...)         before the ids of a layout are located; does not touch the counts of one that has finished
 //   locate(...)        checks a window of ids, and writes where their table entries are
-//   find_invalid(...)  the index of the first id that is neither -1 nor an expert
+//   find_invalid(...)  the index of the first id that is neither empty nor an expert
 //   add_tokens(...)    adds located tokens to the counts, and writes their rows of is_token_in_rank
 //   finish()           writes num_tokens_per_expert and zeroes the table's counters; once per layout, else by the next begin()
 //
@@ -22,6 +22,7 @@
 
 enum class IdType : uint32_t { kInt64, kUint64, kInt32, kUint32, kInt16, kUint16, kInt8, kUint8 };
 constexpr uint32_t id_bytes(IdType type) { return 8u >> (static_cast<uint32_t>(type) / 2); }
+constexpr bool is_signed(IdType type) { return static_cast<uint32_t>(type) % 2 == 0; }
 
 struct Entry;
 

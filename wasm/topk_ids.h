@@ -7,6 +7,8 @@
 
 #include <wasm_simd128.h>
 
+#include <cstring>
+
 #include "dispatch_layout.h"
 #include "expert_table.h"
 
@@ -71,21 +73,26 @@ inline v128_t load_4_ids(const uint8_t* ids) {
   }
 }
 
-// Writes the position of each id's entry, 8 ids at a time, and returns whether all of them were -1 or experts. What is no
-// expert, -1 too, goes to one of the empty entries behind them: as an unsigned number it is at least num_experts, so its
+// Writes the position of each id's entry, 8 ids at a time, and returns whether all of them were -1, empty_id or experts. What
+// is no expert, -1 too, goes to one of the empty entries behind them: as an unsigned number it is at least num_experts, so its
 // minimum with num_experts + lane is at least num_experts too. Lane by lane the copies of the table take turns; their
 // number is a power of 2. Reads and writes up to 7 ids further than num_ids; what they are does not matter.
+//
+// A lane that equals empty_id becomes -1. -1 itself, which changes nothing, stands for no other empty id. Others are at most
+// 32766 away from 0, where a lane is its id: what does not fit has become 32767 or -32768.
 template <IdType kType>
 __attribute__((noinline)) bool locate(const uint8_t* ids, uint32_t num_ids, uint32_t num_experts,
-                                      SmallTable table, uint16_t* positions) {
+                                      int32_t empty_id, SmallTable table, uint16_t* positions) {
   auto splat = [](uint32_t value) { return wasm_i16x8_splat(static_cast<int16_t>(value)); };
   const v128_t lanes = wasm_i16x8_const(0, 1, 2, 3, 4, 5, 6, 7);
   const v128_t last = splat(num_experts);
+  const v128_t empty_ids = splat(empty_id);
   const v128_t empty = wasm_i16x8_add(last, lanes);
   const v128_t copy = wasm_v128_and(lanes, splat(table.num_copies - 1));
   const v128_t first_entry = wasm_i16x8_mul(copy, splat(num_experts + kNumEmptyEntries));
   v128_t largest = wasm_i16x8_const_splat(0);
   auto locate_8 = [&](v128_t id, int i = 0) __attribute__((always_inline)) {
+    id = wasm_v128_or(id, wasm_i16x8_eq(id, empty_ids));
     largest = wasm_u16x8_max(largest, wasm_i16x8_add(id, wasm_i16x8_const_splat(1)));
     const v128_t entry = wasm_i16x8_add(first_entry, wasm_u16x8_min(id, empty));
     wasm_v128_store(positions + i, wasm_i16x8_shl(entry, 4));
@@ -104,17 +111,19 @@ __attribute__((noinline)) bool locate(const uint8_t* ids, uint32_t num_ids, uint
   return !wasm_v128_any_true(wasm_u16x8_gt(largest, last));
 }
 
-// The same for a large table, 4 ids at a time.
+// The same for a large table, 4 ids at a time. Empty ids are at most 2^31 - 2 away from 0.
 template <IdType kType>
 __attribute__((noinline)) bool locate(const uint8_t* ids, uint32_t num_ids, uint32_t num_experts,
-                                      LargeTable table, uint32_t* positions) {
+                                      int32_t empty_id, LargeTable table, uint32_t* positions) {
   auto splat = [](uint32_t value) { return wasm_i32x4_splat(static_cast<int32_t>(value)); };
   const v128_t lanes = wasm_i32x4_const(0, 1, 2, 3);
   const v128_t base = splat(reinterpret_cast<uintptr_t>(table.entries()));
   const v128_t last = splat(num_experts);
+  const v128_t empty_ids = splat(empty_id);
   const v128_t empty = wasm_i32x4_add(last, lanes);
   v128_t largest = wasm_i32x4_const_splat(0);
   auto locate_4 = [&](v128_t id) __attribute__((always_inline)) {
+    id = wasm_v128_or(id, wasm_i32x4_eq(id, empty_ids));
     largest = wasm_u32x4_max(largest, wasm_i32x4_add(id, wasm_i32x4_const_splat(1)));
     wasm_v128_store(positions, wasm_i32x4_add(base, wasm_i32x4_shl(wasm_u32x4_min(id, empty), 4)));
   };
@@ -123,4 +132,21 @@ __attribute__((noinline)) bool locate(const uint8_t* ids, uint32_t num_ids, uint
   if (num_ids % 4 > 0)
     locate_4(wasm_v128_and(load_4_ids<kType>(ids), wasm_i32x4_lt(lanes, splat(num_ids % 4))));
   return !wasm_v128_any_true(wasm_u32x4_gt(largest, last));
+}
+
+// One id, with the sign or the zeros of its type in front.
+inline int64_t load_id(const uint8_t* ids, IdType type, uint32_t i) {
+  auto load = [=](auto id) {
+    memcpy(&id, ids + i * sizeof(id), sizeof(id));
+    return static_cast<int64_t>(id);
+  };
+  switch (type) {
+    case IdType::kInt32: return load(int32_t());
+    case IdType::kUint32: return load(uint32_t());
+    case IdType::kInt16: return load(int16_t());
+    case IdType::kUint16: return load(uint16_t());
+    case IdType::kInt8: return load(int8_t());
+    case IdType::kUint8: return load(uint8_t());
+    default: return load(int64_t());
+  }
 }

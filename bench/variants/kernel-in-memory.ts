@@ -62,7 +62,7 @@ export function kernelInMemory(problem: Problem): Prepared {
       begin(numTokens * numTopk);
       for (let token = 0; token < numTokens; token += step) {
         const count = Math.min(step, numTokens - token);
-        locate(ids + 8 * token * numTopk, int64, count * numTopk, 0);
+        locate(ids + 8 * token * numTopk, int64, count * numTopk, 0, -1);
         add_tokens(0, count, numTopk, token, isTokenInRank + token * numRanks);
       }
       finish();

@@ -69,6 +69,12 @@ LayoutCase read_case(Input& input) {
   c.ids_offset = input.byte() % 16;
   c.rows_offset = input.byte() % 64;
   const uint32_t max_tokens = input.number(0, 600);
+  if (input.byte() % 2 == 1) {
+    uint64_t id = 0;
+    for (int i = 0; i < 8; i++) id = id << 8 | input.byte();
+    problem.empty_id = read_id(problem.id_type, &id);
+    problem.has_empty_id = problem.empty_id != -1;
+  }
   const std::vector<uint8_t> ids = read_ids(input, problem.id_type, problem.partition.num_experts());
   // The ids over and over, up to as many tokens as were asked for
   problem.num_tokens = ids.empty() && problem.num_topk > 0 ? 0 : max_tokens;

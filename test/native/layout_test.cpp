@@ -88,12 +88,22 @@ Problem make_problem() {
 
   const uint64_t num_experts = problem.partition.num_experts();
   const uint64_t empty = pick<uint64_t>({0, 0, 2, 10, 1000}), hostile = pick<uint64_t>({0, 0, 2, 300});
+  if (one_in(2)) {
+    const uint64_t id =
+        one_in(2) ? hostile_id(num_experts)
+                  : pick<uint64_t>({num_experts, num_experts - 1, 0, 32766, 32767, 32768, ~uint64_t{1},
+                                    -uint64_t{32766}, -uint64_t{32767}, -uint64_t{32768},
+                                    uint64_t{INT32_MAX} - 1, INT32_MAX, -uint64_t{INT32_MAX}});
+    problem.empty_id = read_id(problem.id_type, &id);
+    problem.has_empty_id = problem.empty_id != -1;
+  }
   const uint64_t num_popular = one_in(4) ? std::min<uint64_t>(num_experts, 3) : num_experts;
   const uint32_t bytes = id_bytes(problem.id_type);
   for (uint32_t i = 0; i < problem.num_tokens * problem.num_topk; i++) {
-    const uint64_t id = hostile != 0 && one_in(hostile) ? hostile_id(num_experts)
-                        : empty != 0 && one_in(empty)   ? ~uint64_t{0}
-                                                        : uniform(0, num_popular - 1);
+    const uint64_t id = problem.has_empty_id && one_in(4) ? static_cast<uint64_t>(problem.empty_id)
+                        : hostile != 0 && one_in(hostile) ? hostile_id(num_experts)
+                        : empty != 0 && one_in(empty)     ? ~uint64_t{0}
+                                                          : uniform(0, num_popular - 1);
     for (uint32_t byte = 0; byte < bytes; byte++)
       problem.ids.push_back(static_cast<uint8_t>(id >> (8 * byte)));
   }

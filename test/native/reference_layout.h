@@ -22,6 +22,9 @@ struct Problem {
   IdType id_type;
   uint32_t num_tokens, num_topk;
   std::vector<uint8_t> ids;  // [num_tokens, num_topk], little-endian
+  // What stands for an empty slot beside -1, as the type holds it; unused if there is none
+  bool has_empty_id = false;
+  __int128 empty_id = 0;
 };
 
 struct Layout {
@@ -30,13 +33,13 @@ struct Layout {
   uint64_t first_invalid_id = UINT64_MAX;  // its position
 };
 
-// The id as a number, which needs 65 bits
-inline __int128 read_id(const Problem& problem, size_t position) {
+// An id as a number, which needs 65 bits
+inline __int128 read_id(IdType type, const void* bytes) {
   const auto read = [&](auto id) -> __int128 {
-    std::memcpy(&id, problem.ids.data() + position * sizeof id, sizeof id);
+    std::memcpy(&id, bytes, sizeof id);
     return id;
   };
-  switch (problem.id_type) {
+  switch (type) {
     case IdType::kInt64: return read(int64_t{});
     case IdType::kUint64: return read(uint64_t{});
     case IdType::kInt32: return read(int32_t{});
@@ -60,7 +63,8 @@ inline Layout reference_layout(const Problem& problem) {
   for (uint32_t token = 0; token < problem.num_tokens; token++) {
     std::set<uint32_t> ranks, nodes;
     for (uint32_t slot = 0; slot < problem.num_topk; slot++, position++) {
-      const __int128 id = read_id(problem, position);
+      const __int128 id = read_id(problem.id_type, problem.ids.data() + position * id_bytes(problem.id_type));
+      if (problem.has_empty_id && id == problem.empty_id) continue;
       if (id < 0 || id >= partition.num_experts()) {
         if (id != -1 && layout.first_invalid_id == UINT64_MAX) layout.first_invalid_id = position;
         continue;

@@ -6,6 +6,7 @@
  */
 import type { Availability, DeviceName } from '../errors/availability.ts';
 import type { Partition } from '../input/partition.ts';
+import type { EmptyId } from '../input/topk-idx.ts';
 import type { EventHandle } from '../layout/event-overlap.ts';
 import type { LayoutRequest, TensorRequest } from '../layout/layout-request.ts';
 import type { LayoutArrays } from '../layout/outputs.ts';
@@ -62,6 +63,7 @@ export interface WorkspaceShape {
   readonly maxTokens: number;
   readonly numTopk: number;
   readonly idType: IdType;
+  readonly emptyId: EmptyId;
 }
 
 /** Arrays that a device computes in, without copies. */

@@ -6,6 +6,7 @@
  */
 import { InvalidExpertError, isInvalidExpert } from '../errors/errors.ts';
 import { noRank } from '../input/partition.ts';
+import type { EmptyId } from '../input/topk-idx.ts';
 import { finishedHandle } from '../layout/event-overlap.ts';
 import type { LayoutRequest } from '../layout/layout-request.ts';
 import type { Device } from './device.ts';
@@ -24,19 +25,24 @@ export const jsDevice: Device = {
 };
 
 function checkExperts({ topkIdx, numTokens, numTopk, numExperts }: LayoutRequest): void {
-  const { data, offset, tokenStride, slotStride } = topkIdx;
+  const { data, offset, tokenStride, slotStride, emptyId } = topkIdx;
   for (let token = 0; token < numTokens; token++) {
     for (let slot = 0; slot < numTopk; slot++) {
-      const expert = Number(data[offset + token * tokenStride + slot * slotStride]);
-      if (isInvalidExpert(expert, numExperts)) {
+      const id = data[offset + token * tokenStride + slot * slotStride];
+      if (isInvalidExpert(id, numExperts) && !isEmpty(id, emptyId)) {
         throw InvalidExpertError.at(token * numTopk + slot, topkIdx, numExperts);
       }
     }
   }
 }
 
+/** Whether an id is the one that stands for an empty slot beside -1. */
+function isEmpty(id: number | bigint, emptyId: EmptyId): boolean {
+  return id === emptyId || Number(id) === emptyId;
+}
+
 function countTokens({ topkIdx, numTokens, numTopk, partition, out }: LayoutRequest): void {
-  const { data, offset, tokenStride, slotStride } = topkIdx;
+  const { data, offset, tokenStride, slotStride, emptyId } = topkIdx;
   const { numExperts, numRanks, numRanksPerNode, numRdmaRanks, rankOfExpert } = partition;
   const { numTokensPerRank, numTokensPerRdmaRank, numTokensPerExpert, isTokenInRank } = out;
   numTokensPerRank.fill(0);
@@ -47,8 +53,9 @@ function countTokens({ topkIdx, numTokens, numTopk, partition, out }: LayoutRequ
 
   for (let token = 0; token < numTokens; token++) {
     for (let slot = 0; slot < numTopk; slot++) {
-      const expert = Number(data[offset + token * tokenStride + slot * slotStride]);
-      if (expert < 0 || expert >= numExperts) continue;
+      const id = data[offset + token * tokenStride + slot * slotStride];
+      const expert = Number(id);
+      if (expert < 0 || expert >= numExperts || isEmpty(id, emptyId)) continue;
       numTokensPerExpert[expert]++;
 
       const rank = rankOfExpert[expert];

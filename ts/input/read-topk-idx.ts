@@ -6,9 +6,9 @@
 import { checkAttached, wrongValue } from '../errors/checks.ts';
 import { DispatchLayoutError } from '../errors/errors.ts';
 import { describe } from '../values/describe.ts';
-import { type IntegerArray, idArrayNames, idTypeOf, idTypes } from '../values/id-types.ts';
+import { type IdTypeFacts, type IntegerArray, idArrayNames, idTypeOf, idTypes } from '../values/id-types.ts';
 import { lengthOf } from '../values/typed-array.ts';
-import type { TopkIdx } from './topk-idx.ts';
+import type { EmptyId, TopkIdx } from './topk-idx.ts';
 
 /** An ONNX Runtime tensor, such as the int64 output of a TopK: row-major. */
 export interface TopkTensor {
@@ -58,11 +58,12 @@ const doesNotFit = -(2 ** 31);
 /**
  * Reads `topkIdx` in any accepted form into `ids`. Every property of the caller's object is read once.
  *
- * @throws DispatchLayoutError `TOPK_TYPE`, `TOPK_SHAPE`, `DETACHED_BUFFER`, `TOO_LARGE`
+ * @param emptyId the id that stands for an empty slot beside -1, if there is one.
+ * @throws DispatchLayoutError `OPTION`, `TOPK_TYPE`, `TOPK_SHAPE`, `DETACHED_BUFFER`, `TOO_LARGE`
  */
-export function readTopkIdx(input: TopkIdxInput, ids: TopkIdx): void {
+export function readTopkIdx(input: TopkIdxInput, ids: TopkIdx, emptyId?: number | bigint): void {
   if (Array.isArray(input)) {
-    readNested(input as readonly unknown[], ids);
+    readNested(input as readonly unknown[], ids, readEmptyId(emptyId, idTypes.int64));
     return;
   }
   if (typeof input !== 'object' || input === null) throw unknownForm(input);
@@ -86,11 +87,28 @@ export function readTopkIdx(input: TopkIdxInput, ids: TopkIdx): void {
   ids.offset = offset === undefined ? 0 : checkOffset(offset);
   ids.data = data as IntegerArray;
   ids.type = idType;
+  ids.emptyId = readEmptyId(emptyId, idType);
   checkExtent(ids, steps === undefined && offset === undefined);
   if (ids.numTokens * ids.numTopk === 0) ids.setDense();
 }
 
-function readNested(rows: readonly unknown[], ids: TopkIdx): void {
+/**
+ * Reads the id that stands for an empty slot beside -1.
+ *
+ * @throws DispatchLayoutError `OPTION`
+ */
+export function readEmptyId(emptyId: unknown, { bytes, isSigned }: IdTypeFacts): EmptyId {
+  if (emptyId === undefined) return null;
+  if (typeof emptyId !== 'bigint' && !Number.isSafeInteger(emptyId)) {
+    throw wrongValue('OPTION', 'emptyId', emptyId, 'It must be a safe integer or a bigint.');
+  }
+  const id = emptyId as number | bigint;
+  const end = 2 ** (8 * bytes - (isSigned ? 1 : 0));
+  if (id < (isSigned ? -end : 0) || id >= end) return null;
+  return Number.isSafeInteger(Number(id)) ? Number(id) : id;
+}
+
+function readNested(rows: readonly unknown[], ids: TopkIdx, emptyId: EmptyId): void {
   // Every length is read once: getters among the elements may change it
   const numTokens = rows.length;
   const first = rows[0];
@@ -120,7 +138,8 @@ function readNested(rows: readonly unknown[], ids: TopkIdx): void {
         });
       }
       const index = token * numTopk + slot;
-      const value = Number(id);
+      // Here it becomes -1 at once, since the data are a copy
+      const value = id === emptyId || Number(id) === emptyId ? -1 : Number(id);
       const fits = value === (value | 0);
       data[index] = fits ? value : doesNotFit;
       if (!fits) unfit ??= { index, value: id as number | bigint };
@@ -135,6 +154,7 @@ function readNested(rows: readonly unknown[], ids: TopkIdx): void {
   ids.numTokens = numTokens;
   ids.numTopk = numTopk;
   ids.leadingAxes = null;
+  ids.emptyId = null;
   ids.unfit = unfit;
   ids.isBigint = isBigint;
   ids.setDense();

@@ -5,6 +5,9 @@
  */
 import { type IdTypeFacts, type IntegerArray, idTypes } from '../values/id-types.ts';
 
+/** The id that stands for an empty slot beside -1: a number where that is exact. Null where there is none in this type. */
+export type EmptyId = number | bigint | null;
+
 /** `topkIdx`, checked: `data[offset + token * tokenStride + slot * slotStride]` exists for every token and slot. */
 export class TopkIdx {
   data: IntegerArray = noIds;
@@ -16,6 +19,7 @@ export class TopkIdx {
   offset = 0;
   tokenStride = 0;
   slotStride = 1;
+  emptyId: EmptyId = null;
   /** Of nested arrays: the first value that `data` cannot hold. Such a value is never an expert, and errors report only the first. */
   unfit: { readonly index: number; readonly value: number | bigint } | null = null;
   /** Of nested arrays: 1 for each value that was a bigint. */

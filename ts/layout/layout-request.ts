@@ -4,7 +4,7 @@
  * @module
  */
 import type { Partition } from '../input/partition.ts';
-import { TopkIdx } from '../input/topk-idx.ts';
+import { type EmptyId, TopkIdx } from '../input/topk-idx.ts';
 import type { EventHandle } from './event-overlap.ts';
 import {
   assignArrays,
@@ -82,6 +82,7 @@ const rowNames = outputNames.filter((name) => outputs[name].kind === 'rows');
 /** One call for ids that are on a device. Nothing of them is copied or waited for. */
 export interface TensorRequest extends StreamOrder {
   readonly topkIdx: GpuTensor;
+  readonly emptyId: EmptyId;
   /** The caller's tensors; undefined where the device is to make new ones. */
   readonly out: TensorArrays | undefined;
   readonly isStrict: boolean;

@@ -77,16 +77,16 @@ function locateTokens(
   isChecked: boolean,
 ): void {
   if (numTopk === 0) return;
-  const { type } = topkIdx;
+  const { type, emptyId } = topkIdx;
   const ids = kernel.ids(type);
   const step = tokensPerWindow(end - firstToken, numTopk * type.bytes, kernel.windows.idsBytes);
   for (let token = firstToken; token < end; token += step) {
     const count = Math.min(step, end - token);
     copyIds(topkIdx, token, count, ids);
-    const isValid = kernel.locate(type, count * numTopk, (token - firstToken) * numTopk);
-    if (isValid || !isChecked) continue;
-    const selection = token * numTopk + kernel.findInvalid(type, count * numTopk);
-    throw InvalidExpertError.at(selection, topkIdx, numExperts);
+    const numIds = count * numTopk;
+    if (kernel.locate(type, emptyId, numIds, (token - firstToken) * numTopk) || !isChecked) continue;
+    const invalid = kernel.findInvalid(type, emptyId, numIds);
+    if (invalid < numIds) throw InvalidExpertError.at(token * numTopk + invalid, topkIdx, numExperts);
   }
 }
 

@@ -5,16 +5,25 @@
  */
 import { DispatchLayoutError } from '../../errors/errors.ts';
 import type { Partition } from '../../input/partition.ts';
+import type { EmptyId } from '../../input/topk-idx.ts';
 import type { IdTypeFacts, IntegerArray } from '../../values/id-types.ts';
 import { instantiateKernel, original } from './instance.ts';
-import { type Places, passing, placeBuffers, type Views, viewBuffers, type Windows } from './memory.ts';
+import {
+  maxSmallTableExperts,
+  type Places,
+  passing,
+  placeBuffers,
+  type Views,
+  viewBuffers,
+  type Windows,
+} from './memory.ts';
 
 interface Exports {
   plan(): number;
   build_table(): void;
   begin(numIds: number): void;
-  locate(ids: number, idType: number, numIds: number, firstId: number): number;
-  find_invalid(ids: number, idType: number, numIds: number): number;
+  locate(ids: number, idType: number, numIds: number, firstId: number, emptyId: number): number;
+  find_invalid(ids: number, idType: number, numIds: number, emptyLow: number, emptyHigh: number): number;
   add_tokens(firstId: number, numTokens: number, numTopk: number, firstToken: number, isTokenInRank: number): void;
   finish(): void;
 }
@@ -112,14 +121,28 @@ export class WasmKernel {
     this.#exports.begin(numIds);
   }
 
-  /** Locates the ids in the window as number `firstId` on. Returns whether all of them are experts or -1. */
-  locate(type: IdTypeFacts, numIds: number, firstId: number): boolean {
-    return this.#exports.locate(this.#placed.places.ids, type.code, numIds, firstId) !== 0;
+  /**
+   * Locates the ids in the window as number `firstId` on. Returns whether all of them are experts or empty. It cannot tell
+   * some empty ids, which are far from 0, from what is invalid: {@link findInvalid} can.
+   */
+  locate({ code, bytes }: IdTypeFacts, emptyId: EmptyId, numIds: number, firstId: number): boolean {
+    let idType = code;
+    let empty = -1;
+    if (emptyId !== null) {
+      const isLarge = this.#partition !== undefined && this.#partition.numExperts > maxSmallTableExperts;
+      if (Math.abs(Number(emptyId)) <= (isLarge ? 2 ** 31 - 2 : 32766)) empty = Number(emptyId);
+      // All bits of an unsigned type: in the signed type of its width they are -1, and what is negative else is no expert
+      else if (emptyId === 2 ** (8 * bytes) - 1) idType--;
+    }
+    return this.#exports.locate(this.#placed.places.ids, idType, numIds, firstId, empty) !== 0;
   }
 
-  /** The index of the first id in the window that is neither an expert nor -1, or `numIds`. */
-  findInvalid(type: IdTypeFacts, numIds: number): number {
-    return this.#exports.find_invalid(this.#placed.places.ids, type.code, numIds);
+  /** The index of the first id in the window that is neither an expert nor empty, or `numIds`. */
+  findInvalid(type: IdTypeFacts, emptyId: EmptyId, numIds: number): number {
+    // An expert, such as 0, stands for no empty id
+    const bits = BigInt(emptyId ?? 0);
+    const low = Number(BigInt.asIntN(32, bits));
+    return this.#exports.find_invalid(this.#placed.places.ids, type.code, numIds, low, Number(bits >> 32n));
   }
 
   /** Counts tokens whose ids were located as number `firstId` on, and writes their rows to the window. */

@@ -6,6 +6,7 @@
  */
 import { InvalidExpertError } from '../../errors/errors.ts';
 import type { Partition } from '../../input/partition.ts';
+import type { EmptyId } from '../../input/topk-idx.ts';
 import { firstParts, type LayoutArrays } from '../../layout/outputs.ts';
 import { type IdTypeFacts, type IntegerArray, idTypes } from '../../values/id-types.ts';
 import type { WorkspaceMemory, WorkspaceShape } from '../device.ts';
@@ -38,13 +39,15 @@ class WasmWorkspace implements WorkspaceMemory {
   readonly #kernel: WasmKernel;
   readonly #numTopk: number;
   readonly #type: IdTypeFacts;
+  readonly #emptyId: EmptyId;
   readonly #numExperts: number;
 
   /** @param kernel one that holds the tables of the partition. */
-  constructor(kernel: WasmKernel, partition: Partition, { maxTokens, numTopk, idType }: WorkspaceShape) {
+  constructor(kernel: WasmKernel, partition: Partition, { maxTokens, numTopk, idType, emptyId }: WorkspaceShape) {
     this.#kernel = kernel;
     this.#numTopk = numTopk;
     this.#type = idTypes[idType];
+    this.#emptyId = emptyId;
     this.#numExperts = partition.numExperts;
     this.topkIdx = this.#kernel.ids(idTypes[idType]).subarray(0, maxTokens * numTopk);
     this.out = firstParts(this.#kernel.outputs, { ...partition, numTokens: maxTokens, numTopk });
@@ -56,10 +59,11 @@ class WasmWorkspace implements WorkspaceMemory {
     const type = this.#type;
     const numIds = numTokens * numTopk;
     kernel.begin(numIds);
-    const isValid = kernel.locate(type, numIds, 0);
-    if (!isValid && isStrict) {
+    const emptyId = this.#emptyId;
+    if (!kernel.locate(type, emptyId, numIds, 0) && isStrict) {
+      const invalid = kernel.findInvalid(type, emptyId, numIds);
       const ids = { numTopk, valueAt: (token: number, slot: number) => this.topkIdx[token * numTopk + slot] };
-      throw InvalidExpertError.at(kernel.findInvalid(type, numIds), ids, this.#numExperts);
+      if (invalid < numIds) throw InvalidExpertError.at(invalid, ids, this.#numExperts);
     }
     kernel.addTokens(0, numTokens, numTopk, 0);
     kernel.finish();
