@@ -123,7 +123,7 @@ async function homeIn(place, tarball) {
   return {
     HOME: home,
     TMPDIR: home,
-    // The registry is asked for nothing but packages
+    // Nothing is asked for but packages
     npm_config_update_notifier: 'false',
     NEXT_TELEMETRY_DISABLED: '1',
     DISPATCH_LAYOUT_TARBALL: tarball,
@@ -132,6 +132,7 @@ async function homeIn(place, tarball) {
 
 /** Runs a command to its end, with everything that it has started. Rejects with its output if it fails, or takes too long. */
 async function execute(file, args, { cwd, timeout, env = {} }) {
+  interrupted.signal.throwIfAborted();
   const child = spawn(file, args, {
     cwd,
     env: { ...process.env, ...env },
