@@ -69,6 +69,7 @@ async function findProjects(names) {
       name: entry.name,
       // npm:vite@5.4.21 is called by its alias
       tools: versions.map(([name, version]) => `${name} ${version.split('@').at(-1)}`).join(', ') || 'Node.js',
+      hasPackages: versions.length > 0,
       missing: 'chromium' in engines ? whyNoChromium() : undefined,
     });
   }
@@ -83,7 +84,7 @@ async function findProjects(names) {
 }
 
 /** Installs one project, and runs its check, in the folder `place`. Its path is short: Chromium has sockets in there. */
-async function outcomeOf({ name, missing }, place, tarball) {
+async function outcomeOf({ name, hasPackages, missing }, place, tarball) {
   if (missing !== undefined)
     return { cell: flags.complete ? failedCell(missing) : { outcome: 'skipped', reason: missing } };
   const project = join(place, name);
@@ -96,7 +97,7 @@ async function outcomeOf({ name, missing }, place, tarball) {
     await cp(join(here, 'support'), join(place, 'support'), { recursive: true });
     const quietly = ['--ignore-scripts', '--no-audit', '--no-fund', '--prefer-offline'];
     // First exactly what the lockfile says, which fails if package.json says something else; then the library
-    await execute('npm', ['ci', ...quietly], { cwd: project, timeout: installTimeout });
+    if (hasPackages) await execute('npm', ['ci', ...quietly], { cwd: project, timeout: installTimeout });
     await execute('npm', ['install', '--no-save', ...quietly, tarball], { cwd: project, timeout: installTimeout });
     installed = performance.now();
     await execute('npm', ['run', 'check'], { cwd: project, timeout: checkTimeout, env: await homeIn(place, tarball) });
