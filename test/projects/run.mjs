@@ -42,7 +42,7 @@ try {
   const lane = async () => {
     for (const [index, project] of waiting) {
       console.error(`  ${project.name}`);
-      outcomes[index] = await outcomeOf(project, tarball);
+      outcomes[index] = await outcomeOf(project, join(folder, `${index}`), tarball);
     }
   };
   await Promise.all(Array.from({ length: numLanes }, lane));
@@ -69,6 +69,7 @@ async function findProjects(names) {
       name: entry.name,
       // npm:vite@5.4.21 is called by its alias
       tools: versions.map(([name, version]) => `${name} ${version.split('@').at(-1)}`).join(', ') || 'Node.js',
+      hasPackages: versions.length > 0,
       missing: 'chromium' in engines ? whyNoChromium() : undefined,
     });
   }
@@ -82,12 +83,11 @@ async function findProjects(names) {
   });
 }
 
-/** Installs one project, and runs its check. */
-async function outcomeOf({ name, missing }, tarball) {
+/** Installs one project, and runs its check, in the folder `place`. Its path is short: Chromium has sockets in there. */
+async function outcomeOf({ name, hasPackages, missing }, place, tarball) {
   if (missing !== undefined)
     return { cell: flags.complete ? failedCell(missing) : { outcome: 'skipped', reason: missing } };
-  const place = join(folder, name);
-  const project = join(place, 'project');
+  const project = join(place, name);
   const started = performance.now();
   let installed;
   try {
@@ -97,7 +97,7 @@ async function outcomeOf({ name, missing }, tarball) {
     await cp(join(here, 'support'), join(place, 'support'), { recursive: true });
     const quietly = ['--ignore-scripts', '--no-audit', '--no-fund', '--prefer-offline'];
     // First exactly what the lockfile says, which fails if package.json says something else; then the library
-    await execute('npm', ['ci', ...quietly], { cwd: project, timeout: installTimeout });
+    if (hasPackages) await execute('npm', ['ci', ...quietly], { cwd: project, timeout: installTimeout });
     await execute('npm', ['install', '--no-save', ...quietly, tarball], { cwd: project, timeout: installTimeout });
     installed = performance.now();
     await execute('npm', ['run', 'check'], { cwd: project, timeout: checkTimeout, env: await homeIn(place, tarball) });
@@ -124,7 +124,7 @@ async function homeIn(place, tarball) {
   return {
     HOME: home,
     TMPDIR: home,
-    // The registry is asked for nothing but packages
+    // Nothing is asked for but packages
     npm_config_update_notifier: 'false',
     NEXT_TELEMETRY_DISABLED: '1',
     DISPATCH_LAYOUT_TARBALL: tarball,
@@ -133,6 +133,7 @@ async function homeIn(place, tarball) {
 
 /** Runs a command to its end, with everything that it has started. Rejects with its output if it fails, or takes too long. */
 async function execute(file, args, { cwd, timeout, env = {} }) {
+  interrupted.signal.throwIfAborted();
   const child = spawn(file, args, {
     cwd,
     env: { ...process.env, ...env },

@@ -39,13 +39,17 @@ export async function withChromium(use, { args = [] } = {}) {
       `--user-data-dir=${profile}`,
       ...args,
     ],
-    { stdio: ['ignore', 'ignore', 'ignore', 'pipe', 'pipe'], env: { ...process.env, HOME: profile } },
+    { stdio: ['ignore', 'ignore', 'pipe', 'pipe', 'pipe'], env: { ...process.env, HOME: profile } },
   );
-  const ended = once(child, 'exit');
+  let log = '';
+  child.stderr.setEncoding('utf8').on('data', (text) => {
+    log = (log + text).slice(-4000);
+  });
+  const ended = once(child, 'close');
   try {
     return await Promise.race([
       use(new Chromium(child.stdio[3], child.stdio[4])),
-      ended.then(([code]) => Promise.reject(new Error(`Chromium ended with exit code ${code}`))),
+      ended.then(([code]) => Promise.reject(new Error(`Chromium ended with exit code ${code}\n${log}`))),
     ]);
   } finally {
     child.kill('SIGKILL');
@@ -60,6 +64,8 @@ class Chromium {
   #listeners = new Set();
 
   constructor(input, output) {
+    // Both are reset when Chromium ends, which is told by its exit code
+    for (const pipe of [input, output]) pipe.on('error', () => {});
     this.#input = input;
     let rest = '';
     output.setEncoding('utf8').on('data', (text) => {
