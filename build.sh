@@ -185,11 +185,12 @@ install_examples() {
   ln -sfn ../../.. examples/onnx-router/node_modules/dispatch-layout
 }
 
-build_docs() {
+# make_docs [--check]: what is made of doc comments in docs/, or whether all of it is up to date
+make_docs() {
   build
   install_in docs/api
   docs/api/node_modules/.bin/typedoc --options docs/api/typedoc.json
-  say "The API is described in build/api/index.html"
+  node --import=tsx docs/api/write.ts "$@"
 }
 
 # run_release [--rehearse]: the tarball to publish
@@ -210,7 +211,7 @@ case "$command" in
   bench) run_bench "$@" ;;
   fuzz) run_fuzz "$@" ;;
   lint) run_lint ;;
-  docs) build_docs ;;
+  docs) make_docs "$@" ;;
   examples) install_examples && node examples/onnx-router/make-model.mjs && node examples/onnx-router/node.mjs ;;
   release) run_release "$@" ;;
   clean) rm -rf dist build coverage ts/generated ;;

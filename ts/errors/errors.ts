@@ -16,11 +16,11 @@ export type ErrorCode =
   | 'TOPK_SHAPE'
   /** The buffer under `topkIdx` or under an array of `out` was detached (transferred to another thread). */
   | 'DETACHED_BUFFER'
-  /** `numExperts` is not a positive integer. */
+  /** `numExperts` is not an integer from 1 to 16777216. */
   | 'NUM_EXPERTS'
-  /** `numRanks` is not a positive integer. */
+  /** `numRanks` is not an integer from 1 to 16777216. */
   | 'NUM_RANKS'
-  /** `numRanksPerNode` is not a positive integer, or does not divide `numRanks`. */
+  /** `numRanksPerNode` is not an integer from 1 to 16777216, or is less than `numRanks` and does not divide it. */
   | 'NUM_RANKS_PER_NODE'
   /** `numExperts` is no multiple of `numRanks`, and no `placement` says where the experts are. */
   | 'UNEVEN_EXPERTS'
@@ -38,7 +38,7 @@ export type ErrorCode =
   | 'EVENT_NOT_RECORDED'
   /** The request has more elements than 32-bit counts or one array can hold. */
   | 'TOO_LARGE'
-  /** Memory for the request could not be had. */
+  /** Memory for the request could not be had: in the process, in WebAssembly, or on the GPU. */
   | 'OUT_OF_MEMORY'
   /** The requested device cannot be used here. */
   | 'DEVICE_UNAVAILABLE'
