@@ -80,8 +80,11 @@ async function bundle(file, contents, platform, conditions) {
     // What the documents promise. Hermes parses no static blocks
     target: ['es2022', 'node20.16', 'safari16.4'],
     supported: { 'class-static-blocks': false },
-    // The place of a module, which CommonJS knows by another name
-    define: isCommonJs ? { 'import.meta.url': '__filename' } : {},
+    define: {
+      MAY_HAVE_GPU: String(conditions.includes('node')),
+      // The place of a module, which CommonJS knows by another name
+      ...(isCommonJs && { 'import.meta.url': '__filename' }),
+    },
     plugins: [inlineLoader, keepKernelImport],
   });
   return metafile.outputs[`build/bundles/${file}`];

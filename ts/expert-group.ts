@@ -33,7 +33,7 @@ import { ComputedLayout, type DispatchLayout, isResult } from './layout/layout.t
 import { LayoutRequest, type StreamOrder } from './layout/layout-request.ts';
 import { allocateOut, checkOut, readOut } from './layout/out-arrays.ts';
 import type { LayoutArrays } from './layout/outputs.ts';
-import { type GpuTensor, isGpuTensor, type TensorArrays } from './layout/tensors.ts';
+import { isGpuTensor, type TensorArrays } from './layout/tensors.ts';
 import {
   callOptions,
   type DeviceLayoutOptions,
@@ -45,6 +45,9 @@ import {
 } from './options.ts';
 import { type IdType, idTypes } from './values/id-types.ts';
 import { Workspace, type WorkspaceOptions, workspaceOptions } from './workspace.ts';
+
+/** Whether there may be a GPU here. `ts/bundle.mjs` says so, and leaves out of other bundles what is for GPUs alone. */
+declare const MAY_HAVE_GPU: boolean;
 
 /**
  * Computes layouts for one group of ranks. It owns the device, the communication stream and the prepared tables, so that
@@ -81,7 +84,7 @@ export class ExpertGroup {
     this.#placement = placement === undefined ? undefined : readPlacement(placement, numRanks);
     this.#option = readDeviceOption(device);
     this.#device = chooseDevice(this.#option);
-    this.#askFrom = this.#option === 'auto' ? largeArraysFrom() : Number.POSITIVE_INFINITY;
+    this.#askFrom = MAY_HAVE_GPU && this.#option === 'auto' ? largeArraysFrom() : Number.POSITIVE_INFINITY;
   }
 
   /** @internal Whether this is the placement of the group. */
@@ -144,12 +147,29 @@ export class ExpertGroup {
     numExperts: number,
     options: LayoutOptions | DeviceLayoutOptions,
   ): DispatchLayout | DeviceDispatchLayout {
-    if (isGpuTensor(topkIdx)) return this.#layoutOfTensor(topkIdx, numExperts, options as DeviceLayoutOptions);
+    if (MAY_HAVE_GPU && isGpuTensor(topkIdx)) {
+      const { invalidExperts, emptyId, out } = options;
+      const isStrict = readStrictness(invalidExperts);
+      const order: StreamOrder = { previous: null, asyncFinish: false, allocateOnCommStream: false };
+      readOrder(options, order);
+      this.#tensorDevice ??= chooseTensorDevice(this.#option);
+      const partition = this.#partitionFor(numExperts, isStrict);
+      this.#awaitPrevious(this.#tensorDevice, order);
+      const layout: unknown = this.#tensorDevice.streams.submit({
+        topkIdx,
+        emptyId: readEmptyId(emptyId, idTypes[topkIdx.dtype]),
+        out: out as TensorArrays | undefined,
+        isStrict,
+        partition,
+        ...order,
+      });
+      return layout as DeviceDispatchLayout;
+    }
     // Getters of the caller may call this method again. The inner call finds no idle request and makes its own
     const request = this.#idleRequest ?? new LayoutRequest();
     this.#idleRequest = undefined;
     try {
-      return this.#layoutOfArrays(request, topkIdx, numExperts, options as LayoutOptions);
+      return this.#layoutOfArrays(request, topkIdx as TopkIdxInput, numExperts, options as LayoutOptions);
     } finally {
       // With asyncFinish the event may read the request later, so it is not used again
       if (!request.asyncFinish) {
@@ -173,7 +193,8 @@ export class ExpertGroup {
   /** An event recorded on the current stream, to pass as `previousEvent`: DeepEP's `Buffer.capture`. */
   capture(): EventOverlap {
     // The current stream belongs to the process. It may hold work before this group has computed anything
-    return new EventOverlap(streamsInUse(this.#option)?.capture() ?? finishedHandle);
+    const streams = MAY_HAVE_GPU ? streamsInUse(this.#option) : undefined;
+    return new EventOverlap(streams?.capture() ?? finishedHandle);
   }
 
   #layoutOfArrays(
@@ -190,10 +211,13 @@ export class ExpertGroup {
     try {
       handle = this.#submit(device, request, out);
     } catch (error) {
-      if (device === this.#device || !isDeviceFailure(error)) throw error;
-      // `auto` chose this device only for its speed. The group's own device computes the same layout
-      device = this.#device;
-      handle = this.#submit(device, request, out);
+      if (MAY_HAVE_GPU && device !== this.#device && isDeviceFailure(error)) {
+        // `auto` chose this device only for its speed. The group's own device computes the same layout
+        device = this.#device;
+        handle = this.#submit(device, request, out);
+      } else {
+        throw error;
+      }
     }
     const event = request.asyncFinish ? new EventOverlap(handle) : notRecorded;
     if (isResult(out, request.out, request, event, device.name)) return out;
@@ -225,8 +249,10 @@ export class ExpertGroup {
   }
 
   #deviceFor(request: LayoutRequest): Device {
-    if (request.numTokens * request.numTopk < this.#askFrom) return this.#device;
-    return deviceForLargeArrays(request) ?? this.#device;
+    if (MAY_HAVE_GPU && request.numTokens * request.numTopk >= this.#askFrom) {
+      return deviceForLargeArrays(request) ?? this.#device;
+    }
+    return this.#device;
   }
 
   #submit(device: Device, request: LayoutRequest, out: LayoutArrays | undefined): EventHandle {
@@ -245,35 +271,15 @@ export class ExpertGroup {
    */
   #awaitPrevious(device: Device, order: StreamOrder): boolean {
     const { previous } = order;
-    if (previous === null || device.streams?.canWaitFor(previous)) return false;
+    if (previous === null || (MAY_HAVE_GPU && device.streams?.canWaitFor(previous))) return false;
     order.previous = null;
     try {
       waitHere(previous);
     } catch (error) {
       // `auto` goes on without the GPU. An event that was lost with it counts as finished
-      if (this.#option !== 'auto' || !isDeviceFailure(error)) throw error;
+      if (!(MAY_HAVE_GPU && this.#option === 'auto' && isDeviceFailure(error))) throw error;
     }
     return true;
-  }
-
-  #layoutOfTensor(topkIdx: GpuTensor, numExperts: number, options: DeviceLayoutOptions): DeviceDispatchLayout {
-    const { invalidExperts, emptyId, out } = options;
-    const isStrict = readStrictness(invalidExperts);
-    const order: StreamOrder = { previous: null, asyncFinish: false, allocateOnCommStream: false };
-    readOrder(options, order);
-    this.#tensorDevice ??= chooseTensorDevice(this.#option);
-    const partition = this.#partitionFor(numExperts, isStrict);
-    this.#awaitPrevious(this.#tensorDevice, order);
-    const given = out as TensorArrays | undefined;
-    const layout: unknown = this.#tensorDevice.streams.submit({
-      topkIdx,
-      emptyId: readEmptyId(emptyId, idTypes[topkIdx.dtype]),
-      out: given,
-      isStrict,
-      partition,
-      ...order,
-    });
-    return layout as DeviceDispatchLayout;
   }
 
   #partitionFor(numExperts: number, isStrict: boolean): Partition {
