@@ -160,6 +160,7 @@ export class ExpertGroup {
         emptyId: readEmptyId(emptyId, idTypes[topkIdx.dtype]),
         out: out as TensorArrays | undefined,
         isStrict,
+        hasMask: true,
         partition,
         ...order,
       });

@@ -37,6 +37,8 @@ export class LayoutRequest implements LayoutShape, StreamOrder {
   isOutGiven = false;
   /** Whether an id outside `[0, numExperts)` other than -1 is an error; else it is skipped. */
   isStrict = true;
+  /** Whether `isTokenInRank` is wanted; else it is null, and nothing is done for it. */
+  hasMask = true;
   /** Which expert is where. Set before anything reads it. */
   partition!: Partition;
   numTokens = 0;
@@ -86,5 +88,6 @@ export interface TensorRequest extends StreamOrder {
   /** The caller's tensors; undefined where the device is to make new ones. */
   readonly out: TensorArrays | undefined;
   readonly isStrict: boolean;
+  readonly hasMask: boolean;
   readonly partition: Partition;
 }
