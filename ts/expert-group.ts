@@ -32,7 +32,7 @@ import { type EventHandle, EventOverlap, finishedHandle, notRecorded, waitHere }
 import { ComputedLayout, type DispatchLayout, isResult } from './layout/layout.ts';
 import { LayoutRequest, type StreamOrder } from './layout/layout-request.ts';
 import { allocateOut, checkOut, readOut } from './layout/out-arrays.ts';
-import type { LayoutArrays } from './layout/outputs.ts';
+import type { AnyArrays, MaskForm } from './layout/outputs.ts';
 import { isGpuTensor, type TensorArrays } from './layout/tensors.ts';
 import {
   callOptions,
@@ -40,11 +40,14 @@ import {
   type ExpertGroupOptions,
   groupOptions,
   type LayoutOptions,
+  readMask,
   readOrder,
   readStrictness,
 } from './options.ts';
 import { type IdType, idTypes } from './values/id-types.ts';
 import { Workspace, type WorkspaceOptions, workspaceOptions } from './workspace.ts';
+
+type AnyOptions = LayoutOptions<MaskForm> | DeviceLayoutOptions<MaskForm>;
 
 /** Whether there may be a GPU here. `ts/bundle.mjs` says so, and leaves out of other bundles what is for GPUs alone. */
 declare const MAY_HAVE_GPU: boolean;
@@ -125,18 +128,21 @@ export class ExpertGroup {
    * @throws {@link DispatchLayoutError} `TOPK_TYPE`, `TOPK_SHAPE`, `DETACHED_BUFFER`, `NUM_EXPERTS`, `UNEVEN_EXPERTS`,
    *   `PLACEMENT`, `OUT`, `OPTION`, `EVENT_FLAGS`, `TOO_LARGE`, `OUT_OF_MEMORY`, `CUDA_ERROR`, `DISPOSED`
    */
-  getDispatchLayout(topkIdx: DeviceTensor, numExperts: number, options?: DeviceLayoutOptions): DeviceDispatchLayout;
-  getDispatchLayout(topkIdx: TopkIdxInput, numExperts: number, options?: LayoutOptions): DispatchLayout;
+  getDispatchLayout<Mask extends MaskForm = 'bytes'>(
+    topkIdx: DeviceTensor,
+    numExperts: number,
+    options?: DeviceLayoutOptions<Mask>,
+  ): DeviceDispatchLayout<Mask>;
+  getDispatchLayout<Mask extends MaskForm = 'bytes'>(
+    topkIdx: TopkIdxInput,
+    numExperts: number,
+    options?: LayoutOptions<Mask>,
+  ): DispatchLayout<Mask>;
   getDispatchLayout(
     topkIdx: TopkIdxInput | DeviceTensor,
     numExperts: number,
-    options: LayoutOptions | DeviceLayoutOptions,
-  ): DispatchLayout | DeviceDispatchLayout;
-  getDispatchLayout(
-    topkIdx: TopkIdxInput | DeviceTensor,
-    numExperts: number,
-    options: LayoutOptions | DeviceLayoutOptions = {},
-  ): DispatchLayout | DeviceDispatchLayout {
+    options: AnyOptions = {},
+  ): DispatchLayout<MaskForm> | DeviceDispatchLayout<MaskForm> {
     checkOptions(options, callOptions);
     return this.layoutOf(topkIdx, numExperts, options);
   }
@@ -145,10 +151,10 @@ export class ExpertGroup {
   layoutOf(
     topkIdx: TopkIdxInput | DeviceTensor,
     numExperts: number,
-    options: LayoutOptions | DeviceLayoutOptions,
-  ): DispatchLayout | DeviceDispatchLayout {
+    options: AnyOptions,
+  ): DispatchLayout<MaskForm> | DeviceDispatchLayout<MaskForm> {
     if (MAY_HAVE_GPU && isGpuTensor(topkIdx)) {
-      const { invalidExperts, emptyId, out } = options;
+      const { invalidExperts, emptyId, mask, out } = options;
       const isStrict = readStrictness(invalidExperts);
       const order: StreamOrder = { previous: null, asyncFinish: false, allocateOnCommStream: false };
       readOrder(options, order);
@@ -160,17 +166,17 @@ export class ExpertGroup {
         emptyId: readEmptyId(emptyId, idTypes[topkIdx.dtype]),
         out: out as TensorArrays | undefined,
         isStrict,
-        hasMask: true,
+        hasMask: readMask(mask),
         partition,
         ...order,
       });
-      return layout as DeviceDispatchLayout;
+      return layout as DeviceDispatchLayout<MaskForm>;
     }
     // Getters of the caller may call this method again. The inner call finds no idle request and makes its own
     const request = this.#idleRequest ?? new LayoutRequest();
     this.#idleRequest = undefined;
     try {
-      return this.#layoutOfArrays(request, topkIdx as TopkIdxInput, numExperts, options as LayoutOptions);
+      return this.#layoutOfArrays(request, topkIdx as TopkIdxInput, numExperts, options as LayoutOptions<MaskForm>);
     } finally {
       // With asyncFinish the event may read the request later, so it is not used again
       if (!request.asyncFinish) {
@@ -185,7 +191,9 @@ export class ExpertGroup {
    *
    * @throws {@link DispatchLayoutError} `NUM_EXPERTS`, `UNEVEN_EXPERTS`, `PLACEMENT`, `OPTION`, `TOO_LARGE`, `OUT_OF_MEMORY`
    */
-  createWorkspace<Type extends IdType = 'int64'>(options: WorkspaceOptions<Type>): Workspace<Type> {
+  createWorkspace<Type extends IdType = 'int64', Mask extends MaskForm = 'bytes'>(
+    options: WorkspaceOptions<Type, Mask>,
+  ): Workspace<Type, Mask> {
     const { numExperts, invalidExperts } = checkOptions(options, workspaceOptions);
     const isStrict = readStrictness(invalidExperts);
     return new Workspace(this.#device, this.#partitionFor(numExperts, isStrict), isStrict, options);
@@ -202,8 +210,8 @@ export class ExpertGroup {
     request: LayoutRequest,
     topkIdx: TopkIdxInput,
     numExperts: number,
-    options: LayoutOptions,
-  ): DispatchLayout {
+    options: LayoutOptions<MaskForm>,
+  ): DispatchLayout<MaskForm> {
     const out = this.#read(request, topkIdx, numExperts, options);
     let device = this.#deviceFor(request);
     if (out === undefined) allocateOut(request);
@@ -234,9 +242,10 @@ export class ExpertGroup {
     request: LayoutRequest,
     topkIdx: TopkIdxInput,
     numExperts: number,
-    options: LayoutOptions,
-  ): LayoutArrays | undefined {
-    const { invalidExperts, emptyId, out } = options;
+    options: LayoutOptions<MaskForm>,
+  ): AnyArrays | undefined {
+    const { invalidExperts, emptyId, mask, out } = options;
+    const hasMask = readMask(mask);
     request.isStrict = readStrictness(invalidExperts);
     readOrder(options, request);
     request.isOutGiven = out !== undefined;
@@ -245,7 +254,7 @@ export class ExpertGroup {
     // No ids may be read before the previous event. Reading nested arrays copies them, so the wait comes first
     if (Array.isArray(topkIdx)) this.#awaitPrevious(this.#device, request);
     readTopkIdx(topkIdx, request.topkIdx, emptyId);
-    request.setShape(partition);
+    request.setShape(partition, hasMask);
     return out;
   }
 
@@ -256,7 +265,7 @@ export class ExpertGroup {
     return this.#device;
   }
 
-  #submit(device: Device, request: LayoutRequest, out: LayoutArrays | undefined): EventHandle {
+  #submit(device: Device, request: LayoutRequest, out: AnyArrays | undefined): EventHandle {
     if (request.previous !== null && this.#awaitPrevious(device, request)) {
       // An event may run code of the caller, which may transfer arrays away, or shrink them
       checkExtent(request.topkIdx, false);

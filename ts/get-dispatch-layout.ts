@@ -9,6 +9,7 @@ import { checkOptions } from './errors/checks.ts';
 import { ExpertGroup } from './expert-group.ts';
 import type { TopkIdxInput } from './input/read-topk-idx.ts';
 import type { DispatchLayout } from './layout/layout.ts';
+import type { MaskForm } from './layout/outputs.ts';
 import {
   callOptions,
   type DeviceLayoutOptions,
@@ -18,7 +19,9 @@ import {
 } from './options.ts';
 
 /** Options of {@link getDispatchLayout}: those of the group and those of the call. */
-export interface DispatchLayoutOptions extends ExpertGroupOptions, LayoutOptions {}
+export interface DispatchLayoutOptions<Mask extends MaskForm = 'bytes'>
+  extends ExpertGroupOptions,
+    LayoutOptions<Mask> {}
 
 /**
  * The dispatch layout of one rank: how many tokens go to each rank, each RDMA rank (node) and each expert, and which
@@ -38,21 +41,21 @@ export interface DispatchLayoutOptions extends ExpertGroupOptions, LayoutOptions
  * @param numExperts experts over all ranks.
  * @throws the errors of {@link ExpertGroup} and its `getDispatchLayout`.
  */
-export function getDispatchLayout(
+export function getDispatchLayout<Mask extends MaskForm = 'bytes'>(
   topkIdx: DeviceTensor,
   numExperts: number,
-  options: ExpertGroupOptions & DeviceLayoutOptions,
-): DeviceDispatchLayout;
-export function getDispatchLayout(
+  options: ExpertGroupOptions & DeviceLayoutOptions<Mask>,
+): DeviceDispatchLayout<Mask>;
+export function getDispatchLayout<Mask extends MaskForm = 'bytes'>(
   topkIdx: TopkIdxInput,
   numExperts: number,
-  options: DispatchLayoutOptions,
-): DispatchLayout;
+  options: DispatchLayoutOptions<Mask>,
+): DispatchLayout<Mask>;
 export function getDispatchLayout(
   topkIdx: TopkIdxInput | DeviceTensor,
   numExperts: number,
-  options: DispatchLayoutOptions | (ExpertGroupOptions & DeviceLayoutOptions),
-): DispatchLayout | DeviceDispatchLayout {
+  options: ExpertGroupOptions & (LayoutOptions<MaskForm> | DeviceLayoutOptions<MaskForm>),
+): DispatchLayout<MaskForm> | DeviceDispatchLayout<MaskForm> {
   checkOptions(options, allOptions);
   return groupOf(options).layoutOf(topkIdx, numExperts, options);
 }

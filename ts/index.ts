@@ -28,7 +28,7 @@ export type { PlacementName } from './input/partition.ts';
 export type { TopkIdxInput, TopkNdarray, TopkTensor } from './input/read-topk-idx.ts';
 export { type EventHandle, EventOverlap } from './layout/event-overlap.ts';
 export type { DispatchLayout } from './layout/layout.ts';
-export type { LayoutArrays, LayoutShape } from './layout/outputs.ts';
+export type { LayoutArrays, LayoutShape, MaskForm } from './layout/outputs.ts';
 export type { DeviceLayoutOptions, ExpertGroupOptions, LayoutOptions } from './options.ts';
 export { type PrepareOptions, prepare } from './prepare.ts';
 export type { IdType, IntegerArray, TypedArrayOf } from './values/id-types.ts';

@@ -11,7 +11,7 @@ import { DispatchLayoutError } from './errors/errors.ts';
 import type { PlacementName } from './input/partition.ts';
 import { EventOverlap } from './layout/event-overlap.ts';
 import type { StreamOrder } from './layout/layout-request.ts';
-import type { LayoutArrays } from './layout/outputs.ts';
+import type { LayoutArrays, MaskForm } from './layout/outputs.ts';
 
 /** What an {@link ExpertGroup} is made of. */
 export interface ExpertGroupOptions {
@@ -35,7 +35,12 @@ export interface ExpertGroupOptions {
 }
 
 /** What can differ from one call to the next, besides where the results go. */
-interface CallOptions {
+interface CallOptions<Mask extends MaskForm> {
+  /**
+   * Whether to make `isTokenInRank`: `bytes` (default), or `none` for callers who want the counts alone. It is null then, and
+   * nothing is allocated or copied for it.
+   */
+  readonly mask?: Mask | undefined;
   /**
    * What to do with an id that is neither -1 nor in `[0, numExperts)`, and with experts that do not divide evenly
    * among ranks. `throw` (default) reports the first; `ignore` skips them, as DeepEP does.
@@ -59,19 +64,19 @@ interface CallOptions {
 }
 
 /** What can differ from one call to the next. */
-export interface LayoutOptions extends CallOptions {
+export interface LayoutOptions<Mask extends MaskForm = 'bytes'> extends CallOptions<Mask> {
   /**
    * Arrays to write to, such as an earlier result. An earlier result of the same shape is returned itself, so that nothing is
    * allocated. If the call throws, the arrays are untouched. Where `isTokenInRank` is longer than needed, the result has a
    * view of its first part: to use all of it again, pass the same object again. Default: new arrays.
    */
-  readonly out?: LayoutArrays | undefined;
+  readonly out?: LayoutArrays<Mask> | undefined;
 }
 
 /** Options of a call whose ids are on the GPU. */
-export interface DeviceLayoutOptions extends CallOptions {
+export interface DeviceLayoutOptions<Mask extends MaskForm = 'bytes'> extends CallOptions<Mask> {
   /** Tensors to write to, such as an earlier result. Default: new tensors. */
-  readonly out?: DeviceLayoutArrays | undefined;
+  readonly out?: DeviceLayoutArrays<Mask> | undefined;
 }
 
 export const groupOptions: ReadonlySet<keyof ExpertGroupOptions> = new Set([
@@ -84,6 +89,7 @@ export const groupOptions: ReadonlySet<keyof ExpertGroupOptions> = new Set([
 export const callOptions: ReadonlySet<keyof LayoutOptions> = new Set([
   'invalidExperts',
   'emptyId',
+  'mask',
   'out',
   'previousEvent',
   'asyncFinish',
@@ -102,11 +108,25 @@ export function readStrictness(invalidExperts: unknown): boolean {
 }
 
 /**
+ * Whether `isTokenInRank` is wanted.
+ *
+ * @throws DispatchLayoutError `OPTION`
+ */
+export function readMask(mask: unknown): boolean {
+  if (mask === undefined || mask === 'bytes') return true;
+  if (mask === 'none') return false;
+  throw wrongValue('OPTION', 'mask', mask, "It must be 'bytes' or 'none'.");
+}
+
+/**
  * Reads the stream options into `order`. The checks are DeepEP's host-side assertions on them.
  *
  * @throws DispatchLayoutError `OPTION`, `EVENT_FLAGS`
  */
-export function readOrder({ previousEvent, asyncFinish, allocateOnCommStream }: CallOptions, order: StreamOrder): void {
+export function readOrder(
+  { previousEvent, asyncFinish, allocateOnCommStream }: CallOptions<MaskForm>,
+  order: StreamOrder,
+): void {
   order.previous = null;
   order.asyncFinish = false;
   order.allocateOnCommStream = false;

@@ -13,11 +13,12 @@ import { notRecorded } from './layout/event-overlap.ts';
 import { ComputedLayout, type DispatchLayout } from './layout/layout.ts';
 import { LayoutRequest } from './layout/layout-request.ts';
 import { allocateOut, checkArraysAttached } from './layout/out-arrays.ts';
-import { assignArrays, firstParts, type LayoutArrays, type LayoutShape } from './layout/outputs.ts';
+import { type AnyArrays, assignArrays, firstParts, type LayoutShape, type MaskForm } from './layout/outputs.ts';
+import { readMask } from './options.ts';
 import { type IdType, idTypeNames, idTypes, isIdType, type TypedArrayOf } from './values/id-types.ts';
 
 /** What a {@link Workspace} has room for. */
-export interface WorkspaceOptions<Type extends IdType = 'int64'> {
+export interface WorkspaceOptions<Type extends IdType = 'int64', Mask extends MaskForm = 'bytes'> {
   /** Experts over all ranks. */
   readonly numExperts: number;
   /** The most tokens of a layout. */
@@ -30,6 +31,8 @@ export interface WorkspaceOptions<Type extends IdType = 'int64'> {
   readonly invalidExperts?: 'throw' | 'ignore' | undefined;
   /** An id that stands for an empty slot, beside -1, as in `getDispatchLayout`. */
   readonly emptyId?: number | bigint | undefined;
+  /** Whether to make `isTokenInRank`, as in `getDispatchLayout`. Default `bytes`. */
+  readonly mask?: Mask | undefined;
 }
 
 export const workspaceOptions: ReadonlySet<keyof WorkspaceOptions> = new Set([
@@ -39,6 +42,7 @@ export const workspaceOptions: ReadonlySet<keyof WorkspaceOptions> = new Set([
   'idType',
   'invalidExperts',
   'emptyId',
+  'mask',
 ]);
 
 /**
@@ -58,7 +62,7 @@ export const workspaceOptions: ReadonlySet<keyof WorkspaceOptions> = new Set([
  * its group; on `wasm` their memory never moves, and cannot be transferred to another thread. A workspace may be large: its memory
  * is `numTopk` ids, as many positions of 2 bytes (4 beyond 4088 experts) and `numRanks` bytes per token.
  */
-export class Workspace<Type extends IdType = IdType> {
+export class Workspace<Type extends IdType = IdType, Mask extends MaskForm = MaskForm> {
   /** `[maxTokens, numTopk]`, row-major: the experts of each token, -1 for none. A run leaves them as they are. */
   readonly topkIdx: TypedArrayOf[Type];
   /** The most tokens of a run. */
@@ -68,17 +72,17 @@ export class Workspace<Type extends IdType = IdType> {
   /** The device that computes. */
   readonly device: DeviceName;
   readonly #memory: WorkspaceMemory;
-  readonly #shape: Omit<LayoutShape, 'numTokens'>;
+  readonly #shape: Omit<LayoutShape, 'numTokens'> & { readonly hasMask: boolean };
   readonly #isStrict: boolean;
   /** The results by number of tokens, as far as they were asked for. */
-  readonly #layouts = new Map<number, DispatchLayout>();
+  readonly #layouts = new Map<number, DispatchLayout<Mask>>();
 
   /** @internal Use `group.createWorkspace`. */
-  constructor(device: Device, partition: Partition, isStrict: boolean, options: WorkspaceOptions<Type>) {
+  constructor(device: Device, partition: Partition, isStrict: boolean, options: WorkspaceOptions<Type, Mask>) {
     if (!device?.submit) {
       throw wrongValue('OPTION', 'the device of the workspace', device, 'Use group.createWorkspace(...).');
     }
-    const { maxTokens, numTopk, idType = 'int64' as Type, emptyId } = options;
+    const { maxTokens, numTopk, idType = 'int64' as Type, emptyId, mask } = options;
     checkCount('maxTokens', maxTokens);
     checkCount('numTopk', numTopk);
     checkSelections(maxTokens, numTopk);
@@ -89,8 +93,15 @@ export class Workspace<Type extends IdType = IdType> {
     this.numTopk = numTopk;
     this.device = device.name;
     this.#isStrict = isStrict;
-    this.#shape = { ...partition, numTopk };
-    const room: WorkspaceShape = { maxTokens, numTopk, idType, emptyId: readEmptyId(emptyId, idTypes[idType]) };
+    const hasMask = readMask(mask);
+    this.#shape = { ...partition, numTopk, hasMask };
+    const room: WorkspaceShape = {
+      maxTokens,
+      numTopk,
+      idType,
+      emptyId: readEmptyId(emptyId, idTypes[idType]),
+      hasMask,
+    };
     try {
       this.#memory = device.createWorkspace?.(partition, room) ?? new PlainWorkspace(device, partition, room);
     } catch (cause) {
@@ -113,7 +124,7 @@ export class Workspace<Type extends IdType = IdType> {
    *   results of the run before are untouched then.
    * @throws {@link DispatchLayoutError} `OPTION` if `numTokens` is no such number.
    */
-  run(numTokens: number = this.maxTokens): DispatchLayout {
+  run(numTokens: number = this.maxTokens): DispatchLayout<Mask> {
     let layout = this.#layouts.get(numTokens);
     if (layout === undefined) {
       layout = this.#layoutOf(numTokens);
@@ -124,7 +135,7 @@ export class Workspace<Type extends IdType = IdType> {
     return layout;
   }
 
-  #layoutOf(numTokens: number): DispatchLayout {
+  #layoutOf(numTokens: number): DispatchLayout<Mask> {
     if (!Number.isInteger(numTokens) || numTokens < 0 || numTokens > this.maxTokens) {
       const remedy = `The workspace has room for 0 to ${this.maxTokens} tokens.`;
       throw wrongValue('OPTION', 'numTokens', numTokens, remedy);
@@ -132,7 +143,8 @@ export class Workspace<Type extends IdType = IdType> {
     const { out } = this.#memory;
     checkArraysAttached(out);
     const shape = { ...this.#shape, numTokens };
-    return new ComputedLayout(firstParts(out, shape), shape, notRecorded, this.device);
+    const layout: unknown = new ComputedLayout(firstParts(out, shape), shape, notRecorded, this.device);
+    return layout as DispatchLayout<Mask>;
   }
 }
 
@@ -142,26 +154,27 @@ const maxLayouts = 1024;
 /** The arrays of a workspace whose device takes them from anywhere. */
 class PlainWorkspace implements WorkspaceMemory {
   readonly topkIdx: TypedArrayOf[IdType];
-  readonly out: LayoutArrays;
+  readonly out: AnyArrays;
   readonly #device: Device;
   readonly #request = new LayoutRequest();
 
-  constructor(device: Device, partition: Partition, { maxTokens, numTopk, idType, emptyId }: WorkspaceShape) {
+  constructor(device: Device, partition: Partition, shape: WorkspaceShape) {
+    const { maxTokens, numTopk, idType, emptyId, hasMask } = shape;
     this.#device = device;
     this.topkIdx = new idTypes[idType].array(maxTokens * numTopk);
     const request = this.#request;
     request.isOutGiven = true;
     readTopkIdx({ data: this.topkIdx, shape: [maxTokens, numTopk] }, request.topkIdx);
     request.topkIdx.emptyId = emptyId;
-    request.setShape(partition);
+    request.setShape(partition, hasMask);
     allocateOut(request);
     this.out = { ...request.out };
   }
 
-  compute(numTokens: number, isStrict: boolean, layout: LayoutArrays): void {
+  compute(numTokens: number, isStrict: boolean, layout: AnyArrays): void {
     const request = this.#request;
     request.topkIdx.numTokens = numTokens;
-    request.setShape(request.partition);
+    request.setShape(request.partition, request.hasMask);
     request.isStrict = isStrict;
     checkExtent(request.topkIdx, false);
     checkArraysAttached(layout);

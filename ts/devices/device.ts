@@ -9,7 +9,7 @@ import type { Partition } from '../input/partition.ts';
 import type { EmptyId } from '../input/topk-idx.ts';
 import type { EventHandle } from '../layout/event-overlap.ts';
 import type { LayoutRequest, TensorRequest } from '../layout/layout-request.ts';
-import type { LayoutArrays } from '../layout/outputs.ts';
+import type { AnyArrays } from '../layout/outputs.ts';
 import type { TensorLayout } from '../layout/tensors.ts';
 import type { IdType, IntegerArray } from '../values/id-types.ts';
 
@@ -64,6 +64,7 @@ export interface WorkspaceShape {
   readonly numTopk: number;
   readonly idType: IdType;
   readonly emptyId: EmptyId;
+  readonly hasMask: boolean;
 }
 
 /** Arrays that a device computes in, without copies. */
@@ -71,11 +72,11 @@ export interface WorkspaceMemory {
   /** `[maxTokens, numTopk]` */
   readonly topkIdx: IntegerArray;
   /** The results of `maxTokens` tokens. */
-  readonly out: LayoutArrays;
+  readonly out: AnyArrays;
   /**
    * Computes the layout of the first `numTokens` tokens into `layout`, which is `out` as far as these tokens go.
    *
    * @throws InvalidExpertError if `isStrict`; the results are untouched then.
    */
-  compute(numTokens: number, isStrict: boolean, layout: LayoutArrays): void;
+  compute(numTokens: number, isStrict: boolean, layout: AnyArrays): void;
 }

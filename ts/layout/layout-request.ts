@@ -52,12 +52,16 @@ export class LayoutRequest implements LayoutShape, StreamOrder {
   asyncFinish = false;
   allocateOnCommStream = false;
 
-  /** Takes the shape of the ids that were read, and of the partition. Nothing is computed that is as in the call before. */
-  setShape(partition: Partition): void {
+  /**
+   * Takes the shape of the ids that were read, of the partition and of the mask. Nothing is computed that is as in the call
+   * before.
+   */
+  setShape(partition: Partition, hasMask: boolean): void {
     const { numTokens, numTopk } = this.topkIdx;
     const isSamePartition = partition === this.partition;
     this.numTopk = numTopk;
-    if (isSamePartition && numTokens === this.numTokens) return;
+    if (isSamePartition && numTokens === this.numTokens && hasMask === this.hasMask) return;
+    this.hasMask = hasMask;
     this.partition = partition;
     this.numTokens = numTokens;
     this.numExperts = partition.numExperts;

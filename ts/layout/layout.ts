@@ -5,13 +5,21 @@
  */
 import type { DeviceName } from '../errors/availability.ts';
 import type { EventOverlap } from './event-overlap.ts';
-import { assignArrays, haveSameArrays, type LayoutArrays, type LayoutShape, OutArrays } from './outputs.ts';
+import {
+  type AnyArrays,
+  assignArrays,
+  haveSameArrays,
+  type LayoutArrays,
+  type LayoutShape,
+  type MaskForm,
+  OutArrays,
+} from './outputs.ts';
 
 /**
  * What `getDispatchLayout` returns: the outputs of DeepEP's `Buffer.get_dispatch_layout`, with the shape of the request.
  * The semantics are those of the docstring of that function (`deep_ep/buffers/legacy.py` of DeepEP dd758ca).
  */
-export interface DispatchLayout extends LayoutArrays, LayoutShape {
+export interface DispatchLayout<Mask extends MaskForm = 'bytes'> extends LayoutArrays<Mask>, LayoutShape {
   /** The done-event; recorded only with `asyncFinish`. */
   readonly event: EventOverlap;
   /** The device that computed this layout. */
@@ -20,12 +28,12 @@ export interface DispatchLayout extends LayoutArrays, LayoutShape {
 
 /** Arrays that are known to lie in different buffers. */
 export interface KnownArrays {
-  readonly arrays: LayoutArrays;
+  readonly arrays: AnyArrays;
   readonly buffers: readonly ArrayBufferLike[];
 }
 
 /** A layout that a group has computed. */
-export class ComputedLayout extends OutArrays implements DispatchLayout {
+export class ComputedLayout extends OutArrays implements DispatchLayout<MaskForm> {
   readonly numTokens: number;
   readonly numTopk: number;
   readonly numExperts: number;
@@ -35,7 +43,7 @@ export class ComputedLayout extends OutArrays implements DispatchLayout {
   readonly device: DeviceName;
   #known: KnownArrays | undefined;
 
-  constructor(arrays: LayoutArrays, shape: LayoutShape, event: EventOverlap, device: DeviceName) {
+  constructor(arrays: AnyArrays, shape: LayoutShape, event: EventOverlap, device: DeviceName) {
     super();
     assignArrays(this, arrays);
     this.numTokens = shape.numTokens;
@@ -59,8 +67,8 @@ export class ComputedLayout extends OutArrays implements DispatchLayout {
 
 /** Whether `out` equals the result that the call would make. It is then returned itself. */
 export function isResult(
-  out: LayoutArrays | undefined,
-  arrays: LayoutArrays,
+  out: AnyArrays | undefined,
+  arrays: AnyArrays,
   shape: LayoutShape,
   event: EventOverlap,
   device: DeviceName,

@@ -11,9 +11,9 @@ import { bufferOf, byteOffsetOf, isArrayOf, lengthOf, overlap, typedArrayName } 
 import { ComputedLayout } from './layout.ts';
 import type { LayoutRequest } from './layout-request.ts';
 import {
+  type AnyArrays,
   assignArrays,
   haveSameArrays,
-  type LayoutArrays,
   type OutArrays,
   type Output,
   type OutputArray,
@@ -50,7 +50,7 @@ export function allocateOut(request: LayoutRequest): void {
  *
  * @throws DispatchLayoutError `OUT`
  */
-export function readOut(out: LayoutArrays, arrays: OutArrays): void {
+export function readOut(out: AnyArrays, arrays: OutArrays): void {
   if (typeof out !== 'object' || out === null) {
     throw wrongValue('OUT', 'out', out, 'Pass an earlier result, or an object with the result arrays.');
   }
@@ -64,7 +64,7 @@ export function readOut(out: LayoutArrays, arrays: OutArrays): void {
  * @param out the object that the arrays were read from.
  * @throws DispatchLayoutError `OUT`, `DETACHED_BUFFER`
  */
-export function checkOut(out: LayoutArrays, request: LayoutRequest): void {
+export function checkOut(out: AnyArrays, request: LayoutRequest): void {
   const arrays = request.out;
   const known = out instanceof ComputedLayout ? out.known : undefined;
   const isKnown = known !== undefined && haveSameArrays(known.arrays, arrays);
@@ -107,7 +107,7 @@ function checkOtherArray(
   if (length === null || typedArrayName(array) !== className) {
     const remedy =
       length === null
-        ? 'It must be null within one node.'
+        ? `It must be null ${kind === 'rows' ? "with mask: 'none'" : 'within one node'}.`
         : `It must be ${withArticle(className)} of length ${length}.`;
     throw wrongValue('OUT', `out.${name}`, array, remedy);
   }
@@ -129,7 +129,7 @@ function checkOtherArray(
  *
  * @throws DispatchLayoutError `DETACHED_BUFFER`
  */
-export function checkArraysAttached(arrays: LayoutArrays): void {
+export function checkArraysAttached(arrays: AnyArrays): void {
   for (const name of outputNames) {
     const array = arrays[name];
     if (array !== null) checkAttached(array, name, 'out.');

@@ -20,17 +20,26 @@ export interface LayoutShape {
   readonly numRdmaRanks: number;
 }
 
-/** The output arrays of a layout. Pass an earlier result, or arrays of your own, as `out` to have them reused. */
-export interface LayoutArrays {
+/** The forms that `isTokenInRank` can have: a byte for each token and rank, or none at all. */
+export type MaskForm = 'bytes' | 'none';
+
+/**
+ * The output arrays of a layout. Pass an earlier result, or arrays of your own, as `out` to have them reused. With `mask:
+ * 'none'` there is no `isTokenInRank`.
+ */
+export interface LayoutArrays<Mask extends MaskForm = 'bytes'> {
   /** `[numRanks]`: tokens to send to each rank. */
   readonly numTokensPerRank: Int32Array;
   /** `[numRdmaRanks]`: tokens to send to each RDMA rank (node); `null` within one node. */
   readonly numTokensPerRdmaRank: Int32Array | null;
   /** `[numExperts]`: tokens to send to each expert; an expert selected twice by one token counts twice. */
   readonly numTokensPerExpert: Int32Array;
-  /** `[numTokens, numRanks]`, row-major: 1 where the token goes to the rank, else 0. */
-  readonly isTokenInRank: Uint8Array;
+  /** `[numTokens, numRanks]`, row-major: 1 where the token goes to the rank, else 0; `null` with `mask: 'none'`. */
+  readonly isTokenInRank: Mask extends 'none' ? null : Uint8Array;
 }
+
+/** The arrays of any layout. */
+export type AnyArrays = LayoutArrays<MaskForm>;
 
 /** The name of an output. */
 export type OutputName = keyof LayoutArrays;
@@ -46,7 +55,13 @@ export interface Output {
    */
   readonly kind: 'count' | 'rows';
   /** The length of a `count`, or of each row; null where a layout over these experts and ranks does not have the output. */
-  readonly width: (shape: Pick<LayoutShape, 'numExperts' | 'numRanks' | 'numRdmaRanks'>) => number | null;
+  readonly width: (shape: WidthShape) => number | null;
+}
+
+/** What the widths of outputs follow from. */
+interface WidthShape extends Pick<LayoutShape, 'numExperts' | 'numRanks' | 'numRdmaRanks'> {
+  /** Whether `isTokenInRank` is wanted. Default true. */
+  readonly hasMask?: boolean;
 }
 
 /** The table. */
@@ -64,7 +79,12 @@ export const outputs: Readonly<Record<OutputName, Output>> = {
     kind: 'count',
     width: ({ numExperts }) => numExperts,
   },
-  isTokenInRank: { name: 'isTokenInRank', type: 'uint8', kind: 'rows', width: ({ numRanks }) => numRanks },
+  isTokenInRank: {
+    name: 'isTokenInRank',
+    type: 'uint8',
+    kind: 'rows',
+    width: ({ numRanks, hasMask }) => (hasMask === false ? null : numRanks),
+  },
 };
 
 /** The names of all outputs, in the order of the table. */
@@ -78,27 +98,27 @@ export function perOutput<Value>(make: (name: OutputName) => Value): Record<Outp
 }
 
 /** The dimensions of an output; null where a layout of this shape does not have it. */
-export function dimensionsOf({ kind, width }: Output, shape: LayoutShape): readonly number[] | null {
+export function dimensionsOf({ kind, width }: Output, shape: LayoutShape & WidthShape): readonly number[] | null {
   const columns = width(shape);
   if (columns === null) return null;
   return kind === 'rows' ? [shape.numTokens, columns] : [columns];
 }
 
 /** The number of elements of an output; null where a layout of this shape does not have it. */
-export function lengthOfOutput({ kind, width }: Output, shape: LayoutShape): number | null {
+export function lengthOfOutput({ kind, width }: Output, shape: LayoutShape & WidthShape): number | null {
   const columns = width(shape);
   return columns !== null && kind === 'rows' ? shape.numTokens * columns : columns;
 }
 
 /** The arrays of a layout of this shape, in the first parts of larger ones. */
-export function firstParts(arrays: LayoutArrays, shape: LayoutShape): LayoutArrays {
+export function firstParts(arrays: AnyArrays, shape: LayoutShape & WidthShape): AnyArrays {
   const parts: unknown = perOutput((name) => {
     const array = arrays[name];
     const length = lengthOfOutput(outputs[name], shape);
     if (array === null || length === null) return null;
     return array.length === length ? array : array.subarray(0, length);
   });
-  return parts as LayoutArrays;
+  return parts as AnyArrays;
 }
 
 /** The number of elements of each output. */
@@ -113,17 +133,17 @@ export type OutputArray = Int32Array | Uint8Array | null;
  */
 
 /** The arrays of one call. */
-export class OutArrays implements LayoutArrays {
-  numTokensPerRank: Int32Array = none.counts;
+export class OutArrays implements AnyArrays {
+  numTokensPerRank: Int32Array = noCounts;
   numTokensPerRdmaRank: Int32Array | null = null;
-  numTokensPerExpert: Int32Array = none.counts;
-  isTokenInRank: Uint8Array = none.rows;
+  numTokensPerExpert: Int32Array = noCounts;
+  isTokenInRank: Uint8Array | null = null;
 }
 
-const none = { counts: new Int32Array(0), rows: new Uint8Array(0) };
+const noCounts = new Int32Array(0);
 
 /** Reads each array of `source` once. */
-export function assignArrays(target: OutArrays, source: LayoutArrays): void {
+export function assignArrays(target: OutArrays, source: AnyArrays): void {
   target.numTokensPerRank = source.numTokensPerRank;
   target.numTokensPerRdmaRank = source.numTokensPerRdmaRank;
   target.numTokensPerExpert = source.numTokensPerExpert;
@@ -131,7 +151,7 @@ export function assignArrays(target: OutArrays, source: LayoutArrays): void {
 }
 
 /** Whether two objects have the same arrays. */
-export function haveSameArrays(a: LayoutArrays, b: LayoutArrays): boolean {
+export function haveSameArrays(a: AnyArrays, b: AnyArrays): boolean {
   return (
     a.numTokensPerRank === b.numTokensPerRank &&
     a.numTokensPerRdmaRank === b.numTokensPerRdmaRank &&

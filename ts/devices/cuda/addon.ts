@@ -5,7 +5,7 @@
  *
  * @module
  */
-import type { LayoutArrays, OutputName } from '../../layout/outputs.ts';
+import type { AnyArrays, OutputName } from '../../layout/outputs.ts';
 
 declare const kind: unique symbol;
 type Handle<Kind extends string> = { readonly [kind]: Kind };
@@ -167,7 +167,7 @@ export interface CudaAddon {
   /** Waits for the layout. Returns the first invalid selection, or -1. */
   synchronizeHost(layout: HostLayoutHandle): number;
   /** Copies the results. Returns false, and copies nothing, if an array no longer has the length of its output. */
-  copyHostOutputs(layout: HostLayoutHandle, outputs: LayoutArrays): boolean;
+  copyHostOutputs(layout: HostLayoutHandle, outputs: AnyArrays): boolean;
   /** The id of a selection, as it was when the layout was queued. */
   readHostId(layout: HostLayoutHandle, selection: number): bigint;
   /** The first invalid selection of a layout that is done, or -1. */

@@ -4,7 +4,13 @@
  * @module
  */
 import type { EventOverlap } from '../../layout/event-overlap.ts';
-import { type LayoutArrays, type LayoutShape, type OutputName, outputNames } from '../../layout/outputs.ts';
+import {
+  type LayoutArrays,
+  type LayoutShape,
+  type MaskForm,
+  type OutputName,
+  outputNames,
+} from '../../layout/outputs.ts';
 import type { DeviceTensor } from './device-tensor.ts';
 
 /** The tensor in the place of an array. */
@@ -15,13 +21,18 @@ type TensorOf<Data> = Data extends Int32Array
     : Data;
 
 /** The output tensors of a layout, of the shapes of {@link LayoutArrays}; to be passed as `out`, too. */
-export type DeviceLayoutArrays = { readonly [Name in keyof LayoutArrays]: TensorOf<LayoutArrays[Name]> };
+export type DeviceLayoutArrays<Mask extends MaskForm = 'bytes'> = {
+  readonly [Name in OutputName]: TensorOf<LayoutArrays<Mask>[Name]>;
+};
 
 /** The same, as loops over the outputs have them: null where the layout does not have the output. */
 export type OutputTensors = Readonly<Record<OutputName, DeviceTensor | null>>;
 
 /** A layout on the GPU. Nothing was waited for: the tensors are valid in the order of the streams. */
-export interface DeviceDispatchLayout extends DeviceLayoutArrays, LayoutShape, Disposable {
+export interface DeviceDispatchLayout<Mask extends MaskForm = 'bytes'>
+  extends DeviceLayoutArrays<Mask>,
+    LayoutShape,
+    Disposable {
   /** The done-event; recorded only with `asyncFinish`. */
   readonly event: EventOverlap;
   /** The device that computes this layout. */

@@ -97,7 +97,7 @@ function addTokens(kernel: WasmKernel, request: LayoutRequest, firstToken: numbe
   for (let token = firstToken; token < end; token += step) {
     const count = Math.min(step, end - token);
     kernel.addTokens((token - firstToken) * numTopk, count, numTopk, token);
-    setElements(out.isTokenInRank, kernel.rows(count * numRanks), token * numRanks);
+    if (out.isTokenInRank !== null) setElements(out.isTokenInRank, kernel.rows(count * numRanks), token * numRanks);
   }
 }
 

@@ -7,11 +7,12 @@
 import { InvalidExpertError } from '../../errors/errors.ts';
 import type { Partition } from '../../input/partition.ts';
 import type { EmptyId } from '../../input/topk-idx.ts';
-import { firstParts, type LayoutArrays } from '../../layout/outputs.ts';
+import { type AnyArrays, firstParts } from '../../layout/outputs.ts';
 import { type IdTypeFacts, type IntegerArray, idTypes } from '../../values/id-types.ts';
 import type { WorkspaceMemory, WorkspaceShape } from '../device.ts';
 import type { WasmKernel } from './kernel.ts';
 import { anotherKernel } from './kernels.ts';
+import { passing } from './memory.ts';
 
 /**
  * Makes a workspace; null where no further instance of the kernel can be made.
@@ -19,12 +20,13 @@ import { anotherKernel } from './kernels.ts';
  * @throws DispatchLayoutError `OUT_OF_MEMORY`
  */
 export function createWorkspace(partition: Partition, shape: WorkspaceShape): WasmWorkspace | null {
-  const { maxTokens, numTopk, idType } = shape;
+  const { maxTokens, numTopk, idType, hasMask } = shape;
   const numIds = maxTokens * numTopk;
   const kernel = anotherKernel({
     idsBytes: numIds * idTypes[idType].bytes,
-    rowsBytes: 0,
-    minRows: Math.max(maxTokens, 1),
+    // All rows, or those that pass through where nobody wants them
+    rowsBytes: hasMask ? 0 : passing.rowsBytes,
+    minRows: hasMask ? Math.max(maxTokens, 1) : 1,
     locatedIds: numIds,
   });
   if (kernel === null) return null;
@@ -35,22 +37,25 @@ export function createWorkspace(partition: Partition, shape: WorkspaceShape): Wa
 /** One instance of the kernel, whose windows hold all tokens. */
 class WasmWorkspace implements WorkspaceMemory {
   readonly topkIdx: IntegerArray;
-  readonly out: LayoutArrays;
+  readonly out: AnyArrays;
   readonly #kernel: WasmKernel;
   readonly #numTopk: number;
   readonly #type: IdTypeFacts;
   readonly #emptyId: EmptyId;
   readonly #numExperts: number;
+  readonly #tokensPerWindow: number;
 
   /** @param kernel one that holds the tables of the partition. */
-  constructor(kernel: WasmKernel, partition: Partition, { maxTokens, numTopk, idType, emptyId }: WorkspaceShape) {
+  constructor(kernel: WasmKernel, partition: Partition, shape: WorkspaceShape) {
+    const { maxTokens, numTopk, idType, emptyId, hasMask } = shape;
     this.#kernel = kernel;
     this.#numTopk = numTopk;
     this.#type = idTypes[idType];
     this.#emptyId = emptyId;
     this.#numExperts = partition.numExperts;
     this.topkIdx = this.#kernel.ids(idTypes[idType]).subarray(0, maxTokens * numTopk);
-    this.out = firstParts(this.#kernel.outputs, { ...partition, numTokens: maxTokens, numTopk });
+    this.out = firstParts(this.#kernel.outputs, { ...partition, numTokens: maxTokens, numTopk, hasMask });
+    this.#tokensPerWindow = kernel.rowsBytes / partition.numRanks;
   }
 
   compute(numTokens: number, isStrict: boolean): void {
@@ -65,7 +70,10 @@ class WasmWorkspace implements WorkspaceMemory {
       const ids = { numTopk, valueAt: (token: number, slot: number) => this.topkIdx[token * numTopk + slot] };
       if (invalid < numIds) throw InvalidExpertError.at(invalid, ids, this.#numExperts);
     }
-    kernel.addTokens(0, numTokens, numTopk, 0);
+    const step = this.#tokensPerWindow;
+    for (let token = 0; token < numTokens; token += step) {
+      kernel.addTokens(token * numTopk, Math.min(step, numTokens - token), numTopk, token);
+    }
     kernel.finish();
   }
 }
