@@ -152,9 +152,25 @@ const provocations: Record<Exclude<ErrorCode, ElsewhereCode>, () => [string, Pro
   ],
   TOPK_SHAPE: () => [
     ...forValues(
-      [[], [4], [1, 2, 2], [-1, -4], [2.5, 2], ['2', '2'], [2n, 2n], [2, null], '22', 4, null, true, {}].filter(
-        (value) => value !== null,
-      ),
+      [
+        [],
+        [4],
+        [1, 2, 3],
+        [1, -2, -2],
+        [-1, -2, 2],
+        [0.5, 4, 2],
+        [1, 2, '2'],
+        [-1, -4],
+        [2.5, 2],
+        ['2', '2'],
+        [2n, 2n],
+        [2, null],
+        '22',
+        4,
+        null,
+        true,
+        {},
+      ].filter((value) => value !== null),
       (value) => call({ ...good, shape: value }),
     ).map(([name, { run }]): [string, Provocation] => [`shape ${name}`, { run }]),
     ['shape NaN', { run: () => call({ ...good, shape: [Number.NaN, 2] }) }],
@@ -162,7 +178,25 @@ const provocations: Record<Exclude<ErrorCode, ElsewhereCode>, () => [string, Pro
     ['data too long', { run: () => call({ data: int64(0, 1, 2, 3, 4), shape: [2, 2] }), message: /5/ }],
     ['data for no tokens', { run: () => call({ data: int64(0), shape: [0, 2] }) }],
     ['data for no slots', { run: () => call({ data: int64(0), shape: [2, 0] }) }],
-    ['a tensor of three dimensions', { run: () => call({ data: int64(0, 1), dims: [1, 1, 2], type: 'int64' }) }],
+    ['more axes than anybody has', { run: () => call({ ...good, shape: new Array(65).fill(1) }) }],
+    ...[
+      [6, 2, 1],
+      [2, 1],
+      [4, 2, 1, 1],
+      [4.5, 2, 1],
+      [-4, 2, 1],
+    ].map((strides): [string, Provocation] => [
+      `strides ${strides} of several axes`,
+      {
+        run: () => call({ data: new Int32Array(99), shape: [2, 2, 2], strides, offset: 40 }),
+        value: strides,
+        message: /topkIdx.strides is \[.*be read as one/,
+      },
+    ]),
+    [
+      'several axes, column by column',
+      { run: () => call({ data: new Int32Array(8), shape: [2, 2, 2], fortranOrder: true }), message: /\[1, 2, 4\]/ },
+    ],
     ['strides beyond the end', { run: () => call({ ...good, strides: [3, 1] }) }],
     ['strides before the start', { run: () => call({ ...good, strides: [-2, 1] }) }],
     ['slot stride before the start', { run: () => call({ ...good, strides: [2, -1] }) }],
@@ -249,7 +283,7 @@ const provocations: Record<Exclude<ErrorCode, ElsewhereCode>, () => [string, Pro
     ],
     [
       'a negative rank',
-      { run: () => call(good, 8, { placement: [0, 1, -1, 3, 0, 0, 0, 0] }), value: -1, message: /placement\[2\]/ },
+      { run: () => call(good, 8, { placement: [0, 1, -2, 3, 0, 0, 0, 0] }), value: -2, message: /placement\[2\]/ },
     ],
     [
       'a fraction',
@@ -383,6 +417,54 @@ const provocations: Record<Exclude<ErrorCode, ElsewhereCode>, () => [string, Pro
     ],
   ],
   OPTION: () => [
+    ...forValues([1.5, Number.NaN, 2 ** 53, '8', null, {}], (emptyId) => call(good, 8, { emptyId })).map(
+      ([name, provocation]): [string, Provocation] => [`emptyId ${name}`, provocation],
+    ),
+    ...forValues(['bits', true, null, 0], (mask) => call(good, 8, { mask })).map(
+      ([name, provocation]): [string, Provocation] => [`mask ${name}`, provocation],
+    ),
+    ...(
+      [
+        ['asyncFinsh', 'asyncFinish'],
+        ['emptyID', 'emptyId'],
+        ['numRank', 'numRanks'],
+        ['numranks', 'numRanks'],
+        ['palcement', 'placement'],
+      ] as const
+    ).map(([name, meant]): [string, Provocation] => [
+      `the mistyped option ${name}`,
+      {
+        run: () => call(good, 8, { [name]: undefined }),
+        value: name,
+        message: new RegExp(`no option '${name}' here. Did you mean ${meant}\\? The options are numRanks, .*, out,`),
+      },
+    ]),
+    [
+      'an option that is nothing like any',
+      { run: () => call(good, 8, { verbose: true }), value: 'verbose', message: /'verbose' here. The options are / },
+    ],
+    [
+      'an option of the group in a call',
+      {
+        run: () => new ExpertGroup({ numRanks: 4 }).getDispatchLayout(good, 8, { numRanks: 4 } as object),
+        value: 'numRanks',
+      },
+    ],
+    ['an option of a call in a group', { run: () => new ExpertGroup({ numRanks: 4, out: {} } as never), value: 'out' }],
+    [
+      'an unknown option of a workspace',
+      {
+        run: () =>
+          new ExpertGroup({ numRanks: 4 }).createWorkspace({
+            numExperts: 8,
+            maxTokens: 4,
+            numTopk: 2,
+            idtype: 'int8',
+          } as never),
+        value: 'idtype',
+        message: /Did you mean idType\?/,
+      },
+    ],
     ...forValues(['ignored', 'THROW', true, false, null, 0, {}], (invalidExperts) => call(good, 8, { invalidExperts })),
     ...forValues(['yes', 1, 0, null, {}], (asyncFinish) => call(good, 8, { asyncFinish })).map(
       ([name, provocation]): [string, Provocation] => [`asyncFinish ${name}`, provocation],

@@ -56,8 +56,10 @@ export function getDispatchLayout(
   numExperts: number,
   options: ExpertGroupOptions & (LayoutOptions<MaskForm> | DeviceLayoutOptions<MaskForm>),
 ): DispatchLayout<MaskForm> | DeviceDispatchLayout<MaskForm> {
-  checkOptions(options, allOptions);
-  return groupOf(options).layoutOf(topkIdx, numExperts, options);
+  // Without options it is numRanks that is missing
+  const given: typeof options = Object(options);
+  checkOptions(given, allOptions);
+  return groupOf(given).layoutOf(topkIdx, numExperts, given);
 }
 
 const allOptions: ReadonlySet<keyof DispatchLayoutOptions> = new Set([...groupOptions, ...callOptions]);

@@ -12,6 +12,7 @@ import {
   ExpertGroup,
   type ExpertGroupOptions,
   type LayoutOptions,
+  type MaskForm,
   type TopkIdxInput,
 } from 'dispatch-layout';
 import { setting } from './loader.ts';
@@ -19,7 +20,11 @@ import { WorkspaceGroup } from './workspace-group.ts';
 
 /** What the suite needs of a group. */
 export interface TestGroup {
-  getDispatchLayout(topkIdx: TopkIdxInput, numExperts: number, options?: LayoutOptions): DispatchLayout;
+  getDispatchLayout<Mask extends MaskForm = 'bytes'>(
+    topkIdx: TopkIdxInput,
+    numExperts: number,
+    options?: LayoutOptions<Mask>,
+  ): DispatchLayout<Mask>;
 }
 
 export type GroupOptions = Omit<ExpertGroupOptions, 'device'>;
@@ -62,12 +67,12 @@ export interface TestDevice extends TableEntry {
   /** Why it cannot be used here, or null. */
   readonly unavailable: string | null;
   /** One layout of a group of its own. */
-  getDispatchLayout(
+  getDispatchLayout<Mask extends MaskForm = 'bytes'>(
     topkIdx: TopkIdxInput,
     numExperts: number,
     groupOptions: GroupOptions,
-    layoutOptions?: LayoutOptions,
-  ): DispatchLayout;
+    layoutOptions?: LayoutOptions<Mask>,
+  ): DispatchLayout<Mask>;
 }
 
 function whyUnavailable(device: DeviceName): string | null {

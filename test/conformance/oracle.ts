@@ -13,7 +13,10 @@ export interface Question {
   readonly numExperts: number;
   readonly numRanks: number;
   readonly numRanksPerNode?: number | undefined;
-  readonly placement?: ArrayLike<number> | undefined;
+  /** A table may hold -1, for an expert on no rank. */
+  readonly placement?: ArrayLike<number> | 'linear' | 'round_robin' | undefined;
+  /** The id that stands for an empty slot beside -1. */
+  readonly emptyId?: number | bigint | undefined;
   readonly invalidExperts?: 'throw' | 'ignore' | undefined;
 }
 
@@ -82,9 +85,14 @@ export function rowsOf(topkIdx: TopkStorage): bigint[][] {
   return rows;
 }
 
-/** Which rank holds each expert; `null` for the tail experts of an uneven distribution, which no rank holds. */
+/** Which rank holds each expert; `null` for those that no rank holds, as the tail experts of an uneven distribution. */
 function ranksOfExperts({ numExperts, numRanks, placement }: Question): (number | null)[] {
-  if (placement !== undefined) return Array.from(placement);
+  if (placement === 'round_robin') return Array.from({ length: numExperts }, (_, expert) => expert % numRanks);
+  if (placement === 'linear') {
+    const sizes = Array.from({ length: numRanks }, (_, rank) => Math.ceil((numExperts - rank) / numRanks));
+    return sizes.flatMap((size, rank) => new Array<number>(Math.max(size, 0)).fill(rank));
+  }
+  if (placement !== undefined) return Array.from(placement, (rank) => (rank === -1 ? null : rank));
   const numExpertsPerRank = Math.floor(numExperts / numRanks);
   const rankOf = new Array<number | null>(numExperts).fill(null);
   for (let rank = 0; rank < numRanks; rank += 1) {
@@ -114,6 +122,7 @@ export function answer(question: Question): Answer {
   for (const [token, row] of rows.entries()) {
     const ranks = new Set<number>();
     for (const [slot, id] of row.entries()) {
+      if (question.emptyId !== undefined && id === BigInt(question.emptyId)) continue;
       if (id >= 0n && id < BigInt(numExperts)) {
         const expert = Number(id);
         numTokensPerExpert[expert] += 1;

@@ -8,6 +8,7 @@ import {
   type DispatchLayout,
   ExpertGroup,
   type LayoutOptions,
+  type MaskForm,
   type TopkIdxInput,
   type Workspace,
 } from 'dispatch-layout';
@@ -27,8 +28,12 @@ export class WorkspaceGroup implements TestGroup {
     this.#group = new ExpertGroup({ ...options, device });
   }
 
-  getDispatchLayout(topkIdx: TopkIdxInput, numExperts: number, options: LayoutOptions = {}): DispatchLayout {
-    const { out, previousEvent, asyncFinish, allocateOnCommStream, invalidExperts } = options;
+  getDispatchLayout<Mask extends MaskForm = 'bytes'>(
+    topkIdx: TopkIdxInput,
+    numExperts: number,
+    options: LayoutOptions<Mask> = {},
+  ): DispatchLayout<Mask> {
+    const { out, previousEvent, asyncFinish, allocateOnCommStream, invalidExperts, emptyId, mask } = options;
     const isPlain = [out, previousEvent, asyncFinish, allocateOnCommStream].every((option) => option === undefined);
     if (!isPlain || !isStorage(topkIdx)) return this.#group.getDispatchLayout(topkIdx, numExperts, options);
     const [numTokens, numTopk] = topkIdx.shape;
@@ -37,10 +42,18 @@ export class WorkspaceGroup implements TestGroup {
     );
     if (idType === undefined) return this.#group.getDispatchLayout(topkIdx, numExperts, options);
 
-    const key = [numExperts, numTopk, idType, invalidExperts].join();
+    const key = [numExperts, numTopk, idType, invalidExperts, emptyId, mask].join();
     if (this.#workspace === undefined || key !== this.#key || numTokens > this.#workspace.maxTokens) {
       const maxTokens = numTokens + spareTokens;
-      this.#workspace = this.#group.createWorkspace({ numExperts, maxTokens, numTopk, idType, invalidExperts });
+      this.#workspace = this.#group.createWorkspace({
+        numExperts,
+        maxTokens,
+        numTopk,
+        idType,
+        invalidExperts,
+        emptyId,
+        mask,
+      });
       this.#key = key;
     }
     const { topkIdx: ids } = this.#workspace;
@@ -48,7 +61,7 @@ export class WorkspaceGroup implements TestGroup {
     ids.fill((ids instanceof BigInt64Array || ids instanceof BigUint64Array ? 99999n : 99) as never);
     ids.set(topkIdx.data as never);
     const layout = this.#workspace.run(numTokens);
-    return { ...layout, ...forOutputs((name) => layout[name]?.slice() ?? null) } as DispatchLayout;
+    return { ...layout, ...forOutputs((name) => layout[name]?.slice() ?? null) } as DispatchLayout<Mask>;
   }
 }
 

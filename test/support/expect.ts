@@ -4,7 +4,13 @@
  * @module
  */
 import { assert } from 'chai';
-import { type DispatchLayout, DispatchLayoutError, InvalidExpertError, type LayoutArrays } from 'dispatch-layout';
+import {
+  type DispatchLayout,
+  DispatchLayoutError,
+  InvalidExpertError,
+  type LayoutArrays,
+  type MaskForm,
+} from 'dispatch-layout';
 import { type Answer, type OutputName, outputNames, outputs } from '../conformance/oracle.ts';
 
 function expectNumbers(name: string, actual: ArrayLike<number>, expected: ArrayLike<number>): void {
@@ -21,7 +27,7 @@ function expectNumbers(name: string, actual: ArrayLike<number>, expected: ArrayL
 export type ExpectedArrays = { readonly [Name in OutputName]?: ArrayLike<number> | null };
 
 /** The arrays hold exactly the expected numbers, in arrays of exactly the documented types. */
-export function expectArrays(actual: LayoutArrays, expected: ExpectedArrays): void {
+export function expectArrays(actual: LayoutArrays<MaskForm>, expected: ExpectedArrays): void {
   assert.isNotEmpty(Object.keys(expected));
   for (const name of outputNames) {
     const numbers = expected[name];

@@ -4,7 +4,7 @@
  * @module
  */
 import { assert } from 'chai';
-import type { LayoutArrays } from 'dispatch-layout';
+import type { LayoutArrays, MaskForm } from 'dispatch-layout';
 import { forOutputs, type LayoutSize, outputNames, outputs } from '../conformance/oracle.ts';
 
 const marker = -77;
@@ -35,7 +35,7 @@ export function isUntouched(array: Int32Array | Uint8Array): boolean {
 }
 
 /** Checks that nothing was written to any of the arrays. One whose buffer is gone has no elements, and passes. */
-export function expectUntouched(out: LayoutArrays): void {
+export function expectUntouched(out: LayoutArrays<MaskForm>): void {
   for (const name of outputNames) {
     const array = out[name];
     if (array !== null) assert.isTrue(isUntouched(array), `${name} is untouched`);
