@@ -36,14 +36,14 @@ class Cases:
         return options[self.integer(0, len(options) - 1)]
 
     def places(self, shape):
-        """Some of the places of an array: none, few, half or all."""
-        return torch.rand(shape, generator=self.random) < self.choice([0, 0.01, 0.5, 1])
+        """Some of the places of an array: none, few, many or nearly all."""
+        return torch.rand(shape, generator=self.random) < self.choice([0, 0.01, 0.3, 0.9])
 
     def next(self):
         ignore = self.integer(0, 2) == 0
-        num_tokens = self.choice([0, 1, self.integer(2, 100), self.integer(100, 4000)])
+        num_tokens = self.choice([self.integer(0, 1), self.integer(2, 100), self.integer(100, 4000)])
         num_ranks = self.choice([self.integer(1, 8), 8 * self.integer(2, 10)])
-        num_experts = self.integer(1, 600) if ignore else num_ranks * self.integer(1, 40)
+        num_experts = self.integer(1, self.choice([num_ranks, 600])) if ignore else num_ranks * self.integer(1, 40)
         shape = (num_tokens, self.integer(1, 10))
         if self.integer(0, 1) == 0 and shape[1] <= num_experts:
             # Distinct experts, as a router's top-k gives them
