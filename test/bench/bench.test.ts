@@ -113,7 +113,11 @@ describe('benchmark', () => {
     for (const [way, seconds] of ways) assert.isTrue(seconds > 1e-6 && seconds < 1, way);
     for (const name of outputNames) {
       const wrong = { ...layout, [name]: layout[name]?.map((value, index) => (index === 1 ? value ^ 1 : value)) };
-      assert.throws(() => timePython({ configuration, int32, int64 }, wrong), /failed with status 1: 'numpy' computes a wrong layout/, name);
+      assert.throws(
+        () => timePython({ configuration, int32, int64 }, wrong),
+        /failed with status 1: 'numpy' computes a wrong layout/,
+        name,
+      );
     }
   });
 
