@@ -1,15 +1,19 @@
 /** The benchmark's own arithmetic, and that its document is what it makes of its results. */
 import { readFileSync } from 'node:fs';
 import { assert } from 'chai';
+import { getDispatchLayout } from 'dispatch-layout';
 import { checkExpectations, expectationsOf } from '../../bench/check.ts';
 import { configurations, titleOf } from '../../bench/configurations.ts';
 import expectations from '../../bench/expectations.json' with { type: 'json' };
-import { report } from '../../bench/report.ts';
+import { timePython } from '../../bench/libraries/python-layouts.ts';
+import { pythonNotes, report } from '../../bench/report.ts';
 import results from '../../bench/results/benchmarks.json' with { type: 'json' };
 import { combine, type Entry, type Results } from '../../bench/results.ts';
 import { makeRouting } from '../../bench/routing.ts';
 import { median, medianRatio, spread } from '../../bench/statistics.ts';
 import { names } from '../../bench/variants/names.ts';
+import { hasPython } from '../cli/command.ts';
+import { outputNames } from '../conformance/oracle.ts';
 
 const committed = results as unknown as Results;
 const docs = new URL('../../docs/', import.meta.url);
@@ -32,14 +36,14 @@ describe('benchmark', () => {
       overTokens: [{ a: 3 }],
       overRanks: [],
       overExperts: [],
-      histograms: { n: 7 },
+      inPython: [{ a: 7 }],
       variants,
     };
-    const some = { layouts: [{ a: 2 }], overTokens: [], overRanks: [], overExperts: [], histograms: {}, variants };
+    const some = { layouts: [{ a: 2 }], overTokens: [], overRanks: [], overExperts: [], inPython: [], variants };
     const combined = combine([all, some]);
     assert.deepStrictEqual(combined.layouts, [{ configuration: configurations[0], seconds: { a: [1, 2] } }]);
     assert.deepStrictEqual(combined.overTokens[0].seconds, { a: [3] });
-    assert.deepStrictEqual(combined.histograms, { n: [7] });
+    assert.deepStrictEqual(combined.inPython[0].seconds, { a: [7] });
   });
 
   it('finds what has become slower, and only that', () => {
@@ -89,6 +93,55 @@ describe('benchmark', () => {
       0.5,
       0.05,
     );
+  });
+
+  it('times whole layouts in Python, and fails where they are not those of the library', function () {
+    if (!hasPython('numpy')) {
+      console.log('    SKIPPED: no python3 with numpy on this machine');
+      this.skip();
+    }
+    const numRanks = 16;
+    const configuration = { numTokens: 64, numTopk: 8, numExperts: 64, numRanks, routing: 'half empty' } as const;
+    const int32 = makeRouting('half empty', 64, 8, 64);
+    const int64 = BigInt64Array.from(int32, BigInt);
+    const layout = getDispatchLayout({ data: int64, shape: [64, 8] }, 64, { numRanks });
+    const ways = Object.entries(timePython({ configuration, int32, int64 }, layout));
+    assert.strictEqual(
+      ways.some(([way]) => way.startsWith('PyTorch')),
+      hasPython('torch'),
+    );
+    for (const [way, seconds] of ways) assert.isTrue(seconds > 1e-6 && seconds < 1, way);
+    for (const name of outputNames) {
+      const wrong = { ...layout, [name]: layout[name]?.map((value, index) => (index === 1 ? value ^ 1 : value)) };
+      assert.throws(
+        () => timePython({ configuration, int32, int64 }, wrong),
+        /failed with status 1: 'numpy' computes a wrong layout/,
+        name,
+      );
+    }
+  });
+
+  it('without Python there are no ways in Python, and the document says so', () => {
+    const { PATH } = process.env;
+    process.env.PATH = '';
+    try {
+      const [configuration] = configurations;
+      const layout = getDispatchLayout([[0]], 8, { numRanks: 8 });
+      const problem = { configuration, int32: Int32Array.of(0), int64: BigInt64Array.of(0n) };
+      assert.deepStrictEqual(timePython(problem, layout), {});
+    } finally {
+      process.env.PATH = PATH;
+    }
+    const notes = (...ways: string[]) =>
+      pythonNotes([
+        {
+          configuration: configurations[0],
+          seconds: Object.fromEntries([...ways, names.call].map((way) => [way, [1]])),
+        },
+      ]);
+    assert.match(notes(), /numpy\*\* is not installed here.*\n.*PyTorch\*\* is not installed here/);
+    assert.match(notes('numpy'), /numpy\*\*: vectorised.*\n.*PyTorch\*\* is not installed here/);
+    assert.notMatch(notes('numpy', 'PyTorch'), /not installed/);
   });
 
   it('docs/benchmarks.md is what the results make, and its plots are there', () => {
