@@ -8,11 +8,11 @@ import type { EventOverlap } from './event-overlap.ts';
 import { assignArrays, haveSameArrays, type LayoutArrays, type LayoutShape, OutArrays } from './outputs.ts';
 
 /**
- * What `getDispatchLayout` returns: the outputs of DeepEP's `Buffer.get_dispatch_layout`, with the shape of the request.
- * The semantics are those of the docstring of that function (`deep_ep/buffers/legacy.py` of DeepEP dd758ca).
+ * What `getDispatchLayout` returns: the outputs of DeepEP's `Buffer.get_dispatch_layout`, and the shape of the request.
+ * The semantics are those of that function's docstring (`deep_ep/buffers/legacy.py` of DeepEP, commit dd758ca).
  */
 export interface DispatchLayout extends LayoutArrays, LayoutShape {
-  /** The done-event; recorded only with `asyncFinish`. */
+  /** The done-event, which is recorded only with `asyncFinish`. */
   readonly event: EventOverlap;
   /** The device that computed this layout. */
   readonly device: DeviceName;
@@ -47,7 +47,9 @@ export class ComputedLayout extends OutArrays implements DispatchLayout {
     this.device = device;
   }
 
-  /** What was found out of the arrays, as an accessor, so that it is not among the properties that callers copy. */
+  /**
+   * What was found out about the arrays. It is an accessor, so that it is not among the properties that callers copy.
+   */
   get known(): KnownArrays | undefined {
     return this.#known;
   }
@@ -57,7 +59,7 @@ export class ComputedLayout extends OutArrays implements DispatchLayout {
   }
 }
 
-/** Whether `out` equals the result that the call would make. It is then returned itself. */
+/** Whether `out` equals the result that the call would make. The call then returns `out` itself. */
 export function isResult(
   out: LayoutArrays | undefined,
   arrays: LayoutArrays,
