@@ -1,6 +1,6 @@
 /**
- * A workspace in WASM memory of its own: the caller's ids are where the kernel reads them, and the results where it writes
- * them. The memory is sized once and never grows, so that no view of it is ever detached.
+ * A workspace in WASM memory of its own: the kernel reads the caller's ids and writes the results where they are. The
+ * memory gets its size once and never grows, so that no view of it is ever detached.
  *
  * @module
  */
@@ -13,7 +13,7 @@ import type { WasmKernel } from './kernel.ts';
 import { anotherKernel } from './kernels.ts';
 
 /**
- * Makes a workspace; null where no further instance of the kernel can be made.
+ * Makes a workspace; null if no further instance of the kernel can be made.
  *
  * @throws DispatchLayoutError `OUT_OF_MEMORY`
  */
@@ -31,7 +31,7 @@ export function createWorkspace(partition: Partition, shape: WorkspaceShape): Wa
   return new WasmWorkspace(kernel, partition, shape);
 }
 
-/** One instance of the kernel, whose windows hold all tokens. */
+/** A workspace is one instance of the kernel, whose windows hold all tokens. */
 class WasmWorkspace implements WorkspaceMemory {
   readonly topkIdx: IntegerArray;
   readonly out: LayoutArrays;
@@ -40,7 +40,7 @@ class WasmWorkspace implements WorkspaceMemory {
   readonly #type: IdTypeFacts;
   readonly #numExperts: number;
 
-  /** @param kernel one that holds the tables of the partition. */
+  /** @param kernel an instance that holds the tables of the partition. */
   constructor(kernel: WasmKernel, partition: Partition, { maxTokens, numTopk, idType }: WorkspaceShape) {
     this.#kernel = kernel;
     this.#numTopk = numTopk;
