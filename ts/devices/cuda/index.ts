@@ -1,6 +1,6 @@
 /**
- * dispatch-layout/cuda: tensors that stay on the GPU, streams and events. `getDispatchLayout` takes a
- * {@link DeviceTensor} as `topkIdx`, and returns DeviceTensors then.
+ * dispatch-layout/cuda has tensors that stay on the GPU, streams and events. `getDispatchLayout` takes a {@link
+ * DeviceTensor} as `topkIdx`, and then returns DeviceTensors.
  *
  * @module
  */

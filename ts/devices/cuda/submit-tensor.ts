@@ -1,5 +1,5 @@
 /**
- * Layouts of tensors: nothing is copied to the host or waited for.
+ * Layouts of tensors. Nothing is copied to the host, and nothing is waited for.
  *
  * @module
  */
@@ -29,7 +29,7 @@ import { addonInUse } from './runtime.ts';
 import { SharedAllocation } from './shared-allocation.ts';
 import { nativeOrder } from './stream-order.ts';
 
-/** Queues a layout of a tensor, into the tensors of the caller or new ones. */
+/** Queues a layout of a tensor, whose results go to the caller's tensors or to new ones. */
 export function submitTensor(request: TensorRequest): TensorLayout {
   const topkIdx = request.topkIdx as DeviceTensor;
   const { partition, isStrict } = request;
@@ -61,7 +61,7 @@ export function submitTensor(request: TensorRequest): TensorLayout {
   return deviceLayout(tensors, shape, overlap, given === null);
 }
 
-/** The shape of the layout. The ids of each token must be contiguous. */
+/** Returns the shape of the layout, after checking that the ids of each token are contiguous. */
 function layoutShape({ shape, strides }: DeviceTensor, partition: Partition): LayoutShape {
   const ids = { numTokens: 0, numTopk: 0 };
   readShape(shape, ids);
@@ -76,7 +76,7 @@ function layoutShape({ shape, strides }: DeviceTensor, partition: Partition): La
   return { numTokens, numTopk, numExperts, numRanks, numRdmaRanks };
 }
 
-/** New tensors for the outputs, in one piece of memory. */
+/** Makes new tensors for the outputs, in one piece of memory. */
 function tensorsIn(memory: SharedAllocation, plan: PlanHandle, shape: LayoutShape): OutputTensors {
   const byteOffsets = addonInUse().outputOffsets(plan, shape.numTokens);
   return perOutput((name) => {
@@ -85,7 +85,9 @@ function tensorsIn(memory: SharedAllocation, plan: PlanHandle, shape: LayoutShap
   });
 }
 
-/** No GPU has so many bytes, and 64-bit offsets are large enough for them by far. */
+/**
+ * A bound on the elements of an output. No GPU has so many bytes, and 64-bit offsets are by far large enough for them.
+ */
 const maxElements = 2 ** 48;
 
 /** @throws DispatchLayoutError `TOO_LARGE` */
