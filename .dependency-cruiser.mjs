@@ -1,7 +1,7 @@
 /**
  * The house, from the ground up. A module may import from its own room and from rooms below it, but never from one
- * above. Modules must not import each other in a circle, even if some of the imports are only of types. `./build.sh
- * lint` checks this.
+ * above. Modules must not import each other in a circle, even if some of the imports are only of types. The lint step
+ * of build.sh checks this.
  */
 const rooms = [
   { name: 'values', path: '^ts/values/' }, // typed arrays, id types, values as messages name them

@@ -114,9 +114,9 @@ export class ExpertGroup {
    * to each expert, and which token goes to which rank. The semantics are those of DeepEP's
    * `Buffer.get_dispatch_layout`.
    *
-   * For a `DeviceTensor` the results are DeviceTensors; nothing is copied, and nothing is waited for. An id that is not
-   * an expert is then reported by the next synchronisation: the event's `wait()`, a copy of a result to the host, or
-   * the next call.
+   * For a `DeviceTensor` the results are DeviceTensors; nothing is copied, and nothing is waited for. An id that is
+   * neither -1 nor an expert is then reported by the next synchronisation: the event's `wait()`, a copy of a result to
+   * the host, or the next call.
    *
    * @param topkIdx `[numTokens, numTopk]` integers: the expert of each slot of each token, -1 for none.
    * @param numExperts experts over all ranks.

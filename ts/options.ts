@@ -46,7 +46,7 @@ interface CallOptions {
   readonly previousEvent?: EventOverlap | undefined;
   /**
    * Whether the current stream goes on without waiting; the outputs are valid after `event`. On a CPU device the work
-   * is done when the call returns, and the event has finished. On `cuda`, the event reports ids that are not experts:
+   * is done when the call returns, and the event has finished. On `cuda`, the event reports an invalid id:
    * `event.wait()` rejects, and for host arrays `event.currentStreamWait()` throws. Default false.
    */
   readonly asyncFinish?: boolean | undefined;
@@ -68,14 +68,14 @@ export interface LayoutOptions extends CallOptions {
 /** Options of a call whose ids are on the GPU. */
 export interface DeviceLayoutOptions extends CallOptions {
   /**
-   * Tensors to write to, such as an earlier result. The kernel finds ids that are not experts while it writes to these,
-   * so that they are not untouched after such an error. Default: new tensors.
+   * Tensors to write to, such as an earlier result. The kernel finds an invalid id only while it writes to them, so
+   * that they are not untouched after that error. Default: new tensors.
    */
   readonly out?: DeviceLayoutArrays | undefined;
 }
 
 /**
- * Whether it is an error if an id is not an expert.
+ * Whether an invalid id is an error.
  *
  * @throws DispatchLayoutError `OPTION`
  */

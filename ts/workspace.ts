@@ -26,7 +26,7 @@ export interface WorkspaceOptions<Type extends IdType = 'int64'> {
   readonly numTopk: number;
   /** Element type of the ids. Default `int64`, the type that an ONNX TopK returns. */
   readonly idType?: Type | undefined;
-  /** What to do with ids that are not experts, as in `getDispatchLayout`. Default `throw`. */
+  /** What to do with invalid ids, as in `getDispatchLayout`. Default `throw`. */
   readonly invalidExperts?: 'throw' | 'ignore' | undefined;
 }
 

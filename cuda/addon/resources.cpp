@@ -12,7 +12,8 @@
 namespace dispatch_layout {
 namespace {
 
-// The most pinned memory that is kept for reuse. Allocating it anew takes milliseconds
+// The largest number of idle bytes of pinned memory that are kept for reuse. Allocating it anew takes
+// milliseconds
 constexpr size_t kMaxIdlePinnedBytes = size_t{256} << 20;
 
 // Ignores an error in a destructor, where it cannot be thrown, and where there is nobody to tell. The context

@@ -92,8 +92,7 @@ Napi::Value make_handle(Napi::Env env, std::shared_ptr<T> pointer) {
   return external;
 }
 
-// --- Arguments: an argument of a function, or a field of an object, with the name by which an error calls it
-// ---
+// --- Arguments: those of a function or fields of an object, with the names by which errors call them ---
 struct Argument {
   Argument(const Napi::CallbackInfo& info, size_t index, const char* name) : value(info[index]), name(name) {}
   // A field of an object. The object must outlive the field

@@ -57,8 +57,8 @@ export type ObstacleCode =
   | 'CONTEXT_LOST';
 
 /**
- * Versions of the software that a device depends on, as far as they are known, such as `{ node: '22.1.0', v8: '12.4'
- * }`.
+ * Versions of the software that a device depends on, as far as they are known, for instance `{ node: '22.1.0', v8:
+ * '12.4' }`.
  */
 export type DeviceVersions = Readonly<Record<string, string>>;
 

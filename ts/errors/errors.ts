@@ -105,8 +105,8 @@ export class InvalidExpertError extends DispatchLayoutError {
 
   /**
    * @param value undefined where it is no longer known, because its memory has changed since.
-   * @param context if the call that throws is not the one that the id was passed to, the words that say so: `'in an
-   *   earlier layout, '`.
+   * @param context words that say that the id was passed to another call than the one that throws: `'in an earlier
+   *   layout, '`.
    */
   constructor(value: number | bigint | undefined, token: number, slot: number, numExperts: number, context = '') {
     const what = value === undefined ? 'was' : `is ${value},`;

@@ -10,10 +10,7 @@ import { type IntegerArray, idArrayNames, idTypeOf, idTypes } from '../values/id
 import { lengthOf } from '../values/typed-array.ts';
 import type { TopkIdx } from './topk-idx.ts';
 
-/**
- * An ONNX Runtime tensor, such as the int64 output of a TopK. It is row-major, and its `dims` are `[numTokens,
- * numTopk]`.
- */
+/** An ONNX Runtime tensor, such as the int64 output of a TopK. It is row-major, and `dims` has two elements. */
 export interface TopkTensor {
   /**
    * An {@link IntegerArray}. The declaration is as wide as that of ONNX Runtime's own tensors, so this is checked at

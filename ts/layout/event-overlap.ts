@@ -7,8 +7,8 @@ import { wrongValue } from '../errors/checks.ts';
 import { DispatchLayoutError } from '../errors/errors.ts';
 
 declare global {
-  // A program whose TypeScript or `lib` does not know `using` lacks these names. In others these declarations merge
-  // with the same ones
+  // A program whose TypeScript or `lib` does not know `using` lacks these names. In other programs these declarations
+  // merge with the existing ones
   interface SymbolConstructor {
     readonly dispose: unique symbol;
   }
@@ -104,13 +104,14 @@ export class EventOverlap {
   /**
    * Resolves when the recorded work has finished.
    *
-   * @throws {@link DispatchLayoutError} (as a rejection) `EVENT_NOT_RECORDED` if the call was made without `asyncFinish`.
+   * @throws {@link DispatchLayoutError} (as a rejection) `EVENT_NOT_RECORDED` if the call was made without
+   *   `asyncFinish`.
    */
   async wait(): Promise<void> {
     await this.#recordedHandle().wait();
   }
 
-  /** With `using event = …`, waits when the block is left, if there is something to wait for. */
+  /** Waits, if there is something to wait for. `using event = …` does so when the block is left. */
   [Symbol.dispose](): void {
     this.#handle?.currentStreamWait();
   }

@@ -39,7 +39,7 @@ export class LayoutRequest implements LayoutShape, StreamOrder {
   readonly out: OutArrays = new OutArrays();
   /** Whether the arrays of `out` are the caller's. A call that fails must then leave them untouched. */
   isOutGiven = false;
-  /** Whether an id that is neither -1 nor in `[0, numExperts)` is an error. If it is not, it is skipped. */
+  /** Whether an id that is neither -1 nor in `[0, numExperts)` is an error. Otherwise, such an id is skipped. */
   isStrict = true;
   /** Which rank each expert is on. `setShape` sets it before anything reads it. */
   partition!: Partition;

@@ -111,8 +111,9 @@ export type OutputLengths = Record<OutputName, number | null>;
 export type OutputArray = Int32Array | Uint8Array | null;
 
 /*
- * What follows names every output once more instead of looping over the names, since every call comes through here. A loop
- * over property names costs a tenth of a microsecond in V8; properties that are named in the source cost almost nothing.
+ * What follows names every output once more instead of looping over the names, since every call comes through here. A
+ * loop over property names costs a tenth of a microsecond in V8; properties that are named in the source cost almost
+ * nothing.
  */
 
 /** The arrays of one call. */

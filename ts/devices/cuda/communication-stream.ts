@@ -75,8 +75,8 @@ export class CommunicationStream {
 }
 
 /**
- * Whether the kernel can compute the table by itself: each rank has a block of `floor(numExperts / numRanks)` experts, and
- * the rest are on no rank.
+ * Whether the kernel can compute the table by itself: each rank has a block of `floor(numExperts / numRanks)` experts,
+ * and the rest are on no rank.
  */
 function isContiguous({ numExperts, numRanks, rankOfExpert }: Partition): boolean {
   const numExpertsPerRank = Math.floor(numExperts / numRanks);

@@ -6,7 +6,10 @@
 import { DispatchLayoutError } from '../../errors/errors.ts';
 import type { CudaFailure } from './addon.ts';
 
-/** A call of the CUDA runtime failed (code `CUDA_ERROR`), or the GPU's memory or pinned memory is full (code `OUT_OF_MEMORY`). */
+/**
+ * A call of the CUDA runtime failed (code `CUDA_ERROR`), or the GPU's memory or pinned memory is full (code
+ * `OUT_OF_MEMORY`).
+ */
 export class CudaError extends DispatchLayoutError {
   /** The name of the class. */
   override readonly name = 'CudaError';

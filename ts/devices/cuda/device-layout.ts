@@ -29,8 +29,8 @@ export interface DeviceDispatchLayout extends DeviceLayoutArrays, LayoutShape, D
   /** The device that computes this layout. */
   readonly device: 'cuda';
   /**
-   * With `using layout = …`, disposes of the tensors when the block is left, except for those of `out`, which are the
-   * caller's.
+   * Disposes of the tensors, except for those of `out`, which are the caller's. `using layout = …` does so when the
+   * block is left.
    */
   [Symbol.dispose](): void;
 }

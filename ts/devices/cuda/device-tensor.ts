@@ -318,7 +318,9 @@ export class DeviceTensor<Type extends IdType = IdType> implements GpuTensor {
     return this.#finish(addon, this.#download(addon), this.#writer);
   }
 
-  /** Does the same without blocking. The elements are copied at this point in the order of the current stream. */
+  /**
+   * Does the same without blocking. The elements are those at the time of the call, in the order of the current stream.
+   */
   async toTypedArrayAsync(): Promise<TypedArrayOf[Type]> {
     const addon = addonInUse();
     const download = this.#download(addon);
@@ -347,7 +349,7 @@ export class DeviceTensor<Type extends IdType = IdType> implements GpuTensor {
     if (!this.#isBorrowed) memory?.drop();
   }
 
-  /** With `using tensor = …`, gives up the memory when the block is left. */
+  /** Gives up the memory. `using tensor = …` does so when the block is left. */
   [Symbol.dispose](): void {
     this.dispose();
   }

@@ -55,7 +55,7 @@ export class StreamEvent implements CudaEvent {
 export class TensorLayoutEvent extends StreamEvent {
   readonly #check: IdCheck | undefined;
 
-  /** @param check undefined if ids that are not experts are ignored. */
+  /** @param check undefined if invalid ids are ignored. */
   constructor(native: NativeEvent, check: IdCheck | undefined) {
     super(native);
     this.#check = check;

@@ -1,6 +1,6 @@
 /**
- * dispatch-layout/cuda has tensors that stay on the GPU, streams and events. `getDispatchLayout` takes a {@link
- * DeviceTensor} as `topkIdx`, and then returns DeviceTensors.
+ * dispatch-layout/cuda has tensors that stay on the GPU, streams and events. If `topkIdx` is a {@link DeviceTensor},
+ * `getDispatchLayout` returns DeviceTensors.
  *
  * @module
  */

@@ -8,7 +8,10 @@ import type { LayoutRequest } from '../../layout/layout-request.ts';
 import { WasmKernel } from './kernel.ts';
 import { passing, placeBuffers, type Windows } from './memory.ts';
 
-/** A partition whose tables need more memory than this gets an instance of its own, which is collected together with it. */
+/**
+ * A partition whose tables need more memory than this gets an instance of its own, which is collected together with the
+ * partition.
+ */
 const maxSharedBytes = 16 * 1024 * 1024;
 
 /** Windows with 16 to 32 MiB of positions, so that all ids of a large layout can be located at once. */

@@ -1,6 +1,7 @@
 /**
- * A workspace in WASM memory of its own: the kernel reads the caller's ids and writes the results where they are. The
- * memory gets its size once and never grows, so that no view of it is ever detached.
+ * A workspace in WASM memory of its own. The kernel reads the ids where the caller has written them, and writes the
+ * results where the caller reads them. The memory gets its size once and never grows, so that no view of it is ever
+ * detached.
  *
  * @module
  */
