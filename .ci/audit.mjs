@@ -1,6 +1,7 @@
 /**
- * Fails on known vulnerabilities of the packages in every lockfile: of those that `dist` contains, which users get, from
- * "moderate" on, of all others from "high" on. Where the registry does not answer, nothing is known, and nothing fails.
+ * Fails if packages in any lockfile have known vulnerabilities: from "moderate" on for packages that `dist` contains,
+ * which users get, and from "high" on for all others. If the registry does not answer, nothing is known, and nothing
+ * fails.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';

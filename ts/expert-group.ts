@@ -1,5 +1,5 @@
 /**
- * The group of ranks that experts are spread over: what DeepEP's `Buffer` is to its users.
+ * The group of ranks that experts are spread over: the counterpart of DeepEP's `Buffer`.
  *
  * @module
  */
@@ -53,8 +53,8 @@ type AnyOptions = LayoutOptions<MaskForm> | DeviceLayoutOptions<MaskForm>;
 declare const MAY_HAVE_GPU: boolean;
 
 /**
- * Computes layouts for one group of ranks. It owns the device, the communication stream and the prepared tables, so that
- * repeated calls with the same `numExperts` cost nothing but the kernel.
+ * Computes layouts for one group of ranks. It owns the device, the communication stream and the prepared tables, so
+ * that repeated calls with the same `numExperts` cost nothing but the kernel.
  *
  * ```ts
  * import { ExpertGroup } from 'dispatch-layout';
@@ -69,9 +69,9 @@ export class ExpertGroup {
   readonly #group: RankGroup;
   readonly #placement: Placement | undefined;
   readonly #option: DeviceOption;
-  /** For host arrays. */
+  /** The device that computes host arrays. */
   readonly #device: Device;
-  /** From how many selections on `auto` may prefer another device for host arrays. */
+  /** The number of selections from which `auto` may prefer another device for host arrays. */
   readonly #askFrom: number;
   #tensorDevice: StreamsDevice | undefined;
   #partition: Partition | undefined;
@@ -90,7 +90,7 @@ export class ExpertGroup {
     this.#askFrom = MAY_HAVE_GPU && this.#option === 'auto' ? largeArraysFrom() : Number.POSITIVE_INFINITY;
   }
 
-  /** @internal Whether this is the placement of the group. */
+  /** @internal Whether the placement that the group was made with is equal to this one. */
   hasPlacement(placement: ExpertGroupOptions['placement']): boolean {
     return isSamePlacement(this.#placement, placement);
   }
@@ -110,17 +110,22 @@ export class ExpertGroup {
     return this.#group.numRdmaRanks;
   }
 
-  /** The device that computes the layouts of host arrays; `auto` may send large ones, and tensors, to the GPU. */
+  /**
+   * The device that computes the layouts of host arrays. With `auto`, the GPU may compute those of large arrays, and it
+   * computes those of tensors.
+   */
   get device(): DeviceName {
     return this.#device.name;
   }
 
   /**
-   * The layout of what this rank is about to dispatch: how many tokens go to each rank, each RDMA rank and each expert,
-   * and which token goes to which rank. Semantics: DeepEP's `Buffer.get_dispatch_layout`.
+   * Computes the layout of what this rank is about to dispatch: how many tokens go to each rank, to each RDMA rank and
+   * to each expert, and which token goes to which rank. The semantics are those of DeepEP's
+   * `Buffer.get_dispatch_layout`.
    *
-   * For a `DeviceTensor` the results are DeviceTensors, and nothing is copied or waited for. Ids that are no experts are
-   * then reported by whatever synchronises next: the event's `wait()`, a copy of a result to the host, or the next call.
+   * For a `DeviceTensor` the results are DeviceTensors; nothing is copied, and nothing is waited for. An id that is
+   * neither -1 nor an expert is then reported by the next synchronisation: the event's `wait()`, a copy of a result to
+   * the host, or the next call.
    *
    * @param topkIdx `[numTokens, numTopk]` integers: the expert of each slot of each token, -1 for none.
    * @param numExperts experts over all ranks.
@@ -172,7 +177,7 @@ export class ExpertGroup {
       });
       return layout as DeviceDispatchLayout<MaskForm>;
     }
-    // Getters of the caller may call this method again. The inner call finds no idle request and makes its own
+    // Getters of the caller may call this method again. The inner call then finds no idle request and makes a new one
     const request = this.#idleRequest ?? new LayoutRequest();
     this.#idleRequest = undefined;
     try {
@@ -187,9 +192,10 @@ export class ExpertGroup {
   }
 
   /**
-   * A workspace: arrays in which this group computes layouts without copies and without allocations.
+   * Makes a workspace: arrays in which this group computes layouts without copies and without allocations.
    *
-   * @throws {@link DispatchLayoutError} `NUM_EXPERTS`, `UNEVEN_EXPERTS`, `PLACEMENT`, `OPTION`, `TOO_LARGE`, `OUT_OF_MEMORY`
+   * @throws {@link DispatchLayoutError} `NUM_EXPERTS`, `UNEVEN_EXPERTS`, `PLACEMENT`, `OPTION`, `TOO_LARGE`,
+   *   `OUT_OF_MEMORY`
    */
   createWorkspace<Type extends IdType = 'int64', Mask extends MaskForm = 'bytes'>(
     options: WorkspaceOptions<Type, Mask>,
@@ -199,7 +205,9 @@ export class ExpertGroup {
     return new Workspace(this.#device, this.#partitionFor(numExperts, isStrict), isStrict, options);
   }
 
-  /** An event recorded on the current stream, to pass as `previousEvent`: DeepEP's `Buffer.capture`. */
+  /**
+   * Records an event on the current stream, to pass as `previousEvent`: the counterpart of DeepEP's `Buffer.capture`.
+   */
   capture(): EventOverlap {
     // The current stream belongs to the process. It may hold work before this group has computed anything
     const streams = MAY_HAVE_GPU ? streamsInUse(this.#option) : undefined;
@@ -275,9 +283,9 @@ export class ExpertGroup {
   }
 
   /**
-   * Waits for an event that the device cannot wait for by itself, and takes it out of the order.
+   * Waits for the previous event if the device cannot wait for it by itself, and takes it out of the order.
    *
-   * @returns whether there was one.
+   * @returns whether this thread has waited for an event.
    */
   #awaitPrevious(device: Device, order: StreamOrder): boolean {
     const { previous } = order;

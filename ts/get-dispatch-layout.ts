@@ -1,5 +1,5 @@
 /**
- * The one function of this library.
+ * The main function of this library.
  *
  * @module
  */
@@ -24,9 +24,10 @@ export interface DispatchLayoutOptions<Mask extends MaskForm = 'bytes'>
     LayoutOptions<Mask> {}
 
 /**
- * The dispatch layout of one rank: how many tokens go to each rank, each RDMA rank (node) and each expert, and which
- * token goes to which rank. Semantics: DeepEP's `Buffer.get_dispatch_layout`. To call it often, for several groups in
- * turn, keep an {@link ExpertGroup} for each; this function keeps the last one.
+ * Computes the dispatch layout of one rank: how many tokens go to each rank, to each RDMA rank (node) and to each
+ * expert, and which token goes to which rank. The semantics are those of DeepEP's `Buffer.get_dispatch_layout`. This
+ * function keeps the group that it used last. If you call it for several groups in turn, keep an {@link ExpertGroup}
+ * for each of them instead.
  *
  * ```ts
  * import { getDispatchLayout } from 'dispatch-layout';
@@ -82,7 +83,7 @@ function groupOf(options: ExpertGroupOptions): ExpertGroup {
   return group;
 }
 
-/** Has the next call choose its device anew. */
+/** Makes the next call choose its device anew. */
 export function forgetLastGroup(): void {
   last = undefined;
 }

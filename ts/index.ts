@@ -1,6 +1,7 @@
 /**
- * dispatch-layout: the dispatch layout of Mixture-of-Experts expert parallelism, what DeepEP calls
- * `get_dispatch_layout`. One function, {@link getDispatchLayout}, and several devices that give the same bits.
+ * dispatch-layout computes the dispatch layout of Mixture-of-Experts expert parallelism, which DeepEP calls
+ * `get_dispatch_layout`. It has one main function, {@link getDispatchLayout}, and several devices that give the same
+ * bits.
  *
  * @module
  */

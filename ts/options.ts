@@ -1,5 +1,5 @@
 /**
- * What callers may say in options, and its checks.
+ * The options that callers may pass, and the checks of them.
  *
  * @module
  */
@@ -13,37 +13,42 @@ import { EventOverlap } from './layout/event-overlap.ts';
 import type { StreamOrder } from './layout/layout-request.ts';
 import type { LayoutArrays, MaskForm } from './layout/outputs.ts';
 
-/** What an {@link ExpertGroup} is made of. */
+/** Options of an {@link ExpertGroup}. */
 export interface ExpertGroupOptions {
   /** Number of ranks in the expert-parallel group. */
   readonly numRanks: number;
   /**
-   * Number of ranks that share a node, and so one RDMA rank. It must divide `numRanks`, or be at least `numRanks`. Default 8,
-   * which DeepEP is built for.
+   * Number of ranks that share a node, and so form one RDMA rank. It must divide `numRanks`, or be at least `numRanks`.
+   * The default is 8, the number that DeepEP is built for.
    */
   readonly numRanksPerNode?: number | undefined;
   /**
-   * Which expert is on which rank. A table, `[numExperts]`, has the rank of each expert, or -1 for an expert that is on no
-   * rank: its selections are counted per expert, and go nowhere. The table is copied. The names are those of vLLM:
-   * `linear` gives the first `numExperts % numRanks` ranks one expert more than the others, in contiguous blocks;
-   * `round_robin` has expert e on rank `e % numRanks`. Default: contiguous blocks of `numExperts / numRanks` experts, as in
-   * DeepEP; experts that do not divide evenly are an error then.
+   * Which rank each expert is on. A table, `[numExperts]`, has the rank of each expert, or -1 for an expert that is on no
+   * rank: its selections are counted per expert, but go nowhere. The table is copied. There are also two names, which are
+   * those of vLLM. `linear` places contiguous blocks, and gives one expert more to each of the first `numExperts % numRanks`
+   * ranks. `round_robin` places expert e on rank `e % numRanks`. Default: contiguous blocks of `numExperts / numRanks`
+   * experts, as in DeepEP; experts that do not divide evenly are then an error.
    */
   readonly placement?: PlacementName | ArrayLike<number> | undefined;
-  /** Where to compute. The default `auto` computes ids on the GPU there, and host arrays where that is fastest. */
+  /**
+   * Where to compute. With the default, `auto`, ids on the GPU are computed there, and host arrays where that is
+   * fastest.
+   */
   readonly device?: DeviceOption | undefined;
 }
 
-/** What can differ from one call to the next, besides where the results go. */
+/** The options that can differ from one call to the next, except for the place of the results. */
 interface CallOptions<Mask extends MaskForm> {
   /**
-   * Whether to make `isTokenInRank`: `bytes` (default), or `none` for callers who want the counts alone. It is null then, and
-   * nothing is allocated or copied for it.
+   * Whether `isTokenInRank` is made. `bytes` (default) makes it. `none` is for callers who want only the counts: it is null
+   * then, and nothing is allocated or copied for it.
    */
   readonly mask?: Mask | undefined;
   /**
-   * What to do with an id that is neither -1 nor in `[0, numExperts)`, and with experts that do not divide evenly
-   * among ranks. `throw` (default) reports the first; `ignore` skips them, as DeepEP does.
+   * What to do with an id that is neither -1 nor in `[0, numExperts)`, and with experts that do not divide evenly among
+   * ranks. `throw` (default) reports the first such id, or the uneven experts, as an error. `ignore` skips such ids,
+   * and leaves the last experts without a rank, as DeepEP does; but DeepEP first narrows ids to int32, and so counts
+   * 2^32 + 3 as expert 3. Here ids are never truncated.
    */
   readonly invalidExperts?: 'throw' | 'ignore' | undefined;
   /**
@@ -54,28 +59,32 @@ interface CallOptions<Mask extends MaskForm> {
   /** Work to wait for before the layout is computed. */
   readonly previousEvent?: EventOverlap | undefined;
   /**
-   * Whether the current stream goes on without waiting; the outputs are valid after `event`. On a CPU device the work is
-   * done when the call returns, and the event is finished. On `cuda`, ids that are no experts are reported by the event:
-   * `event.wait()` rejects, `event.currentStreamWait()` throws. Default false.
+   * Whether the current stream goes on without waiting; the outputs are valid after `event`. On a CPU device the work
+   * is done when the call returns, and the event has finished. On `cuda`, the event reports an invalid id:
+   * `event.wait()` rejects, and for host arrays `event.currentStreamWait()` throws. Default false.
    */
   readonly asyncFinish?: boolean | undefined;
   /** Whether the outputs belong to the communication stream; needs `previousEvent` and `asyncFinish`. Default false. */
   readonly allocateOnCommStream?: boolean | undefined;
 }
 
-/** What can differ from one call to the next. */
+/** The options that can differ from one call to the next. */
 export interface LayoutOptions<Mask extends MaskForm = 'bytes'> extends CallOptions<Mask> {
   /**
-   * Arrays to write to, such as an earlier result. An earlier result of the same shape is returned itself, so that nothing is
-   * allocated. If the call throws, the arrays are untouched. Where `isTokenInRank` is longer than needed, the result has a
-   * view of its first part: to use all of it again, pass the same object again. Default: new arrays.
+   * Arrays to write to, such as an earlier result. If an earlier result has the shape of this one, it is returned
+   * itself, so that nothing is allocated. If the call throws, the arrays are untouched. If `isTokenInRank` is longer
+   * than needed, the result has a view of its first part; to use all of it again, pass the same object again. Default:
+   * new arrays.
    */
   readonly out?: LayoutArrays<Mask> | undefined;
 }
 
 /** Options of a call whose ids are on the GPU. */
 export interface DeviceLayoutOptions<Mask extends MaskForm = 'bytes'> extends CallOptions<Mask> {
-  /** Tensors to write to, such as an earlier result. Default: new tensors. */
+  /**
+   * Tensors to write to, such as an earlier result. The kernel finds an invalid id only while it writes to them, so
+   * that they are not untouched after that error. Default: new tensors.
+   */
   readonly out?: DeviceLayoutArrays<Mask> | undefined;
 }
 
@@ -97,7 +106,7 @@ export const callOptions: ReadonlySet<keyof LayoutOptions> = new Set([
 ]);
 
 /**
- * Whether ids that are no experts are errors.
+ * Whether an invalid id is an error.
  *
  * @throws DispatchLayoutError `OPTION`
  */
@@ -119,7 +128,7 @@ export function readMask(mask: unknown): boolean {
 }
 
 /**
- * Reads the stream options into `order`. The checks are DeepEP's host-side assertions on them.
+ * Reads the stream options into `order`. The checks are those that DeepEP's host code asserts.
  *
  * @throws DispatchLayoutError `OPTION`, `EVENT_FLAGS`
  */

@@ -1,15 +1,15 @@
-// The dispatch-layout kernel and its launcher. `dispatch_layout.h` states the contract; include this file in
+// The dispatch-layout kernel and its launcher. `dispatch_layout.h` states the contract. Include this file in
 // exactly one CUDA translation unit.
 //
-// Every id is read once. A warp takes tiles of 32 tokens, one token per lane: it counts experts with atomics
+// Every id is read once. A warp takes tiles of 32 tokens, one token per lane. It counts experts with atomics
 // in shared memory, collects each token's ranks as a bit mask, transposes masks across the warp to count
 // columns by `popc`, and expands them into the 32 contiguous rows of `is_token_in_rank` with 16-byte stores.
-// A lone block then writes its counts; the blocks of a grid add theirs into the scratch memory, which the block
-// that comes last empties into the outputs. No output needs to be cleared beforehand, so one launch is all
-// there is.
+// If there is only one block, it then writes its counts. Otherwise the blocks add their counts into the
+// scratch memory, and the block that finishes last moves the sums from there to the outputs. No output needs
+// to be cleared beforehand, so one launch is enough.
 //
-// What does not fit in shared memory (about 28 000 experts on an H100, 8 000 on sm_75) is counted in the
-// scratch memory by a second, slower kernel.
+// If the counts and tables do not fit in shared memory (above about 28 000 experts on an H100, 8 000 on
+// sm_75), a second, slower kernel counts in the scratch memory.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -27,11 +27,11 @@ constexpr int kIdsPerBatch = 8;
 constexpr int kMaxThreads = 512;
 constexpr int kMaxRanksInRegisters = 64, kMaxNodesInRegisters = 32;
 
-// The table entry of what goes to no rank: neither a rank nor a node has 16 bits of ones
+// The table entry of an expert on no rank. Neither a rank nor a node is 16 bits of ones
 constexpr uint32_t kNowhere = 0xffffffff;
 
 struct Scratch {
-  unsigned long long invalid;  // ~selection of the first invalid id, 0 if there is none
+  unsigned long long invalid;  // ~selection of the first invalid id; 0 if there is none
   unsigned num_finished_blocks;
   unsigned unused;
 
@@ -57,7 +57,7 @@ struct LayoutParameters {
 
   __host__ __device__ int num_counts() const { return num_experts + num_ranks + num_counted_nodes; }
 
-  // The rank that holds an expert, or -1
+  // Returns the rank that an expert is on, or -1
   __device__ int find_rank(int expert_idx) const {
     int rank_idx = -1;
     if (rank_of_expert != nullptr)
@@ -90,9 +90,9 @@ struct LayoutParameters {
   }
 };
 
-// Lane i brings row i of a 32 x 32 bit matrix and gets column i, its bit j being bit i of lane j's row.
-// Each round swaps the off-diagonal quarters of all blocks of 2 * width rows and columns. Several matrices at once
-// hide each other's latency.
+// Transposes 32 x 32 bit matrices. Lane i brings row i and gets column i, whose bit j is bit i of lane j's
+// row. Each round swaps the off-diagonal quarters of all blocks of 2 * width rows and columns. Several
+// matrices at once hide each other's latency.
 template <int kNumMatrices>
 __device__ void transpose_bits(uint32_t (&rows)[kNumMatrices], int lane_idx) {
 #pragma unroll
@@ -108,26 +108,27 @@ __device__ void transpose_bits(uint32_t (&rows)[kNumMatrices], int lane_idx) {
   }
 }
 
-// Adds one column of the tile to its count, each lane its own
+// Adds the columns of the tile to their counts; each lane adds one column
 __device__ inline void add_column(int32_t* counts, uint32_t column, int num_columns, int lane_idx) {
   if (lane_idx < num_columns && column != 0) atomicAdd(&counts[lane_idx], __popc(column));
 }
 
-// Bits [begin, begin + count) of a bit string, count <= 32. Reads no word that holds none of them.
+// Returns bits [begin, begin + count) of a bit string, for count <= 32. It reads no word that holds none of
+// these bits.
 __device__ inline uint32_t read_bits(const uint32_t* bits, int begin, int count) {
   const int shift = begin % 32;
   const uint32_t low = bits[begin / 32], high = shift + count > 32 ? bits[begin / 32 + 1] : 0;
   return __funnelshift_r(low, high, shift) & (0xffffffffu >> (32 - count));
 }
 
-// Bits 0 to 3 as four bytes of 0 or 1: the factor puts bit i, among others, at bit 8 * i, and no two of its
-// shifted copies (by 0, 7, 14 and 21) overlap within four bits, so nothing carries.
+// Returns bits 0 to 3 as four bytes of 0 or 1. The factor puts bit i, among other places, at bit 8 * i. No
+// two of its shifted copies (by 0, 7, 14 and 21) overlap within four bits, so nothing carries.
 __device__ inline uint32_t expand_bits(uint32_t bits) { return (bits & 0xf) * 0x00204081u & 0x01010101u; }
 
-// 1 << index, or 0 if that is beyond 32 bits
+// Returns 1 << index, or 0 if that is beyond 32 bits
 __device__ inline uint32_t make_bit(uint32_t index) { return __funnelshift_lc(0, 1, index); }
 
-// The ranks and nodes of a lane's token in registers: at most 64 and 32
+// The masks of a lane's token in registers, for at most 64 ranks and 32 nodes
 struct RegisterMasks {
   uint32_t words[3] = {};  // Ranks 0 to 31, ranks 32 to 63, nodes
 
@@ -138,7 +139,7 @@ struct RegisterMasks {
     words[2] |= make_bit(target >> 16);
   }
 
-  // Puts the row of R <= 64 bits into the bit string of the tile, where it touches three words at most
+  // Puts the row of R <= 64 bits into the bit string of the tile, of which it touches three words at most
   __device__ void store(uint32_t* tile_bits, int num_ranks, int lane_idx) const {
     const int begin_bit = lane_idx * num_ranks, shift = begin_bit % 32;
     const uint32_t shifted[3] = {words[0] << shift, __funnelshift_l(words[0], words[1], shift),
@@ -162,7 +163,8 @@ struct RegisterMasks {
   }
 };
 
-// The same for any number, as bit strings of the tile in shared memory: 32 rows of ranks, 32 rows of nodes
+// The masks of any number of ranks and nodes, as bit strings of the tile in shared memory: 32 rows of ranks,
+// then 32 rows of nodes
 struct SharedMasks {
   uint32_t *rank_bits, *node_bits;
   int begin_rank_bit, begin_node_bit;
@@ -186,7 +188,8 @@ struct SharedMasks {
   }
 };
 
-// The block that finishes last empties the scratch memory into the outputs
+// The block that finishes last moves the counts from the scratch memory to the outputs, and leaves zeros
+// there
 __device__ inline void finish_grid(const LayoutParameters& p) {
   __threadfence();
   __syncthreads();
@@ -200,7 +203,8 @@ __device__ inline void finish_grid(const LayoutParameters& p) {
   if (threadIdx.x == 0) p.write_invalid(atomicExch(&p.scratch->invalid, 0ull));
 }
 
-// `Id` is the unsigned type of the ids' width, `Piece` what one load brings: one or more ids
+// `Id` is the unsigned type of the ids' width, and `Piece` is the type of one load, which brings one or more
+// ids
 template <typename Id, typename Piece, bool kMasksInRegisters>
 __global__ void __launch_bounds__(kMaxThreads, 1) get_dispatch_layout(const LayoutParameters p) {
   constexpr int kIdsPerPiece = sizeof(Piece) / sizeof(Id);
@@ -209,15 +213,15 @@ __global__ void __launch_bounds__(kMaxThreads, 1) get_dispatch_layout(const Layo
   extern __shared__ uint4 shared_memory[];
   const int lane_idx = threadIdx.x % 32, warp_idx = threadIdx.x / 32, num_warps = blockDim.x / 32;
   const int num_mask_words = p.num_ranks + (kMasksInRegisters ? 0 : p.num_counted_nodes);
-  auto* invalid = reinterpret_cast<unsigned long long*>(shared_memory);  // As in the scratch memory
-  auto* counts =
-      reinterpret_cast<int32_t*>(shared_memory + 1);  // As in the scratch memory, and one for no expert
+  // These lie as in the scratch memory, with one more count for ids that are not experts
+  auto* invalid = reinterpret_cast<unsigned long long*>(shared_memory);
+  auto* counts = reinterpret_cast<int32_t*>(shared_memory + 1);
   int32_t* expert_counts = counts + p.num_ranks + p.num_counted_nodes;
   auto* targets = reinterpret_cast<uint32_t*>(expert_counts + p.num_experts + 1);
   uint32_t* rank_bits = targets + p.num_experts + 1 + warp_idx * num_mask_words;
   uint32_t* node_bits = rank_bits + p.num_ranks;
 
-  // Load ids one batch ahead, the first one before shared memory is ready
+  // Load ids one batch ahead, and the first batch before shared memory is ready
   Piece pieces[kPiecesPerBatch] = {};
   const auto load_batch = [&](int64_t token_idx, int begin_slot) {
     const unsigned char* ids =
@@ -253,7 +257,8 @@ __global__ void __launch_bounds__(kMaxThreads, 1) get_dispatch_layout(const Layo
     for (int i = lane_idx; i < num_mask_words; i += 32) rank_bits[i] = 0;
     __syncwarp();
 
-    // Count experts, collect ranks and nodes. What is no expert counts as one more, which is on no rank.
+    // Count experts, and collect ranks and nodes. An id that is not an expert counts as one more expert,
+    // which is on no rank.
     RegisterMasks register_masks;
     const SharedMasks shared_masks{rank_bits, node_bits, lane_idx * p.num_ranks,
                                    lane_idx * p.num_counted_nodes};
@@ -282,7 +287,7 @@ __global__ void __launch_bounds__(kMaxThreads, 1) get_dispatch_layout(const Layo
         else
           shared_masks.add(targets[experts[i]], p.num_counted_nodes);
       }
-      // A lane's selections ascend, so its first is its smallest
+      // The selections of a lane ascend, so the first invalid one is the smallest
       if (first_invalid < kIdsPerBatch && own_invalid == 0)
         own_invalid = ~static_cast<unsigned long long>(token_idx * p.num_topk + begin_slot + first_invalid);
     }
@@ -298,7 +303,7 @@ __global__ void __launch_bounds__(kMaxThreads, 1) get_dispatch_layout(const Layo
       SharedMasks::count(counts + p.num_ranks, node_bits, m.begin_node_bit, p.num_counted_nodes, lane_idx);
     }
 
-    // Write the tile's rows: byte i is bit i
+    // Write the rows of the tile: byte i is bit i of the bit string
     uint8_t* rows = p.is_token_in_rank + tile_token * p.num_ranks;
     const int num_rows =
         static_cast<int>(min(p.num_tokens - tile_token, static_cast<int64_t>(kTokensPerTile)));
@@ -318,7 +323,7 @@ __global__ void __launch_bounds__(kMaxThreads, 1) get_dispatch_layout(const Layo
 
   if (own_invalid != 0) atomicMax(invalid, own_invalid);
 
-  // Add up the blocks
+  // Add up the counts of all blocks
   __syncthreads();
   if (gridDim.x == 1) {
 #pragma unroll 1
@@ -333,7 +338,8 @@ __global__ void __launch_bounds__(kMaxThreads, 1) get_dispatch_layout(const Layo
   }
 }
 
-// The slower way for any number of experts and ranks: a thread per token, counts in the scratch memory
+// The slower kernel, for any number of experts and ranks. It has a thread per token, and counts in the
+// scratch memory
 template <typename Id>
 __global__ void __launch_bounds__(kMaxThreads, 1) get_dispatch_layout_in_scratch(const LayoutParameters p) {
   int32_t *rank_counts = p.scratch->counts(), *node_counts = rank_counts + p.num_ranks;
@@ -394,7 +400,7 @@ inline bool has_masks_in_registers(const LayoutParameters& p) {
   return p.num_ranks <= kMaxRanksInRegisters && p.num_counted_nodes <= kMaxNodesInRegisters;
 }
 
-// What a block of the kernel keeps in shared memory
+// Returns the bytes of what a block of the kernel keeps in shared memory
 inline size_t get_shared_bytes(const LayoutParameters& p, int num_threads) {
   const size_t num_mask_words = static_cast<size_t>(p.num_ranks) +
                                 (has_masks_in_registers(p) ? 0 : static_cast<size_t>(p.num_counted_nodes));
@@ -402,7 +408,7 @@ inline size_t get_shared_bytes(const LayoutParameters& p, int num_threads) {
   return sizeof(uint4) + sizeof(uint32_t) * (num_block_words + num_threads / 32 * num_mask_words);
 }
 
-// The constants are measured: docs/cuda-kernel.md
+// The constants were measured: see docs/cuda-kernel.md
 inline LaunchPlan plan_launch(const LayoutParameters& p, const DeviceLimits& limits) {
   constexpr int kMinThreads = 64, kMaxTilesOfLoneBlock = 16, kTilesPerBlock = 8;
   LaunchPlan plan{true, 1, kMaxThreads, get_shared_bytes(p, kMaxThreads)};
@@ -424,7 +430,7 @@ using LayoutKernel = void (*)(LayoutParameters);
 template <typename Id>
 LayoutKernel select_kernel(const LayoutParameters& p, bool fits_in_shared_memory) {
   if (!fits_in_shared_memory) return get_dispatch_layout_in_scratch<Id>;
-  // A piece must divide the rows' address, stride and length
+  // The size of a piece must divide the address, the stride and the length of the rows
   const auto select = [&](auto piece) -> LayoutKernel {
     using Piece = decltype(piece);
     return has_masks_in_registers(p) ? get_dispatch_layout<Id, Piece, true>
@@ -465,7 +471,7 @@ inline cudaError_t make_parameters(const DispatchLayoutArguments& a, LayoutParam
   p->num_tokens = a.num_tokens;
   p->num_topk = a.num_topk;
   p->has_padding = is_signed(a.topk_idx_type);
-  // As unsigned, the negative ids of a signed type are the upper half of its range
+  // Read as unsigned, the negative ids of a signed type are the upper half of its range
   const int num_id_bits = 8 * id_bytes - (p->has_padding ? 1 : 0);
   p->id_end = num_id_bits < 31 ? std::min(a.num_experts, 1 << num_id_bits) : a.num_experts;
   p->num_experts = a.num_experts;
@@ -483,7 +489,7 @@ inline cudaError_t make_parameters(const DispatchLayoutArguments& a, LayoutParam
   return cudaSuccess;
 }
 
-// Launches as told. Only benchmarks and tests plan for themselves.
+// Launches with the given plan. Only benchmarks and tests make plans of their own.
 inline cudaError_t launch_dispatch_layout(const DispatchLayoutArguments& arguments, const LaunchPlan& plan,
                                           cudaStream_t stream) {
   LayoutParameters parameters{};
@@ -492,7 +498,8 @@ inline cudaError_t launch_dispatch_layout(const DispatchLayoutArguments& argumen
   const LayoutKernel kernel =
       select_kernel(parameters, get_id_bytes(arguments.topk_idx_type), plan.fits_in_shared_memory);
   if (plan.shared_bytes > 48 * 1024) {
-    // To the device's limit rather than to this plan's need, which another thread's might undercut
+    // Raise the limit to the device's and not to what this plan needs, since another thread could then lower
+    // it for its own plan
     DeviceLimits limits;
     error = get_device_limits(&limits);
     if (error == cudaSuccess)

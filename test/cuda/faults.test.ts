@@ -129,7 +129,7 @@ describe('faults of CUDA', function () {
       expectUnavailable(
         findings,
         'ADDON_BROKEN',
-        /cannot be loaded \(.*corrupt\.node: .*no addon/,
+        /cannot be loaded \(.*corrupt\.node: .*not an addon/,
         /DISPATCH_LAYOUT_CUDA_ADDON/,
       );
     });

@@ -5,7 +5,7 @@
  */
 import type { DeviceVersions } from '../errors/availability.ts';
 
-/** Those that a runtime tells. */
+/** The versions that the runtime tells. */
 export function engineVersions(): DeviceVersions {
   const versions = (globalThis as { process?: { versions?: DeviceVersions } }).process?.versions ?? {};
   return Object.fromEntries(

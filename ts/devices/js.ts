@@ -1,6 +1,6 @@
 /**
- * The `js` device: the plain reference. It runs where WebAssembly is missing or forbidden, and it is the semantics in
- * executable form; the other devices must give the same bits.
+ * The `js` device is the plain reference. It runs where WebAssembly is missing or forbidden, and it is the semantics in
+ * executable form: the other devices must give the same bits.
  *
  * @module
  */

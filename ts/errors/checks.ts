@@ -1,5 +1,5 @@
 /**
- * Checks of what callers say in options.
+ * Checks of the options that callers pass.
  *
  * @module
  */
@@ -7,16 +7,16 @@ import { describe } from '../values/describe.ts';
 import { isDetached } from '../values/typed-array.ts';
 import { DispatchLayoutError, type ErrorCode } from './errors.ts';
 
-/** The error of a value that is not what it must be. */
+/** The error that says that a named value is not what it must be. */
 export function wrongValue(code: ErrorCode, name: string, value: unknown, remedy: string): DispatchLayoutError {
   return new DispatchLayoutError(code, `${name} is ${describe(value)}`, { value, remedy });
 }
 
 /**
- * Options, which must be an object that has no others than these. Nothing is kept of what was checked: a loop over the
- * few names that an object has takes some nanoseconds.
+ * Returns the options, after checking that they are an object and have no names but these. The names are checked in every
+ * call, since a loop over the few names that an object has takes only some nanoseconds.
  *
- * @throws DispatchLayoutError of the given code
+ * @throws DispatchLayoutError with the given code
  */
 export function checkOptions<Options extends object>(
   options: Options,
@@ -54,9 +54,10 @@ function editDistance(left: string, right: string): number {
 }
 
 /**
- * Checks that an array is still there.
+ * Checks that the buffer of an array was not detached.
  *
- * @param owner what comes before the name in the message. It is apart from the name, since most calls need neither.
+ * @param owner what precedes the name in the message. It is a parameter of its own so that a call that does not fail,
+ *   as most do not, builds no string.
  * @throws DispatchLayoutError `DETACHED_BUFFER`
  */
 export function checkAttached(array: ArrayBufferView, name: string, owner = ''): void {

@@ -16,11 +16,11 @@ import {
 } from './outputs.ts';
 
 /**
- * What `getDispatchLayout` returns: the outputs of DeepEP's `Buffer.get_dispatch_layout`, with the shape of the request.
- * The semantics are those of the docstring of that function (`deep_ep/buffers/legacy.py` of DeepEP dd758ca).
+ * What `getDispatchLayout` returns: the outputs of DeepEP's `Buffer.get_dispatch_layout`, and the shape of the request.
+ * The semantics are those of that function's docstring (`deep_ep/buffers/legacy.py` of DeepEP, commit dd758ca).
  */
 export interface DispatchLayout<Mask extends MaskForm = 'bytes'> extends LayoutArrays<Mask>, LayoutShape {
-  /** The done-event; recorded only with `asyncFinish`. */
+  /** The done-event, which is recorded only with `asyncFinish`. */
   readonly event: EventOverlap;
   /** The device that computed this layout. */
   readonly device: DeviceName;
@@ -55,7 +55,9 @@ export class ComputedLayout extends OutArrays implements DispatchLayout<MaskForm
     this.device = device;
   }
 
-  /** What was found out of the arrays, as an accessor, so that it is not among the properties that callers copy. */
+  /**
+   * What was found out about the arrays. It is an accessor, so that it is not among the properties that callers copy.
+   */
   get known(): KnownArrays | undefined {
     return this.#known;
   }
@@ -65,7 +67,7 @@ export class ComputedLayout extends OutArrays implements DispatchLayout<MaskForm
   }
 }
 
-/** Whether `out` equals the result that the call would make. It is then returned itself. */
+/** Whether `out` equals the result that the call would make. The call then returns `out` itself. */
 export function isResult(
   out: AnyArrays | undefined,
   arrays: AnyArrays,

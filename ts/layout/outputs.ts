@@ -1,7 +1,8 @@
 /**
- * The outputs of a layout, in one table: what each is made of and how long it is. Allocation, the reading and checking of
- * `out`, workspaces, the places in WASM memory and on the GPU, and the names in files all follow from it. An output is added
- * in this file: to the interface, the table, and the four places at its end; what remains is its computation on each device.
+ * The one table of the outputs of a layout: the type of each, and its length. Allocation, the reading and checking of
+ * `out`, workspaces, the places in WASM memory and on the GPU, and the names in files all follow from it. To add an
+ * output, add it in this file (to the interface, to the table, and in the four places at the end), and then add its
+ * computation to each device.
  *
  * @module
  */
@@ -16,7 +17,7 @@ export interface LayoutShape {
   readonly numExperts: number;
   /** Ranks of the group. */
   readonly numRanks: number;
-  /** Number of nodes, `1` within one node (where `numTokensPerRdmaRank` is `null`). */
+  /** Number of nodes; `1` within one node, where `numTokensPerRdmaRank` is `null`. */
   readonly numRdmaRanks: number;
 }
 
@@ -44,21 +45,21 @@ export type AnyArrays = LayoutArrays<MaskForm>;
 /** The name of an output. */
 export type OutputName = keyof LayoutArrays;
 
-/** What an output is made of. */
+/** What is known about an output. */
 export interface Output {
   readonly name: OutputName;
   /** The element type. */
   readonly type: 'int32' | 'uint8';
   /**
    * `count`: `[width]` numbers, which add up over pieces of the tokens. `rows`: `[numTokens, width]`, one row for each
-   * token; an array of the caller may have more rows than there are tokens.
+   * token; an array that the caller passes may have more rows than there are tokens.
    */
   readonly kind: 'count' | 'rows';
-  /** The length of a `count`, or of each row; null where a layout over these experts and ranks does not have the output. */
+  /** The length of a `count`, or of each row; null if such a layout does not have the output. */
   readonly width: (shape: WidthShape) => number | null;
 }
 
-/** What the widths of outputs follow from. */
+/** What the widths of the outputs follow from. */
 interface WidthShape extends Pick<LayoutShape, 'numExperts' | 'numRanks' | 'numRdmaRanks'> {
   /** Whether `isTokenInRank` is wanted. Default true. */
   readonly hasMask?: boolean;
@@ -97,20 +98,20 @@ export function perOutput<Value>(make: (name: OutputName) => Value): Record<Outp
   return values;
 }
 
-/** The dimensions of an output; null where a layout of this shape does not have it. */
+/** The dimensions of an output; null if a layout of this shape does not have it. */
 export function dimensionsOf({ kind, width }: Output, shape: LayoutShape & WidthShape): readonly number[] | null {
   const columns = width(shape);
   if (columns === null) return null;
   return kind === 'rows' ? [shape.numTokens, columns] : [columns];
 }
 
-/** The number of elements of an output; null where a layout of this shape does not have it. */
+/** The number of elements of an output; null if a layout of this shape does not have it. */
 export function lengthOfOutput({ kind, width }: Output, shape: LayoutShape & WidthShape): number | null {
   const columns = width(shape);
   return columns !== null && kind === 'rows' ? shape.numTokens * columns : columns;
 }
 
-/** The arrays of a layout of this shape, in the first parts of larger ones. */
+/** The first parts of larger arrays, as the arrays of a layout of this shape. */
 export function firstParts(arrays: AnyArrays, shape: LayoutShape & WidthShape): AnyArrays {
   const parts: unknown = perOutput((name) => {
     const array = arrays[name];
@@ -124,12 +125,13 @@ export function firstParts(arrays: AnyArrays, shape: LayoutShape & WidthShape): 
 /** The number of elements of each output. */
 export type OutputLengths = Record<OutputName, number | null>;
 
-/** An array of an output; null where a layout does not have it. */
+/** The array of an output; null if a layout does not have the output. */
 export type OutputArray = Int32Array | Uint8Array | null;
 
 /*
- * What follows names every output once more instead of looping over the names, since every call comes through here. A loop
- * over property names costs a tenth of a microsecond in V8; properties that are named in the source cost almost nothing.
+ * What follows names every output once more instead of looping over the names, since every call comes through here. A
+ * loop over property names costs a tenth of a microsecond in V8; properties that are named in the source cost almost
+ * nothing.
  */
 
 /** The arrays of one call. */
@@ -160,7 +162,7 @@ export function haveSameArrays(a: AnyArrays, b: AnyArrays): boolean {
   );
 }
 
-/** Puts in the place of each array what `by` returns for it. */
+/** Replaces each array by what `by` returns for it. */
 export function replaceArrays(
   arrays: OutArrays,
   lengths: OutputLengths,

@@ -1,5 +1,5 @@
 /**
- * The end of a layout of host arrays: the results reach the caller's arrays.
+ * Ends a layout of host arrays: the results reach the caller's arrays.
  *
  * @module
  */
@@ -10,9 +10,10 @@ import { idValue } from './id-check.ts';
 import { addonInUse } from './runtime.ts';
 
 /**
- * Waits for a layout, writes its results to the arrays of the request, and releases what it has used.
+ * Waits for a layout, writes its results to the arrays of the request, and releases what it has used. If this throws,
+ * the arrays are untouched.
  *
- * @throws InvalidExpertError; DispatchLayoutError `DETACHED_BUFFER`; {@link CudaError}. The arrays are untouched then.
+ * @throws InvalidExpertError; DispatchLayoutError `DETACHED_BUFFER`; {@link CudaError}
  */
 export function finishHostLayout(layout: HostLayoutHandle, request: LayoutRequest): void {
   const addon = addonInUse();
@@ -31,7 +32,8 @@ function invalidExpert(
   selection: number,
 ): InvalidExpertError {
   const valueAt = (token: number, slot: number) => {
-    // The caller's own value is reported if it is still invalid: it may be wider than the id that was computed with
+    // The caller's own value is reported if it is still invalid, since it may be wider than the id that was computed
+    // with
     const own = topkIdx.valueAt(token, slot);
     if (own !== undefined && isInvalidExpert(own, numExperts)) return own;
     return idValue(addonInUse().readHostId(layout, selection), topkIdx.type.name);

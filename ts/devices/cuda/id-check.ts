@@ -1,6 +1,6 @@
 /**
- * Strict mode for ids that are on the GPU: the kernel notes the first selection whose id is no expert, and the next
- * synchronisation reports it.
+ * Strict mode for ids that are on the GPU: the kernel records the first selection whose id is neither -1 nor an expert,
+ * and the next synchronisation reports it.
  *
  * @module
  */
@@ -10,11 +10,11 @@ import { type IdType, idTypes } from '../../values/id-types.ts';
 import type { StatusHandle } from './addon.ts';
 import { addonInUse } from './runtime.ts';
 
-/** The first selection whose id is no expert. */
+/** The first selection whose id is neither -1 nor an expert. */
 interface Offender {
   /** `token * numTopk + slot` */
   readonly selection: number;
-  /** Its id; undefined where it is not known any more. */
+  /** Its id; undefined where it is no longer known. */
   readonly value: number | bigint | undefined;
 }
 
@@ -45,16 +45,16 @@ export class IdCheck {
   }
 
   /**
-   * Reports what was found. To be called when the layout is done.
+   * Reports what was found. It must be called only when the layout is done.
    *
-   * @throws InvalidExpertError every time, if an id was no expert.
+   * @throws InvalidExpertError every time, if an id was invalid.
    */
   assertValid(): void {
     this.#throwIfInvalid('');
   }
 
   /**
-   * The same on behalf of a later layout of the group. It throws only what has not been reported before.
+   * Reports the same on behalf of a later layout of the group, but throws only what has not been reported before.
    *
    * @throws InvalidExpertError
    */
@@ -80,12 +80,12 @@ export class IdCheck {
     const selection = addon.firstInvalidSelection(status);
     if (selection < 0) return undefined;
     const bits = addon.readDeviceId(status, selection);
-    // By now the caller may have disposed of the tensor: then the value is unknown
+    // If the caller has disposed of the tensor by now, the value is unknown
     return { selection, value: bits === null ? undefined : idValue(bits, this.#idType) };
   }
 }
 
-/** An id from the addon, as an element of a typed array of its type would be. */
+/** Converts an id from the addon to an element of a typed array of its type. */
 export function idValue(value: bigint, idType: IdType): number | bigint {
   if (idTypes[idType].bytes < 8) return Number(value);
   return idTypes[idType].isSigned ? value : BigInt.asUintN(64, value);

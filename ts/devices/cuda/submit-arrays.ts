@@ -11,7 +11,7 @@ import { finishHostLayout } from './host-layout.ts';
 import { addonInUse } from './runtime.ts';
 import { nativeOrder } from './stream-order.ts';
 
-/** Queues a layout, and waits for it unless `asyncFinish` says otherwise. The ids are copied before this returns. */
+/** Queues a layout, and waits for it unless `asyncFinish` is set. The ids are copied before this returns. */
 export function submitArrays(request: LayoutRequest): EventHandle {
   const { topkIdx, partition, isStrict } = request;
   const comm = communicationStreamOf(partition.group);

@@ -1,6 +1,7 @@
 /**
- * A workspace in WASM memory of its own: the caller's ids are where the kernel reads them, and the results where it writes
- * them. The memory is sized once and never grows, so that no view of it is ever detached.
+ * A workspace in WASM memory of its own. The kernel reads the ids where the caller has written them, and writes the
+ * results where the caller reads them. The memory gets its size once and never grows, so that no view of it is ever
+ * detached.
  *
  * @module
  */
@@ -15,7 +16,7 @@ import { anotherKernel } from './kernels.ts';
 import { passing } from './memory.ts';
 
 /**
- * Makes a workspace; null where no further instance of the kernel can be made.
+ * Makes a workspace; null if no further instance of the kernel can be made.
  *
  * @throws DispatchLayoutError `OUT_OF_MEMORY`
  */
@@ -34,7 +35,7 @@ export function createWorkspace(partition: Partition, shape: WorkspaceShape): Wa
   return new WasmWorkspace(kernel, partition, shape);
 }
 
-/** One instance of the kernel, whose windows hold all tokens. */
+/** A workspace is one instance of the kernel, whose windows hold all tokens. */
 class WasmWorkspace implements WorkspaceMemory {
   readonly topkIdx: IntegerArray;
   readonly out: AnyArrays;
@@ -45,7 +46,7 @@ class WasmWorkspace implements WorkspaceMemory {
   readonly #numExperts: number;
   readonly #tokensPerWindow: number;
 
-  /** @param kernel one that holds the tables of the partition. */
+  /** @param kernel an instance that holds the tables of the partition. */
   constructor(kernel: WasmKernel, partition: Partition, shape: WorkspaceShape) {
     const { maxTokens, numTopk, idType, emptyId, hasMask } = shape;
     this.#kernel = kernel;
