@@ -11,7 +11,7 @@
 // A problem, and the sizes of the windows through which its tokens pass.
 struct LayoutCase {
   Problem problem;
-  uint32_t tokens_located = 1;  // tokens located at a time before they are added; all of them up to kMaxFewIds ids
+  uint32_t tokens_located = 1;  // tokens located before they are added; all of them up to kMaxFewIds ids
   uint32_t tokens_of_ids = 1;   // tokens per call of locate
   uint32_t tokens_of_rows = 1;  // tokens per call of add_tokens
   uint32_t ids_offset = 0;      // the start of the window of ids, in elements

@@ -28,7 +28,7 @@
 #define __device__
 #define __host__
 #define __launch_bounds__(...)
-#define __shared__ __thread  // With thread_local, g++ 12 would call a missing initialiser of its `extern` arrays
+#define __shared__ __thread  // With thread_local, g++ 12 calls a missing initialiser of its `extern` arrays
 
 struct uint3 {
   unsigned x, y, z;

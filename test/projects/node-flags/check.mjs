@@ -1,4 +1,4 @@
-// The same program as ES module and as CommonJS, under flags of Node.js that change what modules and globals are
+// Runs the same program as an ES module and as CommonJS, with flags of Node.js that change modules and globals.
 import assert from 'node:assert';
 import { spawnSync } from 'node:child_process';
 
@@ -8,11 +8,11 @@ const expected = {
   '--frozen-intrinsics': wasm,
   '--disable-proto=throw': wasm,
   '--disallow-code-generation-from-strings': wasm,
-  // Conditions that are set for the other packages of a program choose the builds for edge runtimes and for browsers
+  // Programs set these conditions for other packages, to choose their builds for edge runtimes and browsers.
   '--conditions=workerd': wasm,
   '--conditions=edge-light': wasm,
   '--conditions=browser': wasm,
-  // Without a compiler there is no WebAssembly
+  // Without a compiler, V8 has no WebAssembly.
   '--jitless': '1 0 1 1 on js, wasm: NO_WEBASSEMBLY',
 };
 
