@@ -1,4 +1,7 @@
-/** Processes in which the engine can make only one instance of the kernel, or none: it reserves up to 10 GB of addresses for each. */
+/**
+ * Processes in which the engine can make only one instance of the kernel, or none: it reserves up to 10 GB of addresses
+ * for each.
+ */
 import { assert } from 'chai';
 import { jsonOf, runWithAddresses } from './support/run-script.ts';
 

@@ -1,4 +1,7 @@
-/** The audit step of the CI, run against fake registries: it fails on vulnerabilities that a registry knows, and only on those. */
+/**
+ * The audit step of the CI, run against fake registries: it fails on vulnerabilities that a registry knows, and only on
+ * those.
+ */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';

@@ -1,4 +1,7 @@
-/** Buffers that are transferred, copied or resized while the library uses them: by `postMessage`, by `structuredClone`, or by growth. */
+/**
+ * Buffers that are transferred, copied or resized while the library uses them: by `postMessage`, by `structuredClone`,
+ * or by growth.
+ */
 import { MessageChannel, receiveMessageOnPort } from 'node:worker_threads';
 import { assert } from 'chai';
 import { type DispatchLayout, EventOverlap, ExpertGroup, type LayoutArrays } from 'dispatch-layout';

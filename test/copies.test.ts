@@ -1,4 +1,7 @@
-/** Two copies of the library in one process, as when a dependency tree has two versions of it, do not disturb each other. */
+/**
+ * Two copies of the library in one process, as when a dependency tree has two versions of it, do not disturb each
+ * other.
+ */
 import { cpSync, rmSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { assert } from 'chai';

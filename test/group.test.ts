@@ -152,7 +152,8 @@ describe('getDispatchLayout', () => {
 
 describeOnEachDevice('placements', (device) => {
   const table = [2, 0, 1, 2, 2, 3, 0, 0];
-  // Token 0 selects experts 0 and 1, which are on ranks 2 and 0. Token 1 selects experts 2 and 7, which are on ranks 1 and 0.
+  // Token 0 selects experts 0 and 1, which are on ranks 2 and 0. Token 1 selects experts 2 and 7, which are on ranks 1
+  // and 0.
   const expected = [1, 0, 1, 0, 1, 1, 0, 0];
 
   for (const [name, makePlacement] of Object.entries<() => ArrayLike<number>>({

@@ -214,7 +214,8 @@ describe('calls that reuse their results', () => {
         for (const call of [() => group.getDispatchLayout(topkIdx, 256, options), () => workspace.run()]) {
           const repeat = (count) => { for (let i = 0; i < count; i++) call(); };
           const numCalls = 2000;
-          // Compiled code allocates less than interpreted code, and we do not control when V8 compiles: so the least counts.
+          // Compiled code allocates less than interpreted code, and we do not control when V8 compiles: so the least
+          // counts.
           let bytes = Infinity;
           for (let round = 0; round < 40 && bytes > numCalls; round++) {
             repeat(3000);

@@ -1,4 +1,5 @@
-// Makes router.onnx, the router of an MoE layer: probabilities = softmax(hidden x weights), and TopK gives scores and experts.
+// Makes router.onnx, the router of an MoE layer: probabilities = softmax(hidden x weights), and TopK gives scores and
+// experts.
 import { writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import protobuf from 'protobufjs';

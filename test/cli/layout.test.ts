@@ -1,4 +1,7 @@
-/** What `dispatch-layout FILE` computes, prints and writes. The expected numbers come from the oracle of the conformance suite. */
+/**
+ * What `dispatch-layout FILE` computes, prints and writes. The expected numbers come from the oracle of the conformance
+ * suite.
+ */
 import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';

@@ -1,4 +1,7 @@
-/** The command line together with numpy, and at a terminal that Python provides. Skipped if there is no Python or no numpy. */
+/**
+ * The command line together with numpy, and at a terminal that Python provides. Skipped if there is no Python or no
+ * numpy.
+ */
 import { readFileSync } from 'node:fs';
 import { assert } from 'chai';
 import { commandPath, hasPython, python, succeed, temporaryFolder } from './command.ts';

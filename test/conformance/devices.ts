@@ -1,7 +1,7 @@
 /**
  * The one table of devices that the conformance suite runs on. A line of the table adds a device, or the same device in
- * another build. `DISPATCH_LAYOUT_TEST_DEVICES=wasm,js` selects devices of the table; a device that is named there and cannot
- * be used fails, instead of being skipped.
+ * another build. `DISPATCH_LAYOUT_TEST_DEVICES=wasm,js` selects devices of the table; a device that is named there and
+ * cannot be used fails, instead of being skipped.
  *
  * @module
  */
@@ -76,7 +76,10 @@ function whyUnavailable(device: DeviceName): string | null {
   return description.available ? null : description.reason;
 }
 
-/** The devices to test: those that `DISPATCH_LAYOUT_TEST_DEVICES` names, none of which is optional; or all, if it is not set. */
+/**
+ * The devices to test: those that `DISPATCH_LAYOUT_TEST_DEVICES` names, none of which is optional; or all, if it is not
+ * set.
+ */
 export function testDevices(): TestDevice[] {
   const names = setting('DISPATCH_LAYOUT_TEST_DEVICES')?.split(',');
   return (names ?? Object.keys(table)).map((text) => {

@@ -1,6 +1,6 @@
 /**
- * What the conformance suite takes from the machine: settings from the environment, and the files of real traces. This is the
- * only file of the suite that depends on Node.js. Another runtime has its own version of these functions.
+ * What the conformance suite takes from the machine: settings from the environment, and the files of real traces. This
+ * is the only file of the suite that depends on Node.js. Another runtime has its own version of these functions.
  *
  * @module
  */

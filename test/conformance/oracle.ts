@@ -34,8 +34,8 @@ export interface ExpectedLayout {
 export type OutputName = keyof ExpectedLayout;
 
 /**
- * The array type of each output and its length, which is null where a layout does not have the output. They are in the order
- * in which they are passed on.
+ * The array type of each output and its length, which is null where a layout does not have the output. They are in the
+ * order in which they are passed on.
  */
 export const outputs = {
   numTokensPerRank: { type: Int32Array, lengthOf: ({ numRanks }) => numRanks },
@@ -85,7 +85,10 @@ export function rowsOf(topkIdx: TopkStorage): bigint[][] {
   return rows;
 }
 
-/** The rank of each expert; `null` for experts after the last equal share of an uneven distribution, which are on no rank. */
+/**
+ * The rank of each expert; `null` for experts after the last equal share of an uneven distribution, which are on no
+ * rank.
+ */
 function ranksOfExperts({ numExperts, numRanks, placement }: Question): (number | null)[] {
   if (placement !== undefined) return Array.from(placement);
   const numExpertsPerRank = Math.floor(numExperts / numRanks);

@@ -1,6 +1,6 @@
 /**
- * Properties, checked by fast-check: for random requests of every kind, a device does what the oracle says. A failure prints
- * the request, and the seed and path that repeat it. `DISPATCH_LAYOUT_TEST_RUNS` multiplies the number of runs.
+ * Properties, checked by fast-check: for random requests of every kind, a device does what the oracle says. A failure
+ * prints the request, and the seed and path that repeat it. `DISPATCH_LAYOUT_TEST_RUNS` multiplies the number of runs.
  *
  * @module
  */
@@ -17,8 +17,8 @@ import { type Answer, answer, rowsOf } from './oracle.ts';
 const runs = (count: number) => ({ numRuns: Math.ceil(count * Number(setting('DISPATCH_LAYOUT_TEST_RUNS') ?? 1)) });
 
 /**
- * Invalid ids on which truncation, sign extension, saturation and table bounds would go wrong. Those that do not fit the type
- * are left out.
+ * Invalid ids on which truncation, sign extension, saturation and table bounds would go wrong. Those that do not fit
+ * the type are left out.
  */
 function hostileIds(type: IdType, numExperts: number): bigint[] {
   const experts = BigInt(numExperts);

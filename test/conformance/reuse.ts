@@ -1,6 +1,6 @@
 /**
- * Nothing must leak from one call to the next: among several groups side by side, in a group whose requests change shape, and
- * in a group after an error.
+ * Nothing must leak from one call to the next: among several groups side by side, in a group whose requests change
+ * shape, and in a group after an error.
  *
  * @module
  */

@@ -1,6 +1,6 @@
 /**
- * Directed sizes: every pair of interesting numbers of tokens, slots, experts, ranks and ranks per node. They are around the
- * limits of the blocks, chunks, counters and tables of the devices.
+ * Directed sizes: every pair of interesting numbers of tokens, slots, experts, ranks and ranks per node. They are
+ * around the limits of the blocks, chunks, counters and tables of the devices.
  *
  * @module
  */
@@ -203,8 +203,8 @@ export function sizes(device: TestDevice): void {
       [5, 33000, 60, 5, 'int64'],
       [4, 300, 300_000, 270_000, 'int32'],
       [2, 3, 1_000_000, 64, 'int64'],
-      // With few experts and at least 64 ids per expert, wasm counts in several copies of its table. Their number is smaller
-      // from 129, 265 and 537 experts on.
+      // With few experts and at least 64 ids per expert, wasm counts in several copies of its table. Their number is
+      // smaller from 129, 265 and 537 experts on.
       [512, 1, 8, 8, 'int64'],
       [511, 1, 8, 8, 'int64'],
       [3000, 3, 127, 8, 'int32'],

@@ -1,6 +1,6 @@
 /**
- * The conformance suite: one call declares everything that every device must do. It needs the globals `describe` and `it` with
- * `it.skip`, which mocha, Bun and others have. Only `loader.ts` depends on Node.js.
+ * The conformance suite: one call declares everything that every device must do. It needs the globals `describe` and
+ * `it` with `it.skip`, which mocha, Bun and others have. Only `loader.ts` depends on Node.js.
  *
  * @module
  */

@@ -1,7 +1,9 @@
 // A fake CUDA runtime on the CPU, so that the addon and everything above it run, unchanged, on a machine without a GPU.
 //
 // Every stream is a thread that executes a queue, so that work which is not ordered by events really runs in any order.
-// Device memory is host memory. Freed memory is overwritten, in the order of its stream, so that a later use is noticed.
+// Device memory is host memory. Freed memory is overwritten, in the order of its stream, so that a later use is
+// noticed.
+//
 // Faults and the properties of the driver come from the environment, which is read at every call:
 //   FAKE_CUDA_DRIVER=12040       the version of the driver; 0 means that there is none
 //   FAKE_CUDA_DEVICES=0          the number of GPUs
@@ -399,7 +401,8 @@ cudaError_t launch_dispatch_layout(const DispatchLayoutArguments& arguments, cud
     static std::mutex mutex;
     const std::lock_guard<std::mutex> lock(mutex);
     std::this_thread::sleep_for(std::chrono::milliseconds(number("FAKE_CUDA_SLOW", 0)));
-    // With the real runtime, the call returns the error of the launcher. Here the call has returned already, so the process stops.
+    // With the real runtime, the call returns the error of the launcher. Here the call has returned already, so the
+    // process stops.
     if (fake_launch_kernel(&arguments) != 0) std::abort();
     if (number("FAKE_CUDA_WRONG", 0) != 0) ++arguments.num_tokens_per_rank[0];
   });

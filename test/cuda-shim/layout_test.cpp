@@ -168,8 +168,8 @@ const char* check_rejections() {
   return nullptr;
 }
 
-// Checks more than 2^31 ids and more than 2^31 bytes of mask. The input is one tile of tokens, repeated, and its very last
-// id is not an expert. This needs a GPU with 8 GB.
+// Checks more than 2^31 ids and more than 2^31 bytes of mask. The input is one tile of tokens, repeated, and its very
+// last id is not an expert. This needs a GPU with 8 GB.
 const char* check_large(const DeviceLimits& limits) {
   LayoutProblem q;
   q.type = IdType::kUint8, q.num_topk = 80, q.token_stride = 80, q.num_tokens = 1024;

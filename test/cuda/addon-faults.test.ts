@@ -1,4 +1,7 @@
-/** The addon when a call fails half-way: it protects memory that queued work still uses, and reports what the failure means. */
+/**
+ * The addon when a call fails half-way: it protects memory that queued work still uses, and reports what the failure
+ * means.
+ */
 import { assert } from 'chai';
 import { printedBy } from '../support/run-script.ts';
 import { fakeAddon } from './fake.ts';

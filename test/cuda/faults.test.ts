@@ -1,6 +1,6 @@
 /**
- * Faults of a GPU, on a machine without one: every fault ends in a fallback (`auto`) or in a clear error (`cuda`). Each test runs in a
- * process of its own, with the fake CUDA runtime unless it is about the addon itself.
+ * Faults of a GPU, on a machine without one: every fault ends in a fallback (`auto`) or in a clear error (`cuda`). Each
+ * test runs in a process of its own, with the fake CUDA runtime unless it is about the addon itself.
  */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -1,6 +1,6 @@
 /**
- * Everything that runs on a GPU, on a machine without one: the conformance suite with some of its random requests (`test/slow` runs
- * all of them), and the tests of tensors, streams and events.
+ * Everything that runs on a GPU, on a machine without one: the conformance suite with some of its random requests
+ * (`test/slow` runs all of them), and the tests of tensors, streams and events.
  */
 import { passOnTheFake } from './on-the-fake.ts';
 

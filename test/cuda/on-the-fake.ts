@@ -1,6 +1,7 @@
 /**
- * Tests of the device `cuda` on a machine without a GPU: the addon runs with a fake CUDA runtime (`test/cuda-fake`), and the real
- * kernel runs on the CPU. The tests have a process of their own, since a process probes its devices only once.
+ * Tests of the device `cuda` on a machine without a GPU: the addon runs with a fake CUDA runtime (`test/cuda-fake`),
+ * and the real kernel runs on the CPU. The tests have a process of their own, since a process probes its devices only
+ * once.
  *
  * @module
  */

@@ -1,6 +1,6 @@
 /**
- * Measures whole calls: with host arrays on `cuda` and on `wasm`, and with tensors on `cuda`. The first two determine the crossover
- * of `device: 'auto'` (ts/devices/cuda/crossover.ts). Writes $GPU_RESULTS.json and $GPU_RESULTS.md.
+ * Measures whole calls: with host arrays on `cuda` and on `wasm`, and with tensors on `cuda`. The first two determine
+ * the crossover of `device: 'auto'` (ts/devices/cuda/crossover.ts). Writes $GPU_RESULTS.json and $GPU_RESULTS.md.
  */
 import { writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';

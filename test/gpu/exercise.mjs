@@ -1,4 +1,7 @@
-/** Computes layouts of all kinds on the GPU, and compares them with those of the `js` device. compute-sanitizer watches this. */
+/**
+ * Computes layouts of all kinds on the GPU, and compares them with those of the `js` device. compute-sanitizer watches
+ * this.
+ */
 import { getDispatchLayout } from 'dispatch-layout';
 import { DeviceTensor, Stream } from 'dispatch-layout/cuda';
 

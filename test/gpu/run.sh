@@ -6,8 +6,8 @@
 #   test/gpu/run.sh leaks          memory of the GPU after many groups, tensors and workers
 #   test/gpu/run.sh bench          call times of host arrays and tensors, compared with wasm
 #   test/gpu/run.sh kernel         the benchmark of the kernel alone, bench/cuda/run.sh
-# The findings go to bench/cuda/results/<date>-<GPU>-{checks,calls}.md. If a step fails, the others still run, and the script
-# fails at the end.
+# The findings go to bench/cuda/results/<date>-<GPU>-{checks,calls}.md. If a step fails, the others still run, and the
+# script fails at the end.
 set -uo pipefail
 cd "$(dirname "$0")/../.."
 

@@ -1,5 +1,6 @@
-// A libFuzzer target. The bytes describe a layout: first its shape, then its ids. The kernel must give what the reference
-// gives, and the sanitizers must find nothing. `./build.sh fuzz` searches; replay.cpp runs inputs that were found before.
+// A libFuzzer target. The bytes describe a layout: first its shape, then its ids. The kernel must give what the
+// reference gives, and the sanitizers must find nothing. `./build.sh fuzz` searches; replay.cpp runs inputs that were
+// found before.
 #include <cstddef>
 
 #include "layout_case.h"
@@ -41,7 +42,8 @@ Partition read_partition(Input& input) {
   return partition;
 }
 
-// The ids are either the bytes as they are, or an expert for each byte, with some empty slots and some ids out of range by one.
+// The ids are either the bytes as they are, or an expert for each byte, with some empty slots and some ids out of range
+// by one.
 std::vector<uint8_t> read_ids(Input& input, IdType type, uint32_t num_experts) {
   const bool are_raw = input.byte() % 2 == 0;
   std::vector<uint8_t> ids;

@@ -1,4 +1,5 @@
-// Computes one layout with the native kernel, which is called as JavaScript calls it, and compares it with the reference.
+// Computes one layout with the native kernel, which is called as JavaScript calls it, and compares it with the
+// reference.
 #pragma once
 
 #include <algorithm>
@@ -18,7 +19,8 @@ struct LayoutCase {
   uint32_t rows_offset = 0;     // the start of the window of rows, in bytes
 };
 
-// A window of exactly the promised size. AddressSanitizer sees every access after it, and the bytes before it must not change.
+// A window of exactly the promised size. AddressSanitizer sees every access after it, and the bytes before it must not
+// change.
 class Window {
  public:
   Window(size_t offset, size_t size) : offset_(offset), bytes_(offset + size, kUntouched) {}

@@ -1,7 +1,7 @@
-// Computes layouts with the native kernel until stdin ends. Stdin has numbers, separated by white space: for each layout, the
-// id type (IdType), T, K, R, the ranks per node and E; the rank of each expert, or -1 for none; and the ids. For each layout,
-// five lines go to stdout: the position of the first id that is neither -1 nor an expert, or -1; the counts per rank, per RDMA
-// rank (none within one node) and per expert; and the rows.
+// Computes layouts with the native kernel until stdin ends. Stdin has numbers, separated by white space: for each
+// layout, the id type (IdType), T, K, R, the ranks per node and E; the rank of each expert, or -1 for none; and the
+// ids. For each layout, five lines go to stdout: the position of the first id that is neither -1 nor an expert, or -1;
+// the counts per rank, per RDMA rank (none within one node) and per expert; and the rows.
 #include <iostream>
 
 #include "layout_case.h"

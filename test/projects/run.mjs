@@ -1,9 +1,9 @@
 /**
- * Runs small projects of the kinds that users have with the packed library. Each project has a folder. It is copied to a temporary
- * folder; the packages of its lockfile are installed there, then the tarball, as `npm install dispatch-layout` would do; and its
- * script `check` runs. `./build.sh projects [NAME]...` runs the named projects, or all. A project that needs Chromium (`engines` in
- * its package.json says so) is skipped if there is none; with `--complete`, that is a failure. `--tarball FILE` uses an existing
- * tarball.
+ * Runs small projects of the kinds that users have with the packed library. Each project has a folder. It is copied to
+ * a temporary folder; the packages of its lockfile are installed there, then the tarball, as `npm install
+ * dispatch-layout` would do; and its script `check` runs. `./build.sh projects [NAME]...` runs the named projects, or
+ * all. A project that needs Chromium (`engines` in its package.json says so) is skipped if there is none; with
+ * `--complete`, that is a failure. `--tarball FILE` uses an existing tarball.
  *
  * @module
  */
@@ -96,7 +96,8 @@ async function outcomeOf({ name, missing }, tarball) {
     await cp(join(here, name), project, options);
     await cp(join(here, 'support'), join(place, 'support'), { recursive: true });
     const quietly = ['--ignore-scripts', '--no-audit', '--no-fund', '--prefer-offline'];
-    // First install exactly what the lockfile says, which fails if package.json says something else. Then install the library.
+    // First install exactly what the lockfile says, which fails if package.json says something else. Then install the
+    // library.
     await execute('npm', ['ci', ...quietly], { cwd: project, timeout: installTimeout });
     await execute('npm', ['install', '--no-save', ...quietly, tarball], { cwd: project, timeout: installTimeout });
     installed = performance.now();
@@ -131,13 +132,17 @@ async function homeIn(place, tarball) {
   };
 }
 
-/** Runs a command, and ends every process that it started. The promise rejects with its output if it fails or takes too long. */
+/**
+ * Runs a command, and ends every process that it started. The promise rejects with its output if it fails or takes too
+ * long.
+ */
 async function execute(file, args, { cwd, timeout, env = {} }) {
   const child = spawn(file, args, {
     cwd,
     env: { ...process.env, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
-    // The command has a process group of its own, which is ended as a whole. A server that still ran would keep the pipes open.
+    // The command has a process group of its own, which is ended as a whole. A server that still ran would keep the
+    // pipes open.
     detached: true,
   });
   let output = '';

@@ -1,6 +1,6 @@
 /**
- * Chromium and Firefox from the packages of Debian. Each page has a process, which is started with its address. The page sends
- * its results by itself, so nothing has to control the browser.
+ * Chromium and Firefox from the packages of Debian. Each page has a process, which is started with its address. The
+ * page sends its results by itself, so nothing has to control the browser.
  *
  * @module
  */

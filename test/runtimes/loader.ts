@@ -1,6 +1,6 @@
 /**
- * What the conformance suite takes from a machine that has neither an environment nor files. In the bundle of the suite, this module
- * replaces `../conformance/loader.ts`.
+ * What the conformance suite takes from a machine that has neither an environment nor files. In the bundle of the
+ * suite, this module replaces `../conformance/loader.ts`.
  *
  * @module
  */

@@ -1,6 +1,6 @@
 /**
- * The rows of the matrix that are pages: the file of the package in a page, with and without cross-origin isolation, and in a
- * module worker; pages that bundlers build; and pages with a content security policy.
+ * The rows of the matrix that are pages: the file of the package in a page, with and without cross-origin isolation,
+ * and in a module worker; pages that bundlers build; and pages with a content security policy.
  *
  * @module
  */

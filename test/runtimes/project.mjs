@@ -1,5 +1,6 @@
 /**
- * Makes the project that the matrix runs: an empty project in which the packed tarball is installed, with the suite as one module.
+ * Makes the project that the matrix runs: an empty project in which the packed tarball is installed, with the suite as
+ * one module.
  *
  * @module
  */

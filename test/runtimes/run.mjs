@@ -1,8 +1,8 @@
 /**
- * Runs the conformance suite as users run the library: it packs the library, installs the tarball in an empty project, and runs the
- * suite from there in every runtime and as the bundlers build it, with one row of the table for each. `./build.sh runtimes
- * [WORD]...` runs the rows whose names contain one of the words. A runtime that is not available is skipped; with `--complete`,
- * that is a failure.
+ * Runs the conformance suite as users run the library: it packs the library, installs the tarball in an empty project,
+ * and runs the suite from there in every runtime and as the bundlers build it, with one row of the table for each.
+ * `./build.sh runtimes [WORD]...` runs the rows whose names contain one of the words. A runtime that is not available
+ * is skipped; with `--complete`, that is a failure.
  *
  * @module
  */

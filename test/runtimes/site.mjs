@@ -42,8 +42,8 @@ export class Site {
   }
 
   /**
-   * Serves `folder` under its own path, with these headers. `rewrite` changes the text of its scripts. Returns the address of
-   * the folder.
+   * Serves `folder` under its own path, with these headers. `rewrite` changes the text of its scripts. Returns the
+   * address of the folder.
    */
   add(folder, { headers = {}, rewrite = (text) => text } = {}) {
     const name = `site-${this.#places.size}`;

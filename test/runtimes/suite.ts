@@ -1,6 +1,6 @@
 /**
- * The conformance suite, and everything else that must be true in every runtime, as one module that every runtime can import. run.mjs
- * bundles it with everything except the library.
+ * The conformance suite, and everything else that must be true in every runtime, as one module that every runtime can
+ * import. run.mjs bundles it with everything except the library.
  *
  * @module
  */

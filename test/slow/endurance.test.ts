@@ -1,6 +1,6 @@
 /**
- * Many threads that are terminated in the middle of a call, and very many groups. `DISPATCH_LAYOUT_TEST_RUNS=10` multiplies the
- * number of threads by ten, to 500 on each device.
+ * Many threads that are terminated in the middle of a call, and very many groups. `DISPATCH_LAYOUT_TEST_RUNS=10`
+ * multiplies the number of threads by ten, to 500 on each device.
  */
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';

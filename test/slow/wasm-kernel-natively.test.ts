@@ -1,4 +1,7 @@
-/** Compiles the unchanged source of the WASM kernel for this machine, and compares random layouts with a naive reference. */
+/**
+ * Compiles the unchanged source of the WASM kernel for this machine, and compares random layouts with a naive
+ * reference.
+ */
 import { assert } from 'chai';
 import { describeNative, runNative } from '../native/programs.ts';
 

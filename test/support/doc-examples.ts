@@ -1,8 +1,9 @@
 /**
  * The examples of the documentation: the code blocks in Markdown files and in doc comments, and how to run them.
  *
- * If a block is not run in the usual way, a comment before it says how. `<!-- run: gpu NAME=value -->` runs it on the fake GPU and with
- * environment variables. `<!-- run: elsewhere, … -->` says that these tests do not run it, and what does instead.
+ * If a block is not run in the usual way, a comment before it says how. `<!-- run: gpu NAME=value -->` runs it on the
+ * fake GPU and with environment variables. `<!-- run: elsewhere, … -->` says that these tests do not run it, and what
+ * does instead.
  *
  * @module
  */
@@ -103,7 +104,10 @@ export function runScriptExamples(examples: readonly Example[]): Promise<Outcome
   });
 }
 
-/** Makes a folder in which the library and its command are installed. The shell examples of a document run there, in their order. */
+/**
+ * Makes a folder in which the library and its command are installed. The shell examples of a document run there, in
+ * their order.
+ */
 export function makeSandbox(): string {
   const folder = mkdtempSync(join(tmpdir(), 'dispatch-layout-examples-'));
   mkdirSync(join(folder, 'node_modules', '.bin'), { recursive: true });

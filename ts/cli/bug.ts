@@ -1,5 +1,6 @@
 /**
- * Reports an error that the program does not expect. It imports nothing of the library, since the library may be what is broken.
+ * Reports an error that the program does not expect. It imports nothing of the library, since the library may be what
+ * is broken.
  *
  * @module
  */

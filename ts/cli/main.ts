@@ -52,8 +52,8 @@ function createProgram(): Command {
     .version(version, '--version', 'print the version')
     .helpOption('-h, --help', 'print this help')
     .helpCommand('help [command]', 'print this help, or that of a command')
-    // Flags after the name of a subcommand belong to the subcommand, even if the main command has a flag of the same name, such
-    // as --num-experts.
+    // Flags after the name of a subcommand belong to the subcommand, even if the main command has a flag of the same
+    // name, such as --num-experts.
     .enablePositionalOptions()
     .argument('[file]', "routing: .npy, .npz or JSON; '-' is standard input")
     .option('--num-experts <count>', 'experts over all ranks (required)', wholeNumber(1, limits.experts))

@@ -18,8 +18,8 @@ export function print(output: string | Uint8Array): Promise<void> {
 }
 
 /**
- * Makes errors of standard output end the process. There is no message if the reader has closed the pipe because it has seen
- * enough, as `| head -1` does.
+ * Makes errors of standard output end the process. There is no message if the reader has closed the pipe because it has
+ * seen enough, as `| head -1` does.
  */
 export function endOnOutputError(): void {
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {

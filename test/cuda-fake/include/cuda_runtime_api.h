@@ -1,5 +1,5 @@
-// The part of the CUDA runtime's interface that the addon uses, for the fake runtime in `fake_runtime.cpp`. The names and
-// values are CUDA's.
+// The part of the CUDA runtime's interface that the addon uses, for the fake runtime in `fake_runtime.cpp`. The names
+// and values are CUDA's.
 #pragma once
 
 #include <cstddef>

@@ -1,6 +1,7 @@
-// Runs an unchanged CUDA kernel on the CPU: each CUDA thread is a fiber, and blocks run one after the other. `seed` varies
-// the order of blocks and fibers, and the garbage that is in shared memory when a block starts. The shim finds wrong
-// indexing, missing initialisation, diverged collectives and deadlocks, but not races that need a real memory model.
+// Runs an unchanged CUDA kernel on the CPU: each CUDA thread is a fiber, and blocks run one after the other. `seed`
+// varies the order of blocks and fibers, and the garbage that is in shared memory when a block starts. The shim finds
+// wrong indexing, missing initialisation, diverged collectives and deadlocks, but not races that need a real memory
+// model.
 #pragma once
 
 #include <algorithm>

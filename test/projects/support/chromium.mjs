@@ -1,6 +1,6 @@
 /**
- * Pages in headless Chromium from the package of Debian. It is controlled through a pipe with messages of the DevTools protocol,
- * which needs no npm package and reports what goes wrong on a page.
+ * Pages in headless Chromium from the package of Debian. It is controlled through a pipe with messages of the DevTools
+ * protocol, which needs no npm package and reports what goes wrong on a page.
  *
  * @module
  */

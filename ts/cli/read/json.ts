@@ -9,8 +9,8 @@ import type { Content } from './content.ts';
 import type { IntegerNdarray } from './integer-ndarray.ts';
 
 /**
- * The length of the longest text that is read. The arrays into which it is parsed can take forty times as much memory, and a
- * process that runs out of memory is killed without a message.
+ * The length of the longest text that is read. The arrays into which it is parsed can take forty times as much memory,
+ * and a process that runs out of memory is killed without a message.
  */
 const maxJsonBytes = 2 ** 24;
 const maxDepth = 3;

@@ -1,8 +1,8 @@
 /**
  * A strict reader of integer arrays in numpy's `.npy` format, versions 1 to 3 as `numpy.lib.format` describes them.
  *
- * `write/npy.ts` writes with the package npyjs, but that package is not strict enough to read files from strangers: it ignores the
- * byte order, accepts any shape, and checks neither the header nor the length of the data.
+ * `write/npy.ts` writes with the package npyjs, but that package is not strict enough to read files from strangers: it
+ * ignores the byte order, accepts any shape, and checks neither the header nor the length of the data.
  *
  * @module
  */

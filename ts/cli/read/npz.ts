@@ -76,8 +76,9 @@ function unpack(bytes: Uint8Array<ArrayBuffer>, entry: ZipEntry, what: string): 
 
 /** Inflates `packed`. It is an error if the data are longer than `unpackedBytes`; they are not inflated further then. */
 function inflate(packed: Uint8Array, unpackedBytes: number, what: string): Uint8Array<ArrayBuffer> {
-  // Node.js refuses a limit of 0, so an entry that promises no bytes gets a limit of 1. The chunk is one byte larger than the data,
-  // by which zlib knows that it has all of them; so they are in one piece and need not be copied together.
+  // Node.js refuses a limit of 0, so an entry that promises no bytes gets a limit of 1. The chunk is one byte larger
+  // than the data, by which zlib knows that it has all of them; so they are in one piece and need not be copied
+  // together.
   const options = { maxOutputLength: Math.max(unpackedBytes, 1), chunkSize: Math.max(unpackedBytes + 1, 64) };
   const run = () => {
     try {

@@ -9,8 +9,8 @@ import { readArray } from './read-array.ts';
 import { displayName } from './read-bytes.ts';
 
 /**
- * Reads a file of one dimension, and checks it. The library would check it, too, but its messages would use the names of its
- * options, and large integers would already have become inexact numbers.
+ * Reads a file of one dimension, and checks it. The library would check it, too, but its messages would use the names
+ * of its options, and large integers would already have become inexact numbers.
  *
  * @param path a file, or `-` for standard input.
  */

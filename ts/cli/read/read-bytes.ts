@@ -73,8 +73,8 @@ async function readStream(
   name: string,
   inspect: Inspect,
 ): Promise<Uint8Array<ArrayBuffer>> {
-  // A stream allocates memory for each of its small chunks, and Node.js crashes if there is none. The buffer here is doubled when it
-  // is full, so that its allocation fails while there is still enough memory for chunks.
+  // A stream allocates memory for each of its small chunks, and Node.js crashes if there is none. The buffer here is
+  // doubled when it is full, so that its allocation fails while there is still enough memory for chunks.
   let bytes = new Uint8Array(chunkBytes);
   let length = 0;
   for await (const chunk of stream) {

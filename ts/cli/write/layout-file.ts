@@ -15,8 +15,8 @@ const withinOneNode: LayoutShape = { numTokens: 1, numTopk: 1, numExperts: 1, nu
 const isInEveryFile = (name: OutputName): boolean => dimensionsOf(outputs[name], withinOneNode) !== null;
 
 /**
- * The outputs in the order of the file. Those that layouts within one node do not have come last. The order must not change, so
- * that the same input gives the same bytes in every version.
+ * The outputs in the order of the file. Those that layouts within one node do not have come last. The order must not
+ * change, so that the same input gives the same bytes in every version.
  */
 const outputsInFile: readonly OutputName[] = [
   ...outputNames.filter((name) => isInEveryFile(name)),
