@@ -1,4 +1,4 @@
-/** Every error code: what provokes it, the value it names, and its remedy; and the family of classes. */
+/** Every error code: what provokes it, the value that it names, and its remedy; and the error classes. */
 import { inspect } from 'node:util';
 import { MessageChannel } from 'node:worker_threads';
 import { assert } from 'chai';
@@ -30,7 +30,7 @@ function call(topkIdx: unknown, numExperts: unknown = 8, options: object = {}): 
   return getDispatchLayout(topkIdx as TopkIdxInput, numExperts as number, withRanks);
 }
 
-/** Classes whose objects are not made by hand. */
+/** Classes whose constructors callers should not use. */
 const HandMade = { Workspace, EventOverlap } as unknown as Record<string, new (argument: unknown) => unknown>;
 
 const int64 = (...ids: number[]) => BigInt64Array.from(ids, BigInt);
@@ -39,14 +39,14 @@ const good = { data: int64(0, 1, 2, 7), shape: [2, 2] };
 const inTwoNodes = { numRanks: 4, numRanksPerNode: 2 };
 const freshOut = () => markedArrays({ ...inTwoNodes, numTokens: 2, numExperts: 8 });
 
-/** Arrays for the result of `good`, some replaced. */
+/** Arrays for the result of `good`, some of which are replaced. */
 const outWith = (replaced: object): LayoutArrays => ({ ...freshOut(), ...replaced });
 
 interface Provocation extends Omit<ErrorExpectation, 'code'> {
   readonly run: () => unknown;
 }
 
-/** Provocations of the same kind, one for each of several values, named by the value unless the key says otherwise. */
+/** One provocation of the same kind for each of several values, with the value as its name. */
 function forValues(values: readonly unknown[], run: (value: unknown) => unknown): [string, Provocation][] {
   return values.map((value) => [`${typeof value} ${inspect(value)}`, { run: () => run(value), value }]);
 }
@@ -73,10 +73,13 @@ const floats = new Float64Array(4);
 const dataView = new DataView(new ArrayBuffer(32));
 const buffer = new ArrayBuffer(1024);
 
-/** Those that this process cannot provoke: on the GPU, or by an environment variable (`settings.test.ts`). */
+/** The codes that this process cannot provoke: those of the GPU, and that of environment variables (`settings.test.ts`). */
 type ElsewhereCode = 'CUDA_ERROR' | 'DISPOSED' | 'TENSOR' | 'ENVIRONMENT';
 
-/** Complete by its type: a new code without a provocation does not compile. */
+/**
+ * The provocations of every other code. The type makes the table complete: without a provocation, a new code does not
+ * compile.
+ */
 const provocations: Record<Exclude<ErrorCode, ElsewhereCode>, () => [string, Provocation][]> = {
   INVALID_EXPERT: () => [
     [
@@ -570,7 +573,7 @@ const provocations: Record<Exclude<ErrorCode, ElsewhereCode>, () => [string, Pro
           try {
             group.getDispatchLayout({ data: new Int8Array(1), shape: [1, 2 ** 30], strides: [0, 0] }, 8);
           } finally {
-            // The group is none the worse for it.
+            // The group still works.
             assert.deepStrictEqual({ ...group.getDispatchLayout(good, 8) }, { ...layout });
           }
         },
@@ -600,7 +603,7 @@ describe('error codes', () => {
       for (const [name, { run, ...expected }] of makeProvocations()) {
         it(name, () => {
           const error = expectError(run, { code, ...expected });
-          // A message is one sentence about the problem, then the remedy; none of it says nothing.
+          // A message is one sentence about the problem, followed by the remedy. Neither may be empty.
           assert.isAbove(error.message.length - error.remedy.length, 8);
           assert.isBelow(error.message.length, 400);
         });
@@ -608,7 +611,7 @@ describe('error codes', () => {
     });
   }
 
-  it('the caller of numExperts undefined is told', () => {
+  it('numExperts undefined is named in the error', () => {
     const withoutExperts = getDispatchLayout as unknown as (
       ids: unknown,
       experts: undefined,
@@ -618,7 +621,7 @@ describe('error codes', () => {
   });
 });
 
-describe('the family of errors', () => {
+describe('the error classes', () => {
   it('InvalidExpertError', () => {
     const error = expectError(() => call([[9]]), { code: 'INVALID_EXPERT' });
     assert.instanceOf(error, InvalidExpertError);
@@ -660,7 +663,7 @@ describe('the family of errors', () => {
       Symbol('a symbol'),
       new Proxy({}, {}),
       10n ** 300n,
-      // Arrays within arrays, 8^5 elements.
+      // These are arrays within arrays, with 8^5 elements in all.
       Array.from({ length: 5 }).reduce<unknown>((inner) => new Array(8).fill(inner), 'x'.repeat(30)),
     ]) {
       for (const run of [

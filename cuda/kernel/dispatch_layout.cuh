@@ -408,7 +408,7 @@ inline size_t get_shared_bytes(const LayoutParameters& p, int num_threads) {
   return sizeof(uint4) + sizeof(uint32_t) * (num_block_words + num_threads / 32 * num_mask_words);
 }
 
-// The constants were measured: see docs/cuda-kernel.md
+// The constants were measured: see docs/notes/cuda-kernel.md
 inline LaunchPlan plan_launch(const LayoutParameters& p, const DeviceLimits& limits) {
   constexpr int kMinThreads = 64, kMaxTilesOfLoneBlock = 16, kTilesPerBlock = 8;
   LaunchPlan plan{true, 1, kMaxThreads, get_shared_bytes(p, kMaxThreads)};

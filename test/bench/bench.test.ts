@@ -1,4 +1,4 @@
-/** The benchmark's own arithmetic, and that its document is what it makes of its results. */
+/** The arithmetic of the benchmark. Also checks that its document is the one that follows from its results. */
 import { readFileSync } from 'node:fs';
 import { assert } from 'chai';
 import { getDispatchLayout } from 'dispatch-layout';
@@ -19,17 +19,17 @@ const committed = results as unknown as Results;
 const docs = new URL('../../docs/', import.meta.url);
 
 describe('benchmark', () => {
-  it('medians, ratios and spread', () => {
+  it('computes medians, ratios and spread', () => {
     assert.strictEqual(median([3, 1, 2]), 2);
     assert.strictEqual(median([4, 1, 2, 3]), 2.5);
     assert.throws(() => median([]), RangeError);
-    // In each process twice as fast, though one process was slow as a whole
+    // One variant is twice as fast in each process, although one process was slow as a whole.
     assert.strictEqual(medianRatio([2, 20, 2], [1, 10, 1]), 2);
     assert.throws(() => medianRatio([1, 2], [1]), RangeError);
     assert.closeTo(spread([9, 10, 11]), 0.1, 1e-12);
   });
 
-  it('puts processes together, also those that measured layouts only', () => {
+  it('combines the results of processes, also of those that measured layouts only', () => {
     const variants = { a: 'one' };
     const all = {
       layouts: [{ a: 1 }],
@@ -46,7 +46,7 @@ describe('benchmark', () => {
     assert.deepStrictEqual(combined.inPython[0].seconds, { a: [7] });
   });
 
-  it('finds what has become slower, and only that', () => {
+  it('finds variants that have become slower, and only those', () => {
     const layouts = (kernelSeconds: number): Entry[] => [
       {
         configuration: configurations[0],
@@ -69,13 +69,13 @@ describe('benchmark', () => {
     assert.throws(() => checkExpectations(stored, []), /is not measured/);
   });
 
-  it('the stored expectations are of configurations that are measured', () => {
+  it('has expectations only of configurations that are measured', () => {
     const titles = configurations.map(titleOf);
     assert.isAbove(expectations.ratios.length, 20);
     for (const { configuration } of expectations.ratios) assert.include(titles, configuration);
   });
 
-  it('routing has distinct experts, 44 % of skewed routing is to an eighth of them, half of half empty is empty', () => {
+  it('draws distinct experts for a token, sends 44 % of skewed routing to an eighth of them, and leaves half of half-empty routing empty', () => {
     const share = (ids: Int32Array, is: (id: number) => boolean) => ids.filter(is).length / ids.length;
     for (const routing of ['uniform', 'skewed'] as const) {
       const ids = makeRouting(routing, 500, 8, 256);
@@ -144,7 +144,7 @@ describe('benchmark', () => {
     assert.notMatch(notes('numpy', 'PyTorch'), /not installed/);
   });
 
-  it('docs/benchmarks.md is what the results make, and its plots are there', () => {
+  it('has a docs/benchmarks.md that is made from the results, and its plots', () => {
     const document = readFileSync(new URL('benchmarks.md', docs), 'utf8');
     assert.strictEqual(document, report(committed));
     const plots = [...document.matchAll(/!\[[^\]]+\]\(([^)]+)\)/g)].map(([, name]) => name);

@@ -1,6 +1,6 @@
 /**
- * Properties with fast-check: on random requests of every kind a device does what the oracle says. A failure prints the
- * request, and the seed and path to repeat it. `DISPATCH_LAYOUT_TEST_RUNS` multiplies the number of runs.
+ * Properties, checked by fast-check: for random requests of every kind, a device does what the oracle says. A failure
+ * prints the request, and the seed and path that repeat it. `DISPATCH_LAYOUT_TEST_RUNS` multiplies the number of runs.
  *
  * @module
  */
@@ -17,7 +17,10 @@ import { type Answer, answer, rowsOf } from './oracle.ts';
 
 const runs = (count: number) => ({ numRuns: Math.ceil(count * Number(setting('DISPATCH_LAYOUT_TEST_RUNS') ?? 1)) });
 
-/** Ids that trip truncation, sign extension, saturation and table bounds; those that do not fit the type are left out. */
+/**
+ * Invalid ids on which truncation, sign extension, saturation and table bounds would go wrong. Those that do not fit
+ * the type are left out.
+ */
 function hostileIds(type: IdType, numExperts: number): bigint[] {
   const experts = BigInt(numExperts);
   const [smallest, largest] = idRange[type];
@@ -86,7 +89,7 @@ const stridePatterns = {
   crossing: () => [2, -3],
 } satisfies Record<string, (numTokens: number, numTopk: number) => readonly number[] | null>;
 
-/** How the ids of a request are drawn: shares of -1 and of hostile ids. */
+/** The shares of -1 and of hostile ids among the ids of a request. */
 interface IdShares {
   readonly empty: number;
   readonly hostile: number;
@@ -164,7 +167,7 @@ const caseArbitrary: fc.Arbitrary<Case> = fc.record({
   invalidExperts: fc.constantFrom('throw', 'ignore'),
 });
 
-/** A case, worked out. */
+/** The request that a case stands for, and its answer. */
 interface Request {
   readonly topkIdx: TopkStorage;
   readonly numExperts: number;
@@ -183,7 +186,7 @@ function requestOf(parameters: Case): Request {
   const numExperts =
     'perRank' in experts ? experts.perRank * numRanks : 'placed' in experts ? experts.placed : experts.uneven;
 
-  // The data just cover the view, with some elements more before and behind it.
+  // The data cover the view exactly, apart from a few elements before and after it.
   const strides = stridePatterns[pattern](numTokens, numTopk);
   const [tokenReach, slotReach] =
     strides === null || numTokens * numTopk === 0 ? [0, 0] : [(numTokens - 1) * strides[0], (numTopk - 1) * strides[1]];
@@ -232,7 +235,7 @@ function requestOf(parameters: Case): Request {
   return { topkIdx, numExperts, group, options, expected };
 }
 
-/** A small request whose every id is shrunk by fast-check. */
+/** A small request, of which fast-check can shrink every id. */
 const smallArbitrary = fc
   .record({
     type: fc.constantFrom<IdType>('int64', 'int32', 'int16', 'int8'),
@@ -263,7 +266,7 @@ export function properties(device: TestDevice): void {
           () => device.getDispatchLayout(topkIdx, numExperts, group, { invalidExperts }),
           answer({ ...group, rows, numExperts, invalidExperts }),
         );
-        // The same ids as nested arrays, of bigints or of numbers where these are exact.
+        // The same ids are passed as nested arrays, of numbers where these are exact and of bigints elsewhere.
         const exact = rows.flat().every((id) => Number.isSafeInteger(Number(id)));
         const nested = exact ? rows.map((row) => row.map(Number)) : rows;
         expectAnswer(
@@ -274,7 +277,7 @@ export function properties(device: TestDevice): void {
       fc.assert(property, runs(300));
     });
 
-    it('requests of every kind, into fresh arrays', () => {
+    it('requests of every kind, into new arrays', () => {
       const property = fc.property(caseArbitrary, (parameters) => {
         const { topkIdx, numExperts, group, options, expected } = requestOf(parameters);
         expectAnswer(() => device.getDispatchLayout(topkIdx, numExperts, group, options), expected);
@@ -327,7 +330,7 @@ export function properties(device: TestDevice): void {
 
     it('requests of every kind, into arrays of the caller, which an error leaves untouched', () => {
       const slack = fc.constantFrom(0, 0, 1, 64);
-      // Pages that are not cross-origin isolated have no shared memory
+      // Pages that are not cross-origin isolated have no shared memory.
       const isShared = typeof SharedArrayBuffer === 'undefined' ? fc.constant(false) : fc.boolean();
       const property = fc.property(caseArbitrary, slack, isShared, (parameters, extra, shared) => {
         const { topkIdx, numExperts, group, options, expected } = requestOf(parameters);

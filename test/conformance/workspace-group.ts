@@ -1,6 +1,6 @@
 /**
- * A group whose layouts are computed in workspaces, where a request can be put into one: ids in a typed array with a shape,
- * no `out`, no events. All else goes to the group itself.
+ * A group that computes layouts in workspaces. It does so for every request that a workspace can take: ids in a typed array
+ * with a shape, without `out` and without events. It passes all other requests to an ordinary group.
  *
  * @module
  */
@@ -16,7 +16,7 @@ import { idTypes, type TopkStorage } from '../support/topk-storage.ts';
 import type { GroupOptions, TestGroup } from './devices.ts';
 import { forOutputs } from './oracle.ts';
 
-/** Room that is not always used to its end. */
+/** The number of tokens for which a workspace has more room than its first request needs. */
 const spareTokens = 3;
 
 export class WorkspaceGroup implements TestGroup {
@@ -57,7 +57,7 @@ export class WorkspaceGroup implements TestGroup {
       this.#key = key;
     }
     const { topkIdx: ids } = this.#workspace;
-    // What is behind the tokens of a run must not matter, not even where it is no expert
+    // The ids after the tokens of a run must not matter, even if they are not experts.
     ids.fill((ids instanceof BigInt64Array || ids instanceof BigUint64Array ? 99999n : 99) as never);
     ids.set(topkIdx.data as never);
     const layout = this.#workspace.run(numTokens);
@@ -65,7 +65,7 @@ export class WorkspaceGroup implements TestGroup {
   }
 }
 
-/** Whether these are ids as the suite's own requests have them, and not a form that it tests for itself. */
+/** Whether the ids are in the form that most requests of the suite have, and not in one of the forms that it tests. */
 function isStorage(topkIdx: TopkIdxInput): topkIdx is TopkStorage & TopkIdxInput {
   if (Array.isArray(topkIdx) || typeof topkIdx !== 'object' || topkIdx === null) return false;
   const { data, shape, strides, offset, fortranOrder, ...others } = topkIdx as Partial<TopkStorage>;

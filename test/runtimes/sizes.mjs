@@ -1,5 +1,5 @@
 /**
- * What a page pays for `getDispatchLayout`: all that a bundler makes of it, minified and gzipped.
+ * What `getDispatchLayout` adds to a page: everything that a bundler makes of it, minified and gzipped.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { pageBundlers } from './bundlers.mjs';
 
-/** The README promises less. */
+/** The README promises that it is less. */
 const limit = 20_000;
 
 const program = `import { getDispatchLayout } from 'dispatch-layout';

@@ -11,12 +11,12 @@ const marker = -77;
 
 /** How the arrays differ from plain ones of exactly the right lengths. */
 export interface MarkedArraysOptions {
-  /** Elements of the mask behind those that the layout needs. */
+  /** The number of additional elements at the end of the mask. */
   readonly extraMask?: number;
   readonly allocate?: (bytes: number) => ArrayBufferLike;
 }
 
-/** Arrays for a layout of this size, full of the marker. */
+/** Arrays for a layout of this size, filled with the marker. */
 export function markedArrays(size: LayoutSize, options: MarkedArraysOptions = {}): LayoutArrays {
   const { extraMask = 0, allocate = (bytes) => new ArrayBuffer(bytes) } = options;
   return forOutputs((name) => {

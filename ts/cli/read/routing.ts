@@ -63,12 +63,12 @@ export function asRouting(
   const numTopk = shape[2];
   if (numLayers > limits.layers) {
     const remedy = tokensFirst ? '' : '; if the file is [tokens, layers, topk], pass --tokens-first';
-    fail(`${name} is ${shown}: ${numLayers} layers, and ${limits.layers} is the limit${remedy}`);
+    fail(`${name} is ${shown}: it has ${numLayers} layers, and the limit is ${limits.layers}${remedy}`);
   }
   if (typeof layer === 'number' && layer >= numLayers) {
     fail(`--layer ${layer} is not in ${name}, which has ${countedLayers(numLayers)}`);
   }
-  if (numLayers === 0) fail(`${name} is ${shown}: no layers to read`);
+  if (numLayers === 0) fail(`${name} is ${shown}: it has no layers`);
   const layers = typeof layer === 'number' ? [layer] : Array.from({ length: numLayers }, (_, index) => index);
   const views = layers.map((index): TopkIdxView => {
     const strides: [number, number] = [array.strides[tokenDimension], array.strides[2]];

@@ -1,5 +1,5 @@
 /**
- * What a run of the main command found out, which both reports tell.
+ * The results of a run of the main command, which both reports show.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import type { InvalidExperts } from '../flags.ts';
 import type { Routing } from '../read/routing.ts';
 import type { LayerStatistics } from './statistics.ts';
 
-/** Everything that a report tells. */
+/** Everything that a report shows. */
 export interface RunResult {
   /** The name of the routing file, as it is shown to people. */
   readonly name: string;

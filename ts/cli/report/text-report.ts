@@ -13,7 +13,7 @@ import { wrap } from './wrap.ts';
 
 /** How many of the hottest, and how many of the coldest, experts are named. */
 const numNamedExperts = 5;
-/** The rows of the table of layers; of more layers than this, the least even ones are shown. */
+/** The most rows of the table of layers. If there are more layers, the least even ones are shown. */
 const maxLayerRows = 32;
 
 /** @param colour whether the terminal is to show headings in bold. */
