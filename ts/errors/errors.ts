@@ -25,11 +25,11 @@ export type ErrorCode =
   | 'NUM_RANKS_PER_NODE'
   /** `numExperts` is no multiple of `numRanks`, and no `placement` says where the experts are. */
   | 'UNEVEN_EXPERTS'
-  /** `placement` is not a table of `numExperts` ranks. */
+  /** `placement` is neither a name of a placement nor a table of `numExperts` ranks. */
   | 'PLACEMENT'
   /** An array of `out` has the wrong type or length, or shares memory with another one. */
   | 'OUT'
-  /** An option has a value outside its domain. */
+  /** An option has a value outside its domain, or there is no such option. */
   | 'OPTION'
   /** An environment variable has a value outside its domain. */
   | 'ENVIRONMENT'

@@ -223,7 +223,7 @@ export function readStrides(strides: unknown, ids: Axes & Pick<TopkIdx, 'tokenSt
   }
   if (!isPair(length, tokenStride, slotStride)) {
     const remedy =
-      'They must be one integer for each axis, and let the axes in front of the slots be read as one; else copy the data.';
+      'It must have an integer for each axis, and let all axes but the last be read as one; else copy the data.';
     throw wrongValue('TOPK_SHAPE', 'topkIdx.strides', strides, remedy);
   }
   ids.tokenStride = tokenStride;

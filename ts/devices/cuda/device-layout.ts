@@ -22,7 +22,7 @@ type TensorOf<Data> = Data extends Int32Array
 
 /** The output tensors of a layout, with the shapes of {@link LayoutArrays}. They can be passed as `out`, too. */
 export type DeviceLayoutArrays<Mask extends MaskForm = 'bytes'> = {
-  readonly [Name in OutputName]: TensorOf<LayoutArrays<Mask>[Name]>;
+  readonly [Name in keyof LayoutArrays<Mask>]: TensorOf<LayoutArrays<Mask>[Name]>;
 };
 
 /** The same tensors, in the form that loops over the outputs use; null if the layout does not have the output. */
