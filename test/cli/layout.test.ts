@@ -23,7 +23,7 @@ interface JsonReport {
   readonly numRanks: number;
   readonly numRanksPerNode: number;
   readonly numRdmaRanks: number;
-  readonly placement: 'contiguous' | 'table';
+  readonly placement: 'contiguous' | 'table' | 'linear' | 'round_robin';
   readonly invalidExperts: 'throw' | 'ignore';
   readonly device: { readonly name: string; readonly reason: string };
   readonly timing: { seconds: number; tokensPerSecond: number | null; numPasses: number; warm: boolean };
@@ -158,13 +158,13 @@ describe('command line: layouts', function () {
     expectCounts(one.total, oracle(layers[2], question));
   });
 
-  it('reads [tokens, layers, topk] with --tokens-first, in both orders', async () => {
+  it('reads [tokens, layers, topk] with --axes tokens,layers,topk, in both orders', async () => {
     const tokensFirst = rows.map((_, token) => layers.map((layer) => layer[token]));
     const all = await report([layersFile, ...sizes]);
     const values = tokensFirst.flat(2).map(BigInt);
     for (const fortranOrder of [false, true]) {
       const input = writeNpy(values, [40, 3, 3], { ...plainForm, size: 1, fortranOrder });
-      const result = await report(['-', ...sizes, '--tokens-first'], input);
+      const result = await report(['-', ...sizes, '--axes', 'tokens,layers,topk'], input);
       assert.deepEqual(result.layers, all.layers);
     }
   });
@@ -205,6 +205,37 @@ describe('command line: layouts', function () {
     assert.strictEqual(result.invalidExperts, 'ignore');
   });
 
+  it('places experts by name, and takes an id for an empty slot', async () => {
+    const rows = [
+      [0, 5],
+      [8, 1],
+      [9, -1],
+    ];
+    const input = JSON.stringify(rows);
+    for (const placement of ['linear', 'round_robin'] as const) {
+      const result = await report(
+        ['-', '--num-experts', '10', '--num-ranks', '4', '--placement', placement, '--empty-id', '8'],
+        input,
+      );
+      expectCounts(result.total, oracle(rows, { numExperts: 10, numRanks: 4, placement, emptyId: 8 }));
+      assert.strictEqual(result.placement, placement);
+      assert.strictEqual(result.total.numEmptySlots, 2);
+    }
+    const text = await succeed(['-', '--num-experts', '10', '--num-ranks', '4', '--placement', 'linear'], input);
+    assert.match(text, /10, placed linear/);
+    const largest = writeNpy([-1n, 3n, (1n << 63n) - 1n, 0n], [2, 2]);
+    const sizes = ['--num-experts', '8', '--num-ranks', '4'];
+    const { total } = await report(['-', ...sizes, '--empty-id', String((1n << 63n) - 1n)], largest);
+    assert.strictEqual(total.numEmptySlots, 2);
+  });
+
+  it('leaves the mask out of the file with --mask none', async () => {
+    const out = folder.path('counts.npz');
+    await succeed(['-', '--num-experts', '8', '--num-ranks', '4', '--mask', 'none', '--out', out], '[[0, 5], [6, -1]]');
+    const names = Object.keys(unzipSync(readFileSync(out)));
+    assert.deepStrictEqual(names, ['num_tokens_per_rank.npy', 'num_tokens_per_expert.npy']);
+  });
+
   it('accepts files without tokens and without slots', async () => {
     const none = await report(['-', '--num-experts', '8', '--num-ranks', '4'], '[]');
     assert.strictEqual(none.numTokens, 0);
@@ -221,7 +252,10 @@ describe('command line: layouts', function () {
       assert.deepEqual((await report(args, writeNpy([], shape))).total.numTokensPerExpert, new Array(8).fill(0));
       await succeed(args, writeNpy([], shape));
     }
-    await succeed(['-', '--num-experts', '8', '--num-ranks', '4', '--tokens-first'], writeNpy([], [0, 3, 4]));
+    await succeed(
+      ['-', '--num-experts', '8', '--num-ranks', '4', '--axes', 'tokens,layers,topk'],
+      writeNpy([], [0, 3, 4]),
+    );
   });
 
   describe('the report', () => {
@@ -273,9 +307,9 @@ describe('command line: layouts', function () {
       const text = await succeed(args, input);
       assert.match(
         text.replace(/\s+/g, ' '),
-        /more layers than tokens; if FILE is \[tokens, layers, topk\], pass --tokens-first/,
+        /more layers than tokens; if FILE is \[tokens, layers, topk\], pass --axes tokens,layers,topk/,
       );
-      assert.notMatch(await succeed([...args, '--tokens-first'], input), /more layers than tokens/);
+      assert.notMatch(await succeed([...args, '--axes', 'tokens,layers,topk'], input), /more layers than tokens/);
     });
 
     it('ends quietly when its reader has seen enough', async () => {

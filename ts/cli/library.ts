@@ -15,6 +15,8 @@ export type {
   ExpertGroupOptions,
   LayoutArrays,
   LayoutOptions,
+  MaskForm,
+  PlacementName,
 } from '../index.ts';
 export {
   dimensionsOf,

@@ -7,7 +7,17 @@
 import { Command, CommanderError, Option } from 'commander';
 import { type DoctorFlags, doctor } from './doctor.ts';
 import { reportFailure, UsageError } from './fail.ts';
-import { decimalNumber, deviceChoices, invalidExpertsChoices, layerChoice, limits, wholeNumber } from './flags.ts';
+import {
+  anyId,
+  axesChoices,
+  decimalNumber,
+  deviceChoices,
+  invalidExpertsChoices,
+  layerChoice,
+  limits,
+  maskChoices,
+  wholeNumber,
+} from './flags.ts';
 import { type GenerateFlags, generate, generatedTypes } from './generate/generate.ts';
 import { mistypedCommand } from './mistyped.ts';
 import { endOnOutputError } from './print.ts';
@@ -64,9 +74,22 @@ function createProgram(): Command {
       wholeNumber(1, limits.ranks),
     )
     .option('--layer <index>', "the layer to compute, from 0, or 'all' (default: all)", layerChoice)
-    .option('--tokens-first', 'a file of three dimensions is [tokens, layers, topk]')
+    .addOption(
+      new Option('--axes <axes>', 'the dimensions of a file of several layers')
+        .choices(axesChoices)
+        .default(axesChoices[0]),
+    )
     .option('--array <name>', 'which array of an .npz to read')
-    .option('--placement <file>', 'the rank of each expert: .npy, .npz or JSON (default: equal blocks)')
+    .option(
+      '--placement <file>',
+      "the rank of each expert: .npy, .npz or JSON, or 'linear' or 'round_robin' (default: equal blocks)",
+    )
+    .option('--empty-id <id>', 'an id that stands for an empty slot, beside -1', anyId)
+    .addOption(
+      new Option('--mask <form>', "which token goes to which rank; 'none' leaves it out")
+        .choices(maskChoices)
+        .default('bytes'),
+    )
     .addOption(deviceOption())
     .addOption(
       new Option('--invalid-experts <mode>', 'whether ids that are neither -1 nor an expert are an error or skipped')

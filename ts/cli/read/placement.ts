@@ -23,7 +23,9 @@ export async function readPlacement(path: string, numExperts: number, numRanks: 
     fail(`${name} has the ranks of ${data.length} experts, but --num-experts is ${numExperts}: give the rank of each`);
   }
   return Array.from(data as ArrayLike<number | bigint>, (rank, expert) => {
-    if (rank < 0 || rank >= numRanks) fail(`${name}, expert ${expert}: ${rank} is not a rank in [0, ${numRanks})`);
+    if (rank < -1 || rank >= numRanks) {
+      fail(`${name}, expert ${expert}: ${rank} is not a rank in [0, ${numRanks}), nor -1 for none`);
+    }
     return Number(rank);
   });
 }

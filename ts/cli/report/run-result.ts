@@ -5,6 +5,7 @@
  */
 import type { RoutingLayout } from '../compute.ts';
 import type { InvalidExperts } from '../flags.ts';
+import type { PlacementName } from '../library.ts';
 import type { Routing } from '../read/routing.ts';
 import type { LayerStatistics } from './statistics.ts';
 
@@ -15,6 +16,8 @@ export interface RunResult {
   readonly routing: Routing;
   readonly layout: RoutingLayout;
   readonly invalidExperts: InvalidExperts;
+  /** Which rank each expert is on, in one word. */
+  readonly placement: 'contiguous' | 'table' | PlacementName;
   /** Where the placement was read from, in words; `null` where the experts are in contiguous blocks. */
   readonly placementName: string | null;
   /** Why the device was chosen. */

@@ -62,8 +62,8 @@ function facts(result: RunResult): string[] {
   ];
   if ((routing.numLayersInFile ?? 0) > layout.numTokens) {
     const remedy = routing.tokensFirst
-      ? 'if FILE is [layers, tokens, topk], leave out --tokens-first'
-      : 'if FILE is [tokens, layers, topk], pass --tokens-first';
+      ? 'if FILE is [layers, tokens, topk], leave out --axes tokens,layers,topk'
+      : 'if FILE is [tokens, layers, topk], pass --axes tokens,layers,topk';
     lines.push(fact('note', `more layers than tokens; ${remedy}`));
   }
   return lines.flat();
