@@ -96,7 +96,7 @@ describe('instances of the kernel', () => {
   });
 
   describe('under ulimit -v', () => {
-    // These limits leave room for the process and, on Node.js 20, for one instance and for none.
+    // The first limit leaves room for the process and, on Node.js 20, for one instance; the second leaves room for none.
     for (const kibibytes of [16_000_000, 4_000_000]) {
       it(`${kibibytes} KiB`, function () {
         if (process.platform !== 'linux') this.skip();

@@ -82,7 +82,7 @@ describe('command line: failures', function () {
       ['missing.npy', null, /cannot read .*missing.npy: no such file or directory/],
       ['.', null, /cannot read .*: it is a directory/],
       ['empty.npy', '', /is empty/],
-      ['text.npy', 'hello', /none of .npy, .npz and JSON/],
+      ['text.npy', 'hello', /neither .npy nor .npz nor JSON/],
       ['floats.npy', floats, /float32.*save the ids that top-k returns/],
       ['short.npy', npyOf([[1, 2]]).subarray(0, -1), /truncated/],
       ['flat.npy', writeNpy([1n, 2n], [2]), /is \[2\]; give \[tokens, topk\], or \[layers, tokens, topk\]/],

@@ -117,7 +117,7 @@ export function computeRoutingLayout(request: RoutingRequest): RoutingLayout {
   }
 }
 
-/** Allocates the outputs of all layers. What is kept of a layer is a part of the block of its output. */
+/** Allocates the outputs of all layers. An output that is kept for all layers is in one block, of which each has a part. */
 function allocate(
   { routing, keepRows, name: file }: RoutingRequest,
   shape: LayoutShape & { readonly hasMask: boolean },
