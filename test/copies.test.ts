@@ -19,7 +19,7 @@ const packageUrl = new URL('build/copy/', rootUrl);
 const copyUrl = new URL('dist/', packageUrl);
 
 describe('two copies of the library', function () {
-  this.timeout(20_000);
+  this.timeout(120_000);
   let copy: typeof library;
   before(async () => {
     for (const path of ['dist', 'package.json']) {
