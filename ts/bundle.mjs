@@ -85,7 +85,7 @@ async function bundle(file, contents, platform, conditions) {
     target: ['es2022', 'node20.16', 'safari16.4'],
     supported: { 'class-static-blocks': false },
     define: {
-      MAY_HAVE_GPU: String(conditions.includes('node')),
+      IS_NODE: String(conditions.includes('node')),
       // CommonJS has another name for the place of a module
       ...(isCommonJs && { 'import.meta.url': '__filename' }),
     },

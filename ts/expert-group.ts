@@ -49,9 +49,6 @@ import { Workspace, type WorkspaceOptions, workspaceOptions } from './workspace.
 
 type AnyOptions = LayoutOptions<MaskForm> | DeviceLayoutOptions<MaskForm>;
 
-/** Whether there may be a GPU here. `ts/bundle.mjs` says so, and leaves out of other bundles what is for GPUs alone. */
-declare const MAY_HAVE_GPU: boolean;
-
 /**
  * Computes layouts for one group of ranks. It owns the device, the communication stream and the prepared tables, so
  * that repeated calls with the same `numExperts` cost nothing but the kernel.
@@ -87,7 +84,7 @@ export class ExpertGroup {
     this.#placement = placement === undefined ? undefined : readPlacement(placement, numRanks);
     this.#option = readDeviceOption(device);
     this.#device = chooseDevice(this.#option);
-    this.#askFrom = MAY_HAVE_GPU && this.#option === 'auto' ? largeArraysFrom() : Number.POSITIVE_INFINITY;
+    this.#askFrom = IS_NODE && this.#option === 'auto' ? largeArraysFrom() : Number.POSITIVE_INFINITY;
   }
 
   /** @internal Whether the placement that the group was made with is equal to this one. */
@@ -158,7 +155,7 @@ export class ExpertGroup {
     numExperts: number,
     options: AnyOptions,
   ): DispatchLayout<MaskForm> | DeviceDispatchLayout<MaskForm> {
-    if (MAY_HAVE_GPU && isGpuTensor(topkIdx)) {
+    if (IS_NODE && isGpuTensor(topkIdx)) {
       const { invalidExperts, emptyId, mask, out } = options;
       const isStrict = readStrictness(invalidExperts);
       const order: StreamOrder = { previous: null, asyncFinish: false, allocateOnCommStream: false };
@@ -210,7 +207,7 @@ export class ExpertGroup {
    */
   capture(): EventOverlap {
     // The current stream belongs to the process. It may hold work before this group has computed anything
-    const streams = MAY_HAVE_GPU ? streamsInUse(this.#option) : undefined;
+    const streams = IS_NODE ? streamsInUse(this.#option) : undefined;
     return new EventOverlap(streams?.capture() ?? finishedHandle);
   }
 
@@ -228,7 +225,7 @@ export class ExpertGroup {
     try {
       handle = this.#submit(device, request, out);
     } catch (error) {
-      if (MAY_HAVE_GPU && device !== this.#device && isDeviceFailure(error)) {
+      if (IS_NODE && device !== this.#device && isDeviceFailure(error)) {
         // `auto` chose this device only for its speed. The group's own device computes the same layout
         device = this.#device;
         handle = this.#submit(device, request, out);
@@ -267,7 +264,7 @@ export class ExpertGroup {
   }
 
   #deviceFor(request: LayoutRequest): Device {
-    if (MAY_HAVE_GPU && request.numTokens * request.numTopk >= this.#askFrom) {
+    if (IS_NODE && request.numTokens * request.numTopk >= this.#askFrom) {
       return deviceForLargeArrays(request) ?? this.#device;
     }
     return this.#device;
@@ -289,13 +286,13 @@ export class ExpertGroup {
    */
   #awaitPrevious(device: Device, order: StreamOrder): boolean {
     const { previous } = order;
-    if (previous === null || (MAY_HAVE_GPU && device.streams?.canWaitFor(previous))) return false;
+    if (previous === null || (IS_NODE && device.streams?.canWaitFor(previous))) return false;
     order.previous = null;
     try {
       waitHere(previous);
     } catch (error) {
       // `auto` goes on without the GPU. An event that was lost with it counts as finished
-      if (!(MAY_HAVE_GPU && this.#option === 'auto' && isDeviceFailure(error))) throw error;
+      if (!(IS_NODE && this.#option === 'auto' && isDeviceFailure(error))) throw error;
     }
     return true;
   }

@@ -63,7 +63,7 @@ export function getDispatchLayout(
   return groupOf(given).layoutOf(topkIdx, numExperts, given);
 }
 
-const allOptions: ReadonlySet<keyof DispatchLayoutOptions> = new Set([...groupOptions, ...callOptions]);
+const allOptions: readonly (keyof DispatchLayoutOptions)[] = [...groupOptions, ...callOptions];
 
 let last: { readonly group: ExpertGroup; readonly options: ExpertGroupOptions } | undefined;
 

@@ -88,14 +88,14 @@ export interface DeviceLayoutOptions<Mask extends MaskForm = 'bytes'> extends Ca
   readonly out?: DeviceLayoutArrays<Mask> | undefined;
 }
 
-export const groupOptions: ReadonlySet<keyof ExpertGroupOptions> = new Set([
+export const groupOptions: readonly (keyof ExpertGroupOptions)[] = [
   'numRanks',
   'numRanksPerNode',
   'placement',
   'device',
-]);
+];
 
-export const callOptions: ReadonlySet<keyof LayoutOptions> = new Set([
+export const callOptions: readonly (keyof LayoutOptions)[] = [
   'invalidExperts',
   'emptyId',
   'mask',
@@ -103,7 +103,7 @@ export const callOptions: ReadonlySet<keyof LayoutOptions> = new Set([
   'previousEvent',
   'asyncFinish',
   'allocateOnCommStream',
-]);
+];
 
 /**
  * Whether an invalid id is an error.

@@ -35,7 +35,7 @@ export interface WorkspaceOptions<Type extends IdType = 'int64', Mask extends Ma
   readonly mask?: Mask | undefined;
 }
 
-export const workspaceOptions: ReadonlySet<keyof WorkspaceOptions> = new Set([
+export const workspaceOptions: readonly (keyof WorkspaceOptions)[] = [
   'numExperts',
   'maxTokens',
   'numTopk',
@@ -43,7 +43,7 @@ export const workspaceOptions: ReadonlySet<keyof WorkspaceOptions> = new Set([
   'invalidExperts',
   'emptyId',
   'mask',
-]);
+];
 
 /**
  * Input and output arrays in fixed memory of the device, made by `group.createWorkspace`. Ids that are written to

@@ -48,8 +48,8 @@ export interface AllocationOptions {
   readonly shareable?: boolean | undefined;
 }
 
-const allocationOptions: ReadonlySet<keyof AllocationOptions> = new Set(['shareable']);
-const ipcOptions: ReadonlySet<'byteOffset'> = new Set(['byteOffset']);
+const allocationOptions: readonly (keyof AllocationOptions)[] = ['shareable'];
+const ipcOptions: readonly 'byteOffset'[] = ['byteOffset'];
 
 /**
  * A tensor of integers on the GPU; only views made by {@link strided} are not row-major. Its memory comes from a pool
