@@ -63,7 +63,7 @@ export function getDispatchLayout(
   return groupOf(given).layoutOf(topkIdx, numExperts, given);
 }
 
-const allOptions: readonly (keyof DispatchLayoutOptions)[] = [...groupOptions, ...callOptions];
+const allOptions: Readonly<Record<keyof DispatchLayoutOptions, true>> = { ...groupOptions, ...callOptions };
 
 let last: { readonly group: ExpertGroup; readonly options: ExpertGroupOptions } | undefined;
 

@@ -88,22 +88,22 @@ export interface DeviceLayoutOptions<Mask extends MaskForm = 'bytes'> extends Ca
   readonly out?: DeviceLayoutArrays<Mask> | undefined;
 }
 
-export const groupOptions: readonly (keyof ExpertGroupOptions)[] = [
-  'numRanks',
-  'numRanksPerNode',
-  'placement',
-  'device',
-];
+export const groupOptions: Readonly<Record<keyof ExpertGroupOptions, true>> = {
+  numRanks: true,
+  numRanksPerNode: true,
+  placement: true,
+  device: true,
+};
 
-export const callOptions: readonly (keyof LayoutOptions)[] = [
-  'invalidExperts',
-  'emptyId',
-  'mask',
-  'out',
-  'previousEvent',
-  'asyncFinish',
-  'allocateOnCommStream',
-];
+export const callOptions: Readonly<Record<keyof LayoutOptions, true>> = {
+  invalidExperts: true,
+  emptyId: true,
+  mask: true,
+  out: true,
+  previousEvent: true,
+  asyncFinish: true,
+  allocateOnCommStream: true,
+};
 
 /**
  * Whether an invalid id is an error.

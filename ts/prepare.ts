@@ -16,7 +16,7 @@ export interface PrepareOptions {
   readonly device?: DeviceOption | undefined;
 }
 
-const prepareOptions: readonly (keyof PrepareOptions)[] = ['device'];
+const prepareOptions: Readonly<Record<keyof PrepareOptions, true>> = { device: true };
 
 /** The preparations that are finished or under way, so that none is made twice. */
 const prepared = new Map<DeviceOption, Promise<DeviceName>>();

@@ -35,15 +35,15 @@ export interface WorkspaceOptions<Type extends IdType = 'int64', Mask extends Ma
   readonly mask?: Mask | undefined;
 }
 
-export const workspaceOptions: readonly (keyof WorkspaceOptions)[] = [
-  'numExperts',
-  'maxTokens',
-  'numTopk',
-  'idType',
-  'invalidExperts',
-  'emptyId',
-  'mask',
-];
+export const workspaceOptions: Readonly<Record<keyof WorkspaceOptions, true>> = {
+  numExperts: true,
+  maxTokens: true,
+  numTopk: true,
+  idType: true,
+  invalidExperts: true,
+  emptyId: true,
+  mask: true,
+};
 
 /**
  * Input and output arrays in fixed memory of the device, made by `group.createWorkspace`. Ids that are written to

@@ -90,7 +90,10 @@ EXPORT bool locate(const uint8_t* ids, IdType type, uint32_t num_ids, uint32_t f
   return with_id_type(type, [&](auto id_type) {
     return with_table(plan, [&](auto table) {
       auto* first = static_cast<typename decltype(table)::Position*>(plan.positions) + first_id;
-      return locate<id_type.value>(ids, num_ids, plan.num_experts, empty_id, table, first);
+      // Most calls have no empty id, and the comparison takes a tenth of their time
+      return empty_id == -1
+                 ? locate<id_type.value, false>(ids, num_ids, plan.num_experts, empty_id, table, first)
+                 : locate<id_type.value, true>(ids, num_ids, plan.num_experts, empty_id, table, first);
     });
   });
 }

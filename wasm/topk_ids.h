@@ -86,7 +86,7 @@ inline v128_t load_4_ids(const uint8_t* ids) {
 //
 // A lane that equals empty_id becomes -1. An empty_id of -1 changes nothing, and so stands for none. Any other is at
 // most 32766 away from 0. There a lane is exactly its id, since ids that do not fit have become 32767 or -32768.
-template <IdType kType>
+template <IdType kType, bool kHasEmptyId>
 __attribute__((noinline)) bool locate(const uint8_t* ids, uint32_t num_ids, uint32_t num_experts,
                                       int32_t empty_id, SmallTable table, uint16_t* positions) {
   auto splat = [](uint32_t value) { return wasm_i16x8_splat(static_cast<int16_t>(value)); };
@@ -98,7 +98,7 @@ __attribute__((noinline)) bool locate(const uint8_t* ids, uint32_t num_ids, uint
   const v128_t first_entry = wasm_i16x8_mul(copy, splat(num_experts + kNumEmptyEntries));
   v128_t largest = wasm_i16x8_const_splat(0);
   auto locate_8 = [&](v128_t id, int i = 0) __attribute__((always_inline)) {
-    id = wasm_v128_or(id, wasm_i16x8_eq(id, empty_ids));
+    if constexpr (kHasEmptyId) id = wasm_v128_or(id, wasm_i16x8_eq(id, empty_ids));
     largest = wasm_u16x8_max(largest, wasm_i16x8_add(id, wasm_i16x8_const_splat(1)));
     const v128_t entry = wasm_i16x8_add(first_entry, wasm_u16x8_min(id, empty));
     wasm_v128_store(positions + i, wasm_i16x8_shl(entry, 4));
@@ -118,7 +118,7 @@ __attribute__((noinline)) bool locate(const uint8_t* ids, uint32_t num_ids, uint
 }
 
 // Does the same for a large table, 4 ids at a time. Here an empty_id is at most 2^31 - 2 away from 0.
-template <IdType kType>
+template <IdType kType, bool kHasEmptyId>
 __attribute__((noinline)) bool locate(const uint8_t* ids, uint32_t num_ids, uint32_t num_experts,
                                       int32_t empty_id, LargeTable table, uint32_t* positions) {
   auto splat = [](uint32_t value) { return wasm_i32x4_splat(static_cast<int32_t>(value)); };
@@ -129,7 +129,7 @@ __attribute__((noinline)) bool locate(const uint8_t* ids, uint32_t num_ids, uint
   const v128_t empty = wasm_i32x4_add(last, lanes);
   v128_t largest = wasm_i32x4_const_splat(0);
   auto locate_4 = [&](v128_t id) __attribute__((always_inline)) {
-    id = wasm_v128_or(id, wasm_i32x4_eq(id, empty_ids));
+    if constexpr (kHasEmptyId) id = wasm_v128_or(id, wasm_i32x4_eq(id, empty_ids));
     largest = wasm_u32x4_max(largest, wasm_i32x4_add(id, wasm_i32x4_const_splat(1)));
     wasm_v128_store(positions, wasm_i32x4_add(base, wasm_i32x4_shl(wasm_u32x4_min(id, empty), 4)));
   };

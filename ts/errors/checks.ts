@@ -20,12 +20,12 @@ export function wrongValue(code: ErrorCode, name: string, value: unknown, remedy
  */
 export function checkOptions<Options extends object>(
   options: Options,
-  names: readonly (keyof Options)[],
+  names: Readonly<Record<keyof Options, true>>,
   code: ErrorCode = 'OPTION',
 ): Options {
   if (typeof options !== 'object' || options === null) throw wrongValue(code, 'options', options, 'Pass an object.');
   for (const name in options) {
-    if (!names.includes(name)) throw unknownOption(name, names as readonly string[], code);
+    if (names[name] !== true) throw unknownOption(name, Object.keys(names), code);
   }
   return options;
 }

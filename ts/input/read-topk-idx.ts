@@ -90,7 +90,11 @@ export function readTopkIdx(input: TopkIdxInput, ids: TopkIdx, emptyId?: number 
   ids.offset = offset === undefined ? 0 : checkOffset(offset);
   ids.data = data as IntegerArray;
   ids.type = idType;
-  ids.emptyId = readEmptyId(emptyId, idType);
+  if (emptyId !== ids.givenEmptyId || idType !== ids.emptyIdType) {
+    ids.emptyId = readEmptyId(emptyId, idType);
+    ids.givenEmptyId = emptyId;
+    ids.emptyIdType = idType;
+  }
   checkExtent(ids, steps === undefined && offset === undefined);
   if (ids.numTokens * ids.numTopk === 0) ids.setDense();
 }
@@ -158,6 +162,7 @@ function readNested(rows: readonly unknown[], ids: TopkIdx, emptyId: EmptyId): v
   ids.numTopk = numTopk;
   ids.leadingAxes = null;
   ids.emptyId = null;
+  ids.emptyIdType = undefined;
   ids.unfit = unfit;
   ids.isBigint = isBigint;
   ids.setDense();

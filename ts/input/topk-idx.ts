@@ -26,6 +26,9 @@ export class TopkIdx {
   tokenStride = 0;
   slotStride = 1;
   emptyId: EmptyId = null;
+  /** What `emptyId` was read from, so that the next call need not read the same again. */
+  givenEmptyId: unknown = undefined;
+  emptyIdType: IdTypeFacts | undefined = undefined;
   /**
    * For nested arrays: the first value that `data` cannot hold. The others need not be kept: such a value is never an
    * expert, and errors report only the first.

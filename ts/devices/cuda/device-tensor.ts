@@ -48,8 +48,8 @@ export interface AllocationOptions {
   readonly shareable?: boolean | undefined;
 }
 
-const allocationOptions: readonly (keyof AllocationOptions)[] = ['shareable'];
-const ipcOptions: readonly 'byteOffset'[] = ['byteOffset'];
+const allocationOptions: Readonly<Record<keyof AllocationOptions, true>> = { shareable: true };
+const ipcOptions: Readonly<Record<'byteOffset', true>> = { byteOffset: true };
 
 /**
  * A tensor of integers on the GPU; only views made by {@link strided} are not row-major. Its memory comes from a pool
