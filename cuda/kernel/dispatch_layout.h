@@ -9,6 +9,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 
 namespace dispatch_layout {
 
@@ -26,6 +27,8 @@ struct DispatchLayoutArguments {
   int64_t num_tokens = 0;
   int num_topk = 0;
   int64_t token_stride = 0;
+  // The bits of an id that selects nothing either, be it an expert's or not: as many of the lowest as an id has
+  std::optional<uint64_t> empty_id;
 
   int num_experts = 0;
   int num_ranks = 0;
@@ -43,9 +46,10 @@ struct DispatchLayoutArguments {
   int32_t* num_tokens_per_rdma_rank =
       nullptr;  // [num_nodes]; not written within one node, and may be null there
   int32_t* num_tokens_per_expert = nullptr;  // [num_experts]
-  uint8_t* is_token_in_rank = nullptr;       // [num_tokens, num_ranks], 0 or 1
+  // [num_tokens, num_ranks], 0 or 1. Null: it is not wanted, and nothing is done for it.
+  uint8_t* is_token_in_rank = nullptr;
 
-  // The first selection, numbered `token * num_topk + slot`, whose id is neither -1 nor an expert, or ~0 if there is
+  // The first selection, numbered `token * num_topk + slot`, whose id is neither empty nor an expert, or ~0 if there is
   // none. Such ids are skipped everywhere else. Null: they are skipped and not reported.
   uint64_t* first_invalid_selection = nullptr;
 
