@@ -252,6 +252,77 @@ describeOnCuda('ids on the GPU that are no experts', () => {
   });
 });
 
+describeOnCuda('an empty id', () => {
+  const numExperts = 16;
+  const options = { numRanks: 8, numRanksPerNode: 4 };
+  const emptyIds = [0n, 7n, 15n, 16n, -1n, -2n, 127n, 128n, 255n, 2n ** 31n - 1n, 2n ** 32n - 1n]
+    .concat([2n ** 32n + 5n, 2n ** 63n - 1n, 2n ** 64n - 1n, -(2n ** 63n)])
+    .map((id) => (Number.isSafeInteger(Number(id)) ? Number(id) : id));
+
+  /** The arrays of a layout, or what its error says. */
+  function outcome(compute: () => LayoutArrays): unknown {
+    try {
+      const layout = compute();
+      return forOutputs((name) => layout[name]);
+    } catch (error) {
+      if (!(error instanceof InvalidExpertError)) throw error;
+      const { token, slot, value } = error;
+      return { token, slot, value };
+    }
+  }
+
+  it('is skipped in tensors and host arrays of every type, and is not invalid', () => {
+    const random = new Random(17);
+    for (const type of idTypeNames) {
+      const [smallest, largest] = idRange[type];
+      for (const emptyId of emptyIds) {
+        const fits = smallest <= emptyId && emptyId <= largest;
+        for (const invalidExperts of ['throw', 'throw', 'ignore'] as const) {
+          const ids: (number | bigint)[] = Array.from(randomIds(random, type, 100, 4, numExperts));
+          for (const index of ids.keys()) if (fits && random.chance(0.3)) ids[index] = emptyId;
+          if (random.chance(0.5)) ids[random.below(400)] = random.pick([numExperts, 127]);
+          const topkIdx = { data: idArray(type, ids), shape: [100, 4] } as const;
+          const call = { ...options, emptyId, invalidExperts };
+          const right = outcome(() => reference(topkIdx, numExperts, call));
+          const onHost = outcome(() => getDispatchLayout(topkIdx, numExperts, { ...call, device: 'cuda' }));
+          assert.deepStrictEqual(onHost, right, `${type}, emptyId ${emptyId}`);
+          using tensor = DeviceTensor.from(topkIdx.data, topkIdx.shape);
+          using layout = new ExpertGroup(options).getDispatchLayout(tensor, numExperts, { emptyId, invalidExperts });
+          assert.deepStrictEqual(
+            outcome(() => toHost(layout)),
+            right,
+            `a tensor of ${type}, emptyId ${emptyId}`,
+          );
+        }
+      }
+    }
+  });
+
+  it('that was written over an invalid id is not reported in its place', async () => {
+    const expertGroup = new ExpertGroup({ numRanks: 2, device: 'cuda' });
+    const data = Int32Array.of(99, 0);
+    const { event } = expertGroup.getDispatchLayout({ data, shape: [1, 2] }, 8, { emptyId: 9, asyncFinish: true });
+    data.fill(9);
+    await expectRejection(event.wait(), { code: 'INVALID_EXPERT', token: 0, slot: 0, value: 99 });
+
+    using topkIdx = DeviceTensor.from(Int32Array.of(99, 0), [1, 2]);
+    using layout = expertGroup.getDispatchLayout(topkIdx, 8, { emptyId: 9 });
+    // The counts of 9 tokens, all of which go to both ranks
+    const other = new ExpertGroup({ numRanks: 2 });
+    using tokens = DeviceTensor.from(
+      Int32Array.from({ length: 18 }, (_, index) => (index % 2) * 4),
+      [9, 2],
+    );
+    using counts = other.getDispatchLayout(tokens, 8);
+    other.getDispatchLayout(tokens, 8, { out: { ...counts, numTokensPerRank: topkIdx.strided([2], [1]) } });
+    assert.deepStrictEqual([...topkIdx.toTypedArray()], [9, 9]);
+    expectError(() => layout.numTokensPerRank.toTypedArray(), {
+      code: 'INVALID_EXPERT',
+      message: /^topkIdx\[0\]\[0\] was not an expert in \[0, 8\)/,
+    });
+  });
+});
+
 /** Queues work on a GPU that is slow at it for a moment: the made-up one, which is told so. */
 function slowly<Result>(queue: () => Result): Result {
   process.env.FAKE_CUDA_SLOW = '100';

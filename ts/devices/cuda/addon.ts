@@ -76,12 +76,14 @@ interface NativeIds {
   readonly numTokens: number;
   readonly numTopk: number;
   readonly tokenStride: number;
+  /** The 64 bits of an id that is skipped like -1; null if there is none. */
+  readonly emptyId: bigint | null;
 }
 
 /** Ids on the GPU. Those of one token are contiguous. */
 export interface NativeDeviceIds extends NativeIds, NativePlace {}
 
-/** Ids in an array of the host. `TopkIdx` has this form. */
+/** Ids in an array of the host. */
 export interface NativeHostIds extends NativeIds {
   readonly data: ArrayBufferView;
   /** The element of `data` that is the first id. */
@@ -104,6 +106,8 @@ export interface DeviceLaunch {
   readonly ids: NativeDeviceIds;
   /** Null: memory is allocated for all outputs, in one piece. */
   readonly outputs: Readonly<Record<OutputName, NativePlace | null>> | null;
+  /** Whether `isTokenInRank` is wanted. If not, it takes no memory and is not written. */
+  readonly hasMask: boolean;
   readonly isStrict: boolean;
   readonly order: NativeStreamOrder;
 }
@@ -122,6 +126,7 @@ export interface LaunchedOnDevice {
 export interface HostLaunch {
   readonly plan: PlanHandle;
   readonly ids: NativeHostIds;
+  readonly hasMask: boolean;
   readonly isStrict: boolean;
   readonly order: NativeStreamOrder;
 }
@@ -161,7 +166,7 @@ export interface CudaAddon {
 
   createPlan(plan: NativePlan): PlanHandle;
   /** Where each output lies in the memory that `launchOnDevice` allocates. */
-  outputOffsets(plan: PlanHandle, numTokens: number): Readonly<Record<OutputName, number>>;
+  outputOffsets(plan: PlanHandle, numTokens: number, hasMask: boolean): Readonly<Record<OutputName, number>>;
   launchOnDevice(launch: DeviceLaunch): LaunchedOnDevice;
   launchOnHost(launch: HostLaunch): HostLayoutHandle;
   /** Waits for the layout. Returns the first invalid selection, or -1. */
