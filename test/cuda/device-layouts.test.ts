@@ -278,10 +278,10 @@ describeOnCuda('an empty id', () => {
       for (const emptyId of emptyIds) {
         const fits = smallest <= emptyId && emptyId <= largest;
         for (const invalidExperts of ['throw', 'throw', 'ignore'] as const) {
-          const ids: (number | bigint)[] = Array.from(randomIds(random, type, 100, 4, numExperts));
+          const ids: (number | bigint)[] = [...randomIds(random, type, 40, 4, numExperts)];
           for (const index of ids.keys()) if (fits && random.chance(0.3)) ids[index] = emptyId;
-          if (random.chance(0.5)) ids[random.below(400)] = random.pick([numExperts, 127]);
-          const topkIdx = { data: idArray(type, ids), shape: [100, 4] } as const;
+          if (random.chance(0.5)) ids[random.below(160)] = random.pick([numExperts, 127]);
+          const topkIdx = { data: idArray(type, ids), shape: [40, 4] } as const;
           const call = { ...options, emptyId, invalidExperts };
           const right = outcome(() => reference(topkIdx, numExperts, call));
           const onHost = outcome(() => getDispatchLayout(topkIdx, numExperts, { ...call, device: 'cuda' }));
@@ -316,10 +316,11 @@ describeOnCuda('an empty id', () => {
     using counts = other.getDispatchLayout(tokens, 8);
     other.getDispatchLayout(tokens, 8, { out: { ...counts, numTokensPerRank: topkIdx.strided([2], [1]) } });
     assert.deepStrictEqual([...topkIdx.toTypedArray()], [9, 9]);
-    expectError(() => layout.numTokensPerRank.toTypedArray(), {
-      code: 'INVALID_EXPERT',
-      message: /^topkIdx\[0\]\[0\] was not an expert in \[0, 8\)/,
-    });
+    assert.throws(
+      () => layout.numTokensPerRank.toTypedArray(),
+      InvalidExpertError,
+      /^topkIdx\[0\]\[0\] was not an expert in \[0, 8\)/,
+    );
   });
 });
 
