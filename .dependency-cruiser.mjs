@@ -1,15 +1,16 @@
 /**
- * The house, from the ground up. A module imports from its own room and from rooms below it, never from one above, and no
- * circle of modules closes, imports of types counted. `./build.sh lint` checks it.
+ * The house, from the ground up. A module may import from its own room and from rooms below it, but never from one
+ * above. Modules must not import each other in a circle, even if some of the imports are only of types. The lint step
+ * of build.sh checks this.
  */
 const rooms = [
-  { name: 'values', path: '^ts/values/' }, // typed arrays, id types, values in the words of messages
-  { name: 'errors', path: '^ts/errors/' }, // the error family, and why a device can be used or not
+  { name: 'values', path: '^ts/values/' }, // typed arrays, id types, values as messages name them
+  { name: 'errors', path: '^ts/errors/' }, // the error family, and why a device can or cannot be used
   { name: 'input', path: '^ts/input/' }, // topkIdx in every form; which expert is on which rank
   { name: 'layout', path: '^ts/layout/' }, // the table of outputs, the request, the result, events
-  { name: 'devices', path: '^ts/devices/' }, // what a device is; js, wasm, cuda
-  { name: 'platform', path: '^(ts|dist)/platform/' }, // which devices there are on which runtime, as #platform
-  { name: 'api', path: '^ts/[^/]+[.]ts$' }, // what users call: the modules that lie in ts/ itself
+  { name: 'devices', path: '^ts/devices/' }, // what a device is; the devices js, wasm and cuda
+  { name: 'platform', path: '^(ts|dist)/platform/' }, // the devices of each runtime, as #platform
+  { name: 'api', path: '^ts/[^/]+[.]ts$' }, // what users call: the modules in ts/ itself
   { name: 'cli', path: '^ts/cli/' }, // the command line
 ];
 
@@ -20,7 +21,7 @@ const upward = rooms.slice(0, -1).map(({ name, path }, floor) => ({
   to: { path: rooms.slice(floor + 1).map((room) => room.path) },
 }));
 
-/** @param exceptions what `from` may import all the same. */
+/** @param exceptions the modules that `from` may import all the same. */
 function forbid(name, from, to, ...exceptions) {
   return { name, severity: 'error', from, to: { path: to, pathNot: exceptions } };
 }
@@ -34,14 +35,14 @@ export default {
       { path: '^ts/', pathNot: '^ts/choose-device[.]ts$' },
       '^(ts|dist)/platform/',
     ),
-    // The plain reference lies beside the folders of the others, since it checks them
+    // The plain reference is beside the folders of the other devices, since it checks them
     forbid(
       'wasm-and-cuda-do-not-know-each-other',
       { path: '^ts/devices/(wasm|cuda)/' },
       '^ts/devices/.*/',
       '^ts/devices/$1/',
     ),
-    // The API has the types of tensors in its declarations; the code is in no bundle for browsers, which a test checks
+    // The API's declarations contain the types of tensors. Their code is in no bundle for browsers, which a test checks
     forbid(
       'of-cuda-the-api-sees-tensors-only',
       { path: '^ts/[^/]+[.]ts$' },

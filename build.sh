@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Everything there is to do here: ./build.sh [build | test | slow-tests | runtimes | projects | demo | bench | fuzz |
+# Runs every task of this project: ./build.sh [build | test | slow-tests | runtimes | projects | demo | bench | fuzz |
 # lint | docs | examples | release | clean]
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -7,7 +7,7 @@ cd "$(dirname "$0")"
 say() { printf '\033[1m%s\033[0m\n' "$*" >&2; }
 fail() { printf 'build.sh: %s\n' "$*" >&2; exit 1; }
 
-# newer TARGET SOURCE...: whether TARGET exists and nothing under the sources is newer
+# newer TARGET SOURCE...: succeeds if TARGET exists and nothing under the sources is newer
 newer() {
   local target=$1
   shift
@@ -18,18 +18,19 @@ install_packages() {
   command -v npm >/dev/null || fail 'Node.js 20.19 or later, with npm, is needed: https://nodejs.org'
   [ -x node_modules/.bin/tsc ] && newer node_modules/.package-lock.json package.json package-lock.json && return
   say 'Installing npm packages'
-  # The build needs the development packages even where NODE_ENV says production
+  # The build needs the development packages even if NODE_ENV says production
   npm ci --include=dev --no-audit --no-fund
 }
 
-# install_in FOLDER: the packages of a folder that has a package.json of its own, for who wants what it is for
+# install_in FOLDER: installs the packages of a folder that has a package.json of its own, for those who need that
+# folder
 install_in() {
   newer "$1/node_modules/.package-lock.json" "$1/package.json" "$1/package-lock.json" && return
   say "Installing the npm packages of $1"
   npm ci --prefix "$1" --ignore-scripts --no-audit --no-fund
 }
 
-# apt_install PACKAGE...: as root or by sudo
+# apt_install PACKAGE...: installs Debian packages, as root or by sudo
 apt_install() {
   if command -v apt-get >/dev/null; then
     if [ "$(id -u)" = 0 ]; then
@@ -59,7 +60,7 @@ build_kernel() {
 
 addon=dist/prebuilds/linux-x64/dispatch_layout_cuda.node
 
-# What keeps the CUDA addon from being built here, or nothing
+# Prints what keeps the CUDA addon from being built here, or nothing
 addon_obstacle() {
   local nvcc release
   if [ "$(uname -sm)" != 'Linux x86_64' ]; then
@@ -68,14 +69,14 @@ addon_obstacle() {
     echo 'there is no nvcc here. To build it, install the CUDA toolkit, 12.8 or later'
   else
     release=$("$nvcc" --version | sed -n 's/.*release \([0-9.]*\).*/\1/p')
-    # The first for the newest GPUs of the list in cuda/CMakeLists.txt
+    # CUDA 12.8 is the first for the newest GPUs of the list in cuda/CMakeLists.txt
     if [ "$(printf '%s\n' 12.8 "$release" | sort -V | head -n 1)" != 12.8 ]; then
       echo "$nvcc is of CUDA ${release:-unknown}, too old. To build it, install the CUDA toolkit, 12.8 or later"
     fi
   fi
 }
 
-# Without it the library is whole, but for the device `cuda`
+# Without the addon, the library lacks only the device `cuda`
 build_addon() {
   local obstacle stamp=build/cuda/architectures architectures=${CUDA_ARCHITECTURES:-all}
   obstacle=$(addon_obstacle)
@@ -93,7 +94,7 @@ build_addon() {
 build_library() {
   newer dist/cli.js ts wasm/embed-kernel.mjs tsconfig.json package.json package-lock.json build.sh && return
   say 'Building the library and the command line'
-  # No outputs of sources that are gone. The command line, which the check above looks at, is made last
+  # Outputs of sources that no longer exist are removed. The command line, which the check above looks at, is made last
   find dist -mindepth 1 -maxdepth 1 ! -name kernel.wasm ! -name prebuilds -exec rm -rf {} +
   node_modules/.bin/tsc -p tsconfig.json
   node ts/bundle.mjs
@@ -108,11 +109,12 @@ build() {
 
 run_tests() {
   build
-  # Coverage of the library, in this process and in those of the command line
+  # c8 measures the coverage of the library, in this process and in those of the command line
   node_modules/.bin/c8 node_modules/.bin/mocha "$@"
 }
 
-# The tests that take long and rarely fail: what works without end, and the kernels at length on a machine without a GPU
+# Runs the tests that take long and rarely fail: those of whatever runs without end, and those that run the kernels at
+# length on a machine without a GPU
 run_slow_tests() {
   build
   node_modules/.bin/mocha --no-config --import=tsx/esm --timeout=600000 'test/slow/**/*.test.ts' "$@"
@@ -126,7 +128,7 @@ run_bench() {
   node --import=tsx bench/run.ts "$@"
 }
 
-# run_fuzz [SECONDS]: the kernel's source under libFuzzer and sanitizers, from the committed inputs on
+# run_fuzz [SECONDS]: fuzzes the kernel's source with libFuzzer and sanitizers, starting from the committed inputs
 run_fuzz() {
   [ -d /usr/include/simde ] && command -v clang++ >/dev/null || apt_install libsimde-dev clang
   local resources
@@ -135,11 +137,11 @@ run_fuzz() {
     apt_install "libclang-rt-$(basename "$resources" | cut -d. -f1)-dev"
   test/native/build.sh fuzz
   mkdir -p build/fuzz
-  say "Fuzzing the kernel for ${1:-60} seconds. What crashes it goes to build/fuzz-*; keep such a file in test/native/corpus"
+  say "Fuzzing the kernel for ${1:-60} seconds. Inputs that crash it go to build/fuzz-*; keep such a file in test/native/corpus"
   build/native/fuzz build/fuzz test/native/corpus -max_total_time="${1:-60}" -max_len=400 -artifact_prefix=build/fuzz-
 }
 
-# The packed library in every runtime and bundler; what that takes stays out of the packages of the build
+# Tests the packed library in every runtime and bundler. The packages for that are not among those of the build
 run_runtimes() {
   build
   local folder=test/runtimes
@@ -151,8 +153,8 @@ run_runtimes() {
   node $folder/run.mjs "$@"
 }
 
-# run_projects [NAME]...: the packed library in small projects as users have them; each installs its own packages in a
-# temporary folder
+# run_projects [NAME]...: tests the packed library in small projects such as users have; each installs its own packages
+# in a temporary folder
 run_projects() {
   build
   say 'Checking projects that use the packed library'
@@ -178,7 +180,7 @@ run_lint() {
   git ls-files -z '*.h' '*.cpp' '*.cc' '*.cu' '*.cuh' | xargs -0 clang-format --dry-run -Werror
 }
 
-# The packages of the examples, and beside them the library as it was built
+# Installs the packages of the examples, and beside them the library as it was built
 install_examples() {
   build
   install_in examples/onnx-router
@@ -193,7 +195,7 @@ make_docs() {
   node --import=tsx docs/api/write.ts "$@"
 }
 
-# run_release [--rehearse]: the tarball to publish
+# run_release [--rehearse]: makes the tarball to publish
 run_release() {
   build
   node .github/release.mjs "$@"

@@ -1,12 +1,15 @@
 /**
- * Fails on known vulnerabilities of the packages in every lockfile: of those that `dist` contains, which users get, from
- * "moderate" on, of all others from "high" on. Where the registry does not answer, nothing is known, and nothing fails.
+ * Fails if packages in any lockfile have known vulnerabilities: from "moderate" on for packages that `dist` contains,
+ * which users get, and from "high" on for all others. If the registry does not answer, nothing is known, and nothing
+ * fails.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 
-const lockfiles = execFileSync('git', ['ls-files', '*package-lock.json'], { encoding: 'utf8' }).trim().split('\n');
+// The projects of test/projects use old tools on purpose, and run them on their own files only
+const listed = execFileSync('git', ['ls-files', '*package-lock.json', ':!test/projects'], { encoding: 'utf8' });
+const lockfiles = listed.trim().split('\n');
 const notices = readFileSync('dist/THIRD-PARTY-NOTICES.txt', 'utf8');
 const shipped = new Set([...notices.matchAll(/^(\S+)\n-+$/gm)].map(([, name]) => name));
 const severities = ['info', 'low', 'moderate', 'high', 'critical'];

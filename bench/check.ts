@@ -1,6 +1,6 @@
 /**
- * Expectations of ratios between variants, and whether a run meets them. Ratios hold from machine to machine much better
- * than times do.
+ * How many times faster one variant should be than another, and whether a run meets that. Ratios vary much less from machine to
+ * machine than times do.
  *
  * @module
  */
@@ -38,7 +38,7 @@ const pairs = [
   [names.call, names.plain],
 ] as const;
 
-/** What to expect, of these results. */
+/** The expectations that these results give. */
 export function expectationsOf(layouts: readonly Entry[], tolerance: number): Expectations {
   const ratios = layouts.flatMap(({ configuration, seconds }) =>
     pairs
@@ -51,7 +51,7 @@ export function expectationsOf(layouts: readonly Entry[], tolerance: number): Ex
   return { tolerance, ratios };
 }
 
-/** Compares; an expectation about a variant that could not be measured here is left out. */
+/** Compares results with expectations. One about a variant that could not be measured here is left out. */
 export function checkExpectations({ tolerance, ratios }: Expectations, layouts: readonly Entry[]): Finding[] {
   return ratios.flatMap((expectation) => {
     const { configuration, faster, than, ratio } = expectation;

@@ -18,7 +18,7 @@ function uniform(numTokens: number, numTopk: number, numExperts: number, numRank
   return { numTokens, numTopk, numExperts, numRanks, routing: 'uniform' };
 }
 
-/** Where most MoE layers are: decoding, prefill, routing logs; few and many experts and ranks; skewed and padded routing. */
+/** What MoE layers are like: decoding, prefill and routing logs; few and many experts and ranks; skewed and padded routing. */
 export const configurations: readonly Configuration[] = [
   uniform(128, 8, 256, 8),
   uniform(4096, 8, 256, 8),
@@ -33,21 +33,23 @@ export const configurations: readonly Configuration[] = [
   { ...uniform(4096, 8, 256, 64), routing: 'half empty' },
 ];
 
-/** Over the number of tokens, on one node. */
+/** From 1 to 10,000,000 tokens, on one node. */
 export const overTokens = [0, 1, 2, 3, 4, 5, 6, 7].map((exponent) => uniform(10 ** exponent, 8, 256, 8));
 
-/** Over the number of ranks. */
+/** From 1 to 256 ranks. */
 export const overRanks = [1, 2, 4, 8, 16, 32, 64, 128, 256].map((numRanks) => uniform(4096, 8, 256, numRanks));
 
-/** Over the number of experts; beyond 4088 the kernel has another table. */
+/** From 8 to 65,536 experts. With more than 4088 the kernel uses another table. */
 export const overExperts = [8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4088, 4096, 8192, 16384, 32768, 65536].map(
   (numExperts) => uniform(4096, 8, numExperts, 8),
 );
 
-/** What the histogram of experts alone is measured on. */
-export const histogramConfiguration = uniform(4096, 8, 256, 8);
+/** What is also measured in Python: few and many tokens, on one node and on eight. */
+export const inPython = [4096, 65536].flatMap((numTokens) =>
+  [8, 64].map((numRanks) => uniform(numTokens, 8, 256, numRanks)),
+);
 
-/** As tables and plots name it. */
+/** The name of a configuration in tables and plots. */
 export function titleOf({ numTokens, numTopk, numExperts, numRanks, routing }: Configuration): string {
   const sizes = [numTokens, numTopk, numExperts, numRanks].map((size) => size.toLocaleString('en')).join(' · ');
   return routing === 'uniform' ? sizes : `${sizes}, ${routing}`;

@@ -1,6 +1,6 @@
 /**
- * One process of the benchmark: measures everything, the variants taking turns, and prints one JSON object. Started by
- * run.ts; `--layouts` measures only what expectations are about, `--quick` in one round instead of three.
+ * One process of the benchmark. It measures everything, the variants taking turns, and prints one JSON object. Started by
+ * run.ts. With `--layouts` it measures only the layouts of the first table, with `--quick` in one round instead of three.
  *
  * @module
  */
@@ -8,14 +8,8 @@ import { parseArgs } from 'node:util';
 import { ExpertGroup } from 'dispatch-layout';
 import { answer, type ExpectedLayout, forOutputs, rowsOf } from '../test/conformance/oracle.ts';
 import { expectArrays } from '../test/support/expect.ts';
-import {
-  type Configuration,
-  configurations,
-  histogramConfiguration,
-  overExperts,
-  overRanks,
-  overTokens,
-} from './configurations.ts';
+import { type Configuration, configurations, inPython, overExperts, overRanks, overTokens } from './configurations.ts';
+import { timePython } from './libraries/python-layouts.ts';
 import { makeRouting } from './routing.ts';
 import { median } from './statistics.ts';
 import { secondsPerRun, warmUp } from './time.ts';
@@ -32,13 +26,15 @@ export interface Measurements {
   readonly overTokens: readonly Seconds[];
   readonly overRanks: readonly Seconds[];
   readonly overExperts: readonly Seconds[];
-  /** Seconds per histogram. */
-  readonly histograms: Seconds;
+  readonly inPython: readonly Seconds[];
   /** What each variant is. */
   readonly variants: Readonly<Record<string, string>>;
 }
 
-/** The oracle keeps every id as an object: beyond so many tokens the `js` device, which it has checked, stands in. */
+/**
+ * The oracle makes an object of every id, so it is not asked about more tokens than these. The `js` device, which the oracle
+ * has checked on fewer, then says what is right.
+ */
 const maxOracleTokens = 100_000;
 
 const { values: settings } = parseArgs({ options: { layouts: { type: 'boolean' }, quick: { type: 'boolean' } } });
@@ -50,7 +46,7 @@ function makeProblem(configuration: Configuration): Problem {
   return { configuration, int32, int64: widen(int32) };
 }
 
-/** The same ids as int64, half by half: a hundred times faster than by way of BigInts. */
+/** The same ids as int64. They are written half by half, which is a hundred times faster than making BigInts. */
 function widen(ids: Int32Array): BigInt64Array {
   const halves = new Int32Array(2 * ids.length);
   for (let i = 0; i < ids.length; i++) {
@@ -77,9 +73,7 @@ function expectedLayout({ configuration, int32 }: Problem): ExpectedLayout {
 function measure(configuration: Configuration, chosen: readonly string[], rounds: number): Seconds {
   const problem = makeProblem(configuration);
   const entries = chosen
-    .filter(
-      (name) => name in variants && configuration.numRanks <= (variants[name].maxRanks ?? Number.POSITIVE_INFINITY),
-    )
+    .filter((name) => name in variants)
     .map((name) => ({ name, prepared: variants[name].variant(problem), samples: [] as number[] }));
   const expected = expectedLayout(problem);
   for (const { name, prepared } of entries) {
@@ -99,21 +93,14 @@ function measure(configuration: Configuration, chosen: readonly string[], rounds
   return Object.fromEntries(entries.map(({ name, samples }) => [name, median(samples)]));
 }
 
-async function measureHistograms(): Promise<Seconds> {
-  const { numpyHistogram, tfjsHistogram } = await import('./libraries/histogram.ts');
-  const problem = makeProblem(histogramConfiguration);
-  const { numTokensPerExpert } = expectedLayout(problem);
-  const histograms = { tfjs: await tfjsHistogram(problem), numpy: await numpyHistogram(problem) };
-  const seconds: Record<string, number> = {};
-  for (const [name, histogram] of Object.entries(histograms)) {
-    if (histogram === undefined) continue;
-    if (Array.from(histogram.counts).join() !== numTokensPerExpert.join()) throw new Error(`${name} counts wrongly`);
-    const samples: number[] = [];
-    for (let round = 0; round < numRounds; round++) samples.push(await histogram.sample());
-    seconds[name] = median(samples);
-    histogram.close();
-  }
-  return seconds;
+/** Python's ways, and then those of JavaScript that they are compared with. */
+function measureInPython(configuration: Configuration): Seconds {
+  const problem = makeProblem(configuration);
+  const layout = variants[names.call].variant(problem).layout();
+  return {
+    ...timePython(problem, layout),
+    ...measure(configuration, [names.plain, names.newArrays, names.call], numRounds),
+  };
 }
 
 const all = Object.keys(variants);
@@ -126,7 +113,7 @@ const measurements: Measurements = {
   overTokens: over(overTokens),
   overRanks: over(overRanks),
   overExperts: over(overExperts),
-  histograms: settings.layouts ? {} : await measureHistograms(),
+  inPython: settings.layouts ? [] : inPython.map(measureInPython),
   variants: Object.fromEntries(Object.entries(variants).map(([name, { description }]) => [name, description])),
 };
 console.log(JSON.stringify(measurements));

@@ -1,25 +1,27 @@
 /**
- * `docs/benchmarks.md`, and the tables on the terminal, from results.
+ * Makes `docs/benchmarks.md`, and the tables on the terminal, of results.
  *
  * @module
  */
-import { type Configuration, histogramConfiguration, titleOf } from './configurations.ts';
+import { type Configuration, titleOf } from './configurations.ts';
 import type { Entry, Results } from './results.ts';
 import { median, medianRatio, spread } from './statistics.ts';
 import { names } from './variants/names.ts';
 
 /** The whole document. */
 export function report(results: Results): string {
-  const { machine, variants, layouts, histograms, firstCalls, heldMemory, sizes } = results;
-  const numProcesses = Object.values(layouts[0].seconds)[0].length;
+  const { machine, variants, layouts, firstCalls, heldMemory, sizes } = results;
   return `# Benchmarks
 
 Made by \`./build.sh bench\` from [bench/results/benchmarks.json](../bench/results/benchmarks.json); do not edit. Measured on
-${results.date.slice(0, 10)}, in ${numProcesses} processes one after the other (three for what is below the first table), each of which checks every variant
-against the oracle of the conformance suite and then times them in turn. Figures are medians over the processes; ± is half the range of
-the processes' own medians. T · K · E · R are tokens, top-k, experts and ranks; 8 ranks a node; routing is uniformly random
-but where it says otherwise: \`skewed\` gives 44 % of the selections to an eighth of the experts, in \`half empty\` every other slot
-is -1, at random.
+${results.date.slice(0, 10)}, in processes that ran one after the other: the first section in ${numProcessesOf(layouts)} of them, what follows it up to Python in ${numProcessesOf(results.overTokens)}.
+A process checks every variant, against the oracle of the conformance suite or, if there are more than 100,000 tokens, against the
+\`js\` device; then it times the variants in turn. Every figure is the median over the processes; ± is half the range between the
+slowest and the fastest of them, in percent of the median.
+
+T · K · E · R are the numbers of tokens, of experts that each token selects (top-k), of experts and of ranks, with 8 ranks a
+node. The routing is uniformly random unless the row says otherwise: in \`skewed\`, an eighth of the experts gets 44 % of the
+selections; in \`half empty\`, each slot is -1 with a probability of one half.
 
 ${table(['', ''], Object.entries(machine))}
 
@@ -33,51 +35,53 @@ ${Object.entries(variants)
   .map(([name, description]) => `- **${name}**: ${description}.`)
   .join('\n')}
 
-The plain function is slower once it has seen both kinds of arrays, since V8 then compiles one code for both. Both figures
-are there because both happen: the first is what a library that takes either pays, the second what one model's own loop does.
+The plain function becomes slower once V8 has seen it called with both types of arrays, because V8 then compiles one piece of
+code for both. The table has both figures because both happen: \`${names.plain}\` is what a library pays that takes
+either type, \`${names.plainOnly}\` is what a loop takes that is written for one model.
 
 ![Nanoseconds per token of each variant](benchmarks-layouts.svg)
 
-How many times faster (medians of the ratios within each process):
+How many times as fast the first variant of each column is as the second (medians of the ratios within each process):
 
 ${ratiosTable(layouts)}
 
-For \`native\` the ratio is the share of the native build's speed that the WASM kernel reaches: 0.83 is 1.2 times slower.
+The ratio to \`native\` is the share of the native build's speed that the WASM kernel reaches: at 0.80 it takes 1.25 times as long.
 
-## Over the number of tokens
+## From 1 to 10,000,000 tokens
 
-${titleOf({ ...histogramConfiguration, numTokens: 1 }).replace('1 ·', 'T ·')}, millions of tokens per second:
+Top-8 of 256 experts on 8 ranks, millions of tokens per second:
 
 ${scalingTable('tokens', results.overTokens, ({ numTokens }) => numTokens, millionsPerSecond)}
 
 ![Tokens per second over the number of tokens](benchmarks-tokens.svg)
 
-## Over ranks and experts
+## More ranks, and more experts
 
-4,096 tokens, top-8, nanoseconds per token; 256 experts over R, 8 ranks over E. Up to 64 ranks a row is a mask in a register;
-beyond 4,088 experts the table does not fit 16-bit offsets.
+4,096 tokens, top-8, nanoseconds per token. First 256 experts on more and more ranks; with up to 64 of them, the kernel builds a
+token's row of the mask in a register:
 
 ${scalingTable('ranks', results.overRanks, ({ numRanks }) => numRanks, nanosecondsPerToken)}
+
+Then 8 ranks with more and more experts; with more than 4,088 of them, the kernel's table is too large for 16-bit offsets:
 
 ${scalingTable('experts', results.overExperts, ({ numExperts }) => numExperts, nanosecondsPerToken)}
 
 ![Nanoseconds per token over ranks and over experts](benchmarks-sizes.svg)
 
-## The histogram of experts alone
+## The same layout in Python
 
-What other libraries have of it, against all of the layout; ${titleOf(histogramConfiguration)}, microseconds:
+What one would use in Python, on the CPU: the whole layout too, all four outputs, of the same ids. Microseconds per layout, and in
+brackets how many times as long as \`${names.call}\` it takes:
 
-${histogramTable(results)}
+${pythonTable(results.inPython)}
 
-\`tfjs\` is \`tf.bincount\` of ${machine.tfjs} on its cpu backend, over an int32 tensor; \`numpy\` is \`numpy.bincount\` over int64.${
-    'numpy' in histograms ? '' : ' There was no numpy on this machine.'
-  }
+${pythonNotes(results.inPython)}
 
 ## The first call
 
-In a fresh process of Node.js: loading the library, then a layout of two tokens (\`[[0, 5], [6, -1]]\`), which decodes,
-compiles and instantiates the kernel. Medians of 20 processes. Resident memory is that of the whole process, Node.js
-included; in brackets what loading added.
+A fresh process of Node.js loads the library, by \`import\` or by \`require\`, and computes a layout of two tokens
+(\`[[0, 5], [6, -1]]\`), for which the kernel is decoded, compiled and instantiated. Medians of 20 processes. Resident memory is
+that of the whole process after the layout, including Node.js itself; in brackets is what loading the library added to it.
 
 ${table(
   ['', 'loading, ms', 'first layout, ms', 'together, ms', 'resident, MB'],
@@ -93,12 +97,14 @@ ${table(
 ## Bytes
 
 ${table(
-  ['shipped', 'raw', 'gzip'],
+  ['file', 'raw', 'gzip'],
   Object.entries(sizes).map(([name, { raw, gzip }]) => [name, kilobytes(raw), kilobytes(gzip)]),
 )}
 
-After calls of 4,096 · 8 · 256 · 64, the kernel holds ${kilobytes(heldMemory.wasmBytes)} of WASM memory, shared by all groups of a
-thread. A call with reused \`out\` leaves ${Math.max(0, heldMemory.heapBytesPerCall).toFixed(1)} bytes on the JavaScript heap.
+The two rows for browsers are one file each, minified by esbuild, with the kernel in it.
+
+After calls of 4,096 · 8 · 256 · 64, the kernel holds ${kilobytes(heldMemory.wasmBytes)} of WASM memory, which all groups of a thread
+share. A call with reused \`out\` leaves ${Math.max(0, heldMemory.heapBytesPerCall).toFixed(1)} bytes on the JavaScript heap.
 `;
 }
 
@@ -111,20 +117,19 @@ export function layoutsTable(layouts: readonly Entry[]): string {
       titleOf(configuration),
       ...columns.map((name) => {
         if (!(name in seconds)) return '';
-        const percent = (100 * spread(seconds[name])).toFixed(0);
-        return `${nanosecondsPerToken(configuration, seconds[name])} ±${percent}%`;
+        const time = nanosecondsPerToken(configuration, seconds[name]);
+        return seconds[name].length === 1 ? time : `${time} ±${(100 * spread(seconds[name])).toFixed(0)}%`;
       }),
     ]),
   );
 }
 
-/** How much faster the kernel and the whole call are. */
+/** How many times as fast the kernel, a workspace and a whole call are as others. */
 export function ratiosTable(layouts: readonly Entry[]): string {
   const pairs = [
     [names.kernel, names.plain],
     [names.kernel, names.plainOnly],
     [names.kernel, names.simple],
-    [names.kernel, names.simpleMask],
     [names.kernel, names.native],
     [names.workspace, names.plain],
     [names.call, names.plain],
@@ -157,17 +162,48 @@ function scalingTable(
   );
 }
 
-function histogramTable({ histograms, layouts }: Results): string {
-  const whole = layouts.find(({ configuration }) => titleOf(configuration) === titleOf(histogramConfiguration));
-  if (whole === undefined) throw new Error('the configuration of the histograms is not among the layouts');
-  const rows = [
-    ...Object.entries(histograms).map(([name, seconds]) => [`${name}, histogram only`, seconds] as const),
-    ...[names.call, names.kernel].map((name) => [`${name}, whole layout`, whole.seconds[name]] as const),
-  ];
+function pythonTable(entries: readonly Entry[]): string {
   return table(
-    ['', 'µs'],
-    rows.map(([name, seconds]) => [name, (median(seconds) * 1e6).toFixed(1)]),
+    ['T · K · E · R', ...entries.map(({ configuration }) => titleOf(configuration))],
+    Object.keys(entries[0].seconds).map((name) => [
+      name,
+      ...entries.map(({ seconds }) => {
+        const ratio = medianRatio(seconds[name], seconds[names.call]);
+        return `${microseconds(seconds[name])} (${ratio.toFixed(ratio < 10 ? 1 : 0)}×)`;
+      }),
+    ]),
   );
+}
+
+/** What the rows of the table are, and which of them are missing. */
+export function pythonNotes(entries: readonly Entry[]): string {
+  const rows = Object.keys(entries[0].seconds);
+  const threads = rows.some((name) => name.endsWith('threads'))
+    ? "The rows that name a number of threads are with PyTorch's default."
+    : "One thread is also PyTorch's default on this machine.";
+  return [
+    rows.includes('numpy')
+      ? '- **numpy**: vectorised, a few operations over all tokens at once. None of them uses more than one thread.'
+      : '- **numpy** is not installed here, or Python itself is not, so its row is missing.',
+    ...(rows.includes('PyTorch')
+      ? [
+          `- **PyTorch**: the same operations, in one thread (\`torch.set_num_threads(1)\`). ${threads}`,
+          "- **PyTorch, DeepEP's tests**: how DeepEP's own tests compute the layout with which they check its kernel. They loop over\n" +
+            '  ranks and experts, and are meant to be clear, not to be fast. The code is in `test/parity/deepep_reference.py`.',
+        ]
+      : ['- **PyTorch** is not installed here, or numpy is not, so its rows are missing.']),
+    `- All of Python's rows take int64 ids and make new arrays for every layout, as \`${names.newArrays}\` does. JavaScript uses one`,
+    '  thread.',
+  ].join('\n');
+}
+
+function numProcessesOf(entries: readonly Entry[]): number {
+  return Object.values(entries[0].seconds)[0].length;
+}
+
+function microseconds(seconds: readonly number[]): string {
+  const value = median(seconds) * 1e6;
+  return value.toLocaleString('en', { maximumFractionDigits: value < 100 ? 1 : 0 });
 }
 
 function nanosecondsPerToken({ numTokens }: Configuration, seconds: readonly number[]): string {

@@ -1,9 +1,9 @@
 /**
- * What a benchmark found: the form of `results/benchmarks.json`. Everything that is shown is computed from it.
+ * What a benchmark found, in the form of `results/benchmarks.json`. Everything that the report shows is computed from it.
  *
  * @module
  */
-import { type Configuration, configurations, overExperts, overRanks, overTokens } from './configurations.ts';
+import { type Configuration, configurations, inPython, overExperts, overRanks, overTokens } from './configurations.ts';
 import type { Measurements } from './measure.ts';
 
 /** Seconds by variant, one number from each process. */
@@ -15,7 +15,7 @@ export interface Entry {
   readonly seconds: Samples;
 }
 
-/** A process that has just started, medians; first-call.mjs says what is what. */
+/** Medians of processes that have just started; first-call.mjs says what each number is. */
 export interface FirstCall {
   readonly loadMilliseconds: number;
   readonly firstMilliseconds: number;
@@ -24,7 +24,7 @@ export interface FirstCall {
   readonly residentBytes: number;
 }
 
-/** What calls leave in memory, medians; held-memory.mjs says what is what. */
+/** Medians of what calls leave in memory; held-memory.mjs says what each number is. */
 export interface HeldMemory {
   readonly wasmBytes: number;
   readonly heapBytesPerCall: number;
@@ -35,10 +35,13 @@ export interface Size {
   readonly gzip: number;
 }
 
+/** The number of this form; it changes when older files can no longer be read. */
+export const format = 2;
+
 export interface Results {
-  readonly format: 1;
+  readonly format: typeof format;
   readonly date: string;
-  /** Name and value, as the report lists them. */
+  /** Names and values, as the report lists them. */
   readonly machine: Readonly<Record<string, string>>;
   /** What each variant is. */
   readonly variants: Readonly<Record<string, string>>;
@@ -46,14 +49,15 @@ export interface Results {
   readonly overTokens: readonly Entry[];
   readonly overRanks: readonly Entry[];
   readonly overExperts: readonly Entry[];
-  readonly histograms: Samples;
+  /** The ways to compute a layout in Python, and beside them those of JavaScript that they are compared with. */
+  readonly inPython: readonly Entry[];
   /** By how the library is loaded: `import`, `require`. */
   readonly firstCalls: Readonly<Record<string, FirstCall>>;
   readonly heldMemory: HeldMemory;
   readonly sizes: Readonly<Record<string, Size>>;
 }
 
-type List = 'layouts' | 'overTokens' | 'overRanks' | 'overExperts';
+type List = 'layouts' | 'overTokens' | 'overRanks' | 'overExperts' | 'inPython';
 
 /** What several processes measured, put together. A process that did not measure a list has it empty. */
 export function combine(processes: readonly Measurements[]): Pick<Results, keyof Measurements> {
@@ -69,7 +73,7 @@ export function combine(processes: readonly Measurements[]): Pick<Results, keyof
     overTokens: list('overTokens', overTokens),
     overRanks: list('overRanks', overRanks),
     overExperts: list('overExperts', overExperts),
-    histograms: samplesOf(processes.map(({ histograms }) => histograms)),
+    inPython: list('inPython', inPython),
     variants: processes[0].variants,
   };
 }

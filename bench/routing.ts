@@ -6,9 +6,9 @@
 import { Random } from '../test/support/random.ts';
 
 /**
- * `uniform`: distinct experts per token, uniformly at random, the hardest case for branch prediction. `skewed`: distinct
- * experts, number `numExperts * u ** 3` for uniform `u`, so that an eighth of the experts gets 44 % of the selections (top-8 of 256).
- * `half empty`: uniform, but every other slot is -1, at random.
+ * In `uniform`, each token selects distinct experts uniformly at random, which is hardest for branch prediction. In `skewed`
+ * it selects distinct experts with the number `numExperts * u ** 3` for a uniform `u`, so that an eighth of the experts gets
+ * 44 % of the selections (top-8 of 256). `half empty` is like uniform, but each slot is -1 with a probability of one half.
  */
 export type Routing = 'uniform' | 'skewed' | 'half empty';
 

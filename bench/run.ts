@@ -1,12 +1,14 @@
 /**
- * `./build.sh bench`: measures in several processes, writes `bench/results/benchmarks.json`, and from it
+ * `./build.sh bench` measures in several processes, writes `bench/results/benchmarks.json`, and from that
  * `docs/benchmarks.md` with its plots.
  *
- *   --quick          one short process; prints, writes nothing
- *   --check          measures the layouts only, and fails where a ratio falls short of `bench/expectations.json`
- *   --expect         takes the ratios of the results that are there as the new expectations
- *   --report         makes the document anew from the results that are there
+ *   --quick          measures the layouts in one short process and prints them; writes nothing
+ *   --check          measures the layouts, and fails if a ratio falls short of `bench/expectations.json`
+ *   --expect         makes the ratios of the last results the new expectations
+ *   --report         makes the document anew from the last results
  *   --processes N    default 5
+ *
+ * The ways in Python are measured by the `python3` of the PATH, as far as it has numpy and PyTorch.
  *
  * @module
  */
@@ -19,7 +21,7 @@ import { plots } from './libraries/plots.ts';
 import { describeMachine } from './machine.ts';
 import type { Measurements } from './measure.ts';
 import { layoutsTable, ratiosTable, report } from './report.ts';
-import { combine, type FirstCall, type HeldMemory, type Results } from './results.ts';
+import { combine, type FirstCall, format, type HeldMemory, type Results } from './results.ts';
 import { measureSizes } from './sizes.ts';
 import { median } from './statistics.ts';
 
@@ -27,10 +29,10 @@ const resultsFile = new URL('results/benchmarks.json', import.meta.url);
 const expectationsFile = new URL('expectations.json', import.meta.url);
 const docs = new URL('../docs/', import.meta.url);
 
-/** How much a ratio may fall short of what is expected: machines and their noise differ. */
+/** The share by which a ratio may fall short of what is expected, because machines and their noise differ. */
 const tolerance = 0.25;
 
-/** So many processes measure more than the layouts, which takes most of the time. */
+/** Only so many processes measure more than the layouts, because that takes most of the time. */
 const maxFullProcesses = 3;
 
 const { values: settings } = parseArgs({
@@ -47,9 +49,8 @@ if (!Number.isInteger(numProcesses) || numProcesses < 1) {
   throw new RangeError(`--processes is '${settings.processes}'; it must be an integer, 1 or more`);
 }
 
-if (settings.report) await writeReport(readJson<Results>(resultsFile));
-else if (settings.expect)
-  writeJson(expectationsFile, expectationsOf(readJson<Results>(resultsFile).layouts, tolerance));
+if (settings.report) await writeReport(readResults());
+else if (settings.expect) writeJson(expectationsFile, expectationsOf(readResults().layouts, tolerance));
 else if (settings.check) check();
 else if (settings.quick) print(measure(1, ['--layouts', '--quick']));
 else await measureAll();
@@ -59,7 +60,7 @@ async function measureAll(): Promise<void> {
   const date = new Date().toISOString();
   const measured = measure(numProcesses, [], maxFullProcesses);
   const results: Results = {
-    format: 1,
+    format,
     date,
     machine,
     ...measured,
@@ -90,7 +91,7 @@ function check(): void {
   if (numMissed > 0) process.exitCode = 1;
 }
 
-/** Runs the measuring process one time after the other; those after the first few measure layouts only. */
+/** Runs the measuring processes, one after the other. Those after the first `maxFull` measure the layouts only. */
 function measure(count: number, flags: readonly string[], maxFull = count) {
   const processes = Array.from({ length: count }, (_, index) => {
     console.error(`Measuring, process ${index + 1} of ${count}`);
@@ -100,7 +101,7 @@ function measure(count: number, flags: readonly string[], maxFull = count) {
   return combine(processes);
 }
 
-/** The median of each number that so many processes print. */
+/** Runs a script in `count` processes, each of which prints the same names with numbers. Returns the median of each number. */
 function medians<Numbers extends object>(count: number, parameters: readonly string[]): Numbers {
   console.error(
     `Measuring ${parameters
@@ -134,6 +135,16 @@ async function writeReport(results: Results): Promise<void> {
 
 function script(name: string): string {
   return fileURLToPath(new URL(name, import.meta.url));
+}
+
+function readResults(): Results {
+  const results = readJson<Results>(resultsFile);
+  if (results.format !== format) {
+    throw new Error(
+      `${fileURLToPath(resultsFile)} is of another version of the benchmark; ./build.sh bench makes it anew`,
+    );
+  }
+  return results;
 }
 
 function readJson<Content>(file: URL): Content {

@@ -12,7 +12,7 @@ export function median(values: readonly number[]): number {
   return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
 }
 
-/** The median of what `values` are of `baseline`, value by value: each pair comes from one process. */
+/** The median of `baseline / values`, divided value by value: each pair comes from one process. */
 export function medianRatio(baseline: readonly number[], values: readonly number[]): number {
   if (baseline.length !== values.length) throw new RangeError('ratios of different numbers of processes');
   return median(baseline.map((value, process) => value / values[process]));

@@ -1,8 +1,11 @@
-/** Where an engine can make one instance of the kernel, or none: it reserves up to 10 GB of addresses for each. */
+/**
+ * Processes in which the engine can make only one instance of the kernel, or none: it reserves up to 10 GB of addresses
+ * for each.
+ */
 import { assert } from 'chai';
 import { jsonOf, runWithAddresses } from './support/run-script.ts';
 
-/** Whatever needs an instance of its own where there are enough: what it gives, as JSON. */
+/** Uses everything that gets an instance of its own if there are enough addresses, and prints the results as JSON. */
 const useInstances = `
   const { ExpertGroup, getDispatchLayout, prepare } = await import('dispatch-layout');
   const prepared = await prepare();
@@ -25,7 +28,7 @@ const useInstances = `
   workspaces[1].topkIdx[7] = 35;
   const after = JSON.stringify(workspaces[1].run(5));
 
-  // More ids than the shared instance locates at once, into arrays that an error must not touch
+  // These are more ids than the shared instance locates at once, and the arrays are ones that an error must not touch.
   const many = { data: new Int32Array(2 ** 20), shape: [2 ** 17, 8] };
   const out = group.getDispatchLayout(many, 64);
   group.getDispatchLayout(many, 64, { out });
@@ -55,7 +58,7 @@ function expectRight(found: Record<string, unknown>): void {
 }
 
 describe('instances of the kernel', () => {
-  it('where a second one cannot be made, everything passes through the first', () => {
+  it('the first one computes everything if a second one cannot be made', () => {
     const script = `
       let numInstances = 0;
       let numRefused = 0;
@@ -75,7 +78,7 @@ describe('instances of the kernel', () => {
     expectRight(found);
   });
 
-  it('the one for large layouts is asked for once', () => {
+  it('the one for large layouts is requested only once', () => {
     const script = `
       const { ExpertGroup } = await import('dispatch-layout');
       const group = new ExpertGroup({ numRanks: 8, device: 'wasm' });
@@ -93,7 +96,7 @@ describe('instances of the kernel', () => {
   });
 
   describe('under ulimit -v', () => {
-    // So many KiB have room for the process, and on Node.js 20 for one instance or for none
+    // The first limit leaves room for the process and, on Node.js 20, for one instance; the second leaves room for none.
     for (const kibibytes of [16_000_000, 4_000_000]) {
       it(`${kibibytes} KiB`, function () {
         if (process.platform !== 'linux') this.skip();

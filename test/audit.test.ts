@@ -1,4 +1,7 @@
-/** The audit step of the CI, against registries of our own: it fails on what a registry knows, and only on that. */
+/**
+ * The audit step of the CI, run against fake registries: it fails on vulnerabilities that a registry knows, and only on
+ * those.
+ */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -10,7 +13,7 @@ import { gunzipSync } from 'node:zlib';
 import { assert } from 'chai';
 import { root } from './support/root.ts';
 
-/** Runs the audit against a registry that answers so. */
+/** Runs the audit against a registry that gives these answers. */
 async function audit(answer: RequestListener): Promise<{ code: number | null; output: string }> {
   const server = createServer(answer).listen(0, 'localhost');
   await once(server, 'listening');
@@ -49,7 +52,7 @@ describe('the audit of dependencies', function () {
   this.timeout(120_000);
 
   for (const name of ['@assemblyscript/loader', 'commander', 'node-addon-api']) {
-    it(`fails on a moderate vulnerability of ${name}, which users get`, async () => {
+    it(`fails on a moderate vulnerability of ${name}, which dist contains`, async () => {
       const { code, output } = await audit(knowing(name, 'moderate'));
       assert.match(output, /^audit: FAILED: package-lock\.json, \d+ known/m);
       assert.include(output, `\n  ${name}, which dist contains, moderate: made up`);
@@ -57,20 +60,20 @@ describe('the audit of dependencies', function () {
     });
   }
 
-  it('passes with a moderate vulnerability of what they do not get', async () => {
+  it('passes with a moderate vulnerability of a package that dist does not contain', async () => {
     const { code, output } = await audit(knowing('fast-check', 'moderate'));
     assert.match(output, /^audit: passed: package-lock\.json, 1 known/m);
     assert.match(output, /^audit: passed: examples\/onnx-router\/package-lock\.json, 0 known/m);
     assert.strictEqual(code, 0, output);
   });
 
-  it('fails on a high one', async () => {
+  it('fails on a high vulnerability of such a package', async () => {
     const { code, output } = await audit(knowing('fast-check', 'high'));
     assert.match(output, /^audit: FAILED: package-lock\.json, 1 known/m);
     assert.strictEqual(code, 1, output);
   });
 
-  it('says so where the registry does not answer, and passes', async () => {
+  it('passes if the registry does not answer, and says so', async () => {
     const { code, output } = await audit((_, response) => response.writeHead(405).end());
     assert.match(output, /^audit: skipped: package-lock\.json: 405 Method Not Allowed/m);
     assert.notMatch(output, /passed|FAILED/);

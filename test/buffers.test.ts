@@ -1,4 +1,7 @@
-/** Buffers that move, grow and are copied around the library: transfer, `structuredClone`, memory of WebAssembly that grows. */
+/**
+ * Buffers that are transferred, copied or resized while the library uses them: by `postMessage`, by `structuredClone`,
+ * or by growth.
+ */
 import { MessageChannel, receiveMessageOnPort } from 'node:worker_threads';
 import { assert } from 'chai';
 import { type DispatchLayout, EventOverlap, ExpertGroup, type LayoutArrays } from 'dispatch-layout';
@@ -17,7 +20,7 @@ const print = (layout: LayoutArrays) => outputNames.map((name) => String(layout[
 
 const arraysOf = (layout: LayoutArrays) => forOutputs((name) => layout[name]) as unknown as LayoutArrays;
 
-/** Sends a value to another thread, and takes it out there. */
+/** Sends a value through a message port, as to another thread, and receives it at the other end. */
 function send<Value>(value: Value, transfer: readonly ArrayBuffer[]): Value {
   const { port1, port2 } = new MessageChannel();
   port1.postMessage(value, [...transfer]);
@@ -46,7 +49,7 @@ describeOnEachDevice('buffers that move', (device) => {
       assert.strictEqual(print(layout), expected);
     });
 
-    it(`transferred by ${name}: what arrives can be used, what is left behind is refused`, () => {
+    it(`transferred by ${name}: the arrays that arrive can be used, those that are left behind are refused`, () => {
       const data = Int32Array.from(ids);
       const arrived = through(data, [data.buffer]);
       assert.strictEqual(print(layOut(arrived)), expected);
@@ -63,7 +66,7 @@ describeOnEachDevice('buffers that move', (device) => {
     });
   }
 
-  it('a whole layout copied by structuredClone serves as out, and its event is none', () => {
+  it('a whole layout copied by structuredClone serves as out, but its event is not an event any more', () => {
     const copy = structuredClone(layOut(ids)) as DispatchLayout;
     assert.strictEqual(print(layOut(ids, copy)), expected);
     expectError(() => group.getDispatchLayout([[0]], 8, { previousEvent: copy.event }), { code: 'EVENT_FLAGS' });
@@ -80,7 +83,7 @@ describeOnEachDevice('buffers that move', (device) => {
 describeOnEachDevice('memory that grows while views of it are alive', (device) => {
   const group = device.createGroup(options);
 
-  /** Ids and results in WebAssembly memory of the caller's. */
+  /** Ids and results in WebAssembly memory that belongs to the caller. */
   function inMemory(memory: WebAssembly.Memory) {
     const { buffer } = memory;
     const data = new Int32Array(buffer, 0, 6);
@@ -94,7 +97,7 @@ describeOnEachDevice('memory that grows while views of it are alive', (device) =
     return { topkIdx: { data, shape }, out };
   }
 
-  it("the caller's, between calls: the old views are refused, new ones see the same data", () => {
+  it("the caller's memory, between calls: the old views are refused, and new ones see the same data", () => {
     const memory = new WebAssembly.Memory({ initial: 1 });
     const before = inMemory(memory);
     assert.strictEqual(print(group.getDispatchLayout(before.topkIdx, 8, { out: before.out })), expected);
@@ -106,7 +109,7 @@ describeOnEachDevice('memory that grows while views of it are alive', (device) =
     assert.strictEqual(print(group.getDispatchLayout(after.topkIdx, 8, { out: after.out })), expected);
   });
 
-  it("the caller's, in a getter of the call: an error, and nothing is written", () => {
+  it("the caller's memory, in a getter during the call: this is an error, and nothing is written", () => {
     const memory = new WebAssembly.Memory({ initial: 1 });
     const { topkIdx, out } = inMemory(memory);
     const growing = {
@@ -147,7 +150,7 @@ describeOnEachDevice('memory that grows while views of it are alive', (device) =
     assert.strictEqual(print(layOut(ids, out)), expected);
   });
 
-  it("the caller's resizable buffer: views that follow it go on working", () => {
+  it("the caller's resizable buffer: views that track its length go on working", () => {
     const buffer = resizableBuffer(24, 1024);
     const data = new Int32Array(buffer, 0, 6);
     const following = new Int32Array(buffer);
@@ -159,7 +162,7 @@ describeOnEachDevice('memory that grows while views of it are alive', (device) =
     assert.strictEqual(print(group.getDispatchLayout({ data: following, shape, offset: 0 }, 8)), expected);
   });
 
-  it('an event that shrinks or transfers arrays: an error, and nothing is written', () => {
+  it('an event that shrinks or transfers arrays is an error, and nothing is written', () => {
     const buffer = resizableBuffer(64, 128);
     const eventThatRuns = (currentStreamWait: () => void) =>
       new EventOverlap({ done: false, currentStreamWait, wait: () => new Promise(() => {}) });
@@ -173,9 +176,9 @@ describeOnEachDevice('memory that grows while views of it are alive', (device) =
     expectUntouched(out);
   });
 
-  it("the device's: groups and results from before are as good as new", () => {
+  it("the device's memory: earlier groups and results stay valid", () => {
     const layouts = [group.getDispatchLayout({ data: ids, shape }, 8)];
-    // Tables and rows of ever more experts and slots, in one memory and in memories of their own
+    // Ever more experts and slots need larger tables and rows, in the shared memory and in memories of their own.
     for (let size = 1; size <= 2 ** 20; size *= 4) {
       const larger = device.createGroup({ numRanks: 1 });
       const numTopk = Math.min(size, 2 ** 16);
@@ -189,7 +192,7 @@ describeOnEachDevice('memory that grows while views of it are alive', (device) =
 
 describe('the arrays of a workspace that are transferred', () => {
   for (const device of ['wasm', 'js'] as const) {
-    it(`an error, where they can be (${device})`, () => {
+    it(`are an error, where they can be transferred (${device})`, () => {
       const workspace = new ExpertGroup({ numRanks: 4, device }).createWorkspace({
         numExperts: 8,
         maxTokens: 4,
@@ -197,7 +200,7 @@ describe('the arrays of a workspace that are transferred', () => {
       });
       const transfer = () => detached(workspace.topkIdx);
       if (device === 'wasm') {
-        // Some runtimes refuse to transfer WASM memory, others copy it
+        // Some runtimes refuse to transfer WASM memory; others copy it.
         try {
           transfer();
         } catch {}

@@ -1,4 +1,7 @@
-/** Two copies of the library in one process, as two versions of it in one dependency tree give: neither disturbs the other. */
+/**
+ * Two copies of the library in one process, as when a dependency tree has two versions of it, do not disturb each
+ * other.
+ */
 import { cpSync, rmSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { assert } from 'chai';
@@ -16,7 +19,7 @@ const packageUrl = new URL('build/copy/', rootUrl);
 const copyUrl = new URL('dist/', packageUrl);
 
 describe('two copies of the library', function () {
-  this.timeout(20_000);
+  this.timeout(120_000);
   let copy: typeof library;
   before(async () => {
     for (const path of ['dist', 'package.json']) {
@@ -26,10 +29,10 @@ describe('two copies of the library', function () {
   });
   after(() => rmSync(packageUrl, { recursive: true, force: true }));
 
-  it('are two', () => assert.notStrictEqual(copy.ExpertGroup, library.ExpertGroup));
+  it('have classes of their own', () => assert.notStrictEqual(copy.ExpertGroup, library.ExpertGroup));
 
   for (const device of ['wasm', 'js'] as const) {
-    it(`compute in turns on ${device}, and take each other's results as out`, () => {
+    it(`compute in turns on ${device}, and accept each other's results as out`, () => {
       const groups = [library, copy].map(({ ExpertGroup }) => new ExpertGroup({ ...options, device }));
       const expected = { ...groups[0].getDispatchLayout(rows, 8), event: undefined };
       let out: library.DispatchLayout | undefined;
@@ -42,7 +45,7 @@ describe('two copies of the library', function () {
     });
   }
 
-  it('throw errors of the same names and codes, each of its own classes', () => {
+  it('throw errors with the same names and codes, each of its own classes', () => {
     for (const { DispatchLayoutError, getDispatchLayout, InvalidExpertError } of [library, copy]) {
       try {
         getDispatchLayout([[8]], 8, options);
@@ -56,7 +59,7 @@ describe('two copies of the library', function () {
     assert.throws(() => copy.getDispatchLayout([[8]], 8, options), Error, /topkIdx\[0\]\[0\] is 8/);
   });
 
-  it('refuse events of the other one', () => {
+  it("refuse each other's events", () => {
     const { event } = copy.getDispatchLayout(rows, 8, { ...options, asyncFinish: true });
     try {
       library.getDispatchLayout(rows, 8, { ...options, previousEvent: event as library.EventOverlap });
@@ -66,7 +69,7 @@ describe('two copies of the library', function () {
     }
   });
 
-  it('share the GPU: a tensor of one is topkIdx of the other, and not its out', () => {
+  it('share the GPU: each accepts a tensor of the other as topkIdx, but not as out', () => {
     const printed = printedBy(
       `
       import { getDispatchLayout } from 'dispatch-layout';

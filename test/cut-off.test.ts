@@ -6,7 +6,7 @@ import { describeOnEachDevice } from './support/each-device.ts';
 describeOnEachDevice('a layout that is cut off', (device) => {
   const topkIdx = { data: Int32Array.from({ length: 3 * 4 }, (_, i) => i % 4), shape: [3, 4] };
 
-  it('by a stack overflow leaves nothing behind', () => {
+  it('by a stack overflow does not affect later layouts', () => {
     const group = device.createGroup({ numRanks: 4 });
     const descend = (): void => {
       group.getDispatchLayout(topkIdx, 8);
@@ -18,7 +18,7 @@ describeOnEachDevice('a layout that is cut off', (device) => {
     }
   });
 
-  it('by the timeout of a context leaves nothing behind', () => {
+  it('by the timeout of a context does not affect later layouts', () => {
     const group = device.createGroup({ numRanks: 4 });
     const many = { data: new Int32Array(200_000 * 4).fill(5), shape: [200_000, 4] };
     const run = () => group.getDispatchLayout(many, 8);
@@ -30,10 +30,10 @@ describeOnEachDevice('a layout that is cut off', (device) => {
 });
 
 describe('the WASM kernel', () => {
-  it('has nothing on its stack, whose pointer a call that is cut off would leave where it is', () => {
+  it('puts nothing on its stack, whose pointer a call that is cut off would not restore', () => {
     const wasm = new WasmMemory(new URL('../dist/kernel.wasm', import.meta.url));
     const { exports } = wasm;
-    // Whatever is put on a stack that ends at 0 is outside of the memory
+    // The stack ends at 0, so that anything that is put on it is outside of the memory.
     exports.stackRestore(0);
     assert.throws(() => new Uint8Array(wasm.buffer, exports.stackAlloc(16)), RangeError);
     exports.stackRestore(0);

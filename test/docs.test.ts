@@ -1,4 +1,4 @@
-/** Every example of the README, of the documentation and of the doc comments does what it says; and every error has its page. */
+/** Every example in the README, the documentation and the doc comments does what it says, and every error has its page. */
 import { spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
@@ -17,7 +17,7 @@ import {
 import { root } from './support/root.ts';
 import type { Outcome } from './support/run-script.ts';
 
-/** Not those of the packages that are installed there. */
+/** The files under a folder, without those of the packages that are installed there. */
 function filesUnder(folder: string, ending: string): string[] {
   return readdirSync(join(root, folder), { withFileTypes: true }).flatMap((entry) => {
     const path = `${folder}/${entry.name}`;
@@ -38,7 +38,7 @@ const sources = filesUnder('ts', '.ts');
 
 const isScript = (language: string) => language === 'js' || language === 'ts';
 
-/** An example that throws, and prints what. */
+/** An example that throws, changed so that it prints the error. */
 function printingItsError(example: Example): Example {
   const print = "(error) => console.log(error.code + '\\n' + error.name + ': ' + error.message)";
   return { ...example, code: `process.on('uncaughtExceptionMonitor', ${print});\n${example.code}` };
@@ -48,12 +48,12 @@ function expectOutput({ place, output = '' }: Example, stdout: string): void {
   assert.strictEqual(stdout, output, place);
 }
 
-/** What a line says but for times, which differ. */
+/** A line without its times, which vary. */
 function withoutTimes(line: string): string {
   return /\d [mµn]?s\b|warm passes/.test(line) ? line.replace(/[\d.,]+ ([mµn]?s\b)?/g, '# ') : line.trimEnd();
 }
 
-/** `$ command` lines, each followed by what it prints; a line `…` stands for the rest. */
+/** Runs `$ command` lines, each of which is followed by what it prints. A line `…` stands for the rest of the output. */
 function runSession(example: Example, sandbox: string): void {
   for (const [, command, expected] of example.code.matchAll(/^\$ (.*)\n((?:(?!\$ ).*\n)*)/gm)) {
     const { status, stdout, stderr } = runCommand(sandbox, command, example.how);
@@ -119,7 +119,7 @@ describe('documentation', function () {
     }
   });
 
-  it('TypeScript in examples is well-typed, and so is what the README has in JavaScript', () => {
+  it('examples in TypeScript are well-typed, and so are those of the README in JavaScript', () => {
     const examples = [...written.flatMap(examplesOf), ...sources.flatMap(examplesInComments)];
     const readme = examplesOf('README.md').filter(({ language }) => language === 'js');
     assert.isAbove(readme.length, 1);
@@ -174,7 +174,7 @@ describe('pages of errors', function () {
   this.timeout(60_000);
   const codes = codesOf('ts/errors/errors.ts', 'ErrorCode').map(({ code }) => code);
 
-  it('there is one for every code, and none for another', () => {
+  it('there is one for every code, and there are no others', () => {
     const pages = readdirSync(join(root, 'docs/errors')).filter((name) => name !== 'README.md');
     assert.sameMembers(
       pages,
@@ -214,7 +214,7 @@ describe('pages of errors', function () {
     });
   }
 
-  it('the codes of devices are all there, in the words of the sources', () => {
+  it('all codes of devices are in their table, in the words of the sources', () => {
     const page = readFileSync(join(root, 'docs/errors/DEVICE_UNAVAILABLE.md'), 'utf8');
     const rows = [...page.matchAll(/^\| `([A-Z_]+)` \| (.*?) \| .*? \|$/gm)];
     assert.sameMembers(

@@ -1,4 +1,4 @@
-/** Every error code: what provokes it, the value it names, and its remedy; and the family of classes. */
+/** Every error code: what provokes it, the value that it names, and its remedy; and the error classes. */
 import { inspect } from 'node:util';
 import { MessageChannel } from 'node:worker_threads';
 import { assert } from 'chai';
@@ -30,7 +30,7 @@ function call(topkIdx: unknown, numExperts: unknown = 8, options: object = {}): 
   return getDispatchLayout(topkIdx as TopkIdxInput, numExperts as number, withRanks);
 }
 
-/** Classes whose objects are not made by hand. */
+/** Classes whose constructors callers should not use. */
 const HandMade = { Workspace, EventOverlap } as unknown as Record<string, new (argument: unknown) => unknown>;
 
 const int64 = (...ids: number[]) => BigInt64Array.from(ids, BigInt);
@@ -39,14 +39,14 @@ const good = { data: int64(0, 1, 2, 7), shape: [2, 2] };
 const inTwoNodes = { numRanks: 4, numRanksPerNode: 2 };
 const freshOut = () => markedArrays({ ...inTwoNodes, numTokens: 2, numExperts: 8 });
 
-/** Arrays for the result of `good`, some replaced. */
+/** Arrays for the result of `good`, some of which are replaced. */
 const outWith = (replaced: object): LayoutArrays => ({ ...freshOut(), ...replaced });
 
 interface Provocation extends Omit<ErrorExpectation, 'code'> {
   readonly run: () => unknown;
 }
 
-/** Provocations of the same kind, one for each of several values, named by the value unless the key says otherwise. */
+/** One provocation of the same kind for each of several values, with the value as its name. */
 function forValues(values: readonly unknown[], run: (value: unknown) => unknown): [string, Provocation][] {
   return values.map((value) => [`${typeof value} ${inspect(value)}`, { run: () => run(value), value }]);
 }
@@ -73,10 +73,13 @@ const floats = new Float64Array(4);
 const dataView = new DataView(new ArrayBuffer(32));
 const buffer = new ArrayBuffer(1024);
 
-/** Those that this process cannot provoke: on the GPU, or by an environment variable (`settings.test.ts`). */
+/** The codes that this process cannot provoke: those of the GPU, and that of environment variables (`settings.test.ts`). */
 type ElsewhereCode = 'CUDA_ERROR' | 'DISPOSED' | 'TENSOR' | 'ENVIRONMENT';
 
-/** Complete by its type: a new code without a provocation does not compile. */
+/**
+ * The provocations of every other code. The type makes the table complete: without a provocation, a new code does not
+ * compile.
+ */
 const provocations: Record<Exclude<ErrorCode, ElsewhereCode>, () => [string, Provocation][]> = {
   INVALID_EXPERT: () => [
     [
@@ -152,9 +155,25 @@ const provocations: Record<Exclude<ErrorCode, ElsewhereCode>, () => [string, Pro
   ],
   TOPK_SHAPE: () => [
     ...forValues(
-      [[], [4], [1, 2, 2], [-1, -4], [2.5, 2], ['2', '2'], [2n, 2n], [2, null], '22', 4, null, true, {}].filter(
-        (value) => value !== null,
-      ),
+      [
+        [],
+        [4],
+        [1, 2, 3],
+        [1, -2, -2],
+        [-1, -2, 2],
+        [0.5, 4, 2],
+        [1, 2, '2'],
+        [-1, -4],
+        [2.5, 2],
+        ['2', '2'],
+        [2n, 2n],
+        [2, null],
+        '22',
+        4,
+        null,
+        true,
+        {},
+      ].filter((value) => value !== null),
       (value) => call({ ...good, shape: value }),
     ).map(([name, { run }]): [string, Provocation] => [`shape ${name}`, { run }]),
     ['shape NaN', { run: () => call({ ...good, shape: [Number.NaN, 2] }) }],
@@ -162,7 +181,25 @@ const provocations: Record<Exclude<ErrorCode, ElsewhereCode>, () => [string, Pro
     ['data too long', { run: () => call({ data: int64(0, 1, 2, 3, 4), shape: [2, 2] }), message: /5/ }],
     ['data for no tokens', { run: () => call({ data: int64(0), shape: [0, 2] }) }],
     ['data for no slots', { run: () => call({ data: int64(0), shape: [2, 0] }) }],
-    ['a tensor of three dimensions', { run: () => call({ data: int64(0, 1), dims: [1, 1, 2], type: 'int64' }) }],
+    ['more axes than anybody has', { run: () => call({ ...good, shape: new Array(65).fill(1) }) }],
+    ...[
+      [6, 2, 1],
+      [2, 1],
+      [4, 2, 1, 1],
+      [4.5, 2, 1],
+      [-4, 2, 1],
+    ].map((strides): [string, Provocation] => [
+      `strides ${strides} of several axes`,
+      {
+        run: () => call({ data: new Int32Array(99), shape: [2, 2, 2], strides, offset: 40 }),
+        value: strides,
+        message: /topkIdx.strides is \[.*be read as one/,
+      },
+    ]),
+    [
+      'several axes, column by column',
+      { run: () => call({ data: new Int32Array(8), shape: [2, 2, 2], fortranOrder: true }), message: /\[1, 2, 4\]/ },
+    ],
     ['strides beyond the end', { run: () => call({ ...good, strides: [3, 1] }) }],
     ['strides before the start', { run: () => call({ ...good, strides: [-2, 1] }) }],
     ['slot stride before the start', { run: () => call({ ...good, strides: [2, -1] }) }],
@@ -249,7 +286,7 @@ const provocations: Record<Exclude<ErrorCode, ElsewhereCode>, () => [string, Pro
     ],
     [
       'a negative rank',
-      { run: () => call(good, 8, { placement: [0, 1, -1, 3, 0, 0, 0, 0] }), value: -1, message: /placement\[2\]/ },
+      { run: () => call(good, 8, { placement: [0, 1, -2, 3, 0, 0, 0, 0] }), value: -2, message: /placement\[2\]/ },
     ],
     [
       'a fraction',
@@ -383,6 +420,54 @@ const provocations: Record<Exclude<ErrorCode, ElsewhereCode>, () => [string, Pro
     ],
   ],
   OPTION: () => [
+    ...forValues([1.5, Number.NaN, 2 ** 53, '8', null, {}], (emptyId) => call(good, 8, { emptyId })).map(
+      ([name, provocation]): [string, Provocation] => [`emptyId ${name}`, provocation],
+    ),
+    ...forValues(['bits', true, null, 0], (mask) => call(good, 8, { mask })).map(
+      ([name, provocation]): [string, Provocation] => [`mask ${name}`, provocation],
+    ),
+    ...(
+      [
+        ['asyncFinsh', 'asyncFinish'],
+        ['emptyID', 'emptyId'],
+        ['numRank', 'numRanks'],
+        ['numranks', 'numRanks'],
+        ['palcement', 'placement'],
+      ] as const
+    ).map(([name, meant]): [string, Provocation] => [
+      `the mistyped option ${name}`,
+      {
+        run: () => call(good, 8, { [name]: undefined }),
+        value: name,
+        message: new RegExp(`no option '${name}' here. Did you mean ${meant}\\? The options are numRanks, .*, out,`),
+      },
+    ]),
+    [
+      'an option that is nothing like any',
+      { run: () => call(good, 8, { verbose: true }), value: 'verbose', message: /'verbose' here. The options are / },
+    ],
+    [
+      'an option of the group in a call',
+      {
+        run: () => new ExpertGroup({ numRanks: 4 }).getDispatchLayout(good, 8, { numRanks: 4 } as object),
+        value: 'numRanks',
+      },
+    ],
+    ['an option of a call in a group', { run: () => new ExpertGroup({ numRanks: 4, out: {} } as never), value: 'out' }],
+    [
+      'an unknown option of a workspace',
+      {
+        run: () =>
+          new ExpertGroup({ numRanks: 4 }).createWorkspace({
+            numExperts: 8,
+            maxTokens: 4,
+            numTopk: 2,
+            idtype: 'int8',
+          } as never),
+        value: 'idtype',
+        message: /Did you mean idType\?/,
+      },
+    ],
     ...forValues(['ignored', 'THROW', true, false, null, 0, {}], (invalidExperts) => call(good, 8, { invalidExperts })),
     ...forValues(['yes', 1, 0, null, {}], (asyncFinish) => call(good, 8, { asyncFinish })).map(
       ([name, provocation]): [string, Provocation] => [`asyncFinish ${name}`, provocation],
@@ -488,7 +573,7 @@ const provocations: Record<Exclude<ErrorCode, ElsewhereCode>, () => [string, Pro
           try {
             group.getDispatchLayout({ data: new Int8Array(1), shape: [1, 2 ** 30], strides: [0, 0] }, 8);
           } finally {
-            // The group is none the worse for it.
+            // The group still works.
             assert.deepStrictEqual({ ...group.getDispatchLayout(good, 8) }, { ...layout });
           }
         },
@@ -518,7 +603,7 @@ describe('error codes', () => {
       for (const [name, { run, ...expected }] of makeProvocations()) {
         it(name, () => {
           const error = expectError(run, { code, ...expected });
-          // A message is one sentence about the problem, then the remedy; none of it says nothing.
+          // A message is one sentence about the problem, followed by the remedy. Neither may be empty.
           assert.isAbove(error.message.length - error.remedy.length, 8);
           assert.isBelow(error.message.length, 400);
         });
@@ -526,7 +611,7 @@ describe('error codes', () => {
     });
   }
 
-  it('the caller of numExperts undefined is told', () => {
+  it('numExperts undefined is named in the error', () => {
     const withoutExperts = getDispatchLayout as unknown as (
       ids: unknown,
       experts: undefined,
@@ -536,7 +621,7 @@ describe('error codes', () => {
   });
 });
 
-describe('the family of errors', () => {
+describe('the error classes', () => {
   it('InvalidExpertError', () => {
     const error = expectError(() => call([[9]]), { code: 'INVALID_EXPERT' });
     assert.instanceOf(error, InvalidExpertError);
@@ -578,7 +663,7 @@ describe('the family of errors', () => {
       Symbol('a symbol'),
       new Proxy({}, {}),
       10n ** 300n,
-      // Arrays within arrays, 8^5 elements.
+      // These are arrays within arrays, with 8^5 elements in all.
       Array.from({ length: 5 }).reduce<unknown>((inner) => new Array(8).fill(inner), 'x'.repeat(30)),
     ]) {
       for (const run of [

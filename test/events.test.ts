@@ -1,4 +1,4 @@
-/** Events, as DeepEP's `EventOverlap`: what is recorded when, who waits for what, and `using`. */
+/** Events, like DeepEP's `EventOverlap`: when one is recorded, who waits for what, and `using`. */
 import { assert } from 'chai';
 import { type DispatchLayout, type EventHandle, EventOverlap, ExpertGroup, getDispatchLayout } from 'dispatch-layout';
 import { describeOnEachDevice } from './support/each-device.ts';
@@ -11,7 +11,7 @@ const rows = [
 ];
 const group = { numRanks: 4, numRanksPerNode: 2 };
 
-/** A handle that notes what is done with it. */
+/** A handle that records the calls of its methods. */
 class NotingHandle implements EventHandle {
   readonly notes: string[] = [];
   done = false;
@@ -31,7 +31,7 @@ class NotingHandle implements EventHandle {
 describeOnEachDevice('events', (device) => {
   const run = (options = {}): DispatchLayout => device.getDispatchLayout(rows, 8, group, options);
 
-  it('without asyncFinish: not recorded, the outputs are valid, and waiting is an error', async () => {
+  it('without asyncFinish, the event is not recorded, the outputs are valid, and waiting is an error', async () => {
     for (const options of [{}, { asyncFinish: false }, { asyncFinish: undefined }]) {
       const { event } = run(options);
       assert.instanceOf(event, EventOverlap);
@@ -42,13 +42,13 @@ describeOnEachDevice('events', (device) => {
     }
   });
 
-  it('a wait for an event that was not recorded rejects, and never throws at once', async () => {
+  it('wait() of an event that was not recorded rejects, and never throws', async () => {
     const promise = run().event.wait();
     assert.instanceOf(promise, Promise);
     await expectRejection(promise, { code: 'EVENT_NOT_RECORDED' });
   });
 
-  it('with asyncFinish: recorded, and waiting works as often as one likes', async () => {
+  it('with asyncFinish, the event is recorded, and can be waited for any number of times', async () => {
     const layout = run({ asyncFinish: true });
     const { event } = layout;
     assert.isTrue(event.recorded);
@@ -59,7 +59,7 @@ describeOnEachDevice('events', (device) => {
     assert.deepStrictEqual([...layout.numTokensPerRank], [1, 1, 0, 1]);
   });
 
-  it('with asyncFinish an id that is no expert is reported: by the call on a CPU device, by the event on cuda', async () => {
+  it('with asyncFinish, an invalid id is reported by the call on a CPU device, and by the event on cuda', async () => {
     const invalid = () => device.getDispatchLayout([[0, 8]], 8, group, { asyncFinish: true });
     const expected = { code: 'INVALID_EXPERT', token: 0, slot: 1, value: 8 };
     if (device.device !== 'cuda') return expectError(invalid, expected);
@@ -68,7 +68,7 @@ describeOnEachDevice('events', (device) => {
     return expectError(() => event.currentStreamWait(), expected);
   });
 
-  it('with asyncFinish the work of a CPU device is done when the call returns', () => {
+  it('with asyncFinish, the work of a CPU device is done when the call returns', () => {
     const layout = run({ asyncFinish: true });
     if (device.device === 'cuda') layout.event.currentStreamWait();
     assert.isTrue(layout.event.done);
@@ -84,7 +84,7 @@ describeOnEachDevice('events', (device) => {
       },
       currentStreamWait() {
         handle.currentStreamWait();
-        // Work that the layout must see.
+        // The layout must see this work.
         data.set([0, 1, 2, 7]);
       },
       wait: () => handle.wait(),
@@ -95,7 +95,7 @@ describeOnEachDevice('events', (device) => {
     assert.isFalse(layout.event.recorded);
   });
 
-  it('it is not waited for if the request is refused', () => {
+  it('a previousEvent is not waited for if the request is refused', () => {
     const handle = new NotingHandle();
     const previousEvent = new EventOverlap(handle);
     const ragged = { data: Int32Array.of(0), shape: [1, 2] } as const;
@@ -120,7 +120,7 @@ describeOnEachDevice('events', (device) => {
     assert.deepStrictEqual([...layout.numTokensPerExpert], [1, 1, 1, 0, 0, 0, 0, 1]);
   });
 
-  it('an error of the wait passes, and nothing is written', () => {
+  it('an error of the wait reaches the caller, and nothing is written', () => {
     const failure = new Error('the stream broke');
     const previousEvent = new EventOverlap({
       done: false,
@@ -135,14 +135,14 @@ describeOnEachDevice('events', (device) => {
     assert.deepStrictEqual([...run().numTokensPerRank], [1, 1, 0, 1]);
   });
 
-  it('a previousEvent that was not recorded means none, as in DeepEP', () => {
+  it('a previousEvent that was not recorded counts as none, as in DeepEP', () => {
     const layout = run({ previousEvent: run().event, asyncFinish: true });
     assert.isTrue(layout.event.recorded);
     layout.event.currentStreamWait();
     assert.deepStrictEqual([...layout.numTokensPerRank], [1, 1, 0, 1]);
   });
 
-  it('events chain', () => {
+  it('events can be chained', () => {
     let previousEvent = new ExpertGroup(group).capture();
     for (let call = 0; call < 5; call += 1) {
       previousEvent = run({ previousEvent, asyncFinish: true, allocateOnCommStream: true }).event;
@@ -152,7 +152,7 @@ describeOnEachDevice('events', (device) => {
     assert.isTrue(previousEvent.done);
   });
 
-  it('flags that are false need nothing', () => {
+  it('flags that are false have no conditions', () => {
     assert.isFalse(run({ allocateOnCommStream: false }).event.recorded);
     assert.isFalse(run({ allocateOnCommStream: false, previousEvent: undefined, asyncFinish: false }).event.recorded);
   });
@@ -171,7 +171,7 @@ describe('EventOverlap', () => {
     assert.isTrue(event.done);
   });
 
-  it('tells what its handle tells', async () => {
+  it('says what its handle says', async () => {
     const handle = new NotingHandle();
     const event = new EventOverlap(handle);
     assert.isTrue(event.recorded);
@@ -182,7 +182,7 @@ describe('EventOverlap', () => {
     assert.deepStrictEqual(handle.notes, ['wait', 'currentStreamWait']);
   });
 
-  it('using waits on leaving the block, also by an error', () => {
+  it('using waits when the block is left, also by an error', () => {
     const handle = new NotingHandle();
     {
       using event = new EventOverlap(handle);

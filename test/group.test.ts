@@ -19,7 +19,7 @@ const rows = [
 ];
 
 describe('ExpertGroup', () => {
-  it('tells what it was made of', () => {
+  it('has the options that it was made with', () => {
     for (const [options, expected] of [
       [{ numRanks: 8 }, [8, 8, 1]],
       [{ numRanks: 16 }, [16, 8, 2]],
@@ -35,7 +35,7 @@ describe('ExpertGroup', () => {
     }
   });
 
-  it('a layout tells its shape and device', () => {
+  it('returns layouts with their shape and device', () => {
     const group = new ExpertGroup({ numRanks: 4, numRanksPerNode: 2 });
     const layout = group.getDispatchLayout(
       [
@@ -58,7 +58,7 @@ describe('ExpertGroup', () => {
     );
   });
 
-  it('methods need no options', () => {
+  it('has methods that need no options', () => {
     const group = new ExpertGroup({ numRanks: 4 });
     const expected = [...group.getDispatchLayout(rows, 8).numTokensPerRank];
     assert.deepStrictEqual([...group.getDispatchLayout(rows, 8, undefined).numTokensPerRank], expected);
@@ -73,7 +73,7 @@ describe('ExpertGroup', () => {
     assert.deepStrictEqual([...group.getDispatchLayout(rows, 8, allUndefined).numTokensPerRank], expected);
   });
 
-  it('strict and ignoring calls of one group with uneven experts take turns', () => {
+  it('can take strict and ignoring calls in turn, also with uneven experts', () => {
     const group = new ExpertGroup({ numRanks: 4 });
     for (const _ of [1, 2]) {
       expectError(() => group.getDispatchLayout([[8, 2]], 10), { code: 'UNEVEN_EXPERTS', value: 10 });
@@ -86,7 +86,7 @@ describe('ExpertGroup', () => {
 describe('getDispatchLayout', () => {
   const mask = (layout: DispatchLayout) => layout.isTokenInRank.join('');
 
-  it('gives what a group gives', () => {
+  it('returns what a group returns', () => {
     const options = { numRanks: 4, numRanksPerNode: 2 };
     const layout = getDispatchLayout(rows, 8, options);
     const { event, ...ofGroup } = new ExpertGroup(options).getDispatchLayout(rows, 8);
@@ -94,7 +94,7 @@ describe('getDispatchLayout', () => {
     assert.deepInclude(layout, ofGroup);
   });
 
-  it('changing options take effect at once', () => {
+  it('uses changed options at once', () => {
     assert.strictEqual(mask(getDispatchLayout(rows, 8, { numRanks: 4 })), '10000101');
     assert.strictEqual(mask(getDispatchLayout(rows, 8, { numRanks: 2 })), '1011');
     assert.isNull(getDispatchLayout(rows, 8, { numRanks: 2 }).numTokensPerRdmaRank);
@@ -113,7 +113,7 @@ describe('getDispatchLayout', () => {
     expectError(() => getDispatchLayout([[9]], 8, { numRanks: 2 }), { code: 'INVALID_EXPERT' });
   });
 
-  it('a placement that the caller changes takes effect in the next call', () => {
+  it('uses a placement that the caller has changed in the next call', () => {
     const placement = [0, 0, 1, 1];
     assert.strictEqual(mask(getDispatchLayout([[0], [3]], 4, { numRanks: 2, placement })), '1001');
     placement[3] = 0;
@@ -124,26 +124,26 @@ describe('getDispatchLayout', () => {
     assert.strictEqual(mask(getDispatchLayout([[0], [3]], 4, { numRanks: 2, placement })), '1001');
   });
 
-  it('the table of a group cannot be reached from outside', () => {
+  it('does not let callers reach the table of its group', () => {
     const group = new ExpertGroup({ numRanks: 2, placement: [0, 1] });
     assert.deepStrictEqual(Object.keys(group), []);
     assert.notProperty(group, 'placement');
   });
 
-  it('a placement is refused whatever it says of its length', () => {
+  it('refuses a wrong placement, whatever length it claims', () => {
     for (const length of [2 ** 28, 2 ** 32]) {
       const options = { numRanks: 2, placement: { length } as never };
       expectError(() => getDispatchLayout([[0]], 8, options), { code: 'PLACEMENT' });
     }
   });
 
-  it('a placement is read anew after a refused one of the same ranks', () => {
+  it('reads a placement again after it refused one with the same ranks', () => {
     for (const placement of ['0011', 0, {}, [], null]) {
       getDispatchLayout([[0]], 4, { numRanks: 2, placement: [0, 0, 1, 1] });
       const options = { numRanks: 2, placement: placement as unknown as number[] };
       expectError(() => getDispatchLayout([[0]], 4, options), { code: 'PLACEMENT' });
     }
-    // Equal to the table element by element only if numbers and strings were the same.
+    // This would equal the table, element by element, only if numbers and strings were the same.
     getDispatchLayout([[0]], 4, { numRanks: 2, placement: [0, 0, 1, 1] });
     const strings = { numRanks: 2, placement: ['0', '0', '1', '1'] as unknown as number[] };
     expectError(() => getDispatchLayout([[0]], 4, strings), { code: 'PLACEMENT' });
@@ -152,7 +152,8 @@ describe('getDispatchLayout', () => {
 
 describeOnEachDevice('placements', (device) => {
   const table = [2, 0, 1, 2, 2, 3, 0, 0];
-  // Token 0 selects experts 0 and 1, on ranks 2 and 0; token 1 selects 2 and 7, on ranks 1 and 0.
+  // Token 0 selects experts 0 and 1, which are on ranks 2 and 0. Token 1 selects experts 2 and 7, which are on ranks 1
+  // and 0.
   const expected = [1, 0, 1, 0, 1, 1, 0, 0];
 
   for (const [name, makePlacement] of Object.entries<() => ArrayLike<number>>({
@@ -173,14 +174,14 @@ describeOnEachDevice('placements', (device) => {
     });
   }
 
-  it('the same partition whether as table or by default', () => {
+  it('a table of equal blocks gives what the default gives', () => {
     const placement = [0, 0, 1, 1, 2, 2, 3, 3];
     const byTable = device.getDispatchLayout(rows, 8, { numRanks: 4, placement });
     const byDefault = device.getDispatchLayout(rows, 8, { numRanks: 4 });
     assert.deepStrictEqual({ ...byTable }, { ...byDefault });
   });
 
-  it('every expert on one rank, the others empty', () => {
+  it('all experts can be on one rank, and the others empty', () => {
     const layout = device.getDispatchLayout(rows, 8, {
       numRanks: 100,
       numRanksPerNode: 10,
@@ -193,7 +194,7 @@ describeOnEachDevice('placements', (device) => {
     );
   });
 
-  it('numExperts must be the length of the table', () => {
+  it('the table must have numExperts entries', () => {
     const group = device.createGroup({ numRanks: 4, placement: table });
     expectError(() => group.getDispatchLayout(rows, 9), { code: 'PLACEMENT', value: 8, message: /8.*9/ });
     expectError(() => group.getDispatchLayout(rows, 4, { invalidExperts: 'ignore' }), { code: 'PLACEMENT', value: 8 });
@@ -204,7 +205,7 @@ describeOnEachDevice('placements', (device) => {
 describe('devices', () => {
   const byName = () => Object.fromEntries(describeDevices().map((description) => [description.device, description]));
 
-  it('describeDevices tells every device once, why, and what to do', () => {
+  it('describeDevices lists every device once, with the reason and what to do', () => {
     const descriptions = describeDevices();
     assert.sameMembers(
       descriptions.map(({ device }) => device),
@@ -242,7 +243,7 @@ describe('devices', () => {
     assert.strictEqual(new ExpertGroup({ numRanks: 1, device: 'js' }).device, 'js');
   });
 
-  it('describeDevices of a device tells whether that one would be used', () => {
+  it('describeDevices of a device tells whether that device would be used', () => {
     const chosen = (option: 'js' | 'wasm' | 'cuda') =>
       describeDevices(option).filter((description) => description.chosen);
     assert.deepStrictEqual(
@@ -287,7 +288,7 @@ describe('devices', () => {
   });
 
   describe('where WebAssembly is', () => {
-    /** What a fresh process prints that first spoils something, and then uses the library. */
+    /** What a new process prints that first breaks something and then uses the library. */
     function inProcess(spoil: string): Record<string, unknown> {
       const script = `
         ${spoil}
@@ -353,7 +354,7 @@ describe('devices', () => {
       });
     }
 
-    it('whole: wasm is used', function () {
+    it('complete: wasm is used', function () {
       this.timeout(10_000);
       const found = inProcess('');
       assert.strictEqual(found.device, 'wasm');

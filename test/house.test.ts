@@ -1,4 +1,4 @@
-/** The rules of who may import whom: that the lint which checks them finds what breaks them. */
+/** The rules of which folder may import which: the lint that checks them finds imports that break them. */
 import { spawnSync } from 'node:child_process';
 import { appendFileSync, cpSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -8,7 +8,7 @@ import { assert } from 'chai';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 
-/** What the lint says of the sources with one more import. */
+/** What the lint prints about the sources with one more import. */
 function lintWith(module: string, code: string): string {
   const copy = mkdtempSync(join(tmpdir(), 'dispatch-layout-house-'));
   try {
@@ -28,17 +28,17 @@ function lintWith(module: string, code: string): string {
   }
 }
 
-describe('the house', () => {
-  it('has no circle of modules, and no room imports from one above', () => {
+describe('the rules of imports', () => {
+  it('hold: there is no circle of modules, and no folder imports from one above it', () => {
     assert.match(lintWith('ts/index.ts', ''), /no dependency violations found/);
   });
 
-  it('a circle is found, also one of types', () => {
+  it('find a circle, also of imports of types', () => {
     const code = "\nimport type { IdType } from './id-types.ts';\nexport type Planted = IdType;\n";
     assert.match(lintWith('ts/values/typed-array.ts', code), /error no-circle/);
   });
 
-  it('an import from a room above is found', () => {
+  it('find an import from a folder above', () => {
     const code = "\nimport { jsDevice } from '../devices/js.ts';\nexport const planted = jsDevice;\n";
     assert.match(lintWith('ts/layout/outputs.ts', code), /error layout-imports-nothing-above-it/);
   });

@@ -29,7 +29,7 @@ const int64 = () => BigInt64Array.from(flat, BigInt);
 
 const freshOut = () => markedArrays({ ...group, numTokens: 4, numExperts });
 
-/** A tensor as ONNX Runtime makes it: everything behind getters of a prototype. */
+/** A tensor like those of ONNX Runtime: all its properties are getters of a prototype. */
 class Tensor {
   readonly #data: BigInt64Array;
   readonly #dims: readonly number[];
@@ -97,13 +97,18 @@ describeOnEachDevice('accepted forms of topkIdx', (device) => {
       shape: [4, 3],
       fortranOrder: true,
     }),
-    'strides and stride both given: strides count': () => ({
+    'both strides and stride: strides are used': () => ({
       data: int64(),
       shape: [4, 3],
       strides: [3, 1],
       stride: [1, 4],
     }),
-    'strides beat fortranOrder': () => ({ data: int64(), shape: [4, 3], strides: [3, 1], fortranOrder: true }),
+    'both strides and fortranOrder: strides are used': () => ({
+      data: int64(),
+      shape: [4, 3],
+      strides: [3, 1],
+      fortranOrder: true,
+    }),
     'an offset without strides': () => ({ data: Int16Array.of(1, 1, ...flat, 1), shape: [4, 3], offset: 2 }),
     'strides without offset': () => ({ data: Int16Array.of(...flat, 1), shape: [4, 3], strides: [3, 1] }),
     'a shape in a typed array': () =>
@@ -148,7 +153,7 @@ describeOnEachDevice('accepted forms of topkIdx', (device) => {
   for (const type of idTypeNames) {
     const shape = [4, 3];
     const makeData = () => storageOf(type, fits).data;
-    /** The elements over other memory. */
+    /** The same elements in other memory. */
     const over = (buffer: ArrayBufferLike): IdArray => {
       const array = new idTypes[type](buffer as ArrayBuffer, 8, 12);
       array.set(makeData() as never);
@@ -186,7 +191,7 @@ describeOnEachDevice('accepted forms of topkIdx', (device) => {
     expectArrays(device.getDispatchLayout({ data, shape: [4, 3] }, numExperts, group), expectedFor(fits));
   });
 
-  it('a tensor of a failing layout is named by its own value', () => {
+  it('the error of a tensor names the value in the tensor', () => {
     const data = int64();
     data[7] = 2n ** 40n;
     const position = { code: 'INVALID_EXPERT', token: 2, slot: 1 };
@@ -210,7 +215,7 @@ describeOnEachDevice('accepted forms of topkIdx', (device) => {
     8n,
     2n ** 64n - 1n,
   ]) {
-    it(`nested arrays: ${id} (${typeof id}) is no expert, and not truncated`, () => {
+    it(`nested arrays: ${id} (${typeof id}) is not an expert, and is not truncated`, () => {
       const topkIdx = [
         [0, 1],
         [7, id],
@@ -262,7 +267,7 @@ describeOnEachDevice('accepted forms of out', (device) => {
       assert.deepStrictEqual(Array.from(out[name] ?? []), [...(expected[name] ?? [])], name);
   });
 
-  it('an earlier result of more tokens, again and again', () => {
+  it('an earlier result of more tokens, several times', () => {
     let out = device.getDispatchLayout(topkIdx, numExperts, group);
     const { buffer } = out.isTokenInRank;
     out = device.getDispatchLayout(rows.slice(0, 2), numExperts, group, { out });
@@ -297,7 +302,7 @@ describeOnEachDevice('accepted forms of out', (device) => {
 describeOnEachDevice('unusual forms of topkIdx', (device) => {
   const run = (topkIdx: TopkIdxInput) => device.getDispatchLayout(topkIdx, numExperts, group);
 
-  it('no slots, wherever the data are said to begin', () => {
+  it('no slots, whatever the offset is', () => {
     for (const offset of [-5, 0, 4, 100]) {
       const layout = run({ data: new Int32Array(4), shape: [3, 0], strides: [7, -9], offset });
       assert.deepStrictEqual([...layout.isTokenInRank], new Array(12).fill(0));
@@ -310,7 +315,7 @@ describeOnEachDevice('unusual forms of topkIdx', (device) => {
     expectError(() => run([new Int16Array(3), new Float32Array(3)]), { code: 'TOPK_SHAPE' });
   });
 
-  it('a tensor as ONNX Runtime types it, and properties that are undefined', () => {
+  it('a tensor with the types of ONNX Runtime, and properties that are undefined', () => {
     const data: BigInt64Array | Float32Array | string[] = int64();
     const tensor: { data: typeof data; dims: readonly number[]; type: string } = { data, dims: [4, 3], type: 'int64' };
     expectArrays(run(tensor), expected);
@@ -382,7 +387,7 @@ describeOnEachDevice('hostile objects', (device) => {
   });
 
   for (const property of ['data', 'shape', 'strides', 'offset']) {
-    it(`a ${property} whose getter throws: the error passes, nothing is written`, () => {
+    it(`a ${property} whose getter throws: the error reaches the caller, and nothing is written`, () => {
       const error = new Error('from the getter');
       const hostile = Object.defineProperty({ ...whole }, property, {
         get() {
@@ -409,7 +414,7 @@ describeOnEachDevice('hostile objects', (device) => {
     expectArrays(inner[0], expectedFor([[7, 0]]));
   });
 
-  it('a data getter that detaches the arrays of out: an error', () => {
+  it('a data getter that detaches the arrays of out is an error', () => {
     const out = freshOut();
     const options = {
       get out() {
@@ -427,7 +432,7 @@ describeOnEachDevice('hostile objects', (device) => {
     expectUntouched(out);
   });
 
-  it('an out getter that detaches the data of topkIdx: an error, and nothing is written', () => {
+  it('an out getter that detaches the data of topkIdx is an error, and nothing is written', () => {
     const data = int64();
     const out = freshOut();
     const hostile = Object.defineProperty({ ...out }, 'numTokensPerRank', {
@@ -471,14 +476,14 @@ describeOnEachDevice('hostile objects', (device) => {
     }
   });
 
-  it('a typed array with a set of its own', () => {
+  it('a typed array with its own method set', () => {
     const isTokenInRank = new Uint8Array(16).fill(9);
     Object.defineProperty(isTokenInRank, 'set', { value: () => undefined });
     const { isTokenInRank: expected } = run(whole);
     assert.deepEqual([...run(whole, { out: { ...freshOut(), isTokenInRank } }).isTokenInRank], [...expected]);
   });
 
-  it('an object that says that it is a typed array', () => {
+  it('an object that claims to be a typed array', () => {
     const data = { ...flat, length: 12, [Symbol.toStringTag]: 'BigInt64Array' };
     expectError(() => run({ data, shape: [4, 3] }), { code: 'TOPK_TYPE' });
     expectError(() => run({ data: Object.create(int64()), shape: [4, 3] }), { code: 'TOPK_TYPE' });

@@ -1,4 +1,4 @@
-/** What the library and the kernels must agree on: the plan of the WASM kernel, its bounds, and the codes of id types. */
+/** What the library and the kernels must agree on: the plan of the WASM kernel, its limits, and the codes of id types. */
 import { readFileSync } from 'node:fs';
 import { assert } from 'chai';
 import { planOf } from '../ts/devices/wasm/kernel.ts';
@@ -14,7 +14,7 @@ function constant(source: string, name: string): number {
 }
 
 describe('the contract of the kernels', () => {
-  it('the plan has the fields that JavaScript writes, in their order, before those of its own', () => {
+  it('the plan begins with the fields that JavaScript writes, in the same order', () => {
     const struct = /struct Plan \{(.*?)\};/s.exec(contract)?.[1] ?? '';
     const fields = [...struct.matchAll(/\b(\w+);/g)].map(([, name]) => name);
     const outputs = { numTokensPerRank: 0, numTokensPerRdmaRank: 0, numTokensPerExpert: 0, isTokenInRank: 0 };
@@ -25,7 +25,7 @@ describe('the contract of the kernels', () => {
     assert.deepStrictEqual(fields.slice(0, written.length), written);
   });
 
-  it('the bounds are those of the kernel', () => {
+  it('the limits in TypeScript are those of the kernel', () => {
     assert.strictEqual(constant(contract, 'kNumEmptyEntries'), numEmptyEntries);
     assert.strictEqual(constant(contract, 'kSlackBytes'), slackBytes);
     // kMaxSmallTableExperts is 0x10000 / sizeof(Entry) - kNumEmptyEntries

@@ -1,6 +1,6 @@
 /**
- * The examples with ONNX Runtime: what the router selects goes into the library as it is, on Node.js and in Chromium.
- * Skipped where their packages (`./build.sh examples`) or Chromium are missing.
+ * The examples with ONNX Runtime: the output of the router is passed to the library as it is, in Node.js and in
+ * Chromium. They are skipped if their packages (`./build.sh examples`) or Chromium are missing.
  */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -13,7 +13,7 @@ import { answer, outputNames } from './conformance/oracle.ts';
 const folder = fileURLToPath(new URL('../examples/onnx-router/', import.meta.url));
 const chromiumPath = process.env.DISPATCH_LAYOUT_CHROMIUM ?? '/usr/bin/chromium';
 
-/** What `playwright-core` is used for here; it is installed with the examples only. */
+/** The part of `playwright-core` that is used here. The package is installed only with the examples. */
 interface Playwright {
   readonly chromium: {
     launch(options: { executablePath: string; args: readonly string[] }): Promise<{
@@ -36,7 +36,7 @@ function numbersOf(printed: string): number[][] {
     .map((line) => (line.match(/\b\d+\b/g) ?? []).map(Number));
 }
 
-/** The layout that was printed is that of the ids that were printed. */
+/** Checks that the layout that was printed is that of the ids that were printed. */
 function expectLayout(printed: string): void {
   assert.match(printed, /^experts selected {2}int64 /);
   const [experts, ...layout] = numbersOf(printed);
@@ -51,7 +51,7 @@ function expectLayout(printed: string): void {
   );
 }
 
-/** The ids that the router must select: computed here from its weights, as `make-model.mjs` says. */
+/** The ids that the router must select, computed from its weights in the way that `make-model.mjs` defines. */
 function expectedExperts(): number[] {
   const weight = (place: number) => Math.fround((Math.imul(place + 1, 0x9e3779b1) | 0) / 2 ** 31);
   return Array.from({ length: 6 }, (_, token) => {
@@ -80,7 +80,7 @@ describe('an ONNX router', function () {
 
   it('on onnxruntime-node: the layout of its tensor is that of the oracle', () => expectLayout(onNode));
 
-  it('selects the experts that its weights say', () => {
+  it('selects the experts that follow from its weights', () => {
     assert.deepStrictEqual(numbersOf(onNode)[0], expectedExperts());
   });
 

@@ -1,10 +1,10 @@
-/** `prepare`: the device that it makes ready, and what a runtime that forbids or limits compilation gets from it. */
+/** `prepare`: the device that it makes ready, and what it does in a runtime that forbids or limits compilation. */
 import { assert } from 'chai';
 import { type DeviceName, ExpertGroup, prepare } from 'dispatch-layout';
 import { expectRejection } from './support/expect.ts';
 import { jsonOf } from './support/run-script.ts';
 
-/** As Chromium before 115 did on the main thread of a page. */
+/** Limits compilation as Chromium before 115 did on the main thread of a page. */
 const limitSynchronousCompilation = `
   for (const name of ['Module', 'Instance']) {
     const original = WebAssembly[name];
@@ -13,7 +13,7 @@ const limitSynchronousCompilation = `
     });
   }`;
 
-/** As a content security policy without 'wasm-unsafe-eval' does. */
+/** Forbids compilation as a content security policy without 'wasm-unsafe-eval' does. */
 const forbidCompilation = `
   WebAssembly.Module = new Proxy(WebAssembly.Module, {
     construct() { throw new WebAssembly.CompileError('blocked by the policy'); },
@@ -30,7 +30,7 @@ describe('prepare', () => {
     assert.strictEqual(await prepare({ device: 'auto' }), new ExpertGroup({ numRanks: 8 }).device);
   });
 
-  it('compiles once, off the thread, whoever asks', () => {
+  it('compiles once and not on this thread, whoever calls it', () => {
     const script = `
       const calls = [];
       for (const name of ['Module', 'Instance', 'compile', 'instantiate']) {
@@ -49,7 +49,7 @@ describe('prepare', () => {
     assert.deepStrictEqual(calls, ['compile', 'new Instance']);
   });
 
-  it('gets wasm where compiling is limited to asynchronous calls, also after a layout went to js', () => {
+  it('makes wasm available where only asynchronous calls may compile, also after a layout on js', () => {
     const script = `
       ${limitSynchronousCompilation}
       ${imports}
@@ -67,7 +67,7 @@ describe('prepare', () => {
     });
   });
 
-  it('falls back to js where WebAssembly is forbidden, and rejects where wasm is asked for', () => {
+  it('falls back to js where WebAssembly is forbidden, and rejects if it is asked for wasm', () => {
     const script = `
       ${forbidCompilation}
       ${imports}
@@ -88,7 +88,7 @@ describe('prepare', () => {
     }
   });
 
-  it('makes available to the function what it was without', () => {
+  it('makes wasm available to getDispatchLayout after a call that had to use js', () => {
     const script = `
       const originals = [WebAssembly.Module, WebAssembly.Instance];
       ${limitSynchronousCompilation}
@@ -111,7 +111,7 @@ describe('prepare', () => {
     assert.deepStrictEqual(jsonOf(script), ['DEVICE_UNAVAILABLE', 'wasm']);
   });
 
-  it('rejects what is no device, and options that are none', async () => {
+  it('rejects an unknown device, and options that are not an object', async () => {
     await expectRejection(prepare({ device: 'gpu' as 'js' }), { code: 'OPTION', value: 'gpu', message: /'gpu'/ });
     await expectRejection(prepare(null as unknown as object), { code: 'OPTION', value: null });
   });

@@ -1,8 +1,8 @@
-/** The environment variables: each in a process of its own, since they are read once. */
+/** The environment variables. Each test has a process of its own, since they are read once. */
 import { assert } from 'chai';
 import { runScript } from './support/run-script.ts';
 
-/** What a group with these options computes on, or the error; and what the process said on standard error. */
+/** The device of a group with these options, or the error; and what the process printed to standard error. */
 function choose(variables: Readonly<Record<string, string>>, options: object = {}) {
   const script = `
     import { DispatchLayoutError, describeDevices, ExpertGroup, getDispatchLayout } from 'dispatch-layout';
@@ -28,7 +28,7 @@ function choose(variables: Readonly<Record<string, string>>, options: object = {
 describe('environment variables', function () {
   this.timeout(20_000);
 
-  it('DISPATCH_LAYOUT_DEVICE is what auto stands for, and the option wins', () => {
+  it('DISPATCH_LAYOUT_DEVICE is what auto stands for, and the option overrides it', () => {
     for (const [value, option, expected] of [
       ['js', undefined, 'js'],
       ['js', 'auto', 'js'],
@@ -84,7 +84,7 @@ describe('environment variables', function () {
     assert.strictEqual(choose({}).stderr, '');
   });
 
-  it('what is set for a device that is disabled does not matter', () => {
+  it('the settings of a disabled device do not matter', () => {
     const { group, layout, described } = choose({
       DISPATCH_LAYOUT_CUDA_CROSSOVER: 'many',
       DISPATCH_LAYOUT_DISABLE: 'cuda',

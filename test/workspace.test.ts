@@ -21,7 +21,7 @@ for (const device of ['wasm', 'js'] as const) {
       if ('layout' in expected) expectArrays(layout, expected.layout);
     }
 
-    it('has arrays of the right type and size, zero at first', () => {
+    it('has arrays of the right type and size, which are zero at first', () => {
       for (const idType of idTypeNames) {
         const workspace = group.createWorkspace({ ...shape, idType });
         assert.strictEqual(workspace.topkIdx.constructor, idTypes[idType]);
@@ -48,7 +48,7 @@ for (const device of ['wasm', 'js'] as const) {
       expectLayoutOf(workspace.run(), ids, 4, 64);
     });
 
-    it('returns the same object for the same number of tokens, with the whole result of getDispatchLayout', () => {
+    it('returns the same object for the same number of tokens, with everything that getDispatchLayout returns', () => {
       const workspace = group.createWorkspace(shape);
       workspace.topkIdx.fill(5n);
       const layout = workspace.run(7);
@@ -62,7 +62,7 @@ for (const device of ['wasm', 'js'] as const) {
       assert.isFalse(layout.event.recorded);
     });
 
-    it('keeps the results of the run before when an id is no expert', () => {
+    it('keeps the results of the run before when an id is not an expert', () => {
       const workspace = group.createWorkspace({ ...shape, idType: 'int16' });
       workspace.topkIdx.fill(63);
       const layout = workspace.run(6);
@@ -75,7 +75,7 @@ for (const device of ['wasm', 'js'] as const) {
         assert.isTrue(layout.isTokenInRank.every((byte, index) => byte === (index % 16 === 15 ? 1 : 0)));
         assert.deepEqual(Array.from(layout.numTokensPerRank), [...new Array(15).fill(0), 6]);
       }
-      // Behind the tokens of the run it does not matter
+      // After the tokens of the run, an id that is not an expert does not matter.
       expectLayoutOf(
         workspace.run(3),
         Int32Array.from({ length: 12 }, () => 1),
@@ -84,7 +84,7 @@ for (const device of ['wasm', 'js'] as const) {
       );
     });
 
-    it('skips what is no expert where it was made so', () => {
+    it('skips ids that are not experts if it was made with that option', () => {
       const workspace = group.createWorkspace({ ...shape, idType: 'int8', invalidExperts: 'ignore' });
       workspace.topkIdx.fill(100);
       workspace.topkIdx[0] = 9;
@@ -96,7 +96,7 @@ for (const device of ['wasm', 'js'] as const) {
       assert.strictEqual(layout.isTokenInRank[2], 1);
     });
 
-    it('has the error of getDispatchLayout for experts that do not divide evenly', () => {
+    it('throws the error of getDispatchLayout for experts that do not divide evenly', () => {
       expectError(() => group.createWorkspace({ ...shape, numExperts: 63 }), { code: 'UNEVEN_EXPERTS' });
       assert.strictEqual(
         group.createWorkspace({ ...shape, numExperts: 63, invalidExperts: 'ignore' }).run(1).numExperts,
@@ -104,7 +104,7 @@ for (const device of ['wasm', 'js'] as const) {
       );
     });
 
-    it('refuses shapes and numbers of tokens that cannot be', () => {
+    it('refuses impossible shapes and numbers of tokens', () => {
       const create = (options: unknown) => () => group.createWorkspace(options as WorkspaceOptions);
       expectError(create(undefined), { code: 'OPTION' });
       for (const value of [-1, 1.5, '8', null, undefined, Number.NaN, 8n]) {
@@ -122,7 +122,7 @@ for (const device of ['wasm', 'js'] as const) {
       }
     });
 
-    it('forgets result objects before they are too many', () => {
+    it('forgets result objects before there are too many', () => {
       const workspace = group.createWorkspace({ numExperts: 16, maxTokens: 3000, numTopk: 1, idType: 'uint8' });
       workspace.topkIdx.fill(3);
       for (let numTokens = 0; numTokens <= 3000; numTokens += 1) {
@@ -135,13 +135,13 @@ for (const device of ['wasm', 'js'] as const) {
 }
 
 describe('workspaces and their memory', () => {
-  it('stay where they are, whatever else is computed', () => {
+  it('stay valid, whatever else is computed', () => {
     const group = new ExpertGroup({ numRanks: 8, device: 'wasm' });
     const workspace = group.createWorkspace({ numExperts: 64, maxTokens: 100, numTopk: 8 });
     const { topkIdx } = workspace;
     topkIdx.fill(7n);
     const layout = workspace.run();
-    // Groups of this size grow the memory that groups share
+    // Groups of this size make the memory grow that groups share.
     for (const numRanks of [600, 6000]) {
       new ExpertGroup({ numRanks, device: 'wasm' }).getDispatchLayout([[1, 2, 3]], numRanks * 100);
     }
@@ -157,7 +157,7 @@ describe('workspaces and their memory', () => {
       maxTokens: 10,
       numTopk: 8,
     });
-    // Node.js 20 copies, later ones throw
+    // Node.js 20 copies the memory; later versions throw.
     try {
       structuredClone(workspace.topkIdx, { transfer: [workspace.topkIdx.buffer] });
     } catch (error) {
@@ -182,7 +182,7 @@ describe('workspaces and their memory', () => {
 });
 
 describeOnEachDevice('a result that is passed as out', (device) => {
-  it('is the result again, as long as it fits', () => {
+  it('is returned as the result, as long as it fits', () => {
     const group = device.createGroup({ numRanks: 4 });
     const topkIdx = { data: Int32Array.of(0, 5, 6, -1), shape: [2, 2] } as const;
     const layout = group.getDispatchLayout(topkIdx, 8);
@@ -203,7 +203,7 @@ describeOnEachDevice('a result that is passed as out', (device) => {
 });
 
 describe('calls that reuse their results', () => {
-  it('allocate nothing, and nor do workspaces', () => {
+  it('allocate nothing, and neither do workspaces', () => {
     const program = `
       import { ExpertGroup } from 'dispatch-layout';
       const group = new ExpertGroup({ numRanks: 64, device: 'wasm' });
@@ -214,7 +214,8 @@ describe('calls that reuse their results', () => {
         for (const call of [() => group.getDispatchLayout(topkIdx, 256, options), () => workspace.run()]) {
           const repeat = (count) => { for (let i = 0; i < count; i++) call(); };
           const numCalls = 2000;
-          // What is compiled allocates less than what is interpreted, and when that happens is not for us to say
+          // Compiled code allocates less than interpreted code, and we do not control when V8 compiles: so the least
+          // counts.
           let bytes = Infinity;
           for (let round = 0; round < 40 && bytes > numCalls; round++) {
             repeat(3000);

@@ -3,10 +3,11 @@
  *
  *   index.cjs, cuda.cjs    the two entries for `require`
  *   index.mjs, cuda.mjs    the same for `import`, with declarations beside them
- *   node.cjs               what these four hand on: everything for Node.js, once in a process, however it is imported
- *   index.js, cuda.js      the two entries for bundles for Node.js, as ES modules throughout
- *   node.js                what these two hand on
- *   browser.js, .cjs       for browsers, and for whatever is not known better
+ *   node.cjs               what these four re-export: all code for Node.js, which a process then has only once,
+ *                          whether it uses `import` or `require`
+ *   index.js, cuda.js      the two entries for bundles for Node.js, which contain ES modules only
+ *   node.js                what these two re-export
+ *   browser.js, .cjs       for browsers, and for every runtime that is not recognised
  *   edge.js                for Cloudflare workerd and Vercel's edge runtime
  *   cli.js                 the command line, with the packages that it needs; it imports index.mjs
  *   THIRD-PARTY-NOTICES.txt
@@ -17,7 +18,7 @@ import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
-// Made apart, and then moved, so that `dist` never holds half a file
+// The files are made here and then moved, so that `dist` never holds half a file
 const workshop = join(root, 'build', 'bundles');
 const dist = join(root, 'dist');
 
@@ -28,10 +29,13 @@ const common = {
   logLevel: 'warning',
 };
 
-/** Source maps lead to the sources in the package; the sources of other packages, which it does not have, are in the maps. */
+/**
+ * Source maps point to the sources in the package. The sources of other packages are not in it, so the maps contain
+ * them.
+ */
 const written = { ...common, outdir: workshop, sourcemap: 'linked', metafile: true };
 
-/** Puts the loader, as far as it is needed, into the function that evaluates it. */
+/** Puts the part of the loader that is needed into the function that evaluates it. */
 const inlineLoader = {
   name: 'inline-loader',
   setup({ onLoad }) {
@@ -50,7 +54,7 @@ const inlineLoader = {
   },
 };
 
-/** On edge runtimes the kernel stays an import, which the bundler of the user compiles. */
+/** On edge runtimes the kernel stays an import, which the user's bundler compiles. */
 const keepKernelImport = {
   name: 'keep-kernel-import',
   setup({ onResolve }) {
@@ -62,9 +66,9 @@ const api = "export * from './index.ts';";
 const cuda = "export * from './devices/cuda/index.ts';";
 
 /**
- * Bundles the library; returns what it exports and imports.
+ * Bundles the library, and returns what esbuild reports about the output, such as the names of its exports.
  *
- * @param conditions where package.json's `#platform` leads.
+ * @param conditions the conditions that choose what package.json's `#platform` stands for.
  */
 async function bundle(file, contents, platform, conditions) {
   const [name, extension] = file.split('.');
@@ -77,12 +81,12 @@ async function bundle(file, contents, platform, conditions) {
     platform,
     conditions,
     format: isCommonJs ? 'cjs' : 'esm',
-    // What the documents promise. Hermes parses no static blocks
+    // These are the targets that the documents promise. Hermes cannot parse static blocks
     target: ['es2022', 'node20.16', 'safari16.4'],
     supported: { 'class-static-blocks': false },
     define: {
-      MAY_HAVE_GPU: String(conditions.includes('node')),
-      // The place of a module, which CommonJS knows by another name
+      IS_NODE: String(conditions.includes('node')),
+      // CommonJS has another name for the place of a module
       ...(isCommonJs && { 'import.meta.url': '__filename' }),
     },
     plugins: [inlineLoader, keepKernelImport],
@@ -120,8 +124,9 @@ const commandLine = await build({
 const write = (file, text) => writeFile(join(workshop, file), text);
 
 /**
- * The entries of Node.js hand on their part of everything. An ES module does so by way of the small CommonJS one: Node.js
- * searches what is imported for the names of exports, and takes 25 ms for all of node.cjs.
+ * Each entry of Node.js re-exports its part of everything. An ES module re-exports from the small CommonJS entry and
+ * not from node.cjs, since Node.js searches an imported CommonJS file for the names of its exports, which takes 25 ms
+ * for all of node.cjs.
  */
 for (const [entry, names, declarations] of [
   ['index', browser.exports, './types/index.js'],
@@ -141,15 +146,15 @@ await write('THIRD-PARTY-NOTICES.txt', await notices());
 
 for (const file of await readdir(workshop)) await keepForeignSources(file);
 await chmod(join(workshop, 'cli.js'), 0o755);
-// The declarations are those of the CommonJS entries, which the ES modules hand on, as in the code
+// As in the code, the declarations belong to the CommonJS entries, and the ES modules re-export them
 await writeFile(join(dist, 'types', 'package.json'), '{ "type": "commonjs" }\n');
-// The command line comes last: it is what build.sh looks at
+// The command line comes last, since build.sh looks at its time to tell whether `dist` is up to date
 for (const file of (await readdir(workshop)).sort((a, b) => Number(a === 'cli.js') - Number(b === 'cli.js'))) {
   await rename(join(workshop, file), join(dist, file));
 }
 await rm(workshop, { recursive: true });
 
-/** Leaves out of a source map the text of the sources that are in the package. */
+/** Removes from a source map the text of those sources that are in the package. */
 async function keepForeignSources(file) {
   if (!file.endsWith('.map')) return;
   const map = JSON.parse(await readFile(join(workshop, file), 'utf8'));
@@ -158,7 +163,7 @@ async function keepForeignSources(file) {
   await write(file, JSON.stringify(map));
 }
 
-/** The licences of what other people wrote and `dist` contains. */
+/** The licences of everything in `dist` that other people wrote. */
 async function notices() {
   const inputs = Object.keys(commandLine.metafile.inputs);
   const packages = inputs.flatMap((path) => /^node_modules\/((@[^/]*\/)?[^/]*)\//.exec(path)?.[1] ?? []);

@@ -1,5 +1,5 @@
 /**
- * The choice among the devices: which of them computes what, for a device option.
+ * The choice of a device: which of them computes what, given a device option.
  *
  * @module
  */
@@ -20,7 +20,7 @@ import { describe } from './values/describe.ts';
 export type StreamsDevice = Device & { readonly streams: DeviceStreams };
 
 /**
- * What an option means here: the environment may say what `auto` stands for.
+ * What an option means here. The environment may say what `auto` stands for.
  *
  * @throws DispatchLayoutError `ENVIRONMENT`
  */
@@ -32,16 +32,20 @@ export function readDeviceOption(option: DeviceOption = 'auto'): DeviceOption {
 }
 
 /**
- * The device on which a group with this option computes host arrays. With `auto`, large ones may go elsewhere: see
- * {@link deviceForLargeArrays}.
+ * The device on which a group with this option computes host arrays. With `auto`, another device may compute large
+ * ones: see {@link deviceForLargeArrays}.
  *
- * @throws DeviceUnavailableError if it names one that cannot be used here; DispatchLayoutError `OPTION` if it names none.
+ * @throws DeviceUnavailableError if the option names a device that cannot be used here.
+ * @throws DispatchLayoutError `OPTION` if the option names no device.
  */
 export function chooseDevice(option: DeviceOption): Device {
   return requireAvailable(resolve(option), option);
 }
 
-/** The smallest number of selections for which {@link deviceForLargeArrays} may return a device; `Infinity` if it never does. */
+/**
+ * The smallest number of selections for which {@link deviceForLargeArrays} may return a device; `Infinity` if it never
+ * does.
+ */
 export function largeArraysFrom(): number {
   let from = Number.POSITIVE_INFINITY;
   for (const device of devices) {
@@ -51,7 +55,9 @@ export function largeArraysFrom(): number {
   return from;
 }
 
-/** The device that `auto` prefers for large host arrays such as these to the one of {@link chooseDevice}, if there is one. */
+/**
+ * The device that `auto` prefers to the one of {@link chooseDevice} for host arrays as large as these, if there is one.
+ */
 export function deviceForLargeArrays(request: LayoutRequest): Device | undefined {
   const numSelections = request.numTokens * request.numTopk;
   for (const device of devices) {
@@ -69,7 +75,8 @@ export function deviceForLargeArrays(request: LayoutRequest): Device | undefined
  * @throws DeviceUnavailableError; DispatchLayoutError `OPTION` if the option names a device that has no tensors.
  */
 export function chooseTensorDevice(option: DeviceOption): StreamsDevice {
-  // Where no device has tensors, the most preferred one would, and says why it cannot be used
+  // If no device has tensors here, the first one of the list would have them elsewhere, and it says why it cannot be
+  // used
   const device = devices.find((candidate) => candidate.streams !== undefined) ?? devices[0];
   if (option !== 'auto' && option !== device.name) {
     throw new DispatchLayoutError('OPTION', `topkIdx is on the GPU, and the group's device is ${describe(option)}`, {
@@ -80,7 +87,10 @@ export function chooseTensorDevice(option: DeviceOption): StreamsDevice {
   return requireAvailable(device, option) as StreamsDevice;
 }
 
-/** The streams of the device that an option names; with `auto`, those of the device on which something was made already. */
+/**
+ * The streams of the device that an option names. With `auto`, they are those of the device on which something was made
+ * already.
+ */
 export function streamsInUse(option: DeviceOption): DeviceStreams | undefined {
   return devices.find(({ name, streams }) => (option === 'auto' ? streams?.areInUse : option === name))?.streams;
 }
@@ -94,8 +104,8 @@ export async function prepareAhead(option: DeviceOption): Promise<void> {
 }
 
 /**
- * Every device, in order of preference: whether it is available here, whether `device: option` would choose it for host
- * arrays, and why.
+ * Describes every device, in order of preference: whether it is available here, whether `device: option` would choose
+ * it for host arrays, and why.
  *
  * @throws {@link DispatchLayoutError} `OPTION` if `option` names no device; `ENVIRONMENT`.
  */
@@ -134,7 +144,10 @@ function choiceOf(
   return fromSelections === Number.POSITIVE_INFINITY ? 'FOR_TENSORS' : 'FOR_LARGE_ARRAYS';
 }
 
-/** The device of an option, available or not. `auto` takes the first that takes every request, or else the last. */
+/**
+ * The device of an option, whether it is available or not. `auto` means the first available device that takes every
+ * request; if there is none, the last device.
+ */
 function resolve(option: DeviceOption): Device {
   const last = devices[devices.length - 1];
   const device =
@@ -154,7 +167,7 @@ function requireAvailable(device: Device, option: DeviceOption): Device {
   return device;
 }
 
-/** Whether a device that `auto` prefers is available. Logs why, if it is not. */
+/** Whether a device that `auto` prefers is available. If it is not, the reason is logged. */
 function isUsable(device: Device): boolean {
   const availability = availabilityOf(device);
   if (availability.isAvailable) return true;
@@ -162,7 +175,7 @@ function isUsable(device: Device): boolean {
   return false;
 }
 
-/** One that the environment disables is not even looked for. */
+/** A device that the environment disables is not even looked for. */
 function availabilityOf(device: Device): Availability {
   const disabled = disabledBy(device.name);
   return disabled === undefined ? device.probe() : { isAvailable: false, ...disabled };

@@ -1,5 +1,5 @@
 /**
- * The group of ranks that experts are spread over: what DeepEP's `Buffer` is to its users.
+ * The group of ranks that experts are spread over: the counterpart of DeepEP's `Buffer`.
  *
  * @module
  */
@@ -32,7 +32,7 @@ import { type EventHandle, EventOverlap, finishedHandle, notRecorded, waitHere }
 import { ComputedLayout, type DispatchLayout, isResult } from './layout/layout.ts';
 import { LayoutRequest, type StreamOrder } from './layout/layout-request.ts';
 import { allocateOut, checkOut, readOut } from './layout/out-arrays.ts';
-import type { LayoutArrays } from './layout/outputs.ts';
+import type { AnyArrays, MaskForm } from './layout/outputs.ts';
 import { isGpuTensor, type TensorArrays } from './layout/tensors.ts';
 import {
   callOptions,
@@ -40,18 +40,18 @@ import {
   type ExpertGroupOptions,
   groupOptions,
   type LayoutOptions,
+  readMask,
   readOrder,
   readStrictness,
 } from './options.ts';
 import { type IdType, idTypes } from './values/id-types.ts';
 import { Workspace, type WorkspaceOptions, workspaceOptions } from './workspace.ts';
 
-/** Whether there may be a GPU here. `ts/bundle.mjs` says so, and leaves out of other bundles what is for GPUs alone. */
-declare const MAY_HAVE_GPU: boolean;
+type AnyOptions = LayoutOptions<MaskForm> | DeviceLayoutOptions<MaskForm>;
 
 /**
- * Computes layouts for one group of ranks. It owns the device, the communication stream and the prepared tables, so that
- * repeated calls with the same `numExperts` cost nothing but the kernel.
+ * Computes layouts for one group of ranks. It owns the device, the communication stream and the prepared tables, so
+ * that repeated calls with the same `numExperts` cost nothing but the kernel.
  *
  * ```ts
  * import { ExpertGroup } from 'dispatch-layout';
@@ -66,9 +66,9 @@ export class ExpertGroup {
   readonly #group: RankGroup;
   readonly #placement: Placement | undefined;
   readonly #option: DeviceOption;
-  /** For host arrays. */
+  /** The device that computes host arrays. */
   readonly #device: Device;
-  /** From how many selections on `auto` may prefer another device for host arrays. */
+  /** The number of selections from which `auto` may prefer another device for host arrays. */
   readonly #askFrom: number;
   #tensorDevice: StreamsDevice | undefined;
   #partition: Partition | undefined;
@@ -84,10 +84,10 @@ export class ExpertGroup {
     this.#placement = placement === undefined ? undefined : readPlacement(placement, numRanks);
     this.#option = readDeviceOption(device);
     this.#device = chooseDevice(this.#option);
-    this.#askFrom = MAY_HAVE_GPU && this.#option === 'auto' ? largeArraysFrom() : Number.POSITIVE_INFINITY;
+    this.#askFrom = IS_NODE && this.#option === 'auto' ? largeArraysFrom() : Number.POSITIVE_INFINITY;
   }
 
-  /** @internal Whether this is the placement of the group. */
+  /** @internal Whether the placement that the group was made with is equal to this one. */
   hasPlacement(placement: ExpertGroupOptions['placement']): boolean {
     return isSamePlacement(this.#placement, placement);
   }
@@ -107,17 +107,22 @@ export class ExpertGroup {
     return this.#group.numRdmaRanks;
   }
 
-  /** The device that computes the layouts of host arrays; `auto` may send large ones, and tensors, to the GPU. */
+  /**
+   * The device that computes the layouts of host arrays. With `auto`, the GPU may compute those of large arrays, and it
+   * computes those of tensors.
+   */
   get device(): DeviceName {
     return this.#device.name;
   }
 
   /**
-   * The layout of what this rank is about to dispatch: how many tokens go to each rank, each RDMA rank and each expert,
-   * and which token goes to which rank. Semantics: DeepEP's `Buffer.get_dispatch_layout`.
+   * Computes the layout of what this rank is about to dispatch: how many tokens go to each rank, to each RDMA rank and
+   * to each expert, and which token goes to which rank. The semantics are those of DeepEP's
+   * `Buffer.get_dispatch_layout`.
    *
-   * For a `DeviceTensor` the results are DeviceTensors, and nothing is copied or waited for. Ids that are no experts are
-   * then reported by whatever synchronises next: the event's `wait()`, a copy of a result to the host, or the next call.
+   * For a `DeviceTensor` the results are DeviceTensors; nothing is copied, and nothing is waited for. An id that is
+   * neither -1 nor an expert is then reported by the next synchronisation: the event's `wait()`, a copy of a result to
+   * the host, or the next call.
    *
    * @param topkIdx `[numTokens, numTopk]` integers: the expert of each slot of each token, -1 for none.
    * @param numExperts experts over all ranks.
@@ -125,18 +130,21 @@ export class ExpertGroup {
    * @throws {@link DispatchLayoutError} `TOPK_TYPE`, `TOPK_SHAPE`, `DETACHED_BUFFER`, `NUM_EXPERTS`, `UNEVEN_EXPERTS`,
    *   `PLACEMENT`, `OUT`, `OPTION`, `EVENT_FLAGS`, `TOO_LARGE`, `OUT_OF_MEMORY`, `CUDA_ERROR`, `DISPOSED`
    */
-  getDispatchLayout(topkIdx: DeviceTensor, numExperts: number, options?: DeviceLayoutOptions): DeviceDispatchLayout;
-  getDispatchLayout(topkIdx: TopkIdxInput, numExperts: number, options?: LayoutOptions): DispatchLayout;
+  getDispatchLayout<Mask extends MaskForm = 'bytes'>(
+    topkIdx: DeviceTensor,
+    numExperts: number,
+    options?: DeviceLayoutOptions<Mask>,
+  ): DeviceDispatchLayout<Mask>;
+  getDispatchLayout<Mask extends MaskForm = 'bytes'>(
+    topkIdx: TopkIdxInput,
+    numExperts: number,
+    options?: LayoutOptions<Mask>,
+  ): DispatchLayout<Mask>;
   getDispatchLayout(
     topkIdx: TopkIdxInput | DeviceTensor,
     numExperts: number,
-    options: LayoutOptions | DeviceLayoutOptions,
-  ): DispatchLayout | DeviceDispatchLayout;
-  getDispatchLayout(
-    topkIdx: TopkIdxInput | DeviceTensor,
-    numExperts: number,
-    options: LayoutOptions | DeviceLayoutOptions = {},
-  ): DispatchLayout | DeviceDispatchLayout {
+    options: AnyOptions = {},
+  ): DispatchLayout<MaskForm> | DeviceDispatchLayout<MaskForm> {
     checkOptions(options, callOptions);
     return this.layoutOf(topkIdx, numExperts, options);
   }
@@ -145,10 +153,10 @@ export class ExpertGroup {
   layoutOf(
     topkIdx: TopkIdxInput | DeviceTensor,
     numExperts: number,
-    options: LayoutOptions | DeviceLayoutOptions,
-  ): DispatchLayout | DeviceDispatchLayout {
-    if (MAY_HAVE_GPU && isGpuTensor(topkIdx)) {
-      const { invalidExperts, emptyId, out } = options;
+    options: AnyOptions,
+  ): DispatchLayout<MaskForm> | DeviceDispatchLayout<MaskForm> {
+    if (IS_NODE && isGpuTensor(topkIdx)) {
+      const { invalidExperts, emptyId, mask, out } = options;
       const isStrict = readStrictness(invalidExperts);
       const order: StreamOrder = { previous: null, asyncFinish: false, allocateOnCommStream: false };
       readOrder(options, order);
@@ -160,17 +168,17 @@ export class ExpertGroup {
         emptyId: readEmptyId(emptyId, idTypes[topkIdx.dtype]),
         out: out as TensorArrays | undefined,
         isStrict,
-        hasMask: true,
+        hasMask: readMask(mask),
         partition,
         ...order,
       });
-      return layout as DeviceDispatchLayout;
+      return layout as DeviceDispatchLayout<MaskForm>;
     }
-    // Getters of the caller may call this method again. The inner call finds no idle request and makes its own
+    // Getters of the caller may call this method again. The inner call then finds no idle request and makes a new one
     const request = this.#idleRequest ?? new LayoutRequest();
     this.#idleRequest = undefined;
     try {
-      return this.#layoutOfArrays(request, topkIdx as TopkIdxInput, numExperts, options as LayoutOptions);
+      return this.#layoutOfArrays(request, topkIdx as TopkIdxInput, numExperts, options as LayoutOptions<MaskForm>);
     } finally {
       // With asyncFinish the event may read the request later, so it is not used again
       if (!request.asyncFinish) {
@@ -181,20 +189,25 @@ export class ExpertGroup {
   }
 
   /**
-   * A workspace: arrays in which this group computes layouts without copies and without allocations.
+   * Makes a workspace: arrays in which this group computes layouts without copies and without allocations.
    *
-   * @throws {@link DispatchLayoutError} `NUM_EXPERTS`, `UNEVEN_EXPERTS`, `PLACEMENT`, `OPTION`, `TOO_LARGE`, `OUT_OF_MEMORY`
+   * @throws {@link DispatchLayoutError} `NUM_EXPERTS`, `UNEVEN_EXPERTS`, `PLACEMENT`, `OPTION`, `TOO_LARGE`,
+   *   `OUT_OF_MEMORY`
    */
-  createWorkspace<Type extends IdType = 'int64'>(options: WorkspaceOptions<Type>): Workspace<Type> {
+  createWorkspace<Type extends IdType = 'int64', Mask extends MaskForm = 'bytes'>(
+    options: WorkspaceOptions<Type, Mask>,
+  ): Workspace<Type, Mask> {
     const { numExperts, invalidExperts } = checkOptions(options, workspaceOptions);
     const isStrict = readStrictness(invalidExperts);
     return new Workspace(this.#device, this.#partitionFor(numExperts, isStrict), isStrict, options);
   }
 
-  /** An event recorded on the current stream, to pass as `previousEvent`: DeepEP's `Buffer.capture`. */
+  /**
+   * Records an event on the current stream, to pass as `previousEvent`: the counterpart of DeepEP's `Buffer.capture`.
+   */
   capture(): EventOverlap {
     // The current stream belongs to the process. It may hold work before this group has computed anything
-    const streams = MAY_HAVE_GPU ? streamsInUse(this.#option) : undefined;
+    const streams = IS_NODE ? streamsInUse(this.#option) : undefined;
     return new EventOverlap(streams?.capture() ?? finishedHandle);
   }
 
@@ -202,8 +215,8 @@ export class ExpertGroup {
     request: LayoutRequest,
     topkIdx: TopkIdxInput,
     numExperts: number,
-    options: LayoutOptions,
-  ): DispatchLayout {
+    options: LayoutOptions<MaskForm>,
+  ): DispatchLayout<MaskForm> {
     const out = this.#read(request, topkIdx, numExperts, options);
     let device = this.#deviceFor(request);
     if (out === undefined) allocateOut(request);
@@ -212,7 +225,7 @@ export class ExpertGroup {
     try {
       handle = this.#submit(device, request, out);
     } catch (error) {
-      if (MAY_HAVE_GPU && device !== this.#device && isDeviceFailure(error)) {
+      if (IS_NODE && device !== this.#device && isDeviceFailure(error)) {
         // `auto` chose this device only for its speed. The group's own device computes the same layout
         device = this.#device;
         handle = this.#submit(device, request, out);
@@ -234,9 +247,10 @@ export class ExpertGroup {
     request: LayoutRequest,
     topkIdx: TopkIdxInput,
     numExperts: number,
-    options: LayoutOptions,
-  ): LayoutArrays | undefined {
-    const { invalidExperts, emptyId, out } = options;
+    options: LayoutOptions<MaskForm>,
+  ): AnyArrays | undefined {
+    const { invalidExperts, emptyId, mask, out } = options;
+    const hasMask = readMask(mask);
     request.isStrict = readStrictness(invalidExperts);
     readOrder(options, request);
     request.isOutGiven = out !== undefined;
@@ -245,18 +259,18 @@ export class ExpertGroup {
     // No ids may be read before the previous event. Reading nested arrays copies them, so the wait comes first
     if (Array.isArray(topkIdx)) this.#awaitPrevious(this.#device, request);
     readTopkIdx(topkIdx, request.topkIdx, emptyId);
-    request.setShape(partition);
+    request.setShape(partition, hasMask);
     return out;
   }
 
   #deviceFor(request: LayoutRequest): Device {
-    if (MAY_HAVE_GPU && request.numTokens * request.numTopk >= this.#askFrom) {
+    if (IS_NODE && request.numTokens * request.numTopk >= this.#askFrom) {
       return deviceForLargeArrays(request) ?? this.#device;
     }
     return this.#device;
   }
 
-  #submit(device: Device, request: LayoutRequest, out: LayoutArrays | undefined): EventHandle {
+  #submit(device: Device, request: LayoutRequest, out: AnyArrays | undefined): EventHandle {
     if (request.previous !== null && this.#awaitPrevious(device, request)) {
       // An event may run code of the caller, which may transfer arrays away, or shrink them
       checkExtent(request.topkIdx, false);
@@ -266,19 +280,19 @@ export class ExpertGroup {
   }
 
   /**
-   * Waits for an event that the device cannot wait for by itself, and takes it out of the order.
+   * Waits for the previous event if the device cannot wait for it by itself, and takes it out of the order.
    *
-   * @returns whether there was one.
+   * @returns whether this thread has waited for an event.
    */
   #awaitPrevious(device: Device, order: StreamOrder): boolean {
     const { previous } = order;
-    if (previous === null || (MAY_HAVE_GPU && device.streams?.canWaitFor(previous))) return false;
+    if (previous === null || (IS_NODE && device.streams?.canWaitFor(previous))) return false;
     order.previous = null;
     try {
       waitHere(previous);
     } catch (error) {
       // `auto` goes on without the GPU. An event that was lost with it counts as finished
-      if (!(MAY_HAVE_GPU && this.#option === 'auto' && isDeviceFailure(error))) throw error;
+      if (!(IS_NODE && this.#option === 'auto' && isDeviceFailure(error))) throw error;
     }
     return true;
   }

@@ -1,5 +1,5 @@
 /**
- * The one function of this library.
+ * The main function of this library.
  *
  * @module
  */
@@ -9,6 +9,7 @@ import { checkOptions } from './errors/checks.ts';
 import { ExpertGroup } from './expert-group.ts';
 import type { TopkIdxInput } from './input/read-topk-idx.ts';
 import type { DispatchLayout } from './layout/layout.ts';
+import type { MaskForm } from './layout/outputs.ts';
 import {
   callOptions,
   type DeviceLayoutOptions,
@@ -18,12 +19,15 @@ import {
 } from './options.ts';
 
 /** Options of {@link getDispatchLayout}: those of the group and those of the call. */
-export interface DispatchLayoutOptions extends ExpertGroupOptions, LayoutOptions {}
+export interface DispatchLayoutOptions<Mask extends MaskForm = 'bytes'>
+  extends ExpertGroupOptions,
+    LayoutOptions<Mask> {}
 
 /**
- * The dispatch layout of one rank: how many tokens go to each rank, each RDMA rank (node) and each expert, and which
- * token goes to which rank. Semantics: DeepEP's `Buffer.get_dispatch_layout`. To call it often, for several groups in
- * turn, keep an {@link ExpertGroup} for each; this function keeps the last one.
+ * Computes the dispatch layout of one rank: how many tokens go to each rank, to each RDMA rank (node) and to each
+ * expert, and which token goes to which rank. The semantics are those of DeepEP's `Buffer.get_dispatch_layout`. This
+ * function keeps the group that it used last. If you call it for several groups in turn, keep an {@link ExpertGroup}
+ * for each of them instead.
  *
  * ```ts
  * import { getDispatchLayout } from 'dispatch-layout';
@@ -38,26 +42,28 @@ export interface DispatchLayoutOptions extends ExpertGroupOptions, LayoutOptions
  * @param numExperts experts over all ranks.
  * @throws the errors of {@link ExpertGroup} and its `getDispatchLayout`.
  */
-export function getDispatchLayout(
+export function getDispatchLayout<Mask extends MaskForm = 'bytes'>(
   topkIdx: DeviceTensor,
   numExperts: number,
-  options: ExpertGroupOptions & DeviceLayoutOptions,
-): DeviceDispatchLayout;
-export function getDispatchLayout(
+  options: ExpertGroupOptions & DeviceLayoutOptions<Mask>,
+): DeviceDispatchLayout<Mask>;
+export function getDispatchLayout<Mask extends MaskForm = 'bytes'>(
   topkIdx: TopkIdxInput,
   numExperts: number,
-  options: DispatchLayoutOptions,
-): DispatchLayout;
+  options: DispatchLayoutOptions<Mask>,
+): DispatchLayout<Mask>;
 export function getDispatchLayout(
   topkIdx: TopkIdxInput | DeviceTensor,
   numExperts: number,
-  options: DispatchLayoutOptions | (ExpertGroupOptions & DeviceLayoutOptions),
-): DispatchLayout | DeviceDispatchLayout {
-  checkOptions(options, allOptions);
-  return groupOf(options).layoutOf(topkIdx, numExperts, options);
+  options: ExpertGroupOptions & (LayoutOptions<MaskForm> | DeviceLayoutOptions<MaskForm>),
+): DispatchLayout<MaskForm> | DeviceDispatchLayout<MaskForm> {
+  // Without options it is numRanks that is missing
+  const given: typeof options = Object(options);
+  checkOptions(given, allOptions);
+  return groupOf(given).layoutOf(topkIdx, numExperts, given);
 }
 
-const allOptions: ReadonlySet<keyof DispatchLayoutOptions> = new Set([...groupOptions, ...callOptions]);
+const allOptions: readonly (keyof DispatchLayoutOptions)[] = [...groupOptions, ...callOptions];
 
 let last: { readonly group: ExpertGroup; readonly options: ExpertGroupOptions } | undefined;
 
@@ -77,7 +83,7 @@ function groupOf(options: ExpertGroupOptions): ExpertGroup {
   return group;
 }
 
-/** Has the next call choose its device anew. */
+/** Makes the next call choose its device anew. */
 export function forgetLastGroup(): void {
   last = undefined;
 }

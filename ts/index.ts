@@ -1,6 +1,7 @@
 /**
- * dispatch-layout: the dispatch layout of Mixture-of-Experts expert parallelism, what DeepEP calls
- * `get_dispatch_layout`. One function, {@link getDispatchLayout}, and several devices that give the same bits.
+ * dispatch-layout computes the dispatch layout of Mixture-of-Experts expert parallelism, which DeepEP calls
+ * `get_dispatch_layout`. It has one main function, {@link getDispatchLayout}, and several devices that give the same
+ * bits.
  *
  * @module
  */
@@ -28,7 +29,7 @@ export type { PlacementName } from './input/partition.ts';
 export type { TopkIdxInput, TopkNdarray, TopkTensor } from './input/read-topk-idx.ts';
 export { type EventHandle, EventOverlap } from './layout/event-overlap.ts';
 export type { DispatchLayout } from './layout/layout.ts';
-export type { LayoutArrays, LayoutShape } from './layout/outputs.ts';
+export type { LayoutArrays, LayoutShape, MaskForm } from './layout/outputs.ts';
 export type { DeviceLayoutOptions, ExpertGroupOptions, LayoutOptions } from './options.ts';
 export { type PrepareOptions, prepare } from './prepare.ts';
 export type { IdType, IntegerArray, TypedArrayOf } from './values/id-types.ts';

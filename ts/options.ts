@@ -1,5 +1,5 @@
 /**
- * What callers may say in options, and its checks.
+ * The options that callers may pass, and the checks of them.
  *
  * @module
  */
@@ -11,34 +11,44 @@ import { DispatchLayoutError } from './errors/errors.ts';
 import type { PlacementName } from './input/partition.ts';
 import { EventOverlap } from './layout/event-overlap.ts';
 import type { StreamOrder } from './layout/layout-request.ts';
-import type { LayoutArrays } from './layout/outputs.ts';
+import type { LayoutArrays, MaskForm } from './layout/outputs.ts';
 
-/** What an {@link ExpertGroup} is made of. */
+/** Options of an {@link ExpertGroup}. */
 export interface ExpertGroupOptions {
   /** Number of ranks in the expert-parallel group. */
   readonly numRanks: number;
   /**
-   * Number of ranks that share a node, and so one RDMA rank. It must divide `numRanks`, or be at least `numRanks`. Default 8,
-   * which DeepEP is built for.
+   * Number of ranks that share a node, and so form one RDMA rank. It must divide `numRanks`, or be at least `numRanks`.
+   * The default is 8, the number that DeepEP is built for.
    */
   readonly numRanksPerNode?: number | undefined;
   /**
-   * Which expert is on which rank. A table, `[numExperts]`, has the rank of each expert, or -1 for an expert that is on no
-   * rank: its selections are counted per expert, and go nowhere. The table is copied. The names are those of vLLM:
-   * `linear` gives the first `numExperts % numRanks` ranks one expert more than the others, in contiguous blocks;
-   * `round_robin` has expert e on rank `e % numRanks`. Default: contiguous blocks of `numExperts / numRanks` experts, as in
-   * DeepEP; experts that do not divide evenly are an error then.
+   * Which rank each expert is on. A table, `[numExperts]`, has the rank of each expert, or -1 for an expert that is on no
+   * rank: its selections are counted per expert, but go nowhere. The table is copied. There are also two names, which are
+   * those of vLLM. `linear` places contiguous blocks, and gives one expert more to each of the first `numExperts % numRanks`
+   * ranks. `round_robin` places expert e on rank `e % numRanks`. Default: contiguous blocks of `numExperts / numRanks`
+   * experts, as in DeepEP; experts that do not divide evenly are then an error.
    */
   readonly placement?: PlacementName | ArrayLike<number> | undefined;
-  /** Where to compute. The default `auto` computes ids on the GPU there, and host arrays where that is fastest. */
+  /**
+   * Where to compute. With the default, `auto`, ids on the GPU are computed there, and host arrays where that is
+   * fastest.
+   */
   readonly device?: DeviceOption | undefined;
 }
 
-/** What can differ from one call to the next, besides where the results go. */
-interface CallOptions {
+/** The options that can differ from one call to the next, except for the place of the results. */
+interface CallOptions<Mask extends MaskForm> {
   /**
-   * What to do with an id that is neither -1 nor in `[0, numExperts)`, and with experts that do not divide evenly
-   * among ranks. `throw` (default) reports the first; `ignore` skips them, as DeepEP does.
+   * Whether `isTokenInRank` is made. `bytes` (default) makes it. `none` is for callers who want only the counts: it is null
+   * then, and nothing is allocated or copied for it.
+   */
+  readonly mask?: Mask | undefined;
+  /**
+   * What to do with an id that is neither -1 nor in `[0, numExperts)`, and with experts that do not divide evenly among
+   * ranks. `throw` (default) reports the first such id, or the uneven experts, as an error. `ignore` skips such ids,
+   * and leaves the last experts without a rank, as DeepEP does; but DeepEP first narrows ids to int32, and so counts
+   * 2^32 + 3 as expert 3. Here ids are never truncated.
    */
   readonly invalidExperts?: 'throw' | 'ignore' | undefined;
   /**
@@ -49,49 +59,54 @@ interface CallOptions {
   /** Work to wait for before the layout is computed. */
   readonly previousEvent?: EventOverlap | undefined;
   /**
-   * Whether the current stream goes on without waiting; the outputs are valid after `event`. On a CPU device the work is
-   * done when the call returns, and the event is finished. On `cuda`, ids that are no experts are reported by the event:
-   * `event.wait()` rejects, `event.currentStreamWait()` throws. Default false.
+   * Whether the current stream goes on without waiting; the outputs are valid after `event`. On a CPU device the work
+   * is done when the call returns, and the event has finished. On `cuda`, the event reports an invalid id:
+   * `event.wait()` rejects, and for host arrays `event.currentStreamWait()` throws. Default false.
    */
   readonly asyncFinish?: boolean | undefined;
   /** Whether the outputs belong to the communication stream; needs `previousEvent` and `asyncFinish`. Default false. */
   readonly allocateOnCommStream?: boolean | undefined;
 }
 
-/** What can differ from one call to the next. */
-export interface LayoutOptions extends CallOptions {
+/** The options that can differ from one call to the next. */
+export interface LayoutOptions<Mask extends MaskForm = 'bytes'> extends CallOptions<Mask> {
   /**
-   * Arrays to write to, such as an earlier result. An earlier result of the same shape is returned itself, so that nothing is
-   * allocated. If the call throws, the arrays are untouched. Where `isTokenInRank` is longer than needed, the result has a
-   * view of its first part: to use all of it again, pass the same object again. Default: new arrays.
+   * Arrays to write to, such as an earlier result. If an earlier result has the shape of this one, it is returned
+   * itself, so that nothing is allocated. If the call throws, the arrays are untouched. If `isTokenInRank` is longer
+   * than needed, the result has a view of its first part; to use all of it again, pass the same object again. Default:
+   * new arrays.
    */
-  readonly out?: LayoutArrays | undefined;
+  readonly out?: LayoutArrays<Mask> | undefined;
 }
 
 /** Options of a call whose ids are on the GPU. */
-export interface DeviceLayoutOptions extends CallOptions {
-  /** Tensors to write to, such as an earlier result. Default: new tensors. */
-  readonly out?: DeviceLayoutArrays | undefined;
+export interface DeviceLayoutOptions<Mask extends MaskForm = 'bytes'> extends CallOptions<Mask> {
+  /**
+   * Tensors to write to, such as an earlier result. The kernel finds an invalid id only while it writes to them, so
+   * that they are not untouched after that error. Default: new tensors.
+   */
+  readonly out?: DeviceLayoutArrays<Mask> | undefined;
 }
 
-export const groupOptions: ReadonlySet<keyof ExpertGroupOptions> = new Set([
+export const groupOptions: readonly (keyof ExpertGroupOptions)[] = [
   'numRanks',
   'numRanksPerNode',
   'placement',
   'device',
-]);
+];
 
-export const callOptions: ReadonlySet<keyof LayoutOptions> = new Set([
+export const callOptions: readonly (keyof LayoutOptions)[] = [
   'invalidExperts',
   'emptyId',
+  'mask',
   'out',
   'previousEvent',
   'asyncFinish',
   'allocateOnCommStream',
-]);
+];
 
 /**
- * Whether ids that are no experts are errors.
+ * Whether an invalid id is an error.
  *
  * @throws DispatchLayoutError `OPTION`
  */
@@ -102,11 +117,25 @@ export function readStrictness(invalidExperts: unknown): boolean {
 }
 
 /**
- * Reads the stream options into `order`. The checks are DeepEP's host-side assertions on them.
+ * Whether `isTokenInRank` is wanted.
+ *
+ * @throws DispatchLayoutError `OPTION`
+ */
+export function readMask(mask: unknown): boolean {
+  if (mask === undefined || mask === 'bytes') return true;
+  if (mask === 'none') return false;
+  throw wrongValue('OPTION', 'mask', mask, "It must be 'bytes' or 'none'.");
+}
+
+/**
+ * Reads the stream options into `order`. The checks are those that DeepEP's host code asserts.
  *
  * @throws DispatchLayoutError `OPTION`, `EVENT_FLAGS`
  */
-export function readOrder({ previousEvent, asyncFinish, allocateOnCommStream }: CallOptions, order: StreamOrder): void {
+export function readOrder(
+  { previousEvent, asyncFinish, allocateOnCommStream }: CallOptions<MaskForm>,
+  order: StreamOrder,
+): void {
   order.previous = null;
   order.asyncFinish = false;
   order.allocateOnCommStream = false;

@@ -1,6 +1,6 @@
 /**
- * Getting ready ahead of the first layout: optional, for pages that must not stall and for browsers that limit synchronous
- * compilation.
+ * Preparation ahead of the first layout. It is optional, and meant for pages that must not stall and for browsers that
+ * limit synchronous compilation.
  *
  * @module
  */
@@ -12,18 +12,19 @@ import { forgetLastGroup } from './get-dispatch-layout.ts';
 
 /** Options of {@link prepare}. */
 export interface PrepareOptions {
-  /** What to get ready. Default `auto`: the device that host arrays will be computed on. */
+  /** What to prepare. Default `auto`: the device that host arrays will be computed on. */
   readonly device?: DeviceOption | undefined;
 }
 
-const prepareOptions: ReadonlySet<keyof PrepareOptions> = new Set(['device']);
+const prepareOptions: readonly (keyof PrepareOptions)[] = ['device'];
 
-/** What is ready or on its way, so that nothing is done twice. */
+/** The preparations that are finished or under way, so that none is made twice. */
 const prepared = new Map<DeviceOption, Promise<DeviceName>>();
 
 /**
- * Compiles the kernel off this thread, and computes a few layouts to warm the device, so that the first call is as fast as
- * the later ones. Everything works without it: the first call then compiles, which blocks for some milliseconds.
+ * Compiles the kernel without blocking this thread, and computes a few layouts to warm the device, so that the first
+ * call is as fast as the later ones. Everything works without this: the first call then compiles the kernel, which
+ * blocks the thread for some milliseconds.
  *
  * ```ts
  * import { prepare } from 'dispatch-layout';
@@ -31,15 +32,15 @@ const prepared = new Map<DeviceOption, Promise<DeviceName>>();
  * console.log(await prepare()); // wasm
  * ```
  *
- * Calling it again costs nothing, and calls at the same time share the work. Chromium before mid-2023 compiles nothing of
- * this size synchronously on a page's main thread: there `auto` computes in plain JavaScript for groups that are made
- * before this has resolved, and by WebAssembly for later ones.
+ * Calling it again costs nothing, and concurrent calls share the work. Chromium before mid-2023 refuses to compile a
+ * module of this size synchronously on a page's main thread. There, `auto` computes in plain JavaScript for groups that
+ * are made before this promise has resolved, and in WebAssembly for later ones.
  *
- * @returns the device that is ready. For `auto` that is `wasm`, or `js` where WebAssembly cannot be used; it does not reject,
- *   unless the environment leaves no device.
- * @throws {@link DeviceUnavailableError} (the promise rejects) if `device` names one that cannot be used here; a later call
- *   tries again.
- * @throws {@link DispatchLayoutError} `OPTION` if it names none.
+ * @returns the device that is ready. For `auto` that is `wasm`, or `js` where WebAssembly cannot be used, and the
+ *   promise does not reject, unless the environment leaves no device.
+ * @throws {@link DeviceUnavailableError} (the promise rejects) if `device` names a device that cannot be used here; a
+ *   later call tries again.
+ * @throws {@link DispatchLayoutError} `OPTION` if `device` names no device.
  */
 export async function prepare(options: PrepareOptions = {}): Promise<DeviceName> {
   const { device = 'auto' } = checkOptions(options, prepareOptions);
@@ -59,7 +60,7 @@ export async function prepare(options: PrepareOptions = {}): Promise<DeviceName>
 async function makeReady(device: DeviceOption): Promise<DeviceName> {
   await prepareAhead(device);
   forgetLastGroup();
-  // The types and row widths that are usual: each has code of its own
+  // These are the usual id types and row widths; each combination has code of its own
   for (const numRanks of [8, 64]) {
     const group = new ExpertGroup({ numRanks, device });
     for (const ids of [new BigInt64Array(numWarmIds), new Int32Array(numWarmIds)]) {

@@ -1,5 +1,5 @@
 /**
- * Arrays that a group computes in, without copies and without allocations.
+ * Workspaces: arrays in which a group computes layouts without copies and without allocations.
  *
  * @module
  */
@@ -13,36 +13,40 @@ import { notRecorded } from './layout/event-overlap.ts';
 import { ComputedLayout, type DispatchLayout } from './layout/layout.ts';
 import { LayoutRequest } from './layout/layout-request.ts';
 import { allocateOut, checkArraysAttached } from './layout/out-arrays.ts';
-import { assignArrays, firstParts, type LayoutArrays, type LayoutShape } from './layout/outputs.ts';
+import { type AnyArrays, assignArrays, firstParts, type LayoutShape, type MaskForm } from './layout/outputs.ts';
+import { readMask } from './options.ts';
 import { type IdType, idTypeNames, idTypes, isIdType, type TypedArrayOf } from './values/id-types.ts';
 
-/** What a {@link Workspace} has room for. */
-export interface WorkspaceOptions<Type extends IdType = 'int64'> {
+/** Options of a {@link Workspace}: what it has room for. */
+export interface WorkspaceOptions<Type extends IdType = 'int64', Mask extends MaskForm = 'bytes'> {
   /** Experts over all ranks. */
   readonly numExperts: number;
-  /** The most tokens of a layout. */
+  /** The largest number of tokens of a layout. */
   readonly maxTokens: number;
   /** Slots of each token. */
   readonly numTopk: number;
-  /** Element type of the ids. Default `int64`, what an ONNX TopK gives. */
+  /** Element type of the ids. Default `int64`, the type that an ONNX TopK returns. */
   readonly idType?: Type | undefined;
-  /** What to do with ids that are no experts, as in `getDispatchLayout`. Default `throw`. */
+  /** What to do with invalid ids, as in `getDispatchLayout`. Default `throw`. */
   readonly invalidExperts?: 'throw' | 'ignore' | undefined;
   /** An id that stands for an empty slot, beside -1, as in `getDispatchLayout`. */
   readonly emptyId?: number | bigint | undefined;
+  /** Whether to make `isTokenInRank`, as in `getDispatchLayout`. Default `bytes`. */
+  readonly mask?: Mask | undefined;
 }
 
-export const workspaceOptions: ReadonlySet<keyof WorkspaceOptions> = new Set([
+export const workspaceOptions: readonly (keyof WorkspaceOptions)[] = [
   'numExperts',
   'maxTokens',
   'numTopk',
   'idType',
   'invalidExperts',
   'emptyId',
-]);
+  'mask',
+];
 
 /**
- * Input and output arrays in fixed memory of the device, made by `group.createWorkspace`: ids that are written to
+ * Input and output arrays in fixed memory of the device, made by `group.createWorkspace`. Ids that are written to
  * `topkIdx` need no copy, and a layout of as many tokens as an earlier one allocates nothing.
  *
  * ```ts
@@ -53,32 +57,33 @@ export const workspaceOptions: ReadonlySet<keyof WorkspaceOptions> = new Set([
  * console.log(workspace.run(2).numTokensPerRank.join(' ')); // 1 0 1 1
  * ```
  *
- * All layouts of a workspace are in the same arrays: each run overwrites the results of the run before, so copy
- * (`slice()`) what must last. The arrays stay valid as long as anybody holds them, whatever becomes of the workspace and
- * its group; on `wasm` their memory never moves, and cannot be transferred to another thread. A workspace may be large: its memory
- * is `numTopk` ids, as many positions of 2 bytes (4 beyond 4088 experts) and `numRanks` bytes per token.
+ * All layouts of a workspace are in the same arrays: each run overwrites the results of the run before, so copy what
+ * must last, with `slice()`. The arrays stay valid as long as anybody holds them, whatever becomes of the workspace and
+ * its group. On `wasm`, their memory never moves, and it cannot be transferred to another thread. A workspace may be
+ * large: for each token it takes `numTopk` ids, as many positions of 2 bytes (4 beyond 4088 experts), and `numRanks`
+ * bytes.
  */
-export class Workspace<Type extends IdType = IdType> {
+export class Workspace<Type extends IdType = IdType, Mask extends MaskForm = MaskForm> {
   /** `[maxTokens, numTopk]`, row-major: the experts of each token, -1 for none. A run leaves them as they are. */
   readonly topkIdx: TypedArrayOf[Type];
-  /** The most tokens of a run. */
+  /** The largest number of tokens of a run. */
   readonly maxTokens: number;
   /** Slots of each token. */
   readonly numTopk: number;
   /** The device that computes. */
   readonly device: DeviceName;
   readonly #memory: WorkspaceMemory;
-  readonly #shape: Omit<LayoutShape, 'numTokens'>;
+  readonly #shape: Omit<LayoutShape, 'numTokens'> & { readonly hasMask: boolean };
   readonly #isStrict: boolean;
-  /** The results by number of tokens, as far as they were asked for. */
-  readonly #layouts = new Map<number, DispatchLayout>();
+  /** The results that were asked for so far, by number of tokens. */
+  readonly #layouts = new Map<number, DispatchLayout<Mask>>();
 
   /** @internal Use `group.createWorkspace`. */
-  constructor(device: Device, partition: Partition, isStrict: boolean, options: WorkspaceOptions<Type>) {
+  constructor(device: Device, partition: Partition, isStrict: boolean, options: WorkspaceOptions<Type, Mask>) {
     if (!device?.submit) {
       throw wrongValue('OPTION', 'the device of the workspace', device, 'Use group.createWorkspace(...).');
     }
-    const { maxTokens, numTopk, idType = 'int64' as Type, emptyId } = options;
+    const { maxTokens, numTopk, idType = 'int64' as Type, emptyId, mask } = options;
     checkCount('maxTokens', maxTokens);
     checkCount('numTopk', numTopk);
     checkSelections(maxTokens, numTopk);
@@ -89,8 +94,15 @@ export class Workspace<Type extends IdType = IdType> {
     this.numTopk = numTopk;
     this.device = device.name;
     this.#isStrict = isStrict;
-    this.#shape = { ...partition, numTopk };
-    const room: WorkspaceShape = { maxTokens, numTopk, idType, emptyId: readEmptyId(emptyId, idTypes[idType]) };
+    const hasMask = readMask(mask);
+    this.#shape = { ...partition, numTopk, hasMask };
+    const room: WorkspaceShape = {
+      maxTokens,
+      numTopk,
+      idType,
+      emptyId: readEmptyId(emptyId, idTypes[idType]),
+      hasMask,
+    };
     try {
       this.#memory = device.createWorkspace?.(partition, room) ?? new PlainWorkspace(device, partition, room);
     } catch (cause) {
@@ -105,15 +117,15 @@ export class Workspace<Type extends IdType = IdType> {
   }
 
   /**
-   * The layout of the first `numTokens` tokens of `topkIdx`; every number of tokens has a result object of its own, which
-   * later runs of as many tokens return again (of the last 1024 numbers, at most).
+   * Computes the layout of the first `numTokens` tokens of `topkIdx`. Every number of tokens has a result object of its
+   * own, which later runs of as many tokens return again. At most 1024 of these objects are kept.
    *
    * @param numTokens 0 to `maxTokens`. Default `maxTokens`.
-   * @throws {@link InvalidExpertError} for the first id that is neither -1 nor an expert, unless they are ignored; the
-   *   results of the run before are untouched then.
-   * @throws {@link DispatchLayoutError} `OPTION` if `numTokens` is no such number.
+   * @throws {@link InvalidExpertError} for the first id that is neither -1 nor an expert, unless they are ignored. The
+   *   results of the run before are then untouched.
+   * @throws {@link DispatchLayoutError} `OPTION` if `numTokens` is outside this range.
    */
-  run(numTokens: number = this.maxTokens): DispatchLayout {
+  run(numTokens: number = this.maxTokens): DispatchLayout<Mask> {
     let layout = this.#layouts.get(numTokens);
     if (layout === undefined) {
       layout = this.#layoutOf(numTokens);
@@ -124,7 +136,7 @@ export class Workspace<Type extends IdType = IdType> {
     return layout;
   }
 
-  #layoutOf(numTokens: number): DispatchLayout {
+  #layoutOf(numTokens: number): DispatchLayout<Mask> {
     if (!Number.isInteger(numTokens) || numTokens < 0 || numTokens > this.maxTokens) {
       const remedy = `The workspace has room for 0 to ${this.maxTokens} tokens.`;
       throw wrongValue('OPTION', 'numTokens', numTokens, remedy);
@@ -132,36 +144,38 @@ export class Workspace<Type extends IdType = IdType> {
     const { out } = this.#memory;
     checkArraysAttached(out);
     const shape = { ...this.#shape, numTokens };
-    return new ComputedLayout(firstParts(out, shape), shape, notRecorded, this.device);
+    const layout: unknown = new ComputedLayout(firstParts(out, shape), shape, notRecorded, this.device);
+    return layout as DispatchLayout<Mask>;
   }
 }
 
-/** So many small objects at most: more numbers of tokens than a decoder has. */
+/** The largest number of result objects that are kept. No decoder has as many different numbers of tokens. */
 const maxLayouts = 1024;
 
-/** The arrays of a workspace whose device takes them from anywhere. */
+/** The arrays of a workspace on a device that can read and write any memory. */
 class PlainWorkspace implements WorkspaceMemory {
   readonly topkIdx: TypedArrayOf[IdType];
-  readonly out: LayoutArrays;
+  readonly out: AnyArrays;
   readonly #device: Device;
   readonly #request = new LayoutRequest();
 
-  constructor(device: Device, partition: Partition, { maxTokens, numTopk, idType, emptyId }: WorkspaceShape) {
+  constructor(device: Device, partition: Partition, shape: WorkspaceShape) {
+    const { maxTokens, numTopk, idType, emptyId, hasMask } = shape;
     this.#device = device;
     this.topkIdx = new idTypes[idType].array(maxTokens * numTopk);
     const request = this.#request;
     request.isOutGiven = true;
     readTopkIdx({ data: this.topkIdx, shape: [maxTokens, numTopk] }, request.topkIdx);
     request.topkIdx.emptyId = emptyId;
-    request.setShape(partition);
+    request.setShape(partition, hasMask);
     allocateOut(request);
     this.out = { ...request.out };
   }
 
-  compute(numTokens: number, isStrict: boolean, layout: LayoutArrays): void {
+  compute(numTokens: number, isStrict: boolean, layout: AnyArrays): void {
     const request = this.#request;
     request.topkIdx.numTokens = numTokens;
-    request.setShape(request.partition);
+    request.setShape(request.partition, request.hasMask);
     request.isStrict = isStrict;
     checkExtent(request.topkIdx, false);
     checkArraysAttached(layout);

@@ -1,6 +1,6 @@
-// More than 64 ranks: rows are zeroed, written byte by byte, and added up column by column when a block of them is
-// complete and still in the L1 cache. Nodes are a 64-bit mask in a register, or, where there are more, counted when a
-// token first touches them.
+// Rows for more than 64 ranks. They are zeroed, written byte by byte, and added up column by column when a
+// block of them is complete and still in the L1 cache. Up to 64 nodes are a mask of 64 bits in a register; if
+// there are more, a node is counted when a token first touches it.
 #pragma once
 
 #include <wasm_simd128.h>
@@ -15,8 +15,9 @@
 constexpr uint32_t kMaxBytesOfRows = 16 * 1024;
 constexpr uint32_t kMaxByteRowNodes = 64;
 
-// low: up to 64 nodes their planar mask, beyond the node itself. high: the rank; num_ranks for none, which is the first
-// byte of the next row.
+// Fields of an entry: `low` is the planar mask of the node if there are at most 64 nodes, else the number of
+// the node. `high` is the rank. An expert without a rank has num_ranks there, which stands for the first byte
+// of the next row.
 inline Entry byte_entry(int32_t rank, const Plan& plan) {
   const uint32_t num_nodes = num_counted_nodes(plan);
   if (rank == kNoRank) return {num_nodes > kMaxByteRowNodes ? num_nodes : 0, 0, plan.num_ranks};
@@ -25,8 +26,8 @@ inline Entry byte_entry(int32_t rank, const Plan& plan) {
   return {low, 0, static_cast<uint32_t>(rank)};
 }
 
-// Adds the columns of at most kMaxTokensPerBlock rows, 64 at a time. Reads up to 63 bytes behind the rows, and adds them to
-// counts behind those of the ranks.
+// Adds the columns of at most kMaxTokensPerBlock rows, 64 columns at a time. It reads up to 63 bytes behind
+// the rows, and adds them to the counts behind those of the ranks.
 __attribute__((noinline)) inline void add_columns(const uint8_t* rows, uint32_t num_tokens,
                                                   uint32_t num_ranks, uint32_t* num_tokens_per_rank) {
   const v128_t zero = wasm_i32x4_const_splat(0);
@@ -48,8 +49,8 @@ __attribute__((noinline)) inline void add_columns(const uint8_t* rows, uint32_t 
   }
 }
 
-// Adds at most kMaxTokensPerBlock tokens. kNumNodeChunks: 16-bit chunks of the node mask, kTouchNodes where there is none.
-// Returns the end of the rows; one byte behind them is written.
+// Adds at most kMaxTokensPerBlock tokens. kNumNodeChunks is the number of 16-bit chunks of the node mask, or
+// kTouchNodes if there is no mask. Returns the end of the rows. One byte behind them is written.
 constexpr int kTouchNodes = -1;
 template <class Table, int kNumNodeChunks, uint32_t kNumTopk>
 __attribute__((noinline)) uint8_t* add_byte_rows(const typename Table::Position* positions,
@@ -65,7 +66,7 @@ __attribute__((noinline)) uint8_t* add_byte_rows(const typename Table::Position*
     v128_t mask = zero;
     for_each_slot<kNumTopk>(
         num_topk, [&](uint32_t slot) __attribute__((always_inline)) {
-          // Loaded before the entry is stored, for which it would have to wait
+          // This is loaded before the entry is stored; otherwise the load would have to wait for the store
           const uint32_t rank = reinterpret_cast<const Entry*>(Table::at(positions[slot]))->high;
           const v128_t entry = count_selection<Table>(positions[slot]);
           row[rank] = 1;
@@ -77,7 +78,7 @@ __attribute__((noinline)) uint8_t* add_byte_rows(const typename Table::Position*
           }
         });
     row += num_ranks;
-    *row = 0;  // written by selections without rank
+    *row = 0;  // Selections without a rank have written it
 
     if constexpr (kNumNodeChunks > 0) {
       const v128_t spread = spread_planar_mask(mask);
@@ -95,7 +96,7 @@ __attribute__((noinline)) uint8_t* add_byte_rows(const typename Table::Position*
   return row;
 }
 
-// Code of its own for 8 slots; what is not takes num_topk at run time.
+// There is code of its own for 8 slots. Any other number of slots uses code that takes num_topk at run time.
 template <class Table>
 uint8_t* add_byte_rows_of_plan(const typename Table::Position* positions, uint32_t num_tokens,
                                uint32_t num_topk, const Plan& plan, uint32_t first_token, uint8_t* rows) {

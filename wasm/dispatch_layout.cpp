@@ -1,4 +1,4 @@
-// The exports of the module: see dispatch_layout.h for the contract.
+// The exports of the module. dispatch_layout.h states the contract.
 #include "dispatch_layout.h"
 
 #include "byte_rows.h"
@@ -69,19 +69,21 @@ EXPORT void build_table() {
 
 EXPORT void finish();
 
-// num_ids: of the whole layout.
+// num_ids is the number of ids in the whole layout.
 EXPORT void begin(uint32_t num_ids) {
   Plan& plan = the_plan;
-  // What a layout has counted that did not end: an id was invalid, the stack overflowed, a vm had its timeout
+  // An earlier layout may not have ended, because an id was invalid, the stack overflowed, or a vm timed out.
+  // Its counts are discarded here
   if (plan.is_adding) finish();
-  // Adding up the copies of a table takes time, which many ids win back
+  // Adding up the copies of a table takes time, which is worth it only if there are many ids
   plan.num_copies = num_ids / kMinIdsPerCopiedExpert < plan.num_experts ? 1 : max_copies(plan);
   plan.num_ids = num_ids;
   plan.num_located = 0;
 }
 
-// Ids to entries, written from number first_id of plan.positions on. Returns whether all of them are experts, -1 or empty_id;
-// what is not an expert goes to an empty entry. empty_id: see topk_ids.h.
+// Finds the entries of ids, and writes where they are to plan.positions from index first_id on. Returns whether
+// all ids are experts, -1 or empty_id. Every id that is not an expert gets an empty entry. What empty_id can be
+// is in topk_ids.h.
 EXPORT bool locate(const uint8_t* ids, IdType type, uint32_t num_ids, uint32_t first_id, int32_t empty_id) {
   Plan& plan = the_plan;
   plan.num_located = first_id + num_ids;
@@ -93,8 +95,8 @@ EXPORT bool locate(const uint8_t* ids, IdType type, uint32_t num_ids, uint32_t f
   });
 }
 
-// The index of the first id that is neither an expert, nor -1, nor the empty id, or num_ids. The empty id is any that the
-// type can hold, in two halves; that of an expert stands for none.
+// Returns the index of the first id that is neither an expert, nor -1, nor the empty id, or num_ids. The empty id
+// is any that the type can hold, in two halves; the id of an expert stands for no empty id.
 EXPORT uint32_t find_invalid(const uint8_t* ids, IdType type, uint32_t num_ids, uint32_t empty_low,
                              uint32_t empty_high) {
   const int64_t empty_id = static_cast<int64_t>(static_cast<uint64_t>(empty_high) << 32 | empty_low);
@@ -107,7 +109,7 @@ EXPORT uint32_t find_invalid(const uint8_t* ids, IdType type, uint32_t num_ids, 
   return i;
 }
 
-// Adds tokens whose entries were written from number first_id on; their rows go to is_token_in_rank.
+// Adds tokens whose positions begin at index first_id. Their rows go to is_token_in_rank.
 EXPORT void add_tokens(uint32_t first_id, uint32_t num_tokens, uint32_t num_topk, uint32_t first_token,
                        uint8_t* is_token_in_rank) {
   start_adding();
@@ -128,7 +130,7 @@ EXPORT void add_tokens(uint32_t first_id, uint32_t num_tokens, uint32_t num_topk
 }
 
 EXPORT void finish() {
-  start_adding();  // where there were no tokens
+  start_adding();  // There may have been no tokens
   Plan& plan = the_plan;
   with_table(plan, [&](auto table) {
     if (has_few_ids(plan)) {
@@ -138,7 +140,7 @@ EXPORT void finish() {
       take_counts(table, plan.num_experts, plan.num_tokens_per_expert);
     }
   });
-  if (num_counted_nodes(plan) == 0 && plan.num_rdma_ranks > 1) {  // one rank per node
+  if (num_counted_nodes(plan) == 0 && plan.num_rdma_ranks > 1) {  // There is one rank per node
     memcpy(plan.num_tokens_per_rdma_rank, plan.num_tokens_per_rank, plan.num_ranks * sizeof(uint32_t));
   }
   plan.is_adding = 0;

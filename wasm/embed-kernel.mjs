@@ -1,11 +1,11 @@
 /**
- * The kernel as a module of TypeScript, for `ts/devices/wasm/embedded-kernel.ts`, which has the inverse:
+ * Writes the kernel as a TypeScript module for `ts/devices/wasm/embedded-kernel.ts`, which has the inverse:
  * node wasm/embed-kernel.mjs KERNEL.wasm >kernel.ts
  *
- * Bytes become printable ASCII, which survives any bundler and any charset. Most bytes of code stay one character, the others
- * become two: so gzip finds the repetitions of the code again, which base64 hides from it (7.4 kB instead of 11.8 kB). One
- * character are the 88 numbers from 0xFD on, which is the prefix of every SIMD instruction, by way of 0 to 84. The literal
- * needs no escapes: it has neither `"` nor `\`.
+ * Bytes become printable ASCII, which survives any bundler and any charset. Most bytes of code become one character,
+ * the others two. gzip can then find the repetitions in the code, which base64 hides from it (7.4 kB instead of 11.8
+ * kB). The bytes that become one character are the 88 from 0xFD, the prefix of every SIMD instruction, by way of 0 to
+ * 84. The literal needs no escapes, since it contains neither `"` nor `\`.
  */
 import { readFileSync } from 'node:fs';
 

@@ -1,5 +1,6 @@
-// The table of experts: 16 bytes each, so that one load per selection brings all that is needed. It is one table that
-// counts and maps: masks in the outer lanes are ORed over the selections of a token, the counter in between goes up.
+// The table of experts. An entry has 16 bytes, so that one load per selection brings everything that is
+// needed. The same table counts and maps: the masks in the outer lanes are ORed over the selections of a
+// token, and the counter between them is incremented.
 #pragma once
 
 #include <wasm_simd128.h>
@@ -9,17 +10,18 @@
 
 #include "dispatch_layout.h"
 
-// What the masks are is up to the rows: rank and node masks (mask_rows.h), or node mask and rank (byte_rows.h).
+// The two kinds of rows use the masks differently: as a rank mask and a node mask (mask_rows.h), or as a node
+// mask and a rank (byte_rows.h).
 struct alignas(16) Entry {
   uint64_t low;
   uint32_t num_tokens;
   uint32_t high;
 };
 
-// Below the module's static data (see build.sh: GLOBAL_BASE), at a constant address: LLVM then folds it into the offset
-// of every load and store, since a 16-bit number plus this cannot wrap. Few experts have several copies of the table,
-// one behind the other, which neighbouring slots count in: incrementing one counter again and again waits for a store
-// each time.
+// The small table lies below the module's static data (see GLOBAL_BASE in build.sh), at a constant address.
+// LLVM then folds the address into the offset of every load and store, since a 16-bit number plus this
+// address cannot wrap. If there are few experts, the table has several copies, one behind the other, in which
+// neighbouring slots are counted: incrementing one counter again and again would wait for a store each time.
 struct SmallTable {
   using Position = uint16_t;
   static constexpr uint32_t kAddress = 0x10000;
@@ -44,17 +46,18 @@ struct LargeTable {
 // 16-bit byte offsets reach 4096 entries.
 constexpr uint32_t kMaxSmallTableExperts = 0x10000 / sizeof(Entry) - kNumEmptyEntries;
 
-// From so many ids per expert on a layout counts in all copies.
+// A layout counts in all copies if it has at least this many ids per expert.
 constexpr uint32_t kMinIdsPerCopiedExpert = 64;
 
-// Up to so many ids, and one for four experts, the counts are taken from the entries of these ids. So many are located at
-// once, before the first of them is counted.
+// A layout with at most this many ids, and at most one id for four experts, takes the counts only from the
+// entries of these ids. So many ids are always located at once, before the first of them is counted.
 constexpr uint32_t kMaxFewIds = 1024;
 inline bool has_few_ids(const Plan& plan) {
   return plan.num_ids <= kMaxFewIds && plan.num_ids <= plan.num_experts / 4;
 }
 
-// Up to 8 copies, as many as take half of the L1 cache: 8 up to 128 experts, 4 up to 264, 2 up to 536.
+// There are up to 8 copies, as many as fit half of the L1 cache: 8 up to 128 experts, 4 up to 264, 2 up to
+// 536.
 inline uint32_t max_copies(const Plan& plan) {
   uint32_t num_copies = 8;
   while (num_copies > 1 && num_copies * (plan.num_experts + kNumEmptyEntries) * sizeof(Entry) > 17 * 1024)
@@ -62,7 +65,7 @@ inline uint32_t max_copies(const Plan& plan) {
   return num_copies;
 }
 
-// Calls use(table) with the table that these experts need.
+// Calls use(table) with the table that this number of experts needs.
 template <class Use>
 auto with_table(const Plan& plan, Use use) {
   return plan.num_experts <= kMaxSmallTableExperts ? use(SmallTable(plan)) : use(LargeTable(plan));
@@ -71,7 +74,8 @@ auto with_table(const Plan& plan, Use use) {
 template <auto kValue>
 using Constant = std::integral_constant<decltype(kValue), kValue>;
 
-// Calls use(topk) with the number of slots as a constant, where it is one of those named; else with 0, which stands for any.
+// Calls use(topk) with the number of slots as a constant if it is one of those named; otherwise with 0, which
+// stands for any number.
 template <uint32_t kFirst, uint32_t... kOthers, class Use>
 inline __attribute__((always_inline)) uint8_t* with_topk(uint32_t num_topk, Use use) {
   if (num_topk == kFirst) return use(Constant<kFirst>());
@@ -88,8 +92,8 @@ inline v128_t count_selection(typename Table::Position position) {
   return value;
 }
 
-// Calls use(slot) for the slots of a token. kNumTopk: 0 takes num_topk at run time, four slots at a time, since V8 pays for
-// every iteration of a loop.
+// Calls use(slot) for the slots of a token. If kNumTopk is 0, it takes num_topk at run time, four slots at a
+// time, since V8 pays for every iteration of a loop.
 template <uint32_t kNumTopk, class Use>
 inline __attribute__((always_inline)) void for_each_slot(uint32_t num_topk, Use use) {
   if constexpr (kNumTopk != 0) {
@@ -108,8 +112,8 @@ inline __attribute__((always_inline)) void for_each_slot(uint32_t num_topk, Use 
   }
 }
 
-// Writes the counters of one copy of the table to counts, or adds them, and zeroes them. Four experts at a time: behind the
-// experts are empty entries, and room for their counts.
+// Writes the counters of one copy of the table to counts, or adds them to these, and zeroes the counters. It
+// takes four experts at a time: behind the experts are empty entries, and room for their counts.
 template <bool kAdds>
 inline void take_counts_of_copy(Entry* entry, uint32_t num_experts, uint32_t* counts) {
   for (uint32_t* const end = counts + num_experts; counts < end; counts += 4, entry += 4) {
@@ -130,14 +134,14 @@ void take_counts(Table table, uint32_t num_experts, uint32_t* counts) {
     take_counts_of_copy<true>(entries += num_experts + kNumEmptyEntries, num_experts, counts);
 }
 
-// The same where few ids were located: from their entries only.
+// Does the same if few ids were located: it looks at their entries only.
 template <class Table>
 void take_few_counts(Table table, uint32_t num_experts, const typename Table::Position* positions,
                      uint32_t num_located, uint32_t* counts) {
   memset(counts, 0, num_experts * sizeof(uint32_t));
   for (uint32_t i = 0; i < num_located; i++) {
     Entry* const entry = reinterpret_cast<Entry*>(Table::at(positions[i]));
-    counts[entry - table.entries()] += entry->num_tokens;  // all of them at the first of its ids
+    counts[entry - table.entries()] += entry->num_tokens;  // The first id of an expert takes its whole count
     entry->num_tokens = 0;
   }
 }
@@ -152,8 +156,9 @@ __attribute__((noinline)) inline void add_byte_counts(uint32_t* counts, v128_t b
   }
 }
 
-// A planar mask of 64 bits, bit i at bit i >> 3 of byte i & 7: twice, shifted so that chunk c of 16 bits is bit 2 * c of
-// the 16 bytes, in order. So rows come out of it with shifts by constants.
+// A planar mask has 64 bits; bit i is bit i >> 3 of byte i & 7. Spreading puts two copies of it side by side,
+// the second shifted, so that chunk c of 16 bits is bit 2 * c of the 16 bytes, in order. Rows then come out
+// of it by shifts by constants.
 inline v128_t spread_planar_mask(v128_t low_lane) {
   return wasm_i64x2_shuffle(low_lane, wasm_u64x2_shr(low_lane, 1), 0, 2);
 }

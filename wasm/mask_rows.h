@@ -1,5 +1,5 @@
-// Up to 64 ranks: the row of a token is a 64-bit mask in a register, gathered with the counts in five instructions per
-// selection, and spread over the bytes of the row when it is complete.
+// Rows for up to 64 ranks. The row of a token is a 64-bit mask in a register. It is gathered together with
+// the counts in five instructions per selection, and spread over the bytes of the row when it is complete.
 #pragma once
 
 #include <wasm_simd128.h>
@@ -10,10 +10,12 @@
 #include "expert_table.h"
 
 constexpr uint32_t kMaxMaskRanks = 64;
-// 32-bit node masks: with two or more ranks a node, 64 ranks are at most 32 nodes. One rank a node is not counted here.
+// Node masks have 32 bits: with two or more ranks per node, 64 ranks are on at most 32 nodes. With one rank
+// per node, nodes are not counted here.
 constexpr uint32_t kMaxMaskNodes = 32;
 
-// low: rank mask, planar. high: node mask, node n at bit n >> 2 of byte n & 3.
+// Fields of an entry: `low` is the planar rank mask. `high` is the node mask, with node n at bit n >> 2 of
+// byte n & 3.
 inline Entry mask_entry(int32_t rank, uint32_t num_ranks_per_node) {
   if (rank == kNoRank) return {0, 0, 0};
   const uint32_t node = static_cast<uint32_t>(rank) / num_ranks_per_node;
@@ -21,8 +23,8 @@ inline Entry mask_entry(int32_t rank, uint32_t num_ranks_per_node) {
   return {planar_bit(static_cast<uint32_t>(rank)), 0, node_mask};
 }
 
-// A vector that LLVM knows nothing about. Of (value & bit) == bit it would make three instructions more, for which V8 has too
-// few registers.
+// Returns the vector in such a way that LLVM knows nothing about it. Otherwise it would compile (value & bit)
+// == bit to three more instructions, for which V8 has too few registers.
 inline v128_t opaque(v128_t vector) {
 #ifdef __wasm__
   asm("" : "+r"(vector));
@@ -30,9 +32,10 @@ inline v128_t opaque(v128_t vector) {
   return vector;
 }
 
-// Adds at most kMaxTokensPerBlock tokens. kNumRankChunks: 16-byte chunks of a row, 0 for the 8-byte rows of up to 8 ranks.
-// kNumNodeChunks: the same of the nodes that are counted. kNumTopk: 0 takes num_topk at run time. Returns the end of the
-// rows; each is stored with up to 63 bytes of zeros behind it, which the next row overwrites.
+// Adds at most kMaxTokensPerBlock tokens. kNumRankChunks is the number of 16-byte chunks of a row, or 0 for
+// the 8-byte rows of up to 8 ranks. kNumNodeChunks is the number of chunks of 16 counted nodes. If kNumTopk
+// is 0, num_topk is taken at run time. Returns the end of the rows. Each row is stored with up to 63 bytes of
+// zeros behind it, which the next row overwrites.
 template <class Table, int kNumRankChunks, int kNumNodeChunks, uint32_t kNumTopk>
 __attribute__((noinline)) uint8_t* add_mask_rows(const typename Table::Position* positions,
                                                  uint32_t num_tokens, uint32_t num_topk_at_run_time,
@@ -47,14 +50,14 @@ __attribute__((noinline)) uint8_t* add_mask_rows(const typename Table::Position*
   v128_t sums[4] = {zero, zero, zero, zero}, node_sums[2] = {zero, zero};
 
   auto add_token = [&]() __attribute__((always_inline)) {
-    // Count the experts, gather the masks. The lane of the counters is garbage from here on
+    // Count the experts, and gather the masks. The lane of the counters is garbage from here on
     v128_t mask = zero;
     for_each_slot<kNumTopk>(
         num_topk, [&](uint32_t slot) __attribute__((always_inline)) {
           mask = wasm_v128_or(mask, count_selection<Table>(positions[slot]));
         });
 
-    // Spread the mask over the row, count the ranks
+    // Spread the mask over the row, and count the ranks
     if constexpr (kNumRankChunks == 0) {
       wasm_v128_store64_lane(row, mask, 0);
       sums[0] = wasm_i8x16_add(sums[0], mask);
@@ -68,7 +71,7 @@ __attribute__((noinline)) uint8_t* add_mask_rows(const typename Table::Position*
       }
     }
 
-    // Count the nodes: a comparison that holds is -1
+    // Count the nodes. A comparison that holds gives -1
     if constexpr (kNumNodeChunks > 0) {
       const v128_t nodes = wasm_i32x4_shuffle(mask, mask, 3, 3, 3, 3);
       for (int chunk = 0; chunk < kNumNodeChunks; chunk++) {
@@ -80,7 +83,7 @@ __attribute__((noinline)) uint8_t* add_mask_rows(const typename Table::Position*
     positions += num_topk, row += num_ranks;
   };
   uint32_t token = 0;
-  // Short rows of two slots take little longer than an iteration by itself
+  // Short rows of two slots take little longer than the iteration of a loop itself, so two of them share one
   if constexpr (kNumRankChunks == 0 && kNumTopk == 2) {
     for (; token + 2 <= num_tokens; token += 2) {
       add_token();
@@ -89,7 +92,8 @@ __attribute__((noinline)) uint8_t* add_mask_rows(const typename Table::Position*
   }
   for (; token < num_tokens; token++) add_token();
 
-  if constexpr (kNumRankChunks == 0) sums[0] = wasm_i64x2_replace_lane(sums[0], 1, 0);  // not of ranks
+  // The upper half of the sum is not about ranks
+  if constexpr (kNumRankChunks == 0) sums[0] = wasm_i64x2_replace_lane(sums[0], 1, 0);
   for (int chunk = 0; chunk < kNumSums; chunk++) {
     add_byte_counts(plan.num_tokens_per_rank + 16 * chunk, sums[chunk]);
   }
@@ -99,7 +103,8 @@ __attribute__((noinline)) uint8_t* add_mask_rows(const typename Table::Position*
   return row;
 }
 
-// Code of its own for what is common. What is not takes the widest rows and num_topk at run time.
+// There is code of its own for the common shapes. All others use code for the widest rows that takes num_topk
+// at run time.
 template <class Table>
 uint8_t* add_mask_rows_of_plan(const typename Table::Position* positions, uint32_t num_tokens,
                                uint32_t num_topk, const Plan& plan, uint8_t* row) {

@@ -1,8 +1,8 @@
-// From ids of any integer type to positions in the expert table, 8 or 4 at a time.
+// Turns ids of any integer type into positions in the expert table, 8 or 4 at a time.
 //
-// Loading saturates: an id that does not fit the lane becomes one that no table has (the largest of the
-// lane), never one that it has, and never -1. So that one unsigned comparison tells experts from everything
-// else, and -1 is -1.
+// Loading saturates: an id that does not fit the lane becomes one that no table has (the largest or the
+// smallest value of the lane), never one that a table has, and never -1. One unsigned comparison can then
+// tell experts from everything else, and -1 stays -1.
 #pragma once
 
 #include <wasm_simd128.h>
@@ -12,14 +12,19 @@
 #include "dispatch_layout.h"
 #include "expert_table.h"
 
-// 8 ids as int16 lanes.
+// Loads 8 ids into int16 lanes.
 //
-// int64: the first narrowing saturates both halves of every id to int16, the second the pair (low, high) read
-// as one int32 to int16. In [0, 32767]: high 0, low itself, exact. Low half above: 32767. Negative low half
-// (2^31 and more): a pair of 0x0000'8000 to 0x0000'ffff, so 32767. High half h >= 1: at least 65536, so
-// 32767. High half <= -2: at most -65537, so -32768. High half -1: -1 only from low half -1, which is the id
-// -1; else low half l gives -65536 + (l as uint16), which is -1 only for l = -1, and below 0 always, so
-// negative and never -1 by mistake.
+// For int64, the first narrowing saturates both halves of every id to int16, and the second saturates the
+// pair (low, high), read as one int32, to int16. The cases are:
+// - An id in [0, 32767] has high half 0 and itself as low half, and stays exact.
+// - High half 0, low half above 32767: the low half becomes 32767, and so does the pair.
+// - High half 0, negative low half (ids of 2^31 and more): the pair is 0x0000'8000 to 0x0000'ffff, so the
+//   result is 32767.
+// - High half h >= 1: the pair is at least 65536, so the result is 32767.
+// - High half <= -2: the pair is at most -65537, so the result is -32768.
+// - High half -1: a low half that saturates to l gives the pair -65536 + (l as uint16). It is -1 only for l =
+//   -1, and the low half is then -1 too, so the id is -1. Otherwise it is below -1, so the result is negative
+//   and never -1 by mistake.
 template <IdType kType>
 inline v128_t load_8_ids(const uint8_t* ids) {
   auto load = [ids](int i) { return wasm_v128_load(ids + 16 * i); };
@@ -45,7 +50,7 @@ inline v128_t load_8_ids(const uint8_t* ids) {
   }
 }
 
-// 4 ids as int32 lanes; one that does not fit becomes INT32_MAX.
+// Loads 4 ids into int32 lanes. An id that does not fit becomes INT32_MAX.
 template <IdType kType>
 inline v128_t load_4_ids(const uint8_t* ids) {
   const v128_t largest = wasm_i32x4_const_splat(INT32_MAX);
@@ -73,13 +78,14 @@ inline v128_t load_4_ids(const uint8_t* ids) {
   }
 }
 
-// Writes the position of each id's entry, 8 ids at a time, and returns whether all of them were -1, empty_id or experts. What
-// is no expert, -1 too, goes to one of the empty entries behind them: as an unsigned number it is at least num_experts, so its
-// minimum with num_experts + lane is at least num_experts too. Lane by lane the copies of the table take turns; their
-// number is a power of 2. Reads and writes up to 7 ids further than num_ids; what they are does not matter.
+// Writes the position of each id's entry, 8 ids at a time, and returns whether all ids were -1, empty_id or
+// experts. An id that is not an expert, such as -1, goes to one of the empty entries behind the experts: as an
+// unsigned number it is at least num_experts, and so its minimum with num_experts + lane is also at least
+// num_experts. The lanes use the copies of the table in turn; the number of copies is a power of 2. Reads and
+// writes up to 7 ids further than num_ids; it does not matter what these are.
 //
-// A lane that equals empty_id becomes -1. -1 itself, which changes nothing, stands for no other empty id. Others are at most
-// 32766 away from 0, where a lane is its id: what does not fit has become 32767 or -32768.
+// A lane that equals empty_id becomes -1. An empty_id of -1 changes nothing, and so stands for none. Any other is at
+// most 32766 away from 0. There a lane is exactly its id, since ids that do not fit have become 32767 or -32768.
 template <IdType kType>
 __attribute__((noinline)) bool locate(const uint8_t* ids, uint32_t num_ids, uint32_t num_experts,
                                       int32_t empty_id, SmallTable table, uint16_t* positions) {
@@ -99,7 +105,7 @@ __attribute__((noinline)) bool locate(const uint8_t* ids, uint32_t num_ids, uint
   };
   constexpr uint32_t kStep = 8 * id_bytes(kType);
   const uint16_t* const end = positions + num_ids / 8 * 8;
-  if constexpr (kType == IdType::kInt64) {  // the usual type
+  if constexpr (kType == IdType::kInt64) {  // This is the usual type
     for (; positions + 8 < end; positions += 16, ids += 2 * kStep) {
       locate_8(load_8_ids<kType>(ids));
       locate_8(load_8_ids<kType>(ids + kStep), 8);
@@ -111,7 +117,7 @@ __attribute__((noinline)) bool locate(const uint8_t* ids, uint32_t num_ids, uint
   return !wasm_v128_any_true(wasm_u16x8_gt(largest, last));
 }
 
-// The same for a large table, 4 ids at a time. Empty ids are at most 2^31 - 2 away from 0.
+// Does the same for a large table, 4 ids at a time. Here an empty_id is at most 2^31 - 2 away from 0.
 template <IdType kType>
 __attribute__((noinline)) bool locate(const uint8_t* ids, uint32_t num_ids, uint32_t num_experts,
                                       int32_t empty_id, LargeTable table, uint32_t* positions) {

@@ -1,5 +1,5 @@
 /**
- * Everything that is compared, by the names that tables and plots have. A new way to compute layouts joins by a line.
+ * Everything that is compared, by the names that stand in tables and plots. A new way to compute layouts needs one line here.
  *
  * @module
  */
@@ -13,8 +13,8 @@ import { simpleWasm } from './simple-wasm.ts';
 import { newArrays, numRanksPerNode, type Problem, type Variant } from './variant.ts';
 
 /**
- * Two instances of the module, and so two functions to V8: one that has seen ids of both types, as in a library that
- * takes either, and one that never sees any but int32.
+ * Two instances of the module are two functions to V8: one that has seen ids of both types, as in a library that takes
+ * either, and one that only ever sees int32.
  */
 const [ofAnyType, ofInt32] = (await Promise.all(
   ['any', 'int32'].map((instance) => import(`./plain-js.ts?${instance}`)),
@@ -33,9 +33,8 @@ function plainJs(instance: typeof ofAnyType, idType: 'int64' | 'int32'): Variant
 
 interface Entry {
   readonly variant: Variant;
-  /** In a sentence, for the legend of the table. */
+  /** What it is, for the legend of the table. */
   readonly description: string;
-  readonly maxRanks?: number;
 }
 
 /** The table of variants. */
@@ -46,43 +45,46 @@ export const variants: Readonly<Record<string, Entry>> = {
   },
   [names.plain]: {
     variant: plainJs(ofAnyType, 'int32'),
-    description: 'the same function over an Int32Array: it takes either, as a library would',
+    description: 'the same function over an Int32Array; V8 has seen it called with both types, as a library would be',
   },
   [names.plainOnly]: {
     variant: plainJs(ofInt32, 'int32'),
-    description: 'the same source in a function that V8 has never seen called with another type of ids',
+    description: 'the same source, in a function that V8 has seen called with an Int32Array only',
   },
-  js: { variant: publicCall('js', 'int32', 'reused'), description: "this library's `js` device, whole call, int32" },
+  js: {
+    variant: publicCall('js', 'int32', 'reused'),
+    description: "this library's `js` device, whole call, int32, reused `out`",
+  },
   [names.simple]: {
-    variant: simpleWasm('layout_by_bytes'),
-    description: 'C in one pass, `emcc -O3 -msimd128`, rows written byte by byte; int64 and outputs in WASM memory',
-  },
-  [names.simpleMask]: {
-    variant: simpleWasm('layout_by_mask'),
-    description: 'the same, rows gathered as a 64-bit mask and unpacked; up to 64 ranks',
-    maxRanks: 64,
+    variant: simpleWasm,
+    description:
+      'a plain loop in one pass in C, `emcc -O3 -msimd128`; int64 ids and all outputs are in WASM memory, no copies',
   },
   [names.kernel]: {
     variant: kernelInMemory,
-    description: "this library's kernel, int64 ids and all outputs in WASM memory, no copies",
+    description:
+      "this library's kernel, called without the library; int64 ids and all outputs are in WASM memory, no copies",
   },
   [names.workspace]: {
     variant: workspaceRun,
-    description: 'a workspace of this library, whole call, int64 ids and results in its memory, no copies',
+    description: 'a workspace of this library, whole call; int64 ids and all outputs are in its memory, no copies',
   },
   [names.call]: {
     variant: publicCall('wasm', 'int64', 'reused'),
     description: "this library's `wasm` device, whole call with its copies in and out, int64, reused `out`",
   },
-  'wasm, int32': { variant: publicCall('wasm', 'int32', 'reused'), description: 'the same with int32 ids' },
-  'wasm, new arrays': {
+  'wasm, int32': { variant: publicCall('wasm', 'int32', 'reused'), description: 'the same as `wasm`, with int32 ids' },
+  [names.newArrays]: {
     variant: publicCall('wasm', 'int64', 'new'),
-    description: 'the same as `wasm`, new result arrays',
+    description: 'the same as `wasm`, but with new result arrays for every call',
   },
   ...(isNativeBuilt && {
     [names.native]: {
       variant: native,
-      description: "the kernel's source compiled for this machine, `-O3 -march=native`, int64 in memory, no copies",
+      description:
+        "the kernel's source compiled for this machine, `-O3 -march=native`; int64 ids and all outputs are in memory, no " +
+        'copies. One call from JavaScript computes at least 16,384 ids, several small layouts if need be, so that the call ' +
+        'itself is no part of the figure',
     },
   }),
 };

@@ -1,13 +1,13 @@
 /**
- * The kernel of this library alone: int64 ids in WASM memory, all outputs there, nothing copied. It drives `kernel.wasm`
- * by its contract, `wasm/dispatch_layout.h`.
+ * The kernel of this library without the library: int64 ids and all outputs are in WASM memory, and nothing is copied. It
+ * calls `kernel.wasm` as the contract says, `wasm/dispatch_layout.h`.
  *
  * @module
  */
 import { maxLocatedIds, numRanksPerNode, type Prepared, type Problem } from './variant.ts';
 import { WasmMemory } from './wasm-memory.ts';
 
-/** Of the contract. */
+/** Constants of the contract. */
 const int64 = 0;
 const slackBytes = 64;
 const maxSmallTableExperts = 4088;

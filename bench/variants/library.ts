@@ -6,7 +6,7 @@
 import { type DeviceName, ExpertGroup } from 'dispatch-layout';
 import type { Variant } from './variant.ts';
 
-/** `getDispatchLayout` of a group that is kept, to reused result arrays or to new ones. */
+/** `getDispatchLayout` of one group, which writes to the same result arrays every time or to new ones. */
 export function publicCall(device: DeviceName, idType: 'int64' | 'int32', results: 'reused' | 'new'): Variant {
   return (problem) => {
     const { numTokens, numTopk, numExperts, numRanks } = problem.configuration;
@@ -23,7 +23,7 @@ export function publicCall(device: DeviceName, idType: 'int64' | 'int32', result
   };
 }
 
-/** `workspace.run`: int64 ids and results stay in the memory of the device. */
+/** `workspace.run`: the int64 ids and the results stay in the memory of the device. */
 export const workspaceRun: Variant = ({ configuration, int64 }) => {
   const { numTokens, numTopk, numExperts, numRanks } = configuration;
   const group = new ExpertGroup({ numRanks, device: 'wasm' });

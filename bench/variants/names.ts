@@ -1,15 +1,15 @@
 /**
- * The variants that expectations, tables and plots refer to.
+ * The names of the variants that expectations, tables and plots refer to.
  *
  * @module
  */
 export const names = {
   plain: 'plain JS, int32',
   plainOnly: 'plain JS, int32 only',
-  simple: 'simple WASM, bytes',
-  simpleMask: 'simple WASM, mask',
+  simple: 'simple WASM',
   kernel: 'kernel in memory',
   workspace: 'workspace',
   call: 'wasm',
+  newArrays: 'wasm, new arrays',
   native: 'native',
 } as const;

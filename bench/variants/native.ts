@@ -25,7 +25,7 @@ const path = fileURLToPath(new URL('../../build/bench/native.node', import.meta.
 /** Whether build.sh could build it here. */
 export const isNativeBuilt = existsSync(path);
 
-/** So many that the call from JavaScript, some 50 ns, is no part of what is measured. */
+/** With so many ids, the 50 ns that a call from JavaScript takes do not show in what is measured. */
 const minIdsPerRun = 16384;
 
 /** Ready for one problem; only the last one that was prepared can run. */

@@ -1,5 +1,4 @@
-// The layout in one pass, in C as one would write it without tuning: compiled by emcc -O3 -msimd128. Twice, for what is
-// faster depends on the number of ranks: with rows written byte by byte, and with rows as a mask that is unpacked.
+// The layout in one pass, in C as one would write it without tuning. It is compiled by emcc -O3 -msimd128.
 #include <stdint.h>
 #include <string.h>
 
@@ -25,7 +24,7 @@ static void zero_counts(const struct Request* q) {
 
 static int is_expert(const struct Request* q, int64_t id) { return id >= 0 && id < q->num_experts; }
 
-void layout_by_bytes(const struct Request* q) {
+void layout(const struct Request* q) {
   zero_counts(q);
   memset(q->is_token_in_rank, 0, q->num_tokens * q->num_ranks);
   const int64_t* ids = q->ids;
@@ -43,31 +42,6 @@ void layout_by_bytes(const struct Request* q) {
       if (q->last_token_of_node[node] == token) continue;
       q->last_token_of_node[node] = token;
       q->num_tokens_per_rdma_rank[node]++;
-    }
-  }
-}
-
-// At most 64 ranks.
-void layout_by_mask(const struct Request* q) {
-  zero_counts(q);
-  const int64_t* ids = q->ids;
-  uint8_t* row = q->is_token_in_rank;
-  for (uint32_t token = 0; token < q->num_tokens; token++, ids += q->num_topk, row += q->num_ranks) {
-    uint64_t ranks = 0, nodes = 0;
-    for (uint32_t slot = 0; slot < q->num_topk; slot++) {
-      if (!is_expert(q, ids[slot])) continue;
-      q->num_tokens_per_expert[ids[slot]]++;
-      const uint32_t rank = q->rank_of_expert[ids[slot]];
-      ranks |= 1ull << rank;
-      nodes |= 1ull << (rank / q->num_ranks_per_node);
-    }
-    for (uint32_t rank = 0; rank < q->num_ranks; rank++) {
-      row[rank] = ranks >> rank & 1;
-      q->num_tokens_per_rank[rank] += row[rank];
-    }
-    if (!q->num_tokens_per_rdma_rank) continue;
-    for (uint32_t node = 0; node < q->num_ranks / q->num_ranks_per_node; node++) {
-      q->num_tokens_per_rdma_rank[node] += nodes >> node & 1;
     }
   }
 }

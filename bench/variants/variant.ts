@@ -18,7 +18,7 @@ export interface Problem {
 export interface Prepared {
   /** What is timed. */
   run(): void;
-  /** How many layouts one run computes; more than one where a call from JavaScript would cost too much of it. */
+  /** How many layouts one run computes, if not one: more where a call from JavaScript would be too large a part of it. */
   readonly layoutsPerRun?: number;
   /** What the last run computed. */
   layout(): LayoutArrays;
@@ -40,5 +40,5 @@ export function newArrays(configuration: Configuration): LayoutArrays {
 /** Ranks of one node, as in DeepEP. */
 export const numRanksPerNode = 8;
 
-/** How many ids are located before they are counted: what the library does, so that its variants do it too. */
+/** How many ids are located before they are counted. It is the library's number, so the variants that drive its kernel use it. */
 export const maxLocatedIds = 512 * 1024;

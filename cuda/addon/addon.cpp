@@ -1,6 +1,6 @@
-// The addon: what `ts/devices/cuda/addon.ts` declares, one function each. It holds no policy: who calls what, and when, is
-// TypeScript. Handles are opaque externals; every one releases its resource when it is collected, when it is disposed
-// of, or when its environment ends.
+// The addon has one function for each that `ts/devices/cuda/addon.ts` declares. It holds no policy:
+// TypeScript decides who calls what, and when. Handles are opaque externals. Each of them releases its
+// resource when it is collected, when it is disposed of, or when its environment ends.
 #include <cstring>
 #include <exception>
 #include <memory>
@@ -17,7 +17,7 @@
 namespace dispatch_layout {
 namespace {
 
-// Raised whenever a function changes: JavaScript refuses an addon with another number
+// This number is raised whenever a function changes: JavaScript refuses an addon with another number
 constexpr int kInterfaceVersion = 3;
 
 class InstanceData {
@@ -26,7 +26,7 @@ class InstanceData {
     if (environment_ != nullptr) environment_->close();
   }
 
-  // Created on first use: nothing of CUDA is touched before
+  // The environment is created on first use, and nothing of CUDA is touched before
   const EnvironmentPtr& environment() {
     if (environment_ == nullptr) environment_ = Environment::create();
     return environment_;
@@ -51,7 +51,7 @@ Napi::Object describe_error(Napi::Env env, const CudaError& error) {
   return object;
 }
 
-// What there is: versions, devices, or the error that says why not. Creates no context.
+// Reports the versions and the devices, or the error that says why there are none. It creates no context.
 Napi::Value probe(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   Napi::Object found = Napi::Object::New(env);
@@ -72,7 +72,7 @@ Napi::Value probe(const Napi::CallbackInfo& info) {
         CHECK_CUDA(cudaGetDeviceProperties(&properties, i));
         CHECK_CUDA(cudaDeviceGetAttribute(&has_pools, cudaDevAttrMemoryPoolsSupported, i));
       } catch (const CudaError&) {
-        // Only the first is used: another one that is broken does no harm
+        // Only the first device is used, so another one that is broken does no harm
         if (i == 0) throw;
         continue;
       }
@@ -126,7 +126,7 @@ Napi::Value synchronize_event(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
-// Of an event, a status or a download
+// Takes an event, a status or a download
 Napi::Value is_done(const Napi::CallbackInfo& info) {
   const char* kind = handle_base({info, 0, "handle"})->kind;
   const bool done = kind == kind_of<Event>    ? from_handle<Event>({info, 0, "handle"})->is_done()
@@ -145,12 +145,12 @@ Napi::Value allocate(const Napi::CallbackInfo& info) {
                                               : Allocation::from_pool(environment, bytes, stream, stream));
 }
 
-// Memory of somebody else, which must be the GPU's or accessible to it
+// Wraps memory of somebody else, which must be the GPU's or accessible to it
 Napi::Value wrap_pointer(const Napi::CallbackInfo& info) {
   void* pointer = from_bigint(info[0]);
   const size_t bytes = size({info, 1, "bytes"});
   const EnvironmentPtr& environment = environment_of(info);
-  // No elements have any address: that of an empty tensor is 0
+  // Without elements, any address will do: that of an empty tensor is 0
   if (bytes > 0) {
     cudaPointerAttributes attributes{};
     CHECK_CUDA(cudaPointerGetAttributes(&attributes, pointer));
@@ -177,7 +177,7 @@ Napi::Value open_ipc_handle(const Napi::CallbackInfo& info) {
                                                               num_bytes, nullptr));
 }
 
-// Null for memory that cannot be shared
+// Returns null for memory that cannot be shared
 Napi::Value ipc_handle(const Napi::CallbackInfo& info) {
   const AllocationPtr& allocation = from_handle<Allocation>({info, 0, "allocation"});
   if (allocation->origin != Allocation::Origin::kShareable) return info.Env().Null();
@@ -197,7 +197,7 @@ Napi::Value record_stream(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
-// (allocation, byte offset, typed array, stream)
+// Takes (allocation, byte offset, typed array, stream)
 Napi::Value upload(const Napi::CallbackInfo& info) {
   const AllocationPtr& allocation = from_handle<Allocation>({info, 0, "allocation"});
   const auto offset = size({info, 1, "byteOffset"});
@@ -211,7 +211,7 @@ Napi::Value upload(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
-// (allocation, byte offset, bytes, stream)
+// Takes (allocation, byte offset, bytes, stream)
 Napi::Value download(const Napi::CallbackInfo& info) {
   const AllocationPtr& allocation = from_handle<Allocation>({info, 0, "allocation"});
   const auto offset = size({info, 1, "byteOffset"}), bytes = size({info, 2, "bytes"});
@@ -239,7 +239,7 @@ Napi::Value release(const Napi::CallbackInfo& info) {
 }
 
 // --- Layouts: the objects have the fields of the structs in layout.h ---
-// { commStream, numExperts, numRanks, numNodes, rankOfExpert }, the last of which may be null
+// Takes { commStream, numExperts, numRanks, numNodes, rankOfExpert }, the last of which may be null
 Napi::Value create_plan(const Napi::CallbackInfo& info) {
   const Argument plan(info, 0, "plan");
   const StreamPtr& comm_stream = from_handle<Stream>({plan, "commStream"});
@@ -257,7 +257,8 @@ Napi::Value create_plan(const Napi::CallbackInfo& info) {
                                                         num_ranks, num_nodes, table));
 }
 
-// (plan, tokens, hasMask): the byte offset of each output, by its name, in the memory that a layout allocates
+// Takes (plan, tokens, hasMask). Returns the byte offset of each output, by its name, in the memory that a
+// layout allocates
 Napi::Value output_offsets(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const OutputPlaces places =
@@ -269,12 +270,12 @@ Napi::Value output_offsets(const Napi::CallbackInfo& info) {
   return offsets;
 }
 
-// { allocation, byteOffset }
+// Reads { allocation, byteOffset }
 DevicePlace read_place(const Argument& place) {
   return {from_handle<Allocation>({place, "allocation"}), size({place, "byteOffset"})};
 }
 
-// { type: { code }, numTokens, numTopk, tokenStride, emptyId }, of which `emptyId` may be null
+// Reads { type: { code }, numTokens, numTopk, tokenStride, emptyId }, of which `emptyId` may be null
 Ids read_ids(const Argument& ids) {
   const Argument type(ids, "type");
   const int64_t code = integer({type, "code"});
@@ -284,14 +285,15 @@ Ids read_ids(const Argument& ids) {
           integer({ids, "tokenStride"}), optional_bits({ids, "emptyId"})};
 }
 
-// { currentStream, previous, asyncFinish, allocateOnCommStream }, of which `previous` may be null
+// Reads { currentStream, previous, asyncFinish, allocateOnCommStream }, of which `previous` may be null
 StreamOrder read_order(const Argument& order) {
   return {from_handle<Stream>({order, "currentStream"}), from_optional_handle<Event>({order, "previous"}),
           boolean({order, "asyncFinish"}), boolean({order, "allocateOnCommStream"})};
 }
 
-// { plan, ids, outputs, hasMask, isStrict, order }: returns { memory, event, status }, each of which may be null. `ids` has
-// `allocation` and `byteOffset` besides. `outputs` is null, or has { allocation, byteOffset } or null for each output.
+// Takes { plan, ids, outputs, hasMask, isStrict, order }, and returns { memory, event, status }, each of which
+// may be null. `ids` also has `allocation` and `byteOffset`. `outputs` is null, or has { allocation, byteOffset }
+// or null for each output.
 Napi::Value launch_on_device(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const Argument launch(info, 0, "launch"), ids(launch, "ids"), outputs(launch, "outputs");
@@ -313,8 +315,8 @@ Napi::Value launch_on_device(const Napi::CallbackInfo& info) {
   return result;
 }
 
-// { plan, ids, hasMask, isStrict, order }. `ids` also has `data`, `offset` (the element of `data` that is the first id) and
-// `slotStride`.
+// Takes { plan, ids, hasMask, isStrict, order }. `ids` also has `data`, `offset` (the index in `data` of the
+// first id) and `slotStride`.
 Napi::Value launch_on_host(const Napi::CallbackInfo& info) {
   const Argument launch(info, 0, "launch"), ids(launch, "ids");
   const std::shared_ptr<Plan> plan = from_handle<Plan>({launch, "plan"});
@@ -323,7 +325,7 @@ Napi::Value launch_on_host(const Napi::CallbackInfo& info) {
   const Ids shape = read_ids(ids);
   const int64_t slot_stride = integer({ids, "slotStride"});
   const int64_t byte_offset = integer({ids, "offset"}) * get_id_bytes(shape.type);
-  // The address comes last: reading a field may run code that transfers the array away
+  // The address is taken last, since reading a field may run code that transfers the array away
   const uint8_t* data = bytes_of({ids, "data"}).data;
   return make_handle(
       info.Env(), plan->launch_on_host({shape, slot_stride, data + byte_offset}, has_mask, is_strict, order));
@@ -333,20 +335,20 @@ Napi::Value event_of(const Napi::CallbackInfo& info) {
   return make_handle(info.Env(), from_handle<HostLayout>({info, 0, "layout"})->done);
 }
 
-// Waits, and writes nothing. Returns the first invalid selection, or -1.
+// Waits for the layout, and writes nothing. Returns the first invalid selection, or -1.
 Napi::Value synchronize_host(const Napi::CallbackInfo& info) {
   const int64_t selection = from_handle<HostLayout>({info, 0, "layout"})->synchronize();
   return Napi::Number::New(info.Env(), static_cast<double>(selection));
 }
 
-// (host layout, an array or null for each output): copies the finished outputs. Returns false, with nothing written, if an
-// array no longer has the length of its output.
+// Takes (host layout, an array or null for each output), and copies the finished outputs. If an array no
+// longer has the length of its output, returns false, with nothing written.
 Napi::Value copy_host_outputs(const Napi::CallbackInfo& info) {
   const std::shared_ptr<HostLayout> layout = from_handle<HostLayout>({info, 0, "layout"});
   const Argument outputs(info, 1, "outputs");
   std::vector<Argument> arrays;
   for (const Output& output : kOutputs) arrays.emplace_back(outputs, output.name);
-  // The addresses come after all fields: reading one may run code that transfers an array away
+  // The addresses are taken after all fields, since reading a field may run code that transfers an array away
   PerOutput<uint8_t*> targets{};
   for (size_t i = 0; i < kNumOutputs; ++i) {
     if (arrays[i].value.IsNull()) continue;
@@ -364,13 +366,13 @@ Napi::Value read_host_id(const Napi::CallbackInfo& info) {
   return Napi::BigInt::New(info.Env(), id);
 }
 
-// The first invalid selection of a finished launch, or -1
+// Returns the first invalid selection of a layout that is done, or -1
 Napi::Value first_invalid_selection(const Napi::CallbackInfo& info) {
   const int64_t selection = from_handle<Status>({info, 0, "status"})->first_invalid_selection();
   return Napi::Number::New(info.Env(), static_cast<double>(selection));
 }
 
-// Null if the memory of the ids was released
+// Returns null if the memory of the ids was released
 Napi::Value read_device_id(const Napi::CallbackInfo& info) {
   int64_t id = 0;
   const int64_t selection = integer({info, 1, "selection"});
@@ -391,7 +393,7 @@ Napi::Value guarded(const Napi::CallbackInfo& info) {
   } catch (const Napi::Error&) {
     throw;
   } catch (const std::bad_alloc&) {
-    // Of the host; to the library, memory is memory
+    // This is host memory. The library tells it from GPU memory by the name of the call
     const CudaError full(cudaErrorMemoryAllocation, "malloc");
     Napi::Error error = Napi::Error::New(env, "out of host memory");
     error.Set("cuda", describe_error(env, full));

@@ -11,7 +11,7 @@ namespace dispatch_layout {
 
 class CudaError : public std::exception {
  public:
-  // `call` is the text of the call: its name ends at the first parenthesis
+  // `call` is the text of the call. The name of the function ends at the first parenthesis
   CudaError(cudaError_t code, const char* call) : code(code), call(call, std::strcspn(call, "(")) {
     cudaGetLastError();
     is_sticky = can_lose_context(code) && cudaStreamQuery(nullptr) == code;
@@ -23,12 +23,12 @@ class CudaError : public std::exception {
 
   cudaError_t code;
   std::string call;
-  // Whether the context is lost: every later call returns the same
+  // Whether the context is lost, so that every later call returns the same error
   bool is_sticky;
 
  private:
-  // Other errors may well repeat and pass all the same. Full memory does, if it is too full for a context: the question
-  // whether it repeats then tries to create one.
+  // An error that is not listed here may repeat, and still pass later. If memory is too full for a context,
+  // for instance, the query that asks whether the error repeats tries to create one, and fails too.
   static bool can_lose_context(cudaError_t code) {
     switch (code) {
       case cudaErrorCudartUnloading:

@@ -1,2 +1,2 @@
-// The one translation unit that nvcc compiles.
+// This is the only translation unit that nvcc compiles.
 #include "../kernel/dispatch_layout.cuh"

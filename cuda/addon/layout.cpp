@@ -17,10 +17,10 @@ namespace {
 
 size_t align(size_t offset) { return (offset + 15) / 16 * 16; }
 
-// One core copies at a fraction of what memory and the bus can do
+// Copies with several threads, since one core copies at a fraction of the speed of memory and of the bus
 void copy(uint8_t* target, const uint8_t* source, size_t bytes) {
   constexpr size_t kBytesPerThread = size_t{1} << 20, kMaxThreads = 8;
-  // To ask for the number of cores takes longer than a small copy
+  // Asking for the number of cores takes longer than a small copy
   if (bytes < 2 * kBytesPerThread) {
     if (bytes > 0) std::memcpy(target, source, bytes);
     return;
@@ -36,7 +36,7 @@ void copy(uint8_t* target, const uint8_t* source, size_t bytes) {
       threads.emplace_back(
           [target, source, begin, part_bytes] { std::memcpy(target + begin, source + begin, part_bytes); });
   } catch (const std::exception&) {
-    // There are no more threads, or no memory for them: this thread copies the rest
+    // There are no more threads, or there is no memory for them, so this thread copies the rest
   }
   if (begin < bytes) std::memcpy(target + begin, source + begin, bytes - begin);
   for (std::thread& thread : threads) thread.join();
@@ -51,7 +51,7 @@ void gather(const HostIds& ids, uint8_t* target) {
       *next++ = source[token * ids.token_stride + slot * ids.slot_stride];
 }
 
-// An id of any type; uint64 as its bits
+// Reads an id of any type; a uint64 is returned as its bits
 int64_t to_int64(const uint8_t* id, IdType type) {
   const size_t bytes = get_id_bytes(type);
   uint64_t value = 0;
@@ -80,7 +80,7 @@ void pack(const HostIds& ids, uint8_t* target) {
   }
 }
 
-// Pointers to outputs that lie in one piece of memory; null to those that the layout does not have
+// Returns pointers to outputs that lie in one piece of memory; null for an output without elements
 PerOutput<void*> pointers_in(uint8_t* memory, const OutputPlaces& places) {
   PerOutput<void*> pointers{};
   for (size_t i = 0; i < kNumOutputs; ++i)
@@ -88,7 +88,8 @@ PerOutput<void*> pointers_in(uint8_t* memory, const OutputPlaces& places) {
   return pointers;
 }
 
-// Pointers to outputs that were given, which must be as large as `places` says; null to those that the layout does not have
+// Returns pointers to outputs that were given, which must be as large as `places` says; null for an output
+// without elements
 PerOutput<void*> pointers_to(const PerOutput<DevicePlace>& outputs, const OutputPlaces& places) {
   PerOutput<void*> pointers{};
   for (size_t i = 0; i < kNumOutputs; ++i) {
@@ -102,7 +103,7 @@ PerOutput<void*> pointers_to(const PerOutput<DevicePlace>& outputs, const Output
   return pointers;
 }
 
-// The communication stream waits for the previous event or, if there is none, for the current stream
+// Makes the communication stream wait for the previous event or, if there is none, for the current stream
 void begin_order(const EnvironmentPtr& environment, const StreamOrder& order, cudaStream_t comm) {
   if (order.previous != nullptr)
     order.previous->make_wait(comm);
@@ -234,7 +235,7 @@ Plan::Plan(EnvironmentPtr environment, StreamPtr comm_stream, int num_experts, i
 
 void Plan::run(const void* topk_idx, const Ids& ids, const PerOutput<void*>& outputs,
                uint64_t* first_invalid_selection) {
-  // Without tokens there are no ids, however many each would have
+  // Without tokens there are no ids, however many each token would have
   const int64_t num_topk = ids.num_tokens == 0 ? 0 : ids.num_topk;
   if (num_topk < 0 || num_topk > std::numeric_limits<int>::max())
     throw CudaError(cudaErrorInvalidValue, "launch_dispatch_layout");
@@ -265,8 +266,9 @@ Plan::DeviceLayout Plan::launch_on_device(const DeviceIds& ids, const PerOutput<
   begin_order(environment_, order, comm_stream_->handle);
   PerOutput<void*> pointers;
   if (outputs == nullptr) {
-    // Allocated in the order of the communication stream, where the kernel is next. Without `async_finish`, the current
-    // stream, where the memory belongs, is ordered after that.
+    // The memory is allocated in the order of the communication stream, where the kernel comes next. Without
+    // `allocate_on_comm_stream`, it belongs to the current stream, which waits for the kernel unless
+    // `async_finish` is set.
     layout.memory =
         Allocation::from_pool(environment_, places.total_bytes, comm_stream_,
                               order.allocate_on_comm_stream ? comm_stream_ : order.current_stream);
@@ -275,8 +277,9 @@ Plan::DeviceLayout Plan::launch_on_device(const DeviceIds& ids, const PerOutput<
     pointers = pointers_to(*outputs, places);
   }
 
-  // The memory may be disposed of while the kernel is still queued. It must then stay until the kernel is done, as with
-  // `record_stream`. Without `async_finish` the current stream waits for the kernel, so that its name is enough.
+  // The memory may be disposed of while the kernel is still queued. It must then stay until the kernel is
+  // done, as with `record_stream`. Without `async_finish` the current stream waits for the kernel, so it is
+  // enough to record that stream.
   const auto record = [&](const AllocationPtr& allocation) {
     if (allocation == nullptr) return;
     allocation->record(order.current_stream);
@@ -296,7 +299,8 @@ Plan::DeviceLayout Plan::launch_on_device(const DeviceIds& ids, const PerOutput<
     else
       done->make_wait(order.current_stream->handle);
   } catch (...) {
-    // The current stream does not wait for the communication stream now, but memory is freed in its order
+    // The current stream now does not wait for the communication stream, but memory is freed in the order of
+    // the current stream
     cudaStreamSynchronize(comm_stream_->handle);
     cudaGetLastError();
     throw;

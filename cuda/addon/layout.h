@@ -1,5 +1,6 @@
-// Layouts on the communication stream of a group: DeepEP's order of streams, for device memory and for host memory. The
-// structs have the fields of the objects that `ts/devices/cuda/addon.ts` declares, under the same names.
+// Layouts on the communication stream of a group, in DeepEP's order of streams, for device memory and for
+// host memory. The structs have the fields of the objects that `ts/devices/cuda/addon.ts` declares, under the
+// same names.
 #pragma once
 
 #include <cstdint>
@@ -23,10 +24,10 @@ struct Ids {
   IdType type;
   int64_t num_tokens, num_topk;
   int64_t token_stride;
-  std::optional<uint64_t> empty_id;  // The bits of an id that is skipped like -1
+  std::optional<uint64_t> empty_id;  // The bits of an id that is skipped as -1 is
 };
 
-// Ids in device memory. Those of one token are contiguous.
+// Ids in device memory. The ids of one token are contiguous.
 struct DeviceIds : Ids {
   DevicePlace place;
 };
@@ -45,22 +46,22 @@ struct StreamOrder {
   bool allocate_on_comm_stream = false;
 };
 
-// What strict mode finds in ids in device memory: the first invalid selection, which the kernel writes to host memory.
-// Selections are numbered `token * num_topk + slot`.
+// What strict mode finds in ids in device memory: the first invalid selection, which the kernel writes to
+// host memory. Selections are numbered `token * num_topk + slot`.
 class Status {
  public:
   explicit Status(EnvironmentPtr environment);
   ~Status();
   Status(const Status&) = delete;
 
-  // Where the kernel writes the selection; ~0 if all ids are valid
+  // The place where the kernel writes the selection, or ~0 if all ids are valid
   uint64_t* word() const;
-  // To be called when the kernel is queued; `done` is recorded behind it
+  // Must be called when the kernel is queued and `done` is recorded behind it
   void set_launched(const DeviceIds& ids, EventPtr done);
   bool is_done();
-  // Valid once it is done: the first invalid selection, or -1
+  // Returns the first invalid selection, or -1. This is valid once the kernel is done
   int64_t first_invalid_selection() const { return static_cast<int64_t>(*word()); }
-  // Reads the id of a selection. False if the memory of the ids was released.
+  // Reads the id of a selection. Returns false if the memory of the ids was released.
   bool read_id(int64_t selection, int64_t* id) const;
 
  private:
@@ -78,7 +79,7 @@ struct HostLayout {
   ~HostLayout();
 
   bool is_done() const { return done->is_done(); }
-  // Waits. Returns the first invalid selection, or -1.
+  // Waits for the layout. Returns the first invalid selection, or -1.
   int64_t synchronize();
   void copy_output(size_t output_idx, void* target) const;
   int64_t read_id(int64_t selection) const;
@@ -97,7 +98,7 @@ struct Download {
   ~Download();
 
   bool is_done() const { return done->is_done(); }
-  // Waits, and copies the bytes to `target`
+  // Waits for the download, and copies the bytes to `target`
   void finish(void* target);
 
   EnvironmentPtr environment;
@@ -107,14 +108,16 @@ struct Download {
   bool is_finished = false;
 };
 
-// The tables and the communication stream of one group and number of experts. Layouts run one after the other.
+// The tables and the communication stream of one group and one number of experts. Its layouts run one after
+// the other.
 class Plan {
  public:
-  // `rank_of_expert` [num_experts] is copied; null for contiguous blocks. `num_nodes` is 1 within one node.
+  // `rank_of_expert`, [num_experts], is copied; it is null for contiguous blocks. `num_nodes` is 1 within one
+  // node.
   Plan(EnvironmentPtr environment, StreamPtr comm_stream, int num_experts, int num_ranks, int num_nodes,
        const int32_t* rank_of_expert);
 
-  // Where `launch_on_device` places the outputs in the memory that it allocates
+  // Returns where `launch_on_device` places the outputs in the memory that it allocates
   OutputPlaces output_places(int64_t num_tokens, bool has_mask) const {
     return OutputPlaces({num_tokens, num_experts_, num_ranks_, num_nodes_, has_mask});
   }
@@ -124,12 +127,13 @@ class Plan {
     EventPtr event;                  // Null unless asynchronous
     std::shared_ptr<Status> status;  // Null unless strict
   };
-  // Queues a layout of device memory. Without `outputs` it allocates them, in one piece. An output that the layout does
-  // not have is given by a null allocation.
+  // Queues a layout of device memory. If `outputs` is null, it allocates them, in one piece. An output that
+  // the layout does not have is given by a null allocation.
   DeviceLayout launch_on_device(const DeviceIds& ids, const PerOutput<DevicePlace>* outputs, bool has_mask,
                                 bool is_strict, const StreamOrder& order);
 
-  // Queues a layout of host memory: packs the ids into pinned memory. The kernel reads and writes pinned memory directly.
+  // Queues a layout of host memory, after packing the ids into pinned memory. The kernel reads and writes
+  // pinned memory directly.
   std::shared_ptr<HostLayout> launch_on_host(const HostIds& ids, bool has_mask, bool is_strict,
                                              const StreamOrder& order);
 

@@ -1,6 +1,6 @@
-// The outputs of a layout, in one table: the counterpart of `ts/layout/outputs.ts`. Where they lie in memory, how long they
-// are and how JavaScript names them all follow from it. An output is added by a line here, and by its computation in the
-// kernel.
+// The one table of the outputs of a layout: the counterpart of `ts/layout/outputs.ts`. The place of each
+// output in memory, its length, and its name in JavaScript all follow from it. To add an output, add a line
+// here, and its computation in the kernel.
 #pragma once
 
 #include <array>
@@ -23,7 +23,7 @@ struct LayoutShape {
 };
 
 struct Output {
-  // `kCount`: `width` numbers. `kRows`: a row of `width` elements for each token.
+  // A `kCount` has `width` numbers. A `kRows` has a row of `width` elements for each token.
   enum class Kind { kCount, kRows };
 
   const char* name;  // In JavaScript
@@ -58,12 +58,12 @@ inline constexpr Output kOutputs[] = {
 
 constexpr size_t kNumOutputs = std::size(kOutputs);
 
-// Something for each output, in the order of the table
+// A value for each output, in the order of the table
 template <typename T>
 using PerOutput = std::array<T, kNumOutputs>;
 
-// Where the outputs of one layout lie in one piece of memory. Each begins at a multiple of 16 bytes, behind the first 16
-// bytes, in which a layout of host memory has its status word.
+// The places of the outputs of one layout in one piece of memory. Each begins at a multiple of 16 bytes,
+// behind the first 16 bytes, in which a layout of host memory has its status word.
 struct OutputPlaces {
   // Throws for a layout that is larger than any memory
   explicit OutputPlaces(const LayoutShape& shape);

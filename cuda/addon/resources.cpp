@@ -12,11 +12,12 @@
 namespace dispatch_layout {
 namespace {
 
-// Pinned memory kept for reuse, which costs milliseconds to get anew
+// The largest number of idle bytes of pinned memory that are kept for reuse. Allocating it anew takes
+// milliseconds
 constexpr size_t kMaxIdlePinnedBytes = size_t{256} << 20;
 
-// In destructors an error cannot be thrown, and there is nobody to tell: the context is lost or already gone, and with it
-// what was to be released.
+// Ignores an error in a destructor, where it cannot be thrown, and where there is nobody to tell. The context
+// is lost or already gone, and with it what was to be released.
 void ignore(cudaError_t error) {
   if (error != cudaSuccess) cudaGetLastError();
 }
@@ -43,7 +44,7 @@ Stream::Stream(EnvironmentPtr environment)
 Stream::Stream(EnvironmentPtr environment, cudaStream_t handle)
     : handle(handle), environment_(std::move(environment)), is_owned_(false) {}
 
-// Queued work still runs to its end
+// Work that is queued still runs to its end
 Stream::~Stream() {
   if (is_owned_) ignore(cudaStreamDestroy(handle));
 }
@@ -70,7 +71,8 @@ void Event::record(cudaStream_t stream) {
   throw failure;
 }
 
-// Streams that were told to wait go on waiting for what was recorded then
+// The handle can be reused at once: streams that wait for it go on waiting for what was recorded when they
+// were told to
 Event::~Event() { environment_->idle_events_.push_back(handle_); }
 
 bool Event::is_done() const {
@@ -117,7 +119,7 @@ void Allocation::release() noexcept {
     case Origin::kExternal: return;
     case Origin::kIpc:
     case Origin::kShareable:
-      // Neither is ordered with streams
+      // Neither of them is freed in the order of a stream
       for (const StreamPtr& user : users_) ignore(cudaStreamSynchronize(user->handle));
       ignore(origin == Origin::kIpc ? cudaIpcCloseMemHandle(pointer) : cudaFree(pointer));
       return;
@@ -138,11 +140,12 @@ void Allocation::release() noexcept {
 Pinned::Pinned(EnvironmentPtr environment, size_t bytes)
     : environment_(std::move(environment)), capacity_(pinned_capacity(bytes)) {
   Environment& e = *environment_;
-  // A use of pinned memory adds at most two, so that a few more keep the list short, at a cost that does not grow with it
+  // Each use of pinned memory adds at most two entries. Asking a few more than that keeps the list short, at
+  // a cost that does not grow with the list
   e.drop_kept(8);
   auto idle = e.idle_pinned_by_capacity_.lower_bound(capacity_);
   if (idle != e.idle_pinned_by_capacity_.end() && idle->first <= capacity_ + capacity_ / 4) {
-    // Of equals the last one used, so that what is in excess grows old
+    // Among those of equal size, the one that was used last is taken, so that surplus ones grow old
     idle = std::prev(e.idle_pinned_by_capacity_.upper_bound(idle->first));
     data_ = idle->second->data;
     capacity_ = idle->first;
@@ -154,7 +157,7 @@ Pinned::Pinned(EnvironmentPtr environment, size_t bytes)
   void* memory = nullptr;
   cudaError_t error = cudaHostAlloc(&memory, capacity_, cudaHostAllocDefault);
   if (error == cudaErrorMemoryAllocation) {
-    // What is idle here has other sizes
+    // The idle memory here has other sizes, and can be freed
     cudaGetLastError();
     e.drop_kept(e.kept_.size());
     e.shrink_idle_pinned(0);
@@ -190,7 +193,7 @@ EnvironmentPtr Environment::create() {
   properties.location.type = cudaMemLocationTypeDevice;
   properties.location.id = device_idx;
   CHECK_CUDA(cudaMemPoolCreate(&environment->pool_, &properties));
-  // Otherwise every synchronisation would give all free memory back to the driver
+  // Without this, every synchronisation would give all free memory back to the driver
   uint64_t keep_all = UINT64_MAX;
   CHECK_CUDA(cudaMemPoolSetAttribute(environment->pool_, cudaMemPoolAttrReleaseThreshold, &keep_all));
   CHECK_CUDA(cudaStreamCreateWithFlags(&environment->reclaim_, cudaStreamNonBlocking));
@@ -205,7 +208,7 @@ void Environment::close() noexcept {
       // Nothing runs any more
     }
   }
-  // Out of the way first: a destructor may keep more
+  // The list is emptied first, since a destructor may keep more memory
   std::vector<Kept> kept;
   kept.swap(kept_);
 }
@@ -225,7 +228,7 @@ void Environment::drop_kept(size_t num_asked) {
 void Environment::shrink_idle_pinned(size_t max_bytes) noexcept {
   while (idle_pinned_bytes_ > max_bytes) {
     const auto oldest = idle_pinned_.begin();
-    // Equals are in the order in which they became idle: it is the first of them
+    // Entries of equal capacity are in the order in which they became idle, so this is the first of them
     idle_pinned_by_capacity_.erase(idle_pinned_by_capacity_.lower_bound(oldest->capacity));
     idle_pinned_bytes_ -= oldest->capacity;
     ignore(cudaFreeHost(oldest->data));
@@ -233,12 +236,12 @@ void Environment::shrink_idle_pinned(size_t max_bytes) noexcept {
   }
 }
 
-// By now nothing is left but what is idle
+// By now everything that is left is idle
 Environment::~Environment() {
   shrink_idle_pinned(0);
   for (cudaEvent_t event : idle_events_) ignore(cudaEventDestroy(event));
   if (reclaim_ != nullptr) {
-    // The pool must not go before what is freed into it
+    // The pool must not be destroyed before the memory is freed into it
     ignore(cudaStreamSynchronize(reclaim_));
     ignore(cudaStreamDestroy(reclaim_));
   }
@@ -250,7 +253,7 @@ void* Environment::allocate(size_t bytes, cudaStream_t stream) {
   const size_t size = std::max<size_t>(bytes, 1);
   cudaError_t error = cudaMallocFromPoolAsync(&pointer, size, pool_, stream);
   if (error == cudaErrorMemoryAllocation) {
-    // What is freed but still in use by queued work can serve, once that work is done
+    // Memory that was freed but is still used by queued work can serve once that work is done
     cudaGetLastError();
     CHECK_CUDA(cudaDeviceSynchronize());
     CHECK_CUDA(cudaMemPoolTrimTo(pool_, 0));

@@ -1,6 +1,7 @@
-// What one JavaScript environment (the main thread, or a worker) owns on the GPU: streams, events, device memory from a
-// stream-ordered pool, pinned host memory. Everything is released by destructors, in any order, since each resource
-// keeps its environment alive. One environment is one thread: nothing here is locked.
+// What one JavaScript environment (the main thread, or a worker) owns on the GPU: streams, events, device
+// memory from a stream-ordered pool, and pinned host memory. Destructors release everything, in any order,
+// since each resource keeps its environment alive. An environment belongs to one thread, so nothing here is
+// locked.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -22,7 +23,7 @@ using EnvironmentPtr = std::shared_ptr<Environment>;
 class Stream {
  public:
   Stream(EnvironmentPtr environment);                       // A new stream
-  Stream(EnvironmentPtr environment, cudaStream_t handle);  // Somebody else's
+  Stream(EnvironmentPtr environment, cudaStream_t handle);  // A stream that somebody else made
   ~Stream();
   Stream(const Stream&) = delete;
 
@@ -34,16 +35,16 @@ class Stream {
 };
 using StreamPtr = std::shared_ptr<Stream>;
 
-// A point in the work of a stream. To tell when memory is free again, create it before the work that uses the memory is
-// queued, when failing still does no harm, and record it after.
+// A point in the work of a stream. An event that tells when memory is free again should be created before the
+// work that uses the memory is queued, while a failure still does no harm, and recorded after it.
 class Event {
  public:
-  explicit Event(EnvironmentPtr environment);              // Not recorded yet, which counts as done
-  Event(EnvironmentPtr environment, cudaStream_t stream);  // Records
+  explicit Event(EnvironmentPtr environment);              // Is not recorded yet, which counts as done
+  Event(EnvironmentPtr environment, cudaStream_t stream);  // Is recorded on `stream`
   ~Event();
   Event(const Event&) = delete;
 
-  // Throws only when the work that it would have stood for is done
+  // If recording fails, this throws only after the work that the event would have stood for is done
   void record(cudaStream_t stream);
   bool is_done() const;
   void synchronize() const;
@@ -55,8 +56,8 @@ class Event {
 };
 using EventPtr = std::shared_ptr<Event>;
 
-// Device memory. It goes back to its pool when the last reference is dropped, after the work that is queued by then on
-// every stream that used it: the rule of PyTorch's `record_stream`.
+// Device memory. When the last reference is dropped, it goes back to its pool behind the work that is then
+// queued on every stream that used it. This is the rule of PyTorch's `record_stream`.
 class Allocation {
  public:
   enum class Origin { kPool, kShareable, kIpc, kExternal };
@@ -66,10 +67,11 @@ class Allocation {
   ~Allocation();
   Allocation(const Allocation&) = delete;
 
-  // From the pool, in the order of `stream`; freed in the order of `home`, which is ordered after this
+  // Allocates from the pool, in the order of `stream`. The memory is freed in the order of `home`, whose work
+  // must come after the allocation
   static std::shared_ptr<Allocation> from_pool(const EnvironmentPtr& environment, size_t bytes,
                                                const StreamPtr& stream, const StreamPtr& home);
-  // Memory that other processes can open
+  // Allocates memory that other processes can open
   static std::shared_ptr<Allocation> shareable(const EnvironmentPtr& environment, size_t bytes);
 
   void record(const StreamPtr& stream);
@@ -87,7 +89,8 @@ class Allocation {
 };
 using AllocationPtr = std::shared_ptr<Allocation>;
 
-// Host memory that the GPU reads and writes directly. Whoever drops it answers for no work using it any more.
+// Host memory that the GPU reads and writes directly. The code that drops it must make sure that no work uses
+// it any more.
 class Pinned {
  public:
   Pinned(EnvironmentPtr environment, size_t bytes);
@@ -108,11 +111,12 @@ class Environment : public std::enable_shared_from_this<Environment> {
  public:
   static EnvironmentPtr create();
   ~Environment();
-  // Waits for what is kept until done, which keeps its environment alive
+  // Waits for the work for which pinned memory is kept, and drops that memory, which would otherwise keep
+  // this environment alive
   void close() noexcept;
 
   void* allocate(size_t bytes, cudaStream_t stream);
-  // Copies `bytes` of host memory, which may change right after
+  // Copies `bytes` of host memory, which may change as soon as this returns
   void upload(void* target, const void* source, size_t bytes, cudaStream_t stream);
   // Keeps pinned memory from reuse until the work that uses it is done
   void keep_until(EventPtr done, PinnedPtr memory) { kept_.push_back({std::move(done), std::move(memory)}); }
@@ -132,9 +136,10 @@ class Environment : public std::enable_shared_from_this<Environment> {
   using IdlePinnedList = std::list<IdlePinned>;
 
   Environment() = default;
-  // Asks so many of what is kept, in turn, whether they are done
+  // Asks the next `num_asked` events whether they are done, and drops the memory that is kept for those that
+  // are
   void drop_kept(size_t num_asked);
-  // Frees idle pinned memory, least recently used first, until so much is left
+  // Frees idle pinned memory, least recently used first, until at most `max_bytes` are left
   void shrink_idle_pinned(size_t max_bytes) noexcept;
 
   cudaMemPool_t pool_ = nullptr;
@@ -144,7 +149,7 @@ class Environment : public std::enable_shared_from_this<Environment> {
   std::multimap<size_t, IdlePinnedList::iterator> idle_pinned_by_capacity_;
   size_t idle_pinned_bytes_ = 0;
   std::vector<Kept> kept_;
-  size_t next_kept_ = 0;  // To be asked next
+  size_t next_kept_ = 0;  // The index in `kept_` of the next to be asked
 };
 
 }  // namespace dispatch_layout

@@ -1,8 +1,9 @@
-// Values that cross between JavaScript and C++: handles, and arguments with the names that errors call them by.
+// Values that cross between JavaScript and C++: handles, and arguments with the names by which errors call
+// them.
 #pragma once
 
 #define NAPI_CPP_EXCEPTIONS
-// In a worker that is being terminated nothing can be thrown to JavaScript, and nobody is there to catch it
+// In a worker that is being terminated, nothing can be thrown to JavaScript, and nobody is there to catch it
 #define NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS
 #include <napi.h>
 
@@ -26,7 +27,7 @@ struct HandleBase {
   virtual ~HandleBase() = default;
   virtual void reset() = 0;
   const char* const kind;
-  int64_t num_external_bytes;  // As the garbage collector was told
+  int64_t num_external_bytes;  // The number that the garbage collector was told
 };
 
 template <typename T>
@@ -54,7 +55,7 @@ struct Handle : HandleBase {
   std::shared_ptr<T> pointer;
 };
 
-// Bytes that a handle keeps outside the heap of JavaScript, which sees but a few words of it
+// The bytes that a handle keeps outside the heap of JavaScript, which sees only a few words of it
 template <typename T>
 int64_t external_bytes(const T&) {
   return 0;
@@ -71,7 +72,7 @@ inline int64_t external_bytes(const Download& download) {
   return static_cast<int64_t>(download.memory->capacity());
 }
 
-// Tells the garbage collector, which otherwise sees no reason to run
+// Tells the garbage collector about a change, since otherwise it sees no reason to run
 inline void adjust_external_bytes(Napi::Env env, int64_t change) {
   int64_t total = 0;
   if (change != 0) napi_adjust_external_memory(env, change, &total);
@@ -86,27 +87,29 @@ Napi::Value make_handle(Napi::Env env, std::shared_ptr<T> pointer) {
         adjust_external_bytes(env, -data->num_external_bytes);
         delete data;
       });
-  handle.release();  // Only now: in a worker that is being terminated, there may be no external
+  // This comes only now, because in a worker that is being terminated the external may not have been created
+  handle.release();
   adjust_external_bytes(env, num_bytes);
   return external;
 }
 
-// --- Arguments: an argument of a function, or a field of an object, with the name that an error calls it by ---
+// --- Arguments: those of a function or fields of an object, with the names by which errors call them ---
 struct Argument {
   Argument(const Napi::CallbackInfo& info, size_t index, const char* name) : value(info[index]), name(name) {}
-  // A field of an object, which must outlive this
+  // A field of an object. The object must outlive the field
   Argument(const Argument& object, const char* name) : name(name), object(&object) {
     napi_env env = object.value.Env();
     napi_value field = nullptr;
     if (napi_get_named_property(env, object.value, name, &field) != napi_ok) {
-      // V8's own exception would not say whose field it is. What a getter has thrown stays pending.
+      // V8's own exception would not say whose field it is. An exception that a getter has thrown stays
+      // pending.
       if (!object.value.IsObject()) object.value.Env().GetAndClearPendingException();
       object.fail("an object");
     }
     value = Napi::Value(env, field);
   }
 
-  // Such as `launch.ids.allocation`
+  // The full name, such as `launch.ids.allocation`
   std::string path() const { return object == nullptr ? name : object->path() + "." + name; }
 
   [[noreturn]] void fail(const std::string& expected) const {
@@ -174,7 +177,7 @@ inline size_t size(const Argument& argument) {
   return static_cast<size_t>(bytes);
 }
 
-// The bytes of a typed array, over a SharedArrayBuffer too
+// The bytes of a typed array, which may be over a SharedArrayBuffer
 struct Bytes {
   uint8_t* data;
   size_t length;
@@ -193,7 +196,7 @@ inline Bytes bytes_of(const Argument& argument) {
   return {static_cast<uint8_t*>(data), length * kElementBytes[type]};
 }
 
-// Null, or a bigint of 64 bits
+// The bits of an unsigned 64-bit bigint, or nothing for null
 inline std::optional<uint64_t> optional_bits(const Argument& argument) {
   if (argument.value.IsNull()) return std::nullopt;
   uint64_t bits = 0;

@@ -1,18 +1,18 @@
-// The dispatch-layout kernel and its launcher. `dispatch_layout.h` states the contract; include this file in
+// The dispatch-layout kernel and its launcher. `dispatch_layout.h` states the contract. Include this file in
 // exactly one CUDA translation unit.
 //
-// Every id is read once. A warp takes tiles of 32 tokens, one token per lane: it counts experts with atomics
+// Every id is read once. A warp takes tiles of 32 tokens, one token per lane. It counts experts with atomics
 // in shared memory, collects each token's ranks as a bit mask, transposes masks across the warp to count
 // columns by `popc`, and expands them into the 32 contiguous rows of `is_token_in_rank` with 16-byte stores.
-// A lone block then writes its counts; the blocks of a grid add theirs into the scratch memory, which the block
-// that comes last empties into the outputs. No output needs to be cleared beforehand, so one launch is all
-// there is.
+// If there is only one block, it then writes its counts. Otherwise the blocks add their counts into the
+// scratch memory, and the block that finishes last moves the sums from there to the outputs. No output needs
+// to be cleared beforehand, so one launch is enough.
 //
-// An empty id costs a comparison of what is no expert, and nothing for an expert's id: that expert is counted like any
-// other, but its table entry leads to no rank, and 0 is written for its count.
+// If the counts and tables do not fit in shared memory (above about 28 000 experts on an H100, 8 000 on
+// sm_75), a second, slower kernel counts in the scratch memory.
 //
-// What does not fit in shared memory (about 28 000 experts on an H100, 8 000 on sm_75) is counted in the
-// scratch memory by a second, slower kernel.
+// The empty id is compared only with ids that are no experts. If it is the id of an expert, that expert is
+// counted like any other, but its entry in the table leads to no rank, and its count is written as 0.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -30,11 +30,11 @@ constexpr int kIdsPerBatch = 8;
 constexpr int kMaxThreads = 512;
 constexpr int kMaxRanksInRegisters = 64, kMaxNodesInRegisters = 32;
 
-// The table entry of what goes to no rank: neither a rank nor a node has 16 bits of ones
+// The table entry of an expert on no rank. Neither a rank nor a node is 16 bits of ones
 constexpr uint32_t kNowhere = 0xffffffff;
 
 struct Scratch {
-  unsigned long long invalid;  // ~selection of the first invalid id, 0 if there is none
+  unsigned long long invalid;  // ~selection of the first invalid id; 0 if there is none
   unsigned num_finished_blocks;
   unsigned unused;
 
@@ -48,10 +48,10 @@ struct LayoutParameters {
   int64_t num_tokens;
   int num_topk;
   uint32_t id_end;  // An id is an expert if its bits, read as unsigned, are below this
-  // The ids that are neither experts nor invalid: -1 of a signed type, and the empty id. What there is not is 0, which
-  // is always an expert.
+  // The ids that are neither experts nor invalid: -1, and the empty id. In the place of either that does not
+  // exist is 0, which is always an expert.
   uint64_t skipped_ids[2];
-  int empty_expert;  // The expert that the empty id would be, or -1. It is counted, but gets no tokens.
+  int empty_expert;  // The expert whose id is the empty id, or -1. It gets no tokens.
   int num_experts, num_ranks;
   int num_counted_nodes;  // 0 within one node, where nodes are not counted
   int num_experts_per_rank, num_ranks_per_node;
@@ -65,14 +65,14 @@ struct LayoutParameters {
 
   __host__ __device__ bool has_mask() const { return is_token_in_rank != nullptr; }
 
-  // Words of shared memory that each warp has for the ranks and nodes of its tile. Those that are collected in registers
-  // come there only to be written out.
+  // The number of words of shared memory in which each warp keeps the ranks and nodes of its tile. If it
+  // collects them in registers, they are put there only to be written out.
   __host__ __device__ int num_mask_words(bool are_in_registers) const {
     if (are_in_registers) return has_mask() ? num_ranks : 0;
     return num_ranks + num_counted_nodes;
   }
 
-  // The rank that an expert's tokens go to, or -1
+  // Returns the rank that the tokens of an expert go to, or -1
   __device__ int find_rank(int expert_idx) const {
     if (expert_idx == empty_expert) return -1;
     int rank_idx = -1;
@@ -87,7 +87,8 @@ struct LayoutParameters {
   __device__ bool is_expert(Id id) const {
     return id < id_end;
   }
-  // Asked of an id that is no expert. As in the caller, `&` rather than `&&` spares branches.
+  // Whether an id that is no expert is invalid. `&` compiles to fewer branches than `&&`, here and in the
+  // kernel.
   template <typename Id>
   __device__ bool is_invalid(Id id) const {
     return (id != static_cast<Id>(skipped_ids[0])) & (id != static_cast<Id>(skipped_ids[1]));
@@ -108,9 +109,9 @@ struct LayoutParameters {
   }
 };
 
-// Lane i brings row i of a 32 x 32 bit matrix and gets column i, its bit j being bit i of lane j's row.
-// Each round swaps the off-diagonal quarters of all blocks of 2 * width rows and columns. Several matrices at once
-// hide each other's latency.
+// Transposes 32 x 32 bit matrices. Lane i brings row i and gets column i, whose bit j is bit i of lane j's
+// row. Each round swaps the off-diagonal quarters of all blocks of 2 * width rows and columns. Several
+// matrices at once hide each other's latency.
 template <int kNumMatrices>
 __device__ void transpose_bits(uint32_t (&rows)[kNumMatrices], int lane_idx) {
 #pragma unroll
@@ -126,26 +127,27 @@ __device__ void transpose_bits(uint32_t (&rows)[kNumMatrices], int lane_idx) {
   }
 }
 
-// Adds one column of the tile to its count, each lane its own
+// Adds the columns of the tile to their counts; each lane adds one column
 __device__ inline void add_column(int32_t* counts, uint32_t column, int num_columns, int lane_idx) {
   if (lane_idx < num_columns && column != 0) atomicAdd(&counts[lane_idx], __popc(column));
 }
 
-// Bits [begin, begin + count) of a bit string, count <= 32. Reads no word that holds none of them.
+// Returns bits [begin, begin + count) of a bit string, for count <= 32. It reads no word that holds none of
+// these bits.
 __device__ inline uint32_t read_bits(const uint32_t* bits, int begin, int count) {
   const int shift = begin % 32;
   const uint32_t low = bits[begin / 32], high = shift + count > 32 ? bits[begin / 32 + 1] : 0;
   return __funnelshift_r(low, high, shift) & (0xffffffffu >> (32 - count));
 }
 
-// Bits 0 to 3 as four bytes of 0 or 1: the factor puts bit i, among others, at bit 8 * i, and no two of its
-// shifted copies (by 0, 7, 14 and 21) overlap within four bits, so nothing carries.
+// Returns bits 0 to 3 as four bytes of 0 or 1. The factor puts bit i, among other places, at bit 8 * i. No
+// two of its shifted copies (by 0, 7, 14 and 21) overlap within four bits, so nothing carries.
 __device__ inline uint32_t expand_bits(uint32_t bits) { return (bits & 0xf) * 0x00204081u & 0x01010101u; }
 
-// 1 << index, or 0 if that is beyond 32 bits
+// Returns 1 << index, or 0 if that is beyond 32 bits
 __device__ inline uint32_t make_bit(uint32_t index) { return __funnelshift_lc(0, 1, index); }
 
-// The ranks and nodes of a lane's token in registers: at most 64 and 32
+// The masks of a lane's token in registers, for at most 64 ranks and 32 nodes
 struct RegisterMasks {
   uint32_t words[3] = {};  // Ranks 0 to 31, ranks 32 to 63, nodes
 
@@ -156,7 +158,7 @@ struct RegisterMasks {
     words[2] |= make_bit(target >> 16);
   }
 
-  // Puts the row of R <= 64 bits into the bit string of the tile, where it touches three words at most
+  // Puts the row of R <= 64 bits into the bit string of the tile, of which it touches three words at most
   __device__ void store(uint32_t* tile_bits, int num_ranks, int lane_idx) const {
     const int begin_bit = lane_idx * num_ranks, shift = begin_bit % 32;
     const uint32_t shifted[3] = {words[0] << shift, __funnelshift_l(words[0], words[1], shift),
@@ -180,7 +182,8 @@ struct RegisterMasks {
   }
 };
 
-// The same for any number, as bit strings of the tile in shared memory: 32 rows of ranks, 32 rows of nodes
+// The masks of any number of ranks and nodes, as bit strings of the tile in shared memory: 32 rows of ranks,
+// then 32 rows of nodes
 struct SharedMasks {
   uint32_t *rank_bits, *node_bits;
   int begin_rank_bit, begin_node_bit;
@@ -204,7 +207,8 @@ struct SharedMasks {
   }
 };
 
-// The block that finishes last empties the scratch memory into the outputs
+// The block that finishes last moves the counts from the scratch memory to the outputs, and leaves zeros
+// there
 __device__ inline void finish_grid(const LayoutParameters& p) {
   __threadfence();
   __syncthreads();
@@ -218,7 +222,8 @@ __device__ inline void finish_grid(const LayoutParameters& p) {
   if (threadIdx.x == 0) p.write_invalid(atomicExch(&p.scratch->invalid, 0ull));
 }
 
-// `Id` is the unsigned type of the ids' width, `Piece` what one load brings: one or more ids
+// `Id` is the unsigned type of the ids' width, and `Piece` is the type of one load, which brings one or more
+// ids
 template <typename Id, typename Piece, bool kMasksInRegisters>
 __global__ void __launch_bounds__(kMaxThreads, 1) get_dispatch_layout(const LayoutParameters p) {
   constexpr int kIdsPerPiece = sizeof(Piece) / sizeof(Id);
@@ -227,15 +232,15 @@ __global__ void __launch_bounds__(kMaxThreads, 1) get_dispatch_layout(const Layo
   extern __shared__ uint4 shared_memory[];
   const int lane_idx = threadIdx.x % 32, warp_idx = threadIdx.x / 32, num_warps = blockDim.x / 32;
   const int num_mask_words = p.num_mask_words(kMasksInRegisters);
-  auto* invalid = reinterpret_cast<unsigned long long*>(shared_memory);  // As in the scratch memory
-  auto* counts =
-      reinterpret_cast<int32_t*>(shared_memory + 1);  // As in the scratch memory, and one for no expert
+  // These lie as in the scratch memory, with one more count for ids that are not experts
+  auto* invalid = reinterpret_cast<unsigned long long*>(shared_memory);
+  auto* counts = reinterpret_cast<int32_t*>(shared_memory + 1);
   int32_t* expert_counts = counts + p.num_ranks + p.num_counted_nodes;
   auto* targets = reinterpret_cast<uint32_t*>(expert_counts + p.num_experts + 1);
   uint32_t* rank_bits = targets + p.num_experts + 1 + warp_idx * num_mask_words;
   uint32_t* node_bits = rank_bits + p.num_ranks;
 
-  // Load ids one batch ahead, the first one before shared memory is ready
+  // Load ids one batch ahead, and the first batch before shared memory is ready
   Piece pieces[kPiecesPerBatch] = {};
   const auto load_batch = [&](int64_t token_idx, int begin_slot) {
     const unsigned char* ids =
@@ -271,7 +276,8 @@ __global__ void __launch_bounds__(kMaxThreads, 1) get_dispatch_layout(const Layo
     for (int i = lane_idx; i < num_mask_words; i += 32) rank_bits[i] = 0;
     __syncwarp();
 
-    // Count experts, collect ranks and nodes. What is no expert counts as one more, which is on no rank.
+    // Count experts, and collect ranks and nodes. An id that is not an expert counts as one more expert,
+    // which is on no rank.
     RegisterMasks register_masks;
     const SharedMasks shared_masks{rank_bits, node_bits, lane_idx * p.num_ranks,
                                    lane_idx * p.num_counted_nodes};
@@ -300,7 +306,7 @@ __global__ void __launch_bounds__(kMaxThreads, 1) get_dispatch_layout(const Layo
         else
           shared_masks.add(targets[experts[i]], p.num_counted_nodes);
       }
-      // A lane's selections ascend, so its first is its smallest
+      // The selections of a lane ascend, so the first invalid one is the smallest
       if (first_invalid < kIdsPerBatch && own_invalid == 0)
         own_invalid = ~static_cast<unsigned long long>(token_idx * p.num_topk + begin_slot + first_invalid);
     }
@@ -317,7 +323,7 @@ __global__ void __launch_bounds__(kMaxThreads, 1) get_dispatch_layout(const Layo
       SharedMasks::count(counts + p.num_ranks, node_bits, m.begin_node_bit, p.num_counted_nodes, lane_idx);
     }
 
-    // Write the tile's rows: byte i is bit i
+    // Write the rows of the tile: byte i is bit i of the bit string
     if (p.has_mask()) {
       uint8_t* rows = p.is_token_in_rank + tile_token * p.num_ranks;
       const int num_rows =
@@ -339,7 +345,7 @@ __global__ void __launch_bounds__(kMaxThreads, 1) get_dispatch_layout(const Layo
 
   if (own_invalid != 0) atomicMax(invalid, own_invalid);
 
-  // Add up the blocks
+  // Add up the counts of all blocks
   __syncthreads();
   if (gridDim.x == 1) {
 #pragma unroll 1
@@ -354,7 +360,8 @@ __global__ void __launch_bounds__(kMaxThreads, 1) get_dispatch_layout(const Layo
   }
 }
 
-// The slower way for any number of experts and ranks: a thread per token, counts in the scratch memory
+// The slower kernel, for any number of experts and ranks. It has a thread per token, and counts in the
+// scratch memory
 template <typename Id>
 __global__ void __launch_bounds__(kMaxThreads, 1) get_dispatch_layout_in_scratch(const LayoutParameters p) {
   int32_t *rank_counts = p.scratch->counts(), *node_counts = rank_counts + p.num_ranks;
@@ -377,8 +384,8 @@ __global__ void __launch_bounds__(kMaxThreads, 1) get_dispatch_layout_in_scratch
       const int rank_idx = p.find_rank(static_cast<int>(id));
       if (rank_idx < 0) continue;
 
-      // Has an earlier slot led to this rank, or to this node? The row of the mask tells; without a mask, the earlier
-      // slots are looked up again.
+      // Has an earlier slot of this token led to this rank, or to this node? The row of the mask tells. If
+      // there is no mask, the earlier slots are looked up again.
       const int node_idx = p.num_counted_nodes > 0 ? rank_idx / p.num_ranks_per_node : 0;
       const int begin_rank = node_idx * p.num_ranks_per_node;
       bool is_in_node = false;
@@ -430,14 +437,14 @@ inline bool has_masks_in_registers(const LayoutParameters& p) {
   return p.num_ranks <= kMaxRanksInRegisters && p.num_counted_nodes <= kMaxNodesInRegisters;
 }
 
-// What a block of the kernel keeps in shared memory
+// Returns the bytes of what a block of the kernel keeps in shared memory
 inline size_t get_shared_bytes(const LayoutParameters& p, int num_threads) {
   const size_t num_mask_words = static_cast<size_t>(p.num_mask_words(has_masks_in_registers(p)));
   const size_t num_block_words = p.num_counts() + 2 + static_cast<size_t>(p.num_experts);
   return sizeof(uint4) + sizeof(uint32_t) * (num_block_words + num_threads / 32 * num_mask_words);
 }
 
-// The constants are measured: docs/cuda-kernel.md
+// The constants were measured: see docs/notes/cuda-kernel.md
 inline LaunchPlan plan_launch(const LayoutParameters& p, const DeviceLimits& limits) {
   constexpr int kMinThreads = 64, kMaxTilesOfLoneBlock = 16, kTilesPerBlock = 8;
   LaunchPlan plan{true, 1, kMaxThreads, get_shared_bytes(p, kMaxThreads)};
@@ -459,7 +466,7 @@ using LayoutKernel = void (*)(LayoutParameters);
 template <typename Id>
 LayoutKernel select_kernel(const LayoutParameters& p, bool fits_in_shared_memory) {
   if (!fits_in_shared_memory) return get_dispatch_layout_in_scratch<Id>;
-  // A piece must divide the rows' address, stride and length
+  // The size of a piece must divide the address, the stride and the length of the rows
   const auto select = [&](auto piece) -> LayoutKernel {
     using Piece = decltype(piece);
     return has_masks_in_registers(p) ? get_dispatch_layout<Id, Piece, true>
@@ -498,7 +505,7 @@ inline cudaError_t make_parameters(const DispatchLayoutArguments& a, LayoutParam
   p->token_stride_in_bytes = a.token_stride * id_bytes;
   p->num_tokens = a.num_tokens;
   p->num_topk = a.num_topk;
-  // As unsigned, the negative ids of a signed type are the upper half of its range
+  // Read as unsigned, the negative ids of a signed type are the upper half of its range
   const bool has_negatives = is_signed(a.topk_idx_type);
   const int num_id_bits = 8 * id_bytes - (has_negatives ? 1 : 0);
   p->id_end = num_id_bits < 31 ? std::min(a.num_experts, 1 << num_id_bits) : a.num_experts;
@@ -526,7 +533,7 @@ inline cudaError_t make_parameters(const DispatchLayoutArguments& a, LayoutParam
   return cudaSuccess;
 }
 
-// Launches as told. Only benchmarks and tests plan for themselves.
+// Launches with the given plan. Only benchmarks and tests make plans of their own.
 inline cudaError_t launch_dispatch_layout(const DispatchLayoutArguments& arguments, const LaunchPlan& plan,
                                           cudaStream_t stream) {
   LayoutParameters parameters{};
@@ -535,7 +542,8 @@ inline cudaError_t launch_dispatch_layout(const DispatchLayoutArguments& argumen
   const LayoutKernel kernel =
       select_kernel(parameters, get_id_bytes(arguments.topk_idx_type), plan.fits_in_shared_memory);
   if (plan.shared_bytes > 48 * 1024) {
-    // To the device's limit rather than to this plan's need, which another thread's might undercut
+    // Raise the limit to the device's and not to what this plan needs, since another thread could then lower
+    // it for its own plan
     DeviceLimits limits;
     error = get_device_limits(&limits);
     if (error == cudaSuccess)

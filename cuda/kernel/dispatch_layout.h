@@ -1,8 +1,10 @@
-// The host interface of the dispatch-layout kernel: plain C++, no device code, no framework.
+// The host interface of the dispatch-layout kernel. It is plain C++, without device code and without a
+// framework.
 //
-// For tokens whose router picked `num_topk` experts each, the layout says how many tokens go to every rank,
-// every RDMA rank (node) and every expert, and which token goes to which rank. Semantics: DeepEP's
-// `Buffer.get_dispatch_layout`. All results are integers, hence the same on every device and in every run.
+// For tokens whose router selected `num_topk` experts each, the layout says how many tokens go to every rank,
+// every RDMA rank (node) and every expert, and which token goes to which rank. The semantics are those of
+// DeepEP's `Buffer.get_dispatch_layout`. All results are integers, and so are the same on every device and in
+// every run.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -13,49 +15,50 @@
 
 namespace dispatch_layout {
 
-// The element types of ids, in the order of `ts/values/id-types.ts`, as in the WASM kernel
+// The element types of ids, in the order of `ts/values/id-types.ts` and of the WASM kernel
 enum class IdType { kInt64, kUint64, kInt32, kUint32, kInt16, kUint16, kInt8, kUint8 };
 constexpr int get_id_bytes(IdType type) { return 8 >> static_cast<int>(type) / 2; }
 constexpr bool is_signed(IdType type) { return static_cast<int>(type) % 2 == 0; }
 
-// All pointers are device pointers, except in the comments' word "null", which is the host's null pointer.
+// All pointers are device pointers. "Null" in the comments means the host's null pointer.
 struct DispatchLayoutArguments {
   // [num_tokens, num_topk] expert ids. Token t starts `t * token_stride` elements after `topk_idx`; its ids
-  // are contiguous. -1 in a signed type selects nothing. Ids are never truncated: 2^32 + 5 is not expert 5.
+  // are contiguous. In a signed type, -1 selects nothing. Ids are never truncated: 2^32 + 5 is not expert 5.
   const void* topk_idx = nullptr;
   IdType topk_idx_type = IdType::kInt64;
   int64_t num_tokens = 0;
   int num_topk = 0;
   int64_t token_stride = 0;
-  // The bits of an id that selects nothing either, be it an expert's or not: as many of the lowest as an id has
+  // An id that selects nothing either, even if it is the id of an expert. Of these bits, only the lowest count,
+  // as many as an id has.
   std::optional<uint64_t> empty_id;
 
   int num_experts = 0;
   int num_ranks = 0;
-  // Divides `num_ranks`: node n is the ranks from n * (num_ranks / num_nodes) on. 1: within one node, where nothing is
-  // counted per node.
+  // This divides `num_ranks`: node n consists of the num_ranks / num_nodes ranks from n * (num_ranks /
+  // num_nodes) on. 1 means within one node, where nothing is counted per node.
   int num_nodes = 1;
 
-  // [num_experts], the rank that holds each expert; a value outside [0, num_ranks) means none. Null: rank r
-  // holds the num_experts / num_ranks experts from r * (num_experts / num_ranks) on, and the rest belong to
-  // no rank.
+  // [num_experts], the rank that each expert is on; a value outside [0, num_ranks) means none. If this is
+  // null, rank r has the num_experts / num_ranks experts from r * (num_experts / num_ranks) on, and the rest
+  // are on no rank.
   const int32_t* rank_of_expert = nullptr;
 
-  // Outputs, each fully written. A count wraps beyond 2^31 - 1.
+  // The outputs, each of which is fully written. A count wraps beyond 2^31 - 1.
   int32_t* num_tokens_per_rank = nullptr;  // [num_ranks]
-  int32_t* num_tokens_per_rdma_rank =
-      nullptr;  // [num_nodes]; not written within one node, and may be null there
+  // [num_nodes]; within one node it is not written, and may be null
+  int32_t* num_tokens_per_rdma_rank = nullptr;
   int32_t* num_tokens_per_expert = nullptr;  // [num_experts]
-  // [num_tokens, num_ranks], 0 or 1. Null: it is not wanted, and nothing is done for it.
+  // [num_tokens, num_ranks], 0 or 1. If it is null, nothing is done for it.
   uint8_t* is_token_in_rank = nullptr;
 
-  // The first selection, numbered `token * num_topk + slot`, whose id is neither empty nor an expert, or ~0 if there is
-  // none. Such ids are skipped everywhere else. Null: they are skipped and not reported.
+  // The first selection, numbered `token * num_topk + slot`, whose id is neither empty nor an expert, or ~0 if
+  // there is none. Such ids are skipped everywhere else. If this is null, they are skipped and not reported.
   uint64_t* first_invalid_selection = nullptr;
 
-  // `dispatch_layout_scratch_bytes` bytes, 8-byte aligned, zero before the first launch. Every launch
-  // leaves it zero, so launches that are ordered (one stream, or one graph) may share it; concurrent ones may
-  // not.
+  // `dispatch_layout_scratch_bytes` bytes, aligned to 8 bytes, which must be zero before the first launch.
+  // Every launch leaves them zero, so launches that are ordered (in one stream, or in one graph) may share
+  // them. Concurrent launches may not.
   void* scratch = nullptr;
 };
 
@@ -63,7 +66,7 @@ inline size_t dispatch_layout_scratch_bytes(int num_experts, int num_ranks) {
   return 16 + sizeof(int32_t) * (static_cast<size_t>(num_experts) + 2 * static_cast<size_t>(num_ranks));
 }
 
-// Enqueues one kernel on `stream`: no allocation, no copy, no synchronisation, so it can be captured into a
+// Enqueues one kernel on `stream`. It does not allocate, copy or synchronise, so it can be captured into a
 // graph. Returns cudaErrorInvalidValue for arguments that break the rules above, else what the launch
 // returned.
 cudaError_t launch_dispatch_layout(const DispatchLayoutArguments& arguments, cudaStream_t stream);

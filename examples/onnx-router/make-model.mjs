@@ -1,4 +1,5 @@
-// Makes router.onnx, the router of an MoE layer: scores = softmax(hidden x weights), experts = the indices of TopK.
+// Makes router.onnx, the router of an MoE layer: probabilities = softmax(hidden x weights), and TopK gives scores and
+// experts.
 import { writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import protobuf from 'protobufjs';
@@ -11,7 +12,7 @@ const float32 = 1;
 const int64 = 7;
 const integer = { type: 2 };
 
-/** A reproducible weight in [-1, 1), by a multiplicative hash of its place. */
+/** A reproducible weight in [-1, 1): a multiplicative hash of its place. */
 const weight = (place) => (Math.imul(place + 1, 0x9e3779b1) | 0) / 2 ** 31;
 const weights = Float32Array.from({ length: hiddenSize * numExperts }, (_, place) => weight(place));
 

@@ -1,11 +1,11 @@
-/** Small files that claim, or are, a lot: each ends in one clear line, soon, and in bounded memory. */
+/** Small files that claim or unpack to very much: each ends in one clear line, soon, and in bounded memory. */
 import { spawnSync } from 'node:child_process';
 import { constants, crc32, deflateRawSync } from 'node:zlib';
 import { assert } from 'chai';
 import { commandPath, temporaryFolder } from './command.ts';
 import { headerText, npyFile, plainForm } from './npy-writer.ts';
 
-/** What a command said, and the most memory that it had, in MiB. */
+/** What a command printed to standard error, and the most memory that it had, in MiB. */
 function run(path: string, ...flags: string[]): { status: number | null; stderr: string; mebibytes: number } {
   const report = "process.on('exit', () => console.error(process.resourceUsage().maxRSS))";
   const { status, stderr } = spawnSync(
@@ -20,7 +20,7 @@ function run(path: string, ...flags: string[]): { status: number | null; stderr:
   return { status, stderr: kibibytes === undefined ? stderr : message, mebibytes: Number(kibibytes) / 1024 };
 }
 
-/** Ten gigabytes of zeros behind an `.npy` header, in ten megabytes. */
+/** Ten gigabytes of zeros after an `.npy` header, packed in ten megabytes. */
 function deflatedBomb(): Buffer {
   const flush = { finishFlush: constants.Z_FULL_FLUSH };
   const zeros = deflateRawSync(Buffer.alloc(2 ** 24), flush);
@@ -29,7 +29,7 @@ function deflatedBomb(): Buffer {
   return Buffer.concat([header, ...new Array<Buffer>(640).fill(zeros), end]);
 }
 
-/** An archive of these data, whose directory says that the array `ids` is so long, and is there so many times. */
+/** An archive of these data, whose directory claims this length of the array `ids`, and lists the array this many times. */
 function archive(packed: Buffer, claimedBytes: number, copies = 1): Buffer {
   const name = Buffer.from('ids.npy');
   const sizes = Buffer.alloc(12);
@@ -56,12 +56,12 @@ describe('command line: bombs', function () {
   const cases: Record<string, { content: () => string | Uint8Array; message: RegExp; mebibytes: number }> = {
     'a zip of 10 GB that claims 160 bytes': {
       content: () => archive(bomb, 160),
-      message: /array 'ids' of .* is damaged or truncated \(its data go on behind the 160 bytes that are promised\)/,
+      message: /array 'ids' of .* is damaged or truncated \(its data go on after the promised 160 bytes\)/,
       mebibytes: 200,
     },
     'a zip of 10 GB that claims as much as is allowed': {
       content: () => archive(bomb, 2 ** 30),
-      message: /its data go on behind the 1073741824 bytes/,
+      message: /its data go on after the promised 1073741824 bytes/,
       mebibytes: 1400,
     },
     'a zip of 10 GB that claims 4 GB': {
@@ -86,7 +86,7 @@ describe('command line: bombs', function () {
     },
     'JSON over the limit': {
       content: () => `[[${'0,'.repeat(2 ** 23)}0]]`,
-      message: /is JSON of over 16777216 bytes, the limit; save it as \.npy/,
+      message: /is JSON of more than 16777216 bytes, the limit; save it as \.npy/,
       mebibytes: 300,
     },
     'JSON of arrays in arrays': {
@@ -117,7 +117,7 @@ describe('command line: bombs', function () {
     });
   }
 
-  it('JSON of as many empty arrays as there is room for is read', () => {
+  it('JSON of as many empty arrays as the limit allows is read', () => {
     const path = folder.write('rows.json', `[${'[],'.repeat(2 ** 24 / 3 - 2)}[]]`);
     const { status, stderr, mebibytes } = run(path);
     assert.strictEqual(status, 0, stderr);

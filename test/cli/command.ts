@@ -1,5 +1,5 @@
 /**
- * Runs the built command as a user would, and says what a failure must look like.
+ * Runs the built command as a user would, and checks what a failure looks like.
  *
  * @module
  */
@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { assert } from 'chai';
 
-/** The command; an environment variable names another one, such as that of an installed package. */
+/** The command. An environment variable can name another one, such as that of an installed package. */
 export const commandPath: string =
   process.env.DISPATCH_LAYOUT_COMMAND ?? fileURLToPath(new URL('../../dist/cli.js', import.meta.url));
 
@@ -20,7 +20,7 @@ export interface Finished {
   readonly stderr: string;
 }
 
-/** Without what the test runner passes to its own Node. */
+/** The environment without what the test runner passes to its own Node.js. */
 const environment: NodeJS.ProcessEnv = { ...process.env, NODE_OPTIONS: '' };
 
 /** Runs `dispatch-layout` with these arguments. A command that hangs is killed, and has no exit code then. */
@@ -63,18 +63,18 @@ export async function succeed(
   return stdout.toString();
 }
 
-/** Checks that a command failed on what it was given: one line on standard error, exit code 2, nothing else. */
+/** Checks that a command refused its input: one line on standard error, exit code 2, and nothing else. */
 export function expectRefusal(finished: Finished, message: RegExp, what: string): void {
   assert.match(finished.stderr, message, what);
   assert.match(finished.stderr, /^dispatch-layout: [^\n]+\n$/, `${what}: one line`);
   assert.notMatch(finished.stderr, /\n {4}at |undefined|\[object|NaN/, what);
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: exactly those must not come through.
-  assert.notMatch(finished.stderr.trimEnd(), /[\x00-\x1f\x7f]/, `${what}: nothing steers the terminal`);
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are the characters that must not be printed.
+  assert.notMatch(finished.stderr.trimEnd(), /[\x00-\x1f\x7f]/, `${what}: nothing controls the terminal`);
   assert.strictEqual(finished.code, 2, what);
   assert.strictEqual(finished.stdout.length, 0, `${what}: nothing on standard output`);
 }
 
-/** Runs many cases, two at a time: as many as the cores that one can count on. */
+/** Runs many cases, two at a time, since a machine has at least two cores. */
 export async function forEachInPairs<Case>(
   cases: readonly Case[],
   check: (each: Case) => Promise<void>,
@@ -102,7 +102,7 @@ export function temporaryFolder(): {
   };
 }
 
-/** Runs a Python script, which must succeed. Returns what it printed. */
+/** Runs a Python script, and returns what it printed. The script must succeed. */
 export function python(script: string, ...args: string[]): string {
   const { status, stdout, stderr } = spawnSync('python3', ['-c', script, ...args], {
     encoding: 'utf8',

@@ -1,4 +1,4 @@
-/** Every way to hold the command wrong: one line, exit code 2. */
+/** Every wrong use of the command gives one line and exit code 2. */
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { assert } from 'chai';
@@ -8,7 +8,7 @@ import { reportFailure, UsageError } from '../../ts/cli/fail.ts';
 import { commandPath, dispatchLayout, expectRefusal, forEachInPairs, succeed, temporaryFolder } from './command.ts';
 import { npyFile, npyOf, plainForm, writeNpy } from './npy-writer.ts';
 
-/** What a failure prints, and its exit code. */
+/** What the command prints for an error, and its exit code. */
 function failure(error: unknown): { code: number; stderr: string } {
   const { write } = process.stderr;
   let stderr = '';
@@ -56,7 +56,7 @@ describe('command line: failures', function () {
       [[file, '--num-experts', '8', '--num-ranks', '3'], /8 experts do not divide evenly among 3 ranks.*--placement/],
       [[file, '--num-experts', '2', '--num-ranks', '4'], /do not divide evenly/],
       [[file, ...sizes, '--layer', '0'], /--layer is for routing of several layers; .* is \[2, 2\]/],
-      [[file, ...sizes, '--tokens-first'], /--tokens-first is for routing of several layers/],
+      [[file, ...sizes, '--axes', 'tokens,layers,topk'], /--axes tokens,layers,topk is for routing of several layers/],
       [[layersFile, ...sizes, '--layer', '2'], /--layer 2 is not in .*, which has layers 0 to 1/],
       [[layersFile, ...sizes, '--layer', '-1'], /--layer.*Give the index of a layer, from 0, or 'all'/],
       [[layersFile, ...sizes, '--layer', 'first'], /--layer.*Give the index/],
@@ -82,14 +82,18 @@ describe('command line: failures', function () {
       ['missing.npy', null, /cannot read .*missing.npy: no such file or directory/],
       ['.', null, /cannot read .*: it is a directory/],
       ['empty.npy', '', /is empty/],
-      ['text.npy', 'hello', /none of .npy, .npz and JSON/],
+      ['text.npy', 'hello', /neither .npy nor .npz nor JSON/],
       ['floats.npy', floats, /float32.*save the ids that top-k returns/],
       ['short.npy', npyOf([[1, 2]]).subarray(0, -1), /truncated/],
       ['flat.npy', writeNpy([1n, 2n], [2]), /is \[2\]; give \[tokens, topk\], or \[layers, tokens, topk\]/],
       ['deep.npy', writeNpy([1n], [1, 1, 1, 1]), /is \[1, 1, 1, 1\]; give/],
       ['scalar.npy', writeNpy([1n], []), /is \[\]; give/],
-      ['many.npy', writeNpy([], [20_000, 0, 2]), /20000 layers, and 10000 is the limit; .*--tokens-first/],
-      ['nolayers.npy', writeNpy([], [0, 5, 2]), /no layers to read/],
+      [
+        'many.npy',
+        writeNpy([], [20_000, 0, 2]),
+        /has 20000 layers, and the limit is 10000; .*--axes tokens,layers,topk/,
+      ],
+      ['nolayers.npy', writeNpy([], [0, 5, 2]), /it has no layers/],
       ['endless.npy', writeNpy([], [2 ** 40, 0]), /./],
       ['two.npz', zipSync({ 'a.npy': npyOf([[1]]), 'b.npy': npyOf([[1]]) }), /holds 2 arrays \(a, b\)/],
       ['evil.npz', evilName, /holds 2 arrays/],
@@ -145,10 +149,10 @@ describe('command line: failures', function () {
 
   it('answers bad placements with one line', async () => {
     const cases: (readonly [string | Uint8Array, RegExp])[] = [
-      ['[0, 1, 2]', /placement-0 places 3 experts; --num-experts is 8/],
+      ['[0, 1, 2]', /placement-0 has the ranks of 3 experts, but --num-experts is 8/],
       ['[0, 1, 2, 3, 0, 1, 2, 4]', /placement-1, expert 7: 4 is not a rank in \[0, 4\)/],
       ['[0, 1, 2, 3, 0, 1, 2, -1]', /expert 7: -1 is not a rank/],
-      ['[[0, 1]]', /is \[1, 2\]; a placement is \[experts\]/],
+      ['[[0, 1]]', /has shape \[1, 2\]; a placement has shape \[experts\]/],
       ['[0.5]', /not an integer/],
       [
         writeNpy([...new Array(7).fill(0n), 2n ** 63n], [8], { ...plainForm, signed: false }),
@@ -165,13 +169,13 @@ describe('command line: failures', function () {
     expectRefusal(missing, /cannot read .*none.json: no such file/, 'no placement');
   });
 
-  it('answers a device that is not there with the reason', async () => {
+  it('gives the reason if a device is not available', async () => {
     const finished = await dispatchLayout([file, ...sizes, '--device', 'cuda']);
-    if (finished.code === 0) return; // This machine has it.
+    if (finished.code === 0) return; // This machine has the device.
     expectRefusal(finished, /device 'cuda' is not available, because/, 'cuda');
   });
 
-  it('suggests the command that a mistyped name resembles, whatever comes behind it', async () => {
+  it('suggests the command that a mistyped name resembles, whatever comes after it', async () => {
     const cases: (readonly [string[], string])[] = [
       [['docter'], "'docter' is neither a file nor a command (Did you mean doctor?)"],
       [['Doctor', '--json'], "'Doctor' is neither a file nor a command (Did you mean doctor?)"],
@@ -180,14 +184,14 @@ describe('command line: failures', function () {
       [['generat', 'out.npy'], "'generat' is neither a file nor a command (Did you mean generate?)"],
       [['gnerate', '-', '--num-tokens', '5'], "'gnerate' is neither a file nor a command (Did you mean generate?)"],
       [['halp', 'doctor'], "'halp' is neither a file nor a command (Did you mean help?)"],
-      [['help', 'docter'], "'docter' is no command (Did you mean doctor?)"],
+      [['help', 'docter'], "'docter' is not a command (Did you mean doctor?)"],
     ];
     await forEachInPairs(cases, async ([args, message]) => {
       const finished = await dispatchLayout(args);
       expectRefusal(finished, /./, args.join(' '));
       assert.strictEqual(finished.stderr, `dispatch-layout: ${message}\n`);
     });
-    // What is a file is no command, and what resembles none is a file that is missing
+    // A word that is the name of a file is not a command. A word that resembles no command is a file that is missing.
     const inFolder = spawnSync(process.execPath, [commandPath, 'docter'], { cwd: folder.path('.'), encoding: 'utf8' });
     assert.match(inFolder.stderr, /Did you mean doctor/);
     folder.write('docter', '[[0, 5]]');
@@ -211,7 +215,7 @@ describe('command line: failures', function () {
     );
   });
 
-  it('shows the stack of a mistake of its own, with exit code 70', () => {
+  it('shows the stack of a bug, with exit code 70', () => {
     let shown = failure(new TypeError('x is not a function'));
     assert.strictEqual(shown.code, 70);
     assert.match(shown.stderr, /^dispatch-layout: this is a bug.*\nTypeError: x is not a function\n {4}at /);
@@ -220,7 +224,7 @@ describe('command line: failures', function () {
     assert.match(shown.stderr, /\nthrown\n$/);
   });
 
-  it('shows the stack of a mistake that nothing catches, also while the library is loaded', () => {
+  it('shows the stack of an error that nothing catches, also while the library is loaded', () => {
     const run = (...args: string[]) =>
       spawnSync(process.execPath, args, { encoding: 'utf8', env: { ...process.env, NODE_OPTIONS: '' } });
     for (const mistake of ["throw new TypeError('unexpected')", "Promise.reject(new TypeError('unexpected'))"]) {
@@ -244,7 +248,7 @@ describe('command line: failures', function () {
     assert.strictEqual(stdout, '');
   });
 
-  it('does not take a lack of memory for a bug', () => {
+  it('does not report a lack of memory as a bug', () => {
     for (const message of [
       'Array buffer allocation failed',
       'Invalid typed array length: 5',
@@ -262,7 +266,7 @@ describe('command line: failures', function () {
     assert.deepEqual(shown, { code: 2, stderr: 'dispatch-layout: a [2J b c d\n' });
   });
 
-  it('helps', async () => {
+  it('prints help', async () => {
     for (const args of [['--help'], ['-h'], ['generate', '--help'], ['doctor', '--help'], ['help', 'generate']]) {
       const text = await succeed(args);
       assert.match(text, /^Usage: dispatch-layout/);

@@ -33,7 +33,7 @@ describe('command line: generate', function () {
   this.timeout(30_000);
   const folder = temporaryFolder();
 
-  it("makes DeepEP's benchmark by default: different experts in every row, each as likely", async () => {
+  it("makes the routing of DeepEP's benchmark by default: different experts in every row, all equally likely", async () => {
     const { shape, dtype, rows } = await generate();
     assert.deepEqual(shape, [4096, 8]);
     assert.strictEqual(dtype, 'int64');
@@ -41,11 +41,11 @@ describe('command line: generate', function () {
       assert.strictEqual(new Set(row).size, 8);
       assert.isTrue(row.every((id) => id >= 0 && id < 256));
     }
-    // 128 expected for each expert, with a standard deviation of 11.
+    // The expected count of each expert is 128, with a standard deviation of 11.
     for (const count of countsOf(rows, 256)) assert.closeTo(count, 128, 70);
   });
 
-  it('gives the same bytes for the same flags, on every machine, and others for other seeds and layers', async () => {
+  it('gives the same bytes for the same flags on every machine, and different ones for other seeds and layers', async () => {
     const hash = async (...args: string[]): Promise<string> => {
       const { stdout } = await dispatchLayout(['generate', '-', '--num-tokens', '64', ...args]);
       return createHash('sha256').update(stdout).digest('hex').slice(0, 16);
@@ -65,7 +65,7 @@ describe('command line: generate', function () {
     );
   });
 
-  it('keeps a token to the best groups', async () => {
+  it('sends a token only to its best groups', async () => {
     for (const [args, most] of [
       [['--num-groups', '8'], 4],
       [['--num-groups', '2'], 2],
@@ -79,19 +79,19 @@ describe('command line: generate', function () {
     }
   });
 
-  it('skews popularity by a Zipf law, over experts anywhere', async () => {
+  it("skews popularity by Zipf's law, with the popular experts at random places", async () => {
     const share = async (skew: string): Promise<number> => {
       const { rows } = await generate('--num-experts', '64', '--num-topk', '1', '--skew', skew);
       const counts = countsOf(rows, 64);
       return Math.max(...counts) / (4096 / 64);
     };
     assert.isBelow(await share('0'), 2);
-    // 64 / (1 + 1/2 + ... + 1/64) = 13.5 times the mean for the most popular expert.
+    // The most popular expert has 64 / (1 + 1/2 + ... + 1/64) = 13.5 times the mean.
     assert.closeTo(await share('1'), 13.5, 2);
     assert.isAbove(await share('3'), 45);
   });
 
-  it('empties a share of the slots', async () => {
+  it('leaves a share of the slots empty', async () => {
     const { rows } = await generate('--empty-share', '0.25');
     assert.closeTo(rows.flat().filter((id) => id === -1).length / (4096 * 8), 0.25, 0.02);
     assert.isTrue((await generate('--empty-share', '1', '--num-tokens', '5')).rows.flat().every((id) => id === -1));
@@ -119,7 +119,7 @@ describe('command line: generate', function () {
     assert.strictEqual(report.numTokens, 100);
   });
 
-  it('refuses what cannot be', async () => {
+  it('refuses impossible flags', async () => {
     const cases: (readonly [string[], RegExp])[] = [
       [['generate'], /missing required argument 'file'/],
       [['generate', '-', '--num-topk', '300'], /--num-topk 300 is more than the 256 experts that there are/],
@@ -146,7 +146,7 @@ describe('command line: generate', function () {
     });
   });
 
-  it('has random numbers that are uniform, and a logarithm that is one', () => {
+  it('has random numbers that are uniform, and a logarithm that is right', () => {
     const random = new Random(7, 0);
     const draws = Array.from({ length: 20_000 }, () => random.uniform());
     assert.isTrue(draws.every((draw) => draw > 0 && draw < 1));
@@ -195,7 +195,7 @@ describe('command line: doctor', function () {
     assert.match(String(cuda.cause), /^Error: Cannot find module/);
   });
 
-  it('minds the environment, and says so', async () => {
+  it('obeys the environment variables, and says so', async () => {
     const text = await succeed(['doctor'], '', { DISPATCH_LAYOUT_DEVICE: 'js', DISPATCH_LAYOUT_DISABLE: 'wasm' });
     assert.match(text, /^\* js {4}available, chosen$/m);
     assert.match(text, /DISPATCH_LAYOUT_DEVICE asks for js/);

@@ -1,4 +1,7 @@
-/** `dispatch-layout FILE`: what it computes, prints and writes. Expected numbers come from the conformance suite's oracle. */
+/**
+ * What `dispatch-layout FILE` computes, prints and writes. The expected numbers come from the oracle of the conformance
+ * suite.
+ */
 import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -9,7 +12,7 @@ import { answer, type ExpectedLayout, type Question } from '../conformance/oracl
 import { commandPath, dispatchLayout, expectRefusal, forEachInPairs, succeed, temporaryFolder } from './command.ts';
 import { npyOf, plainForm, writeNpy } from './npy-writer.ts';
 
-/** The JSON document, as `docs/command-line.md` has it. */
+/** The JSON document, as `docs/command-line.md` describes it. */
 interface JsonReport {
   readonly file: string;
   readonly dtype: string;
@@ -20,7 +23,7 @@ interface JsonReport {
   readonly numRanks: number;
   readonly numRanksPerNode: number;
   readonly numRdmaRanks: number;
-  readonly placement: 'contiguous' | 'table';
+  readonly placement: 'contiguous' | 'table' | 'linear' | 'round_robin';
   readonly invalidExperts: 'throw' | 'ignore';
   readonly device: { readonly name: string; readonly reason: string };
   readonly timing: { seconds: number; tokensPerSecond: number | null; numPasses: number; warm: boolean };
@@ -60,7 +63,7 @@ function expectCounts(actual: JsonStatistics, expected: ExpectedLayout): void {
 const sumOf = (counts: readonly number[]): number => counts.reduce((sum, count) => sum + count, 0);
 const imbalanceOf = (counts: readonly number[]): number => Math.max(...counts) / (sumOf(counts) / counts.length);
 
-/** Rows that any test can use: some experts twice, some empty slots. */
+/** Rows for all tests, in which some experts are selected twice and some slots are empty. */
 function someRows(numTokens: number, numTopk: number, numExperts: number, seed: number): number[][] {
   const id = fc.integer({ min: -1, max: numExperts - 1 });
   const rows = fc.array(fc.array(id, { minLength: numTopk, maxLength: numTopk }), {
@@ -112,7 +115,7 @@ describe('command line: layouts', function () {
     assert.isNotEmpty(device.reason);
   });
 
-  it('reads the same from a file, standard input, .npz and JSON, whatever it is called', async () => {
+  it('reads the same from a file, standard input, .npz and JSON, whatever the name of the file is', async () => {
     const expected = oracle(rows, question);
     const npz = zipSync({ 'ids.npy': npyOf(rows), 'other.npy': npyOf([[1]]) });
     const inputs: (readonly [string[], (string | Uint8Array)?])[] = [
@@ -155,18 +158,18 @@ describe('command line: layouts', function () {
     expectCounts(one.total, oracle(layers[2], question));
   });
 
-  it('reads [tokens, layers, topk] with --tokens-first, in both orders', async () => {
+  it('reads [tokens, layers, topk] with --axes tokens,layers,topk, in both orders', async () => {
     const tokensFirst = rows.map((_, token) => layers.map((layer) => layer[token]));
     const all = await report([layersFile, ...sizes]);
     const values = tokensFirst.flat(2).map(BigInt);
     for (const fortranOrder of [false, true]) {
       const input = writeNpy(values, [40, 3, 3], { ...plainForm, size: 1, fortranOrder });
-      const result = await report(['-', ...sizes, '--tokens-first'], input);
+      const result = await report(['-', ...sizes, '--axes', 'tokens,layers,topk'], input);
       assert.deepEqual(result.layers, all.layers);
     }
   });
 
-  it('takes nodes of any size, any placement, and every device', async () => {
+  it('accepts nodes of any size, any placement, and every device', async () => {
     const placement = Array.from({ length: 32 }, (_, expert) => (expert * 7) % 5);
     const asJson = folder.write('placement.json', JSON.stringify(placement));
     const asNpy = folder.write('placement.npy', writeNpy(placement.map(BigInt), [32]));
@@ -188,7 +191,7 @@ describe('command line: layouts', function () {
     });
   });
 
-  it('skips what is no expert with --invalid-experts ignore, and never truncates', async () => {
+  it('skips ids that are not experts with --invalid-experts ignore, and never truncates', async () => {
     const odd = [
       [0, 2 ** 32 + 1],
       [99, -7],
@@ -202,7 +205,38 @@ describe('command line: layouts', function () {
     assert.strictEqual(result.invalidExperts, 'ignore');
   });
 
-  it('takes no tokens and no slots for an answer', async () => {
+  it('places experts by name, and takes an id for an empty slot', async () => {
+    const rows = [
+      [0, 5],
+      [8, 1],
+      [9, -1],
+    ];
+    const input = JSON.stringify(rows);
+    for (const placement of ['linear', 'round_robin'] as const) {
+      const result = await report(
+        ['-', '--num-experts', '10', '--num-ranks', '4', '--placement', placement, '--empty-id', '8'],
+        input,
+      );
+      expectCounts(result.total, oracle(rows, { numExperts: 10, numRanks: 4, placement, emptyId: 8 }));
+      assert.strictEqual(result.placement, placement);
+      assert.strictEqual(result.total.numEmptySlots, 2);
+    }
+    const text = await succeed(['-', '--num-experts', '10', '--num-ranks', '4', '--placement', 'linear'], input);
+    assert.match(text, /10, placed linear/);
+    const largest = writeNpy([-1n, 3n, (1n << 63n) - 1n, 0n], [2, 2]);
+    const sizes = ['--num-experts', '8', '--num-ranks', '4'];
+    const { total } = await report(['-', ...sizes, '--empty-id', String((1n << 63n) - 1n)], largest);
+    assert.strictEqual(total.numEmptySlots, 2);
+  });
+
+  it('leaves the mask out of the file with --mask none', async () => {
+    const out = folder.path('counts.npz');
+    await succeed(['-', '--num-experts', '8', '--num-ranks', '4', '--mask', 'none', '--out', out], '[[0, 5], [6, -1]]');
+    const names = Object.keys(unzipSync(readFileSync(out)));
+    assert.deepStrictEqual(names, ['num_tokens_per_rank.npy', 'num_tokens_per_expert.npy']);
+  });
+
+  it('accepts files without tokens and without slots', async () => {
     const none = await report(['-', '--num-experts', '8', '--num-ranks', '4'], '[]');
     assert.strictEqual(none.numTokens, 0);
     assert.deepEqual(none.total.numTokensPerRank, [0, 0, 0, 0]);
@@ -218,11 +252,14 @@ describe('command line: layouts', function () {
       assert.deepEqual((await report(args, writeNpy([], shape))).total.numTokensPerExpert, new Array(8).fill(0));
       await succeed(args, writeNpy([], shape));
     }
-    await succeed(['-', '--num-experts', '8', '--num-ranks', '4', '--tokens-first'], writeNpy([], [0, 3, 4]));
+    await succeed(
+      ['-', '--num-experts', '8', '--num-ranks', '4', '--axes', 'tokens,layers,topk'],
+      writeNpy([], [0, 3, 4]),
+    );
   });
 
   describe('the report', () => {
-    it('says what people want to know', async () => {
+    it('has all numbers that a user needs', async () => {
       const text = await succeed([layersFile, ...sizes]);
       for (const line of [
         /^topk_idx +int64 \[3 layers, 40 tokens, top-3\]$/m,
@@ -255,24 +292,24 @@ describe('command line: layouts', function () {
       await forEachInPairs(cases, async (args) => {
         const text = await succeed(args, args[0] === '-' ? '[[65535]]' : '');
         for (const line of text.split('\n')) {
-          // A path is printed as it is, however long.
+          // A path is printed as it is, however long it is.
           if (!line.startsWith('file')) assert.isAtMost([...line].length, 80, line);
         }
-        // biome-ignore lint/suspicious/noControlCharactersInRegex: exactly those are looked for.
+        // biome-ignore lint/suspicious/noControlCharactersInRegex: these are the characters that must not be printed.
         assert.notMatch(text, /[\x00-\x09\x0b-\x1f]|NaN|undefined|Infinity|null/);
         assert.isBelow(text.split('\n').length, 100);
       });
     });
 
-    it('hints at the order of dimensions where there are more layers than tokens', async () => {
+    it('hints at the order of dimensions if there are more layers than tokens', async () => {
       const input = JSON.stringify([[[0]], [[1]], [[2]]]);
       const args = ['-', '--num-experts', '8', '--num-ranks', '4'];
       const text = await succeed(args, input);
       assert.match(
         text.replace(/\s+/g, ' '),
-        /more layers than tokens; if FILE is \[tokens, layers, topk\], pass --tokens-first/,
+        /more layers than tokens; if FILE is \[tokens, layers, topk\], pass --axes tokens,layers,topk/,
       );
-      assert.notMatch(await succeed([...args, '--tokens-first'], input), /more layers than tokens/);
+      assert.notMatch(await succeed([...args, '--axes', 'tokens,layers,topk'], input), /more layers than tokens/);
     });
 
     it('ends quietly when its reader has seen enough', async () => {
@@ -294,7 +331,7 @@ describe('command line: layouts', function () {
   });
 
   describe('--out', () => {
-    it('writes one layer as DeepEP has it, and all with a leading axis', async () => {
+    it('writes one layer in the form of DeepEP, and all layers with a leading axis', async () => {
       const out = folder.path('layers.npz');
       const text = await succeed([layersFile, ...sizes, '--out', out]);
       assert.match(text, /^wrote .*layers\.npz$/m);
@@ -331,7 +368,7 @@ describe('command line: layouts', function () {
       assert.match(header(oneNode['num_tokens_per_rank.npy']), /'shape':\(8,\)/);
     });
 
-    it('writes the same bytes again, and replaces whole files only', async () => {
+    it('writes the same bytes again, and replaces only whole files', async () => {
       const out = folder.path('again.npz');
       await succeed([file, ...sizes, '--out', out]);
       const first = readFileSync(out);
@@ -363,7 +400,7 @@ describe('command line: layouts', function () {
       assert.isTrue(readFileSync(file).equals(npyOf(rows)));
     });
 
-    it('writes to a device as it is', async function () {
+    it('writes directly to a device', async function () {
       if (!existsSync('/dev/null')) this.skip();
       await succeed([file, ...sizes, '--out', '/dev/null']);
       assert.isFalse(statSync('/dev/null').isFile());
@@ -373,7 +410,7 @@ describe('command line: layouts', function () {
   describe('real routing of DeepSeek-V2-Lite', () => {
     const trace = fileURLToPath(new URL('../../../shared/traces/deepseek-v2-lite_law.npy', import.meta.url));
     for (const numRanks of [8, 32]) {
-      it(`has the layout of the oracle at ${numRanks} ranks (skipped where the file is not)`, async function () {
+      it(`has the layout of the oracle at ${numRanks} ranks (skipped if the file is missing)`, async function () {
         if (!existsSync(trace)) this.skip();
         const result = await report([trace, '--num-experts', '64', '--num-ranks', String(numRanks)]);
         assert.strictEqual(result.dtype, 'uint8');

@@ -1,4 +1,4 @@
-/** Input that is too large for the memory of the process: a clear line, whatever needs the memory. */
+/** Input that is too large for the memory of the process gives a clear line, whatever needs the memory. */
 import { spawnSync } from 'node:child_process';
 import { existsSync, truncateSync } from 'node:fs';
 import { assert } from 'chai';
@@ -11,11 +11,11 @@ describe('command line: too little memory', function () {
   const folder = temporaryFolder();
 
   before(function () {
-    // Only Linux limits the addresses of a process
+    // Only Linux limits the address space of a process.
     if (process.platform !== 'linux') this.skip();
   });
 
-  /** Runs a shell command with so many KiB of addresses; in it, `dispatch-layout` is `"$0" "$1"`. */
+  /** Runs a shell command, in which `dispatch-layout` has an address space of this many KiB. */
   function run(kibibytes: number, command: string): { status: number | null; stderr: string } {
     const limited = `${command.replace('dispatch-layout', `(ulimit -v ${kibibytes}; exec "$0" "$1"`)})`;
     const { status, stdout, stderr } = spawnSync('sh', ['-c', limited, process.execPath, commandPath], {
@@ -27,7 +27,7 @@ describe('command line: too little memory', function () {
     return { status, stderr };
   }
 
-  /** An `.npy` file of bytes that are all zero, and take no space on the disk. */
+  /** Writes an `.npy` file of zeros, which take no space on the disk. */
   function writeZeros(name: string, shape: readonly number[], padding = 0): void {
     const header = npyFile(headerText({ ...plainForm, size: 1, padding }, shape), new Uint8Array(0));
     const path = folder.write(name, header);
@@ -53,22 +53,22 @@ describe('command line: too little memory', function () {
     expectLackOfMemory(
       2_000_000,
       `dispatch-layout - ${flags} <large.npy`,
-      /standard input, of which \d+ bytes have come/,
+      /standard input, of which \d+ bytes have been read/,
     );
     expectLackOfMemory(2_000_000, `cat large.npy | dispatch-layout - ${flags}`, /standard input, of which/);
     expectLackOfMemory(4_000_000, `dispatch-layout large.npy ${flags} --placement large.npy`, /large\.npy/);
   });
 
-  it('for JSON that is over the limit, which is said first', () => {
+  it('for JSON over the limit: the message names the limit, not the memory', () => {
     const path = folder.write('large.json', '[[1, 2]');
     truncateSync(path, 3 * 2 ** 30);
     const { status, stderr } = run(4_000_000, `dispatch-layout large.json ${flags}`);
-    assert.match(stderr, /^dispatch-layout: large\.json is JSON of over 16777216 bytes/);
+    assert.match(stderr, /^dispatch-layout: large\.json is JSON of more than 16777216 bytes/);
     assert.strictEqual(status, 2);
   });
 
-  it('for what an archive unpacks to', () => {
-    // However little it holds
+  it('for the unpacked array of an archive', () => {
+    // The archive may contain very little.
     const archive = Buffer.from(zipSync({ 'ids.npy': npyOf([[1]]) }));
     archive.writeUInt32LE(2 ** 30, archive.indexOf('PK\x01\x02') + 24);
     folder.write('ids.npz', archive);
@@ -84,14 +84,14 @@ describe('command line: too little memory', function () {
     writeZeros('many.npy', [2 ** 22, 1]);
     const rows = /for the 2147483648 bytes of is_token_in_rank of many\.npy; split the file by tokens/;
     expectLackOfMemory(2_000_000, `dispatch-layout many.npy ${wide}`, rows);
-    // On Node.js 20 the rows fit, and the file does not
+    // On Node.js 20, there is enough memory for the rows, but not for the file.
     writeZeros('fewer.npy', [2 ** 20, 1]);
     const file = /for the \d+ bytes of (out\.npz|is_token_in_rank of fewer\.npy); split the file by tokens/;
     expectLackOfMemory(1_900_000, `dispatch-layout fewer.npy ${wide} --out out.npz`, file);
     assert.isFalse(existsSync(folder.path('out.npz')));
   });
 
-  it('for what is generated', () => {
+  it('for generated routing', () => {
     const command = 'dispatch-layout generate out.npy --num-experts 8 --num-topk 8 --num-tokens 33554400';
     expectLackOfMemory(2_000_000, command, /for 268435200 ids; generate fewer tokens or layers/);
   });

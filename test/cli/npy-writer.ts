@@ -1,18 +1,18 @@
 /**
- * An independent writer of `.npy` files, with every freedom that the format leaves.
+ * An independent writer of `.npy` files that can use every variant of the format.
  *
  * @module
  */
 
 /** How to write an array. */
 export interface NpyForm {
-  /** Bytes of one element: 1, 2, 4 or 8. */
+  /** The number of bytes of one element: 1, 2, 4 or 8. */
   readonly size: number;
   readonly signed: boolean;
   readonly bigEndian: boolean;
   readonly fortranOrder: boolean;
   readonly version: 1 | 2 | 3;
-  /** Spaces that pad the header; numpy pads to a multiple of 64 bytes. */
+  /** The number of spaces that pad the header. Numpy pads it to a multiple of 64 bytes. */
   readonly padding: number;
 }
 
@@ -25,7 +25,7 @@ export const plainForm: NpyForm = {
   padding: 0,
 };
 
-/** The position in the file of an element of a dense array. */
+/** The position of an element of a dense array in the file. */
 function flatIndex(index: readonly number[], shape: readonly number[], fortranOrder: boolean): number {
   const dimensions = shape.map((_, dimension) => dimension);
   if (fortranOrder) dimensions.reverse();
@@ -54,7 +54,7 @@ export function headerText(form: NpyForm, shape: readonly number[]): string {
   return `{'descr': ${descr}, 'fortran_order': ${form.fortranOrder ? 'True' : 'False'}, 'shape': ${tuple}, }`;
 }
 
-/** A file of a given header text and data. */
+/** A file with this header text and these data. */
 export function npyFile(header: string, data: Uint8Array, version: number = 1): Buffer {
   const text = Buffer.from(`${header}\n`, 'latin1');
   const length = Buffer.alloc(version === 1 ? 2 : 4);
@@ -63,7 +63,7 @@ export function npyFile(header: string, data: Uint8Array, version: number = 1): 
   return Buffer.concat([Buffer.from('\x93NUMPY', 'latin1'), Buffer.from([version, 0]), length, text, data]);
 }
 
-/** @param values in C order. */
+/** @param values the elements in C order. */
 export function writeNpy(values: readonly bigint[], shape: readonly number[], form: NpyForm = plainForm): Buffer {
   const data = Buffer.alloc(values.length * form.size);
   let position = 0;

@@ -1,4 +1,7 @@
-/** Together with numpy, and at a terminal; Python is the stranger in both. Skipped where there is no Python or no numpy. */
+/**
+ * The command line together with numpy, and at a terminal that Python provides. Skipped if there is no Python or no
+ * numpy.
+ */
 import { readFileSync } from 'node:fs';
 import { assert } from 'chai';
 import { commandPath, hasPython, python, succeed, temporaryFolder } from './command.ts';
@@ -31,7 +34,7 @@ for name, value in expected.items():
 print('equal')
 `;
 
-/** Runs a command at a terminal, and prints what came out of it. */
+/** Runs a command at a terminal, and prints its output. */
 const atTerminal = `
 import os, pty, sys
 sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))
@@ -80,7 +83,7 @@ describe('command line: with numpy', function () {
     assert.strictEqual(python(checkOutput, folder.path('int64.npy'), out), 'equal\n');
   });
 
-  it('goes to numpy and back without tokens, within one node, and with a placement', async () => {
+  it('exchanges files with numpy without tokens, within one node, and with a placement', async () => {
     const out = folder.path('corners.npz');
     const sizes = ['--num-experts', '8', '--num-ranks', '4', '--out', out];
     const load = (file: string) =>
@@ -120,7 +123,7 @@ np.save(sys.argv[2], np.arange(8, dtype=np.uint8) % 4)
     );
   });
 
-  it('carries generated routing through to numpy', async () => {
+  it('computes layouts of generated routing that numpy reads', async () => {
     const routing = folder.path('generated.npy');
     const out = folder.path('generated.npz');
     await succeed([
@@ -173,7 +176,7 @@ describe('command line: at a terminal', function () {
     }
   });
 
-  it('shows progress of long work, takes it away, and sends no bytes to the screen', () => {
+  it('shows the progress of long work, removes it at the end, and writes no file to the terminal', () => {
     const run = (...args: string[]): string =>
       python(
         atTerminal,

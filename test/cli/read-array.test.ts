@@ -1,4 +1,4 @@
-/** The readers of `.npy`, `.npz` and JSON: in process, since properties need thousands of files. */
+/** The readers of `.npy`, `.npz` and JSON. They run in this process, since properties need thousands of files. */
 import { assert } from 'chai';
 import fc from 'fast-check';
 import { zipSync } from 'fflate';
@@ -9,7 +9,7 @@ import { parseArray } from '../../ts/cli/read/read-array.ts';
 import { formatNpy } from '../../ts/cli/write/npy.ts';
 import { headerText, indices, type NpyForm, npyFile, plainForm, writeNpy } from './npy-writer.ts';
 
-/** The bytes at an odd place of a larger buffer, as they may come from a pool. */
+/** The same bytes at an odd position in a larger buffer, as if they came from a pool. */
 function atOffset(bytes: Uint8Array, offset: number): Uint8Array<ArrayBuffer> {
   const padded = new Uint8Array(bytes.length + offset);
   padded.set(bytes, offset);
@@ -27,7 +27,7 @@ function elements(array: IntegerNdarray): bigint[] {
   });
 }
 
-/** The message of the error that a file must be refused with. */
+/** The message with which a file is refused. It must be refused. */
 function refusal(bytes: Uint8Array, arrayName?: string, content = routingContent): string {
   try {
     parse(bytes, arrayName, content);
@@ -38,7 +38,7 @@ function refusal(bytes: Uint8Array, arrayName?: string, content = routingContent
   return assert.fail('the file was accepted');
 }
 
-/** A hostile file is read or refused; nothing else may happen. */
+/** Checks that a hostile file is read or refused, and that nothing else happens. */
 function readOrRefuse(bytes: Uint8Array): void {
   try {
     const array = parse(bytes);
@@ -52,7 +52,7 @@ function readOrRefuse(bytes: Uint8Array): void {
   }
 }
 
-/** The same cases every time; `DISPATCH_LAYOUT_TEST_RUNS` multiplies their number. */
+/** Settings that give the same cases every time. `DISPATCH_LAYOUT_TEST_RUNS` multiplies the number of cases. */
 const fuzz = (numRuns: number) => ({
   numRuns: Math.ceil(numRuns * Number(process.env.DISPATCH_LAYOUT_TEST_RUNS ?? 1)),
   seed: 20261123,
@@ -91,13 +91,13 @@ describe('command line: reading files', function () {
       );
     });
 
-    it('reads what it writes', () => {
+    it('reads files that the command writes', () => {
       const array = parse(formatNpy(Int32Array.of(1, -2, 3, 4, 5, 6), [2, 3]));
       assert.deepEqual(array.shape, [2, 3]);
       assert.deepEqual(array.data, Int32Array.of(1, -2, 3, 4, 5, 6));
     });
 
-    it('reads headers as other writers write them', () => {
+    it('reads the headers of other writers', () => {
       const data = new Uint8Array(6);
       for (const header of [
         `{"descr": "|u1", "fortran_order": False, "shape": (2, 3)}`,
@@ -109,7 +109,7 @@ describe('command line: reading files', function () {
       }
     });
 
-    it('refuses a file that ends anywhere too early, and one that goes on', () => {
+    it('refuses a file that ends too early, wherever it ends, and one that is too long', () => {
       const file = writeNpy([1n, 2n, 3n, 4n], [2, 2]);
       for (let length = 0; length < file.length; length++) {
         assert.match(refusal(file.subarray(0, length)), /truncated|damaged|is empty/, `${length} bytes`);
@@ -200,7 +200,7 @@ describe('command line: reading files', function () {
         }),
         fuzz(2000),
       );
-      // What makes a careless expression backtrack for ever.
+      // These texts would make a careless regular expression backtrack endlessly.
       for (const text of [
         '(1,'.repeat(9000),
         `'shape': (${'1, '.repeat(9000)}x)`,
@@ -216,14 +216,14 @@ describe('command line: reading files', function () {
     const file = (value: bigint): Uint8Array => writeNpy([value, 7n], [1, 2]);
     const several = zipSync({ 'ids.npy': file(5n), 'scores.npy': file(6n), 'notes.txt': new Uint8Array(3) });
 
-    it('takes the only array, or the named one', () => {
+    it('reads the only array, or the named one', () => {
       assert.deepEqual(elements(parse(zipSync({ 'arr_0.npy': file(3n) }))), [3n, 7n]);
       assert.deepEqual(elements(parse(zipSync({ 'arr_0.npy': file(3n) }, { level: 0 }))), [3n, 7n]);
       assert.deepEqual(elements(parse(several, 'scores')), [6n, 7n]);
       assert.deepEqual(elements(parse(several, 'ids')), [5n, 7n]);
     });
 
-    it('lists the names where the choice is open or wrong', () => {
+    it('lists the names if none or a wrong one is given', () => {
       assert.match(refusal(several), /2 arrays \(ids, scores\).*--array NAME/);
       assert.match(refusal(several, 'id'), /no array 'id'; it has ids, scores/);
       assert.match(refusal(file(1n), 'ids'), /--array chooses from an .npz file; FILE is an .npy file/);
@@ -233,7 +233,7 @@ describe('command line: reading files', function () {
     it('says what to do with an archive that holds no array', () => {
       assert.match(
         refusal(zipSync({ 'archive/data.pkl': new Uint8Array(3) })),
-        /FILE is a file of PyTorch, without an \.npy array; save with numpy\.save\(path, topk_idx\.cpu/,
+        /FILE is a PyTorch file, without an \.npy array; save with numpy\.save\(path, topk_idx\.cpu/,
       );
       assert.match(refusal(zipSync({})), /FILE is an \.npz without arrays; save one with numpy\.savez/);
       assert.match(
@@ -255,10 +255,10 @@ describe('command line: reading files', function () {
       assert.match(refusal(twice, 'ids'), /damaged: it holds array 'ids' twice/);
       const strange = Buffer.from(zipSync({ 'ids.npy': file(1n) }));
       strange.writeUInt16LE(14, strange.indexOf(Buffer.from('PK\x01\x02', 'latin1')) + 10);
-      assert.match(refusal(strange), /packed by method 14; save it by numpy\.savez/);
+      assert.match(refusal(strange), /packed by method 14, which is not read; save it with numpy\.savez/);
     });
 
-    it('refuses data whose checksum is another', () => {
+    it('refuses data with a wrong checksum', () => {
       for (const level of [0, 6] as const) {
         const forged = Buffer.from(zipSync({ 'ids.npy': file(1n) }, { level }));
         forged.writeUInt32LE(1, forged.indexOf(Buffer.from('PK\x01\x02', 'latin1')) + 16);
@@ -335,7 +335,7 @@ describe('command line: reading files', function () {
       );
     });
 
-    it('refuses numbers that JavaScript holds no more exactly, with the digits of the file', () => {
+    it('refuses numbers that JavaScript cannot hold exactly, and prints the digits of the file', () => {
       for (const [text, position, digits] of [
         ['[[0, 9007199254740993]]', '[0][1]', '9007199254740993'],
         ['[[-1, 2e1], [3,\n-9007199254740992 ]]', '[1][1]', '-9007199254740992'],
@@ -352,7 +352,10 @@ describe('command line: reading files', function () {
     });
 
     it('refuses everything else, saying where', () => {
-      assert.match(refusal(json('[[1, 2], [3]]')), /element \[1\] has 1 elements, the first of its kind 2/);
+      assert.match(
+        refusal(json('[[1, 2], [3]]')),
+        /element \[1\] has 1 elements, but the first array at this depth has 2/,
+      );
       assert.match(refusal(json('[[1, 2], 3]')), /element \[1\] is 3 where others are arrays/);
       assert.match(refusal(json('[1, [2]]')), /element \[1\] is an array where others are numbers/);
       assert.match(refusal(json('[[1, 2.5]]')), /element \[0\]\[1\] is 2.5, not an integer/);
@@ -360,8 +363,8 @@ describe('command line: reading files', function () {
       assert.match(refusal(json('[[1, "2"]]')), /element \[0\]\[1\] is "2", not an integer/);
       assert.match(refusal(json('[[1, 1e-300]]')), /is 1e-300, not an integer/);
       assert.match(refusal(json('[[[[1]]]]')), /nested deeper/);
-      assert.match(refusal(json('{"a": 1}')), /no nested array/);
-      assert.match(refusal(json('7')), /no nested array: 7/);
+      assert.match(refusal(json('{"a": 1}')), /not a nested array/);
+      assert.match(refusal(json('7')), /not a nested array: 7/);
       assert.match(refusal(json('[[1, 2]')), /not valid JSON/);
       assert.match(refusal(json('[[NaN]]')), /not valid JSON/);
       assert.match(refusal(Buffer.from([0x5b, 0xff, 0x5d])), /not valid JSON/);
@@ -390,11 +393,11 @@ describe('command line: reading files', function () {
     assert.match(refused(two), /holds 2 arrays \(a, b\); save the placement alone, as \.npy/);
   });
 
-  it('says what else a file is', () => {
+  it('says what a file of another kind is', () => {
     assert.match(refusal(new Uint8Array()), /is empty/);
     assert.match(refusal(Buffer.from([0x1f, 0x8b, 8, 0])), /gzip -dc/);
-    assert.match(refusal(Buffer.from('hello')), /none of .npy, .npz and JSON/);
-    assert.match(refusal(Buffer.from([0x80, 2, 0x8a])), /none of/);
+    assert.match(refusal(Buffer.from('hello')), /neither .npy nor .npz nor JSON/);
+    assert.match(refusal(Buffer.from([0x80, 2, 0x8a])), /neither .npy/);
   });
 
   it('reads or refuses any bytes', () => {
@@ -409,7 +412,7 @@ describe('command line: reading files', function () {
     );
   });
 
-  it('knows the header that its own tests write', () => {
+  it('is tested with the header that numpy writes', () => {
     assert.strictEqual(headerText(plainForm, [2, 3]), "{'descr': '<i8', 'fortran_order': False, 'shape': (2, 3), }");
   });
 });

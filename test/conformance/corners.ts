@@ -13,7 +13,7 @@ import type { GroupOptions, TestDevice } from './devices.ts';
 
 type Ids = readonly (readonly (number | bigint)[])[];
 
-/** Expected outputs as a person writes them: one string of 0 and 1 per token. */
+/** Expected outputs in a form that is easy to write by hand: the mask has one string of 0 and 1 per token. */
 interface ByHand {
   readonly ranks: readonly number[];
   readonly rdma: readonly number[] | null;
@@ -21,15 +21,15 @@ interface ByHand {
   readonly mask: readonly string[];
 }
 
-/** Two nodes of two ranks, two experts each: expert e is on rank e >> 1, rank r on node r >> 1. */
+/** Two nodes of two ranks, with two experts on each rank: expert e is on rank e >> 1, and rank r is on node r >> 1. */
 const twoNodes: GroupOptions = { numRanks: 4, numRanksPerNode: 2 };
 
-/** The modes in which a case must give the same. */
+/** The modes, for cases that must give the same result in both. */
 const bothModes = ['throw', 'ignore'] as const;
 
-/** Declares all the hand-made cases on one device. */
+/** Declares all hand-made cases on one device. */
 export function corners(device: TestDevice): void {
-  /** The layout of `topkIdx`, fresh and into reused arrays, is what was worked out by hand. */
+  /** Checks that the layout of `topkIdx`, in new arrays and in given ones, is what was worked out by hand. */
   function expectByHand(
     topkIdx: TopkIdxInput,
     numExperts: number,
@@ -56,7 +56,7 @@ export function corners(device: TestDevice): void {
     expectArrays(out, expectedArrays);
   }
 
-  /** The call throws the error, and leaves the caller's arrays alone. */
+  /** Checks that the call throws the error, and does not write to the caller's arrays. */
   function expectFailure(
     topkIdx: TopkIdxInput,
     numTokens: number,
@@ -211,7 +211,7 @@ export function corners(device: TestDevice): void {
       ] as [IdType, number][]) {
         const value = type.endsWith('64') ? BigInt(id) : id;
 
-        it(`${type} ${id}: error naming token, slot and value; outputs of the caller untouched (strict)`, () => {
+        it(`${type} ${id}: the error names token, slot and value; the caller's outputs are untouched (strict)`, () => {
           expectFailure(
             storageOf(type, [
               [0, 1],
@@ -225,7 +225,7 @@ export function corners(device: TestDevice): void {
           );
         });
 
-        it(`${type} ${id}: skipped (ignore)`, () => {
+        it(`${type} ${id}: is skipped (ignore)`, () => {
           expectByHand(
             storageOf(type, [
               [0, 1],
@@ -245,13 +245,13 @@ export function corners(device: TestDevice): void {
         });
       }
 
-      it('reports the first in row-major order, also where the storage is column by column', () => {
-        // Rows [0, 9], [10, 1]: the storage holds 10 before 9.
+      it('reports the first one in row-major order, also where the data are stored column by column', () => {
+        // The rows are [0, 9] and [10, 1]; in memory, 10 comes before 9.
         const topkIdx = { data: BigInt64Array.of(0n, 10n, 9n, 1n), shape: [2, 2], fortranOrder: true };
         expectFailure(topkIdx, 2, 8, twoNodes, { code: 'INVALID_EXPERT', token: 0, slot: 1, value: 9n });
       });
 
-      it('says so in the message, with a remedy', () => {
+      it('is named in the message, which has a remedy', () => {
         const error = expectError(() => device.getDispatchLayout(int64([[1], [300]]), 256, { numRanks: 8 }), {
           code: 'INVALID_EXPERT',
         });
@@ -276,7 +276,7 @@ export function corners(device: TestDevice): void {
         2n ** 33n - 1n,
         -(2n ** 40n) - 1n,
       ]) {
-        it(`${id}: error naming token, slot and value (strict)`, () => {
+        it(`${id}: the error names token, slot and value (strict)`, () => {
           expectFailure(
             int64([
               [0, 1],
@@ -290,7 +290,7 @@ export function corners(device: TestDevice): void {
           );
         });
 
-        it(`${id}: skipped, never truncated (ignore)`, () => {
+        it(`${id}: is skipped, never truncated (ignore)`, () => {
           expectByHand(
             int64([[id, 7]]),
             8,
@@ -307,7 +307,7 @@ export function corners(device: TestDevice): void {
       }
 
       for (const id of [2n ** 64n - 1n, 2n ** 64n - 2n, 2n ** 63n, 2n ** 32n + 5n, 2n ** 63n + 2n]) {
-        it(`uint64 ${id}: an error, and skipped with 'ignore'`, () => {
+        it(`uint64 ${id}: is an error, and is skipped with 'ignore'`, () => {
           expectFailure(storageOf('uint64', [[0, id]]), 1, 8, twoNodes, {
             code: 'INVALID_EXPERT',
             token: 0,
@@ -337,9 +337,9 @@ export function corners(device: TestDevice): void {
         [7, 2],
       ];
 
-      it('error, unless a placement is given (strict)', () => {
+      it('is an error, unless a placement is given (strict)', () => {
         expectFailure(int64(ids), 3, 10, twoNodes, { code: 'UNEVEN_EXPERTS', message: /10.*4|4.*10/s });
-        // Experts 0 to 4 on rank 3, 5 to 7 on rank 1, 8 on rank 0, 9 on rank 1.
+        // Experts 0 to 4 are on rank 3, 5 to 7 on rank 1, 8 on rank 0, and 9 on rank 1.
         expectByHand(
           int64(ids),
           10,
@@ -353,7 +353,7 @@ export function corners(device: TestDevice): void {
         );
       });
 
-      it('tail experts belong to no rank (ignore)', () => {
+      it('the experts after the last equal share belong to no rank (ignore)', () => {
         expectByHand(
           int64(ids),
           10,
@@ -375,7 +375,7 @@ export function corners(device: TestDevice): void {
         [1, 1],
       ];
 
-      it('error, unless a placement is given (strict)', () => {
+      it('is an error, unless a placement is given (strict)', () => {
         expectFailure(int64(ids), 2, 3, twoNodes, { code: 'UNEVEN_EXPERTS' });
         expectByHand(
           int64(ids),
@@ -390,7 +390,7 @@ export function corners(device: TestDevice): void {
         );
       });
 
-      it('all rank outputs zero (ignore)', () => {
+      it('makes all outputs of ranks zero (ignore)', () => {
         expectByHand(
           int64(ids),
           3,
@@ -407,8 +407,8 @@ export function corners(device: TestDevice): void {
     });
 
     describe('numRanks over one node', () => {
-      it('eight ranks per node by default', () => {
-        // 16 experts on 16 ranks: ranks 0 to 7 are node 0, ranks 8 to 15 node 1.
+      it('a node has eight ranks by default', () => {
+        // There are 16 experts on 16 ranks. Ranks 0 to 7 are node 0, and ranks 8 to 15 are node 1.
         expectByHand(
           int64([
             [7, 0],
@@ -426,7 +426,7 @@ export function corners(device: TestDevice): void {
         );
       });
 
-      it('any numRanksPerNode that divides numRanks', () => {
+      it('any numRanksPerNode that divides numRanks is accepted', () => {
         const ids = int64([
           [0, 3],
           [4, 5],
@@ -439,7 +439,7 @@ export function corners(device: TestDevice): void {
       });
 
       for (const invalidExperts of bothModes) {
-        it(`else an error (${invalidExperts})`, () => {
+        it(`any other numRanksPerNode is an error (${invalidExperts})`, () => {
           const ids = int64([[0]]);
           const code = 'NUM_RANKS_PER_NODE';
           expectFailure(ids, 1, 12, { numRanks: 12 }, { code, message: /12/ }, { invalidExperts });
@@ -455,7 +455,7 @@ export function corners(device: TestDevice): void {
         { numRanks: 2, numRanksPerNode: 3 },
         { numRanks: 2, numRanksPerNode: 72 },
       ]) {
-        it(`null: ${JSON.stringify(group)}`, () => {
+        it(`numTokensPerRdmaRank is null: ${JSON.stringify(group)}`, () => {
           for (const invalidExperts of bothModes) {
             expectByHand(
               int64([
@@ -480,7 +480,7 @@ export function corners(device: TestDevice): void {
         'ONNX [0, 8]': { data: new BigInt64Array(0), dims: [0, 8], type: 'int64' },
         'nested []': [],
       })) {
-        it(`zeros, empty [0, R] mask: ${name}`, () => {
+        it(`gives zeros and an empty [0, R] mask: ${name}`, () => {
           for (const invalidExperts of bothModes) {
             expectByHand(
               topkIdx,
@@ -500,7 +500,7 @@ export function corners(device: TestDevice): void {
         'strided uint8 [3, 0]': { data: new Uint8Array(3), shape: [3, 0], strides: [1, 1] },
         'nested [[], [], []]': [[], [], []],
       })) {
-        it(`zeros: ${name}`, () => {
+        it(`gives zeros: ${name}`, () => {
           for (const invalidExperts of bothModes) {
             expectByHand(
               topkIdx,
@@ -515,7 +515,7 @@ export function corners(device: TestDevice): void {
     });
 
     describe('more than 2^31 elements', () => {
-      // Strides of zero make requests of any size over one element.
+      // With strides of zero, a single element is enough for a request of any size.
       for (const shape of [
         [2 ** 31, 1],
         [2 ** 30, 2],
@@ -523,7 +523,7 @@ export function corners(device: TestDevice): void {
         [2 ** 16, 2 ** 15],
         [2 ** 20, 2 ** 40],
       ]) {
-        it(`a clear error before anything runs: [${shape}]`, () => {
+        it(`are a clear error before anything runs: [${shape}]`, () => {
           const started = Date.now();
           for (const invalidExperts of bothModes) {
             expectFailure(
@@ -542,7 +542,7 @@ export function corners(device: TestDevice): void {
 
     describe('id type', () => {
       for (const type of idTypeNames) {
-        it(`${type} at run time`, () => {
+        it(`${type} is accepted at run time`, () => {
           expectByHand(
             storageOf(type, [
               [0, 1],
@@ -562,7 +562,7 @@ export function corners(device: TestDevice): void {
           );
         });
 
-        it(`${type}: its largest ids are experts where there are so many`, () => {
+        it(`${type}: its largest ids are experts if there are that many experts`, () => {
           const largest = { int8: 127, uint8: 255, int16: 32767, uint16: 65535 }[type as string] ?? 69999;
           const layout = device.getDispatchLayout(
             storageOf(type, [[largest], [0]]),
@@ -581,13 +581,13 @@ export function corners(device: TestDevice): void {
     });
 
     describe('event flags misused', () => {
-      // A variant sets them itself
+      // A variant of a device sets the flags itself.
       if (device.isVariant) return;
 
       const topkIdx = int64([[0, 1]]);
 
       for (const invalidExperts of bothModes) {
-        it(`clear error (${invalidExperts})`, () => {
+        it(`are a clear error (${invalidExperts})`, () => {
           const event = device.getDispatchLayout(topkIdx, 8, twoNodes, { asyncFinish: true }).event;
           const unrecorded = device.getDispatchLayout(topkIdx, 8, twoNodes).event;
           const code = 'EVENT_FLAGS';
@@ -601,7 +601,7 @@ export function corners(device: TestDevice): void {
         });
       }
 
-      it('used rightly, they change nothing in the outputs', async () => {
+      it('do not change the outputs if they are used correctly', async () => {
         const expected = { ranks: [1, 0, 0, 0], rdma: [1, 0], experts: [1, 1, 0, 0, 0, 0, 0, 0], mask: ['1000'] };
         const previousEvent = device.getDispatchLayout(topkIdx, 8, twoNodes, { asyncFinish: true }).event;
         expectByHand(topkIdx, 8, twoNodes, expected, { previousEvent });
@@ -617,14 +617,14 @@ export function corners(device: TestDevice): void {
         assert.deepStrictEqual([...layout.numTokensPerRank], expected.ranks);
       });
 
-      it('the event is valid only with asyncFinish', () => {
+      it('give a recorded event only with asyncFinish', () => {
         assert.isFalse(device.getDispatchLayout(topkIdx, 8, twoNodes).event.recorded);
         assert.isTrue(device.getDispatchLayout(topkIdx, 8, twoNodes, { asyncFinish: true }).event.recorded);
       });
     });
 
     describe('non-contiguous rows', () => {
-      // In every form the rows are [0, 1], [2, 7], [5, 4]; 99 is padding that must not be read.
+      // In every form, the rows are [0, 1], [2, 7] and [5, 4]. The number 99 is padding, which must not be read.
       const expected = {
         ranks: [1, 1, 1, 1],
         rdma: [2, 2],
@@ -651,7 +651,7 @@ export function corners(device: TestDevice): void {
         }
       }
 
-      it('stride zero repeats a row', () => {
+      it('a token stride of zero repeats a row', () => {
         const topkIdx = { data: Int32Array.of(99, 3, 6), shape: [3, 2], strides: [0, 1], offset: 1 };
         expectByHand(topkIdx, 8, twoNodes, {
           ranks: [0, 3, 0, 3],
@@ -661,7 +661,7 @@ export function corners(device: TestDevice): void {
         });
       });
 
-      it('stride zero repeats a slot', () => {
+      it('a slot stride of zero repeats a slot', () => {
         const topkIdx = { data: BigInt64Array.of(3n, 6n), shape: [2, 3], strides: [1, 0] };
         expectByHand(topkIdx, 8, twoNodes, {
           ranks: [0, 1, 0, 1],
@@ -681,7 +681,7 @@ export function corners(device: TestDevice): void {
         });
       });
 
-      it('an offender in them is named by token and slot', () => {
+      it('an invalid id in them is named by token and slot', () => {
         const topkIdx = {
           data: Int16Array.of(5, 4, 99, 2, 70, 99, 0, 1, 99),
           shape: [3, 2],

@@ -1,7 +1,7 @@
 /**
- * The one table of devices that the conformance suite runs on. A new device, or the same device in another build, joins
- * by a line. `DISPATCH_LAYOUT_TEST_DEVICES=wasm,js` narrows the table; a device that was asked for by name and cannot
- * be used fails, instead of being skipped.
+ * The one table of devices that the conformance suite runs on. A line of the table adds a device, or the same device in
+ * another build. `DISPATCH_LAYOUT_TEST_DEVICES=wasm,js` selects devices of the table; a device that is named there and
+ * cannot be used fails, instead of being skipped.
  *
  * @module
  */
@@ -12,6 +12,7 @@ import {
   ExpertGroup,
   type ExpertGroupOptions,
   type LayoutOptions,
+  type MaskForm,
   type TopkIdxInput,
 } from 'dispatch-layout';
 import { setting } from './loader.ts';
@@ -19,19 +20,23 @@ import { WorkspaceGroup } from './workspace-group.ts';
 
 /** What the suite needs of a group. */
 export interface TestGroup {
-  getDispatchLayout(topkIdx: TopkIdxInput, numExperts: number, options?: LayoutOptions): DispatchLayout;
+  getDispatchLayout<Mask extends MaskForm = 'bytes'>(
+    topkIdx: TopkIdxInput,
+    numExperts: number,
+    options?: LayoutOptions<Mask>,
+  ): DispatchLayout<Mask>;
 }
 
 export type GroupOptions = Omit<ExpertGroupOptions, 'device'>;
 
 interface TableEntry {
-  /** The device's name in the layouts it returns. */
+  /** The name of the device in the layouts that it returns. */
   readonly device: DeviceName;
-  /** Whether a machine without it passes. */
+  /** Whether the suite passes on a machine where the device is not available. */
   readonly optional: boolean;
   /**
-   * Whether it is a device of another line, used in another way: left out where tests of the library's objects themselves
-   * would only be repeated.
+   * Whether this is the device of another line, used in another way. Tests that would only be repeated on it, such as those
+   * of the objects of the library, leave it out.
    */
   readonly isVariant: boolean;
   createGroup(options: GroupOptions): TestGroup;
@@ -62,12 +67,12 @@ export interface TestDevice extends TableEntry {
   /** Why it cannot be used here, or null. */
   readonly unavailable: string | null;
   /** One layout of a group of its own. */
-  getDispatchLayout(
+  getDispatchLayout<Mask extends MaskForm = 'bytes'>(
     topkIdx: TopkIdxInput,
     numExperts: number,
     groupOptions: GroupOptions,
-    layoutOptions?: LayoutOptions,
-  ): DispatchLayout;
+    layoutOptions?: LayoutOptions<Mask>,
+  ): DispatchLayout<Mask>;
 }
 
 function whyUnavailable(device: DeviceName): string | null {
@@ -76,7 +81,10 @@ function whyUnavailable(device: DeviceName): string | null {
   return description.available ? null : description.reason;
 }
 
-/** The devices to test: those named in `DISPATCH_LAYOUT_TEST_DEVICES`, none of which is optional then, else all. */
+/**
+ * The devices to test: those that `DISPATCH_LAYOUT_TEST_DEVICES` names, none of which is optional; or all, if it is not
+ * set.
+ */
 export function testDevices(): TestDevice[] {
   const names = setting('DISPATCH_LAYOUT_TEST_DEVICES')?.split(',');
   return (names ?? Object.keys(table)).map((text) => {

@@ -1,6 +1,6 @@
 /**
- * What the conformance suite takes from the machine: settings from the environment, and the files of real traces. The
- * only file of the suite that knows Node; another runtime brings its own version of these functions.
+ * What the conformance suite takes from the machine: settings from the environment, and the files of real traces. This
+ * is the only file of the suite that depends on Node.js. Another runtime has its own version of these functions.
  *
  * @module
  */
@@ -12,7 +12,7 @@ export function setting(name: string): string | undefined {
   return value === undefined || value === '' ? undefined : value;
 }
 
-/** The bytes of a trace file from `../shared/traces` beside the repository, or null where it is not. */
+/** The bytes of a trace file in `../shared/traces` beside the repository, or null if the file is not there. */
 export function readTrace(name: string): Uint8Array | null {
   const url = new URL(`../../../shared/traces/${name}`, import.meta.url);
   return existsSync(url) ? readFileSync(url) : null;

@@ -1,5 +1,5 @@
 /**
- * Writes `vectors.json`, formatted as the repository's formatter wants it:
+ * Writes `vectors.json`, in the format of the repository's formatter:
  *
  *     npx tsx test/conformance/make-vectors.ts
  *

@@ -1,28 +1,31 @@
 /**
- * The independent oracle of the conformance suite: the dispatch layout computed as its definition reads, with BigInt ids
- * and sets, for clarity and not for speed. It shares no code with the library.
+ * The independent oracle of the conformance suite. It computes the dispatch layout literally by its definition, with BigInt
+ * ids and sets, for clarity and not for speed. It shares no code with the library.
  *
  * @module
  */
 import type { TopkStorage } from '../support/topk-storage.ts';
 
-/** A request, its ids as exact integers. */
+/** A request, with its ids as exact integers. */
 export interface Question {
   /** The ids of every token, `numTopk` each. */
   readonly rows: readonly (readonly bigint[])[];
   readonly numExperts: number;
   readonly numRanks: number;
   readonly numRanksPerNode?: number | undefined;
-  readonly placement?: ArrayLike<number> | undefined;
+  /** A table may hold -1, for an expert on no rank. */
+  readonly placement?: ArrayLike<number> | 'linear' | 'round_robin' | undefined;
+  /** The id that stands for an empty slot beside -1. */
+  readonly emptyId?: number | bigint | undefined;
   readonly invalidExperts?: 'throw' | 'ignore' | undefined;
 }
 
-/** What the lengths of the outputs follow from. */
+/** The numbers from which the lengths of the outputs follow. */
 export interface LayoutSize extends Pick<Question, 'numExperts' | 'numRanks' | 'numRanksPerNode'> {
   readonly numTokens: number;
 }
 
-/** The right outputs. */
+/** The correct outputs. */
 export interface ExpectedLayout {
   readonly numTokensPerRank: readonly number[];
   readonly numTokensPerRdmaRank: readonly number[] | null;
@@ -33,7 +36,10 @@ export interface ExpectedLayout {
 
 export type OutputName = keyof ExpectedLayout;
 
-/** What each output is made of, and its length, null where there is none; in the order in which they are passed on. */
+/**
+ * The array type of each output and its length, which is null where a layout does not have the output. They are in the
+ * order in which they are passed on.
+ */
 export const outputs = {
   numTokensPerRank: { type: Int32Array, lengthOf: ({ numRanks }) => numRanks },
   numTokensPerRdmaRank: {
@@ -53,21 +59,21 @@ export const outputs = {
 
 export const outputNames = Object.keys(outputs) as readonly OutputName[];
 
-/** Something for each output. */
+/** Makes an object of what `make` returns for each output. */
 export function forOutputs<Value>(make: (name: OutputName) => Value): Record<OutputName, Value> {
   return Object.fromEntries(outputNames.map((name) => [name, make(name)])) as Record<OutputName, Value>;
 }
 
-/** The right error. */
+/** The correct error. */
 export interface ExpectedError {
   readonly code: 'INVALID_EXPERT' | 'UNEVEN_EXPERTS' | 'NUM_RANKS_PER_NODE';
-  /** Where the first offending id is, in row-major order, and what it is. */
+  /** The first invalid id in row-major order, and where it is. */
   readonly offender?: { readonly token: number; readonly slot: number; readonly value: bigint };
 }
 
 export type Answer = { readonly layout: ExpectedLayout } | { readonly error: ExpectedError };
 
-/** The logical rows of a strided view: element (token, slot) lies at `offset + token * strides[0] + slot * strides[1]`. */
+/** The logical rows of a strided view: element (token, slot) is at `offset + token * strides[0] + slot * strides[1]`. */
 export function rowsOf(topkIdx: TopkStorage): bigint[][] {
   const [numTokens, numTopk] = topkIdx.shape;
   const [tokenStride, slotStride] = topkIdx.strides ?? (topkIdx.fortranOrder ? [1, numTokens] : [numTopk, 1]);
@@ -82,9 +88,17 @@ export function rowsOf(topkIdx: TopkStorage): bigint[][] {
   return rows;
 }
 
-/** Which rank holds each expert; `null` for the tail experts of an uneven distribution, which no rank holds. */
+/**
+ * The rank of each expert; `null` for experts on no rank, such as those after the last equal share of an uneven
+ * distribution.
+ */
 function ranksOfExperts({ numExperts, numRanks, placement }: Question): (number | null)[] {
-  if (placement !== undefined) return Array.from(placement);
+  if (placement === 'round_robin') return Array.from({ length: numExperts }, (_, expert) => expert % numRanks);
+  if (placement === 'linear') {
+    const sizes = Array.from({ length: numRanks }, (_, rank) => Math.ceil((numExperts - rank) / numRanks));
+    return sizes.flatMap((size, rank) => new Array<number>(Math.max(size, 0)).fill(rank));
+  }
+  if (placement !== undefined) return Array.from(placement, (rank) => (rank === -1 ? null : rank));
   const numExpertsPerRank = Math.floor(numExperts / numRanks);
   const rankOf = new Array<number | null>(numExperts).fill(null);
   for (let rank = 0; rank < numRanks; rank += 1) {
@@ -93,7 +107,7 @@ function ranksOfExperts({ numExperts, numRanks, placement }: Question): (number 
   return rankOf;
 }
 
-/** The right answer to a request whose scalars are positive integers and whose placement, if any, is a table of ranks. */
+/** The correct answer to a request whose scalars are positive integers and whose placement, if any, is a table of ranks. */
 export function answer(question: Question): Answer {
   const { rows, numExperts, numRanks } = question;
   const numRanksPerNode = question.numRanksPerNode ?? 8;
@@ -114,6 +128,7 @@ export function answer(question: Question): Answer {
   for (const [token, row] of rows.entries()) {
     const ranks = new Set<number>();
     for (const [slot, id] of row.entries()) {
+      if (question.emptyId !== undefined && id === BigInt(question.emptyId)) continue;
       if (id >= 0n && id < BigInt(numExperts)) {
         const expert = Number(id);
         numTokensPerExpert[expert] += 1;

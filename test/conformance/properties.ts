@@ -1,10 +1,11 @@
 /**
- * Properties with fast-check: on random requests of every kind a device does what the oracle says. A failure prints the
- * request, and the seed and path to repeat it. `DISPATCH_LAYOUT_TEST_RUNS` multiplies the number of runs.
+ * Properties, checked by fast-check: for random requests of every kind, a device does what the oracle says. A failure
+ * prints the request, and the seed and path that repeat it. `DISPATCH_LAYOUT_TEST_RUNS` multiplies the number of runs.
  *
  * @module
  */
 import { assert } from 'chai';
+import type { TopkIdxInput } from 'dispatch-layout';
 import fc from 'fast-check';
 import { expectAnswer, expectArrays } from '../support/expect.ts';
 import { expectUntouched, isUntouched, markedArrays } from '../support/marked-arrays.ts';
@@ -16,7 +17,10 @@ import { type Answer, answer, rowsOf } from './oracle.ts';
 
 const runs = (count: number) => ({ numRuns: Math.ceil(count * Number(setting('DISPATCH_LAYOUT_TEST_RUNS') ?? 1)) });
 
-/** Ids that trip truncation, sign extension, saturation and table bounds; those that do not fit the type are left out. */
+/**
+ * Invalid ids on which truncation, sign extension, saturation and table bounds would go wrong. Those that do not fit
+ * the type are left out.
+ */
 function hostileIds(type: IdType, numExperts: number): bigint[] {
   const experts = BigInt(numExperts);
   const [smallest, largest] = idRange[type];
@@ -85,7 +89,7 @@ const stridePatterns = {
   crossing: () => [2, -3],
 } satisfies Record<string, (numTokens: number, numTopk: number) => readonly number[] | null>;
 
-/** How the ids of a request are drawn: shares of -1 and of hostile ids. */
+/** The shares of -1 and of hostile ids among the ids of a request. */
 interface IdShares {
   readonly empty: number;
   readonly hostile: number;
@@ -101,7 +105,12 @@ interface Case {
   readonly trailing: number;
   readonly numRanks: number;
   readonly nodes: number | 'one';
-  readonly experts: { readonly perRank: number } | { readonly uneven: number } | { readonly placed: number };
+  readonly experts:
+    | { readonly perRank: number }
+    | { readonly uneven: number; readonly placement?: 'linear' | 'round_robin' | undefined }
+    | { readonly placed: number };
+  /** Which id stands for an empty slot beside -1. */
+  readonly emptyId: 'none' | 'the number of experts' | 'an expert' | 'a hostile one' | 'one that no type holds';
   readonly shares: IdShares;
   readonly invalidExperts: 'throw' | 'ignore';
 }
@@ -126,7 +135,10 @@ const caseArbitrary: fc.Arbitrary<Case> = fc.record({
   nodes: fc.constantFrom<number | 'one'>('one', 1, 2, 3, 4, 8),
   experts: fc.oneof(
     fc.record({ perRank: fc.integer({ min: 1, max: 9 }) }),
-    fc.record({ uneven: fc.oneof(fc.integer({ min: 1, max: 600 }), fc.integer({ min: 4070, max: 4110 })) }),
+    fc.record({
+      uneven: fc.oneof(fc.integer({ min: 1, max: 600 }), fc.integer({ min: 4070, max: 4110 })),
+      placement: fc.constantFrom(undefined, 'linear' as const, 'round_robin' as const),
+    }),
     fc.record({
       placed: fc.oneof(
         fc.integer({ min: 1, max: 600 }),
@@ -134,6 +146,14 @@ const caseArbitrary: fc.Arbitrary<Case> = fc.record({
         fc.constantFrom(9000, 66000),
       ),
     }),
+  ),
+  emptyId: fc.constantFrom(
+    'none',
+    'none',
+    'the number of experts',
+    'an expert',
+    'a hostile one',
+    'one that no type holds',
   ),
   shares: fc.constantFrom<IdShares>(
     { empty: 0, hostile: 0 },
@@ -147,12 +167,16 @@ const caseArbitrary: fc.Arbitrary<Case> = fc.record({
   invalidExperts: fc.constantFrom('throw', 'ignore'),
 });
 
-/** A case, worked out. */
+/** The request that a case stands for, and its answer. */
 interface Request {
   readonly topkIdx: TopkStorage;
   readonly numExperts: number;
-  readonly group: { readonly numRanks: number; readonly numRanksPerNode: number; readonly placement?: Int32Array };
-  readonly invalidExperts: 'throw' | 'ignore';
+  readonly group: {
+    readonly numRanks: number;
+    readonly numRanksPerNode: number;
+    readonly placement?: Int32Array | 'linear' | 'round_robin' | undefined;
+  };
+  readonly options: { readonly invalidExperts: 'throw' | 'ignore'; readonly emptyId?: number | bigint | undefined };
   readonly expected: Answer;
 }
 
@@ -162,7 +186,7 @@ function requestOf(parameters: Case): Request {
   const numExperts =
     'perRank' in experts ? experts.perRank * numRanks : 'placed' in experts ? experts.placed : experts.uneven;
 
-  // The data just cover the view, with some elements more before and behind it.
+  // The data cover the view exactly, apart from a few elements before and after it.
   const strides = stridePatterns[pattern](numTokens, numTopk);
   const [tokenReach, slotReach] =
     strides === null || numTokens * numTopk === 0 ? [0, 0] : [(numTokens - 1) * strides[0], (numTopk - 1) * strides[1]];
@@ -174,7 +198,20 @@ function requestOf(parameters: Case): Request {
   const bound = Math.min(numExperts, Number(largest) + 1);
   const hostile = hostileIds(type, numExperts);
   const popular = random.below(bound);
+  const emptyIds = {
+    none: undefined,
+    'the number of experts': numExperts,
+    'an expert': popular,
+    'a hostile one': hostile.length > 0 ? random.pick(hostile) : undefined,
+    'one that no type holds': 2n ** 64n + BigInt(popular),
+  };
+  const exact = emptyIds[parameters.emptyId];
+  // As a number where that is exact, and now and then as a bigint all the same
+  const emptyId =
+    typeof exact === 'bigint' && Number.isSafeInteger(Number(exact)) && seed % 2 === 0 ? Number(exact) : exact;
+  const emptySlots = emptyId !== undefined && emptyId >= smallest && emptyId <= largest ? 0.1 : 0;
   const ids = Array.from({ length }, () => {
+    if (emptyId !== undefined && random.chance(emptySlots)) return emptyId;
     if (hostile.length > 0 && random.chance(shares.hostile)) return random.pick(hostile);
     if (smallest < 0n && random.chance(shares.empty)) return -1;
     return random.chance(0.2) ? popular : random.below(bound);
@@ -188,14 +225,17 @@ function requestOf(parameters: Case): Request {
   const group = {
     numRanks,
     numRanksPerNode: nodes === 'one' || numRanks % nodes !== 0 ? numRanks + (seed % 3) : nodes,
-    ...('placed' in experts && { placement: Int32Array.from({ length: numExperts }, () => random.below(numRanks)) }),
+    ...('uneven' in experts && { placement: experts.placement }),
+    ...('placed' in experts && {
+      placement: Int32Array.from({ length: numExperts }, () => (random.chance(0.02) ? -1 : random.below(numRanks))),
+    }),
   };
-  const { invalidExperts } = parameters;
-  const expected = answer({ ...group, rows: rowsOf(topkIdx), numExperts, invalidExperts });
-  return { topkIdx, numExperts, group, invalidExperts, expected };
+  const options = { invalidExperts: parameters.invalidExperts, emptyId };
+  const expected = answer({ ...group, ...options, rows: rowsOf(topkIdx), numExperts });
+  return { topkIdx, numExperts, group, options, expected };
 }
 
-/** A small request whose every id is shrunk by fast-check. */
+/** A small request, of which fast-check can shrink every id. */
 const smallArbitrary = fc
   .record({
     type: fc.constantFrom<IdType>('int64', 'int32', 'int16', 'int8'),
@@ -226,7 +266,7 @@ export function properties(device: TestDevice): void {
           () => device.getDispatchLayout(topkIdx, numExperts, group, { invalidExperts }),
           answer({ ...group, rows, numExperts, invalidExperts }),
         );
-        // The same ids as nested arrays, of bigints or of numbers where these are exact.
+        // The same ids are passed as nested arrays, of numbers where these are exact and of bigints elsewhere.
         const exact = rows.flat().every((id) => Number.isSafeInteger(Number(id)));
         const nested = exact ? rows.map((row) => row.map(Number)) : rows;
         expectAnswer(
@@ -237,27 +277,70 @@ export function properties(device: TestDevice): void {
       fc.assert(property, runs(300));
     });
 
-    it('requests of every kind, into fresh arrays', () => {
+    it('requests of every kind, into new arrays', () => {
       const property = fc.property(caseArbitrary, (parameters) => {
-        const { topkIdx, numExperts, group, invalidExperts, expected } = requestOf(parameters);
-        expectAnswer(() => device.getDispatchLayout(topkIdx, numExperts, group, { invalidExperts }), expected);
+        const { topkIdx, numExperts, group, options, expected } = requestOf(parameters);
+        expectAnswer(() => device.getDispatchLayout(topkIdx, numExperts, group, options), expected);
       });
       fc.assert(property, runs(1500));
     });
 
+    it('requests of every kind, without the mask', () => {
+      const property = fc.property(caseArbitrary, fc.boolean(), (parameters, reused) => {
+        const { topkIdx, numExperts, group, options, expected } = requestOf(parameters);
+        const size = { ...group, numTokens: topkIdx.shape[0], numExperts };
+        const out = { ...markedArrays(size), isTokenInRank: null };
+        const run = () =>
+          device.getDispatchLayout(topkIdx, numExperts, group, { ...options, mask: 'none', ...(reused && { out }) });
+        if ('error' in expected) {
+          expectAnswer(run as () => never, expected);
+          if (reused) expectUntouched(out);
+        } else {
+          expectArrays(run(), { ...expected.layout, isTokenInRank: null });
+        }
+      });
+      fc.assert(property, runs(500));
+    });
+
+    it('requests of several axes, which are read as tokens', () => {
+      const axes = fc.array(fc.integer({ min: 0, max: 4 }), { minLength: 2, maxLength: 4 });
+      // Room between the elements of axes, where the strides still let them be read as one
+      const gap = fc.constantFrom(null, 0, 3);
+      const property = fc.property(caseArbitrary, axes, gap, (parameters, leading, spare) => {
+        const numTokens = leading.reduce((product, length) => product * length, 1);
+        const request = requestOf({ ...parameters, numTokens, pattern: 'none', numTopk: parameters.numTopk % 9 });
+        const [, numTopk] = request.topkIdx.shape;
+        const shape = [...leading, numTopk];
+        const { data } = request.topkIdx;
+        let input: TopkIdxInput = { data, shape };
+        if (spare !== null) {
+          const width = numTopk + spare;
+          const spaced = new (data.constructor as typeof Int32Array)(numTokens * width);
+          for (let token = 0; token < numTokens; token++) {
+            spaced.set(data.subarray(token * numTopk, (token + 1) * numTopk) as Int32Array, token * width);
+          }
+          const strides = leading.map((_, axis) => leading.slice(axis + 1).reduce((a, b) => a * b, width));
+          input = { data: spaced, shape, strides: [...strides, 1] };
+        }
+        const { numExperts, group, options, expected } = request;
+        expectAnswer(() => device.getDispatchLayout(input, numExperts, group, options), expected);
+      });
+      fc.assert(property, runs(300));
+    });
+
     it('requests of every kind, into arrays of the caller, which an error leaves untouched', () => {
       const slack = fc.constantFrom(0, 0, 1, 64);
-      // Pages that are not cross-origin isolated have no shared memory
+      // Pages that are not cross-origin isolated have no shared memory.
       const isShared = typeof SharedArrayBuffer === 'undefined' ? fc.constant(false) : fc.boolean();
       const property = fc.property(caseArbitrary, slack, isShared, (parameters, extra, shared) => {
-        const { topkIdx, numExperts, group, invalidExperts, expected } = requestOf(parameters);
+        const { topkIdx, numExperts, group, options, expected } = requestOf(parameters);
         const [numTokens] = topkIdx.shape;
         const maskLength = numTokens * group.numRanks;
         const out = markedArrays(
           { ...group, numTokens, numExperts },
           { extraMask: extra, allocate: (bytes) => (shared ? new SharedArrayBuffer(bytes) : new ArrayBuffer(bytes)) },
         );
-        const run = () => device.getDispatchLayout(topkIdx, numExperts, group, { invalidExperts, out });
+        const run = () => device.getDispatchLayout(topkIdx, numExperts, group, { ...options, out });
         expectAnswer(run, expected);
         if ('layout' in expected) {
           expectArrays({ ...out, isTokenInRank: out.isTokenInRank.subarray(0, maskLength) }, expected.layout);
@@ -278,10 +361,10 @@ export function properties(device: TestDevice): void {
         shares: { ...parameters.shares, hostile: parameters.shares.hostile > 0.04 ? 0.00005 : 0 },
       }));
       const property = fc.property(many, fc.boolean(), (parameters, reused) => {
-        const { topkIdx, numExperts, group, invalidExperts, expected } = requestOf(parameters);
+        const { topkIdx, numExperts, group, options, expected } = requestOf(parameters);
         const out = markedArrays({ ...group, numTokens: topkIdx.shape[0], numExperts });
-        const options = reused ? { invalidExperts, out } : { invalidExperts };
-        expectAnswer(() => device.getDispatchLayout(topkIdx, numExperts, group, options), expected);
+        const all = reused ? { ...options, out } : options;
+        expectAnswer(() => device.getDispatchLayout(topkIdx, numExperts, group, all), expected);
         if ('error' in expected) expectUntouched(out);
       });
       fc.assert(property, runs(120));
@@ -295,7 +378,7 @@ export function properties(device: TestDevice): void {
         (numRanks, steps) => {
           const group = device.createGroup({ numRanks, numRanksPerNode: numRanks });
           for (const { parameters, perRank } of steps) {
-            const { topkIdx, numExperts, invalidExperts } = requestOf({
+            const { topkIdx, numExperts, options } = requestOf({
               ...parameters,
               numRanks,
               nodes: 'one',
@@ -306,9 +389,9 @@ export function properties(device: TestDevice): void {
               numExperts,
               numRanks,
               numRanksPerNode: numRanks,
-              invalidExperts,
+              ...options,
             });
-            expectAnswer(() => group.getDispatchLayout(topkIdx, numExperts, { invalidExperts }), expected);
+            expectAnswer(() => group.getDispatchLayout(topkIdx, numExperts, options), expected);
           }
         },
       );

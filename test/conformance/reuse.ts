@@ -1,6 +1,6 @@
 /**
- * What must not leak from one call to the next: several groups side by side, a group whose requests change shape, and
- * groups after an error.
+ * Nothing must leak from one call to the next: among several groups side by side, in a group whose requests change
+ * shape, and in a group after an error.
  *
  * @module
  */
@@ -30,10 +30,10 @@ function answerFor(group: GroupOptions, { topkIdx, numExperts }: Request): Answe
   return answer({ ...group, rows: rowsOf(topkIdx), numExperts });
 }
 
-/** Declares the reuse of groups and arrays on one device. */
+/** Declares the tests of the reuse of groups and arrays on one device. */
 export function reuse(device: TestDevice): void {
   describe('reuse', () => {
-    it('many groups side by side, calls interleaved', () => {
+    it('the calls of many groups side by side can be interleaved', () => {
       const random = new Random(1);
       const groups = [
         { numRanks: 8 },
@@ -54,7 +54,7 @@ export function reuse(device: TestDevice): void {
       }
     });
 
-    it('one group with changing numbers of experts', () => {
+    it('the number of experts of one group can change', () => {
       const random = new Random(2);
       const options = { numRanks: 8 };
       const group = device.createGroup(options);
@@ -64,7 +64,7 @@ export function reuse(device: TestDevice): void {
       }
     });
 
-    it('a group of many ranks: rows of one call do not show in the next', () => {
+    it('in a group of many ranks, rows of one call do not appear in the next', () => {
       const options = { numRanks: 200 };
       const group = device.createGroup(options);
       const random = new Random(3);
@@ -75,7 +75,7 @@ export function reuse(device: TestDevice): void {
       }
     });
 
-    it('one group with changing numbers of slots', () => {
+    it('the number of slots of one group can change', () => {
       const random = new Random(8);
       for (const options of [{ numRanks: 8 }, { numRanks: 80 }]) {
         const group = device.createGroup(options);
@@ -87,7 +87,7 @@ export function reuse(device: TestDevice): void {
       }
     });
 
-    it('small requests after a large one, and a large one after small ones', () => {
+    it('small requests can follow a large one, and a large one small ones', () => {
       const random = new Random(4);
       const options = { numRanks: 72, numRanksPerNode: 72 };
       const group = device.createGroup(options);
@@ -106,7 +106,7 @@ export function reuse(device: TestDevice): void {
       [8, 64, 100],
       [600, 600, 3],
     ]) {
-      it(`right results after an error: R=${numRanks} E=${numExperts} K=${numTopk}`, () => {
+      it(`results are right after an error: R=${numRanks} E=${numExperts} K=${numTopk}`, () => {
         const random = new Random(5);
         const options = { numRanks };
         const group = device.createGroup(options);
@@ -127,7 +127,7 @@ export function reuse(device: TestDevice): void {
       });
     }
 
-    it('right results after an error far behind in a large input', () => {
+    it('results are right after an error near the end of a large input', () => {
       for (const numRanks of [8, 80]) {
         const group = device.createGroup({ numRanks });
         const bad = new Int16Array(90_000 * 8).fill(1);
@@ -149,7 +149,7 @@ export function reuse(device: TestDevice): void {
       }
     });
 
-    it('results of earlier calls stay as they were', () => {
+    it('the results of earlier calls do not change', () => {
       const random = new Random(6);
       const options = { numRanks: 16 };
       const group = device.createGroup(options);
@@ -161,7 +161,7 @@ export function reuse(device: TestDevice): void {
     });
 
     for (const numRanks of [3, 8, 16, 24, 64, 96, 600]) {
-      it(`an earlier result as out gives what fresh arrays give: ${numRanks} ranks`, () => {
+      it(`an earlier result as out gives what new arrays give: ${numRanks} ranks`, () => {
         const random = new Random(numRanks);
         const options = { numRanks, numRanksPerNode: numRanks === 3 ? 1 : 8 };
         const group = device.createGroup(options);
@@ -178,7 +178,7 @@ export function reuse(device: TestDevice): void {
       });
     }
 
-    it('out at any place in a buffer, and nothing is written beside it', () => {
+    it('out can be at any place in a buffer, and nothing is written outside of it', () => {
       const random = new Random(7);
       for (const numRanks of [1, 2, 3, 8, 16, 20, 64, 65, 100, 520]) {
         for (const numTokens of [1, 7, 128, 131]) {
@@ -214,7 +214,7 @@ export function reuse(device: TestDevice): void {
       }
     });
 
-    it('out is untouched by an error far behind in a large input', () => {
+    it('out is untouched by an error near the end of a large input', () => {
       const ids = new BigInt64Array(70001 * 2).fill(1n);
       ids[70001 * 2 - 1] = 99n;
       for (const numRanks of [8, 64, 80]) {
@@ -228,7 +228,7 @@ export function reuse(device: TestDevice): void {
       }
     });
 
-    it('a placement is taken as it was when the group was made', () => {
+    it('changes of a placement after the group was made have no effect', () => {
       const placement = [0, 1, 1, 0];
       const group = device.createGroup({ numRanks: 2, placement });
       const topkIdx = storageOf('int32', [

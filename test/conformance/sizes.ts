@@ -1,6 +1,6 @@
 /**
- * Directed sizes: every pair of interesting numbers of tokens, slots, experts, ranks and ranks per node, around the
- * bounds that blocks, chunks, counters and tables of a device have.
+ * Directed sizes: every pair of interesting numbers of tokens, slots, experts, ranks and ranks per node. They are
+ * around the limits of the blocks, chunks, counters and tables of the devices.
  *
  * @module
  */
@@ -18,7 +18,7 @@ const expertCounts = [
   1, 2, 60, 64, 255, 256, 257, 288, 1023, 1024, 4085, 4086, 4087, 4088, 4089, 4095, 4096, 4097, 8192, 33000, 65535,
   65536, 70000,
 ];
-// 34, 51, 66, 130, 195 and 520 make 17, 33 and 65 nodes of several ranks.
+// With 34, 51, 66, 130, 195 and 520 ranks there are 17, 33 and 65 nodes of several ranks.
 const rankCounts = [
   1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 34, 47, 48, 49, 51, 62, 63, 64, 65, 66, 72, 100, 128, 130, 160, 195, 255,
   256, 257, 320, 511, 512, 513, 520, 1000,
@@ -33,7 +33,7 @@ interface Size {
   readonly type?: IdType;
 }
 
-/** Random ids in `[0, numExperts)` of the type, with a share of -1 where the type has it. */
+/** Random ids of the type in `[0, numExperts)`. If the type is signed, a share of them is -1. */
 function randomTopkIdx(random: Random, { numTokens, numTopk, numExperts, type = 'int64' }: Size): TopkStorage {
   const [smallest, largest] = idRange[type];
   const bound = Math.min(numExperts, Number(largest) + 1);
@@ -42,10 +42,10 @@ function randomTopkIdx(random: Random, { numTokens, numTopk, numExperts, type = 
   return { data: idArray(type, ids), shape: [numTokens, numTopk] };
 }
 
-/** Node sizes that are valid for this number of ranks. */
+/** The node sizes that are valid for this number of ranks. */
 const nodeSizesFor = (numRanks: number) => nodeSizes.filter((size) => numRanks <= size || numRanks % size === 0);
 
-/** All values; where `DISPATCH_LAYOUT_TEST_RUNS` is below 1, about that share of them, and at least one. */
+/** All values. If `DISPATCH_LAYOUT_TEST_RUNS` is below 1, only about that share of them, but at least one. */
 function some<Value>(random: Random, values: readonly Value[]): readonly Value[] {
   const share = Number(setting('DISPATCH_LAYOUT_TEST_RUNS') ?? 1);
   if (share >= 1) return values;
@@ -55,7 +55,7 @@ function some<Value>(random: Random, values: readonly Value[]): readonly Value[]
 
 /** Declares the directed sizes on one device. */
 export function sizes(device: TestDevice): void {
-  /** One request of this size, its other options drawn from `random`, against the oracle. */
+  /** Compares one request of this size, whose other options are drawn from `random`, with the oracle. */
   function check(random: Random, size: Size, wholeBlocks = false): void {
     const { numExperts, numRanks } = size;
     const topkIdx = randomTopkIdx(random, size);
@@ -87,7 +87,7 @@ export function sizes(device: TestDevice): void {
     }
   }
 
-  /** An ordinary number for the sizes that a pair leaves open. */
+  /** Draws an ordinary number for a size that the pair does not determine. */
   const any = {
     tokens: (random: Random) => random.pick([1, 5, 40, 128, 131]),
     topk: (random: Random) => random.pick([1, 2, 6, 8, 10]),
@@ -128,7 +128,7 @@ export function sizes(device: TestDevice): void {
             type: any.type(random),
           });
         }
-        // Contiguous blocks of one, two and three experts per rank.
+        // Here the experts are in contiguous blocks of one, two and three per rank.
         for (const numExpertsPerRank of [1, 2, 3]) {
           const numExperts = numRanks * numExpertsPerRank;
           check(random, { numTokens: 150, numTopk: 8, numExperts, numRanks }, true);
@@ -178,7 +178,7 @@ export function sizes(device: TestDevice): void {
       });
     }
 
-    // The typical sizes of the field, and lengths beyond one chunk.
+    // These are typical sizes of real models, and lengths of more than one chunk.
     for (const [numTokens, numTopk, numExperts, numRanks, type] of [
       [4096, 8, 256, 8, 'int64'],
       [4096, 8, 256, 64, 'int64'],
@@ -203,8 +203,8 @@ export function sizes(device: TestDevice): void {
       [5, 33000, 60, 5, 'int64'],
       [4, 300, 300_000, 270_000, 'int32'],
       [2, 3, 1_000_000, 64, 'int64'],
-      // Few experts and many ids: wasm counts in copies of its table, whose number falls at 129, 265 and 537 experts,
-      // from 64 ids per expert on.
+      // With few experts and at least 64 ids per expert, wasm counts in several copies of its table. Their number is
+      // smaller from 129, 265 and 537 experts on.
       [512, 1, 8, 8, 'int64'],
       [511, 1, 8, 8, 'int64'],
       [3000, 3, 127, 8, 'int32'],
@@ -222,9 +222,9 @@ export function sizes(device: TestDevice): void {
       });
     }
 
-    // Counters of 8 and 16 bits anywhere on the way would overflow.
+    // These counts would overflow any intermediate counter of 8 or 16 bits.
     for (const numRanks of [1, 2, 8, 9, 16, 17, 64, 65, 128, 513]) {
-      it(`every token to one rank: ${numRanks} ranks`, () => {
+      it(`every token goes to one rank: ${numRanks} ranks`, () => {
         const expert = numRanks - 1;
         for (const numTokens of [254, 255, 256, 257, 509, 510, 511, 512, 65535, 65536, 65537]) {
           if (numTokens > 600 && numRanks > 128) continue;
@@ -243,7 +243,7 @@ export function sizes(device: TestDevice): void {
         }
       });
 
-      it(`every token to every rank, one rank per node: ${numRanks} ranks`, () => {
+      it(`every token goes to every rank, one rank per node: ${numRanks} ranks`, () => {
         for (const numTokens of [255, 256, 257, 511, 1030]) {
           const data = Int16Array.from({ length: numRanks }, (_, index) => numRanks - 1 - index);
           const topkIdx = { data, shape: [numTokens, numRanks], strides: [0, 1] } as const;
@@ -260,7 +260,7 @@ export function sizes(device: TestDevice): void {
     }
 
     for (const numTopk of [255, 256, 257, 300, 70_000, 600_000]) {
-      it(`one expert in all of ${numTopk} slots`, () => {
+      it(`the same expert is in all of ${numTopk} slots`, () => {
         for (const [numTokens, data] of [
           [numTopk > 1000 ? 9 : 257, BigInt64Array.of(5n)],
           [3, Uint8Array.of(5)],
@@ -278,7 +278,7 @@ export function sizes(device: TestDevice): void {
       });
     }
 
-    describe('the first offender is found', () => {
+    describe('the first invalid id is found', () => {
       for (const [numTopk, numExperts, numRanks] of [
         [8, 256, 8],
         [1, 64, 64],
@@ -307,7 +307,7 @@ export function sizes(device: TestDevice): void {
                   ),
                 );
                 const first = token * numTopk + slot;
-                // A second and a third one behind it must not be reported.
+                // The second and third invalid ids, which come after it, must not be reported.
                 const indices = [
                   first,
                   Math.min(length - 1, first + 1 + random.below(20)),
@@ -326,7 +326,7 @@ export function sizes(device: TestDevice): void {
       }
 
       for (const reused of [false, true]) {
-        it(`far behind, in a large input${reused ? ', and the arrays of the caller stay as they were' : ''}`, () => {
+        it(`near the end of a large input${reused ? ', and the arrays of the caller stay as they were' : ''}`, () => {
           const shape = [70001, 8] as const;
           const out = markedArrays({ numTokens: shape[0], numExperts: 256, numRanks: 8 });
           const data = new BigInt64Array(shape[0] * 8).fill(3n);

@@ -1,6 +1,6 @@
 /**
- * The conformance suite: everything that every device must do, in one call. It needs `describe` and `it` with
- * `it.skip` as globals, as mocha, Bun and others have them, and nothing of Node but `loader.ts`.
+ * The conformance suite: one call declares everything that every device must do. It needs the globals `describe` and
+ * `it` with `it.skip`, which mocha, Bun and others have. Only `loader.ts` depends on Node.js.
  *
  * @module
  */

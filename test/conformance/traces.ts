@@ -1,5 +1,5 @@
 /**
- * Real routing of a mixture-of-experts model, against the oracle, where the trace files are there.
+ * Compares layouts of real routing of a Mixture-of-Experts model with the oracle, if the trace files are there.
  *
  * @module
  */
@@ -28,7 +28,7 @@ function parseTrace(bytes: Uint8Array): Trace {
   return { data: bytes.subarray(headerEnd), numTokens, numTopk };
 }
 
-/** Declares the traces on one device. */
+/** Declares the tests of the traces on one device. */
 export function traces(device: TestDevice): void {
   describe('real traces', () => {
     for (const file of files) {
@@ -45,7 +45,7 @@ export function traces(device: TestDevice): void {
           it(`${file}, layer ${layer}, ${numRanks} ranks`, () => {
             const data = trace.data.subarray(layer * layerLength, (layer + 1) * layerLength);
             const expected = answer({ rows: rowsOf({ data, shape }), numExperts, numRanks });
-            // As it is, as a layer of the whole file, and as the router had it.
+            // The layer is passed by itself, as a part of the whole file, and as the int64 ids that the router gave.
             for (const topkIdx of [
               { data, shape },
               { data: trace.data, shape, strides: [trace.numTopk, 1], offset: layer * layerLength },

@@ -1,6 +1,6 @@
 /**
- * The language-neutral test vectors: their format, and the requests they consist of. The answers are the oracle's.
- * `make-vectors.ts` writes them to `vectors.json`; the suite checks that the file is what this module gives.
+ * The language-neutral test vectors: their format, and the requests in them. The answers are those of the oracle.
+ * `make-vectors.ts` writes them to `vectors.json`, and the suite checks that the file is what this module gives.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import { Random } from '../support/random.ts';
 import { type IdType, idArray, idRange, idTypeNames, type TopkStorage } from '../support/topk-storage.ts';
 import { answer, type ExpectedLayout, rowsOf } from './oracle.ts';
 
-/** An integer as JSON holds it exactly: a decimal string beyond 2^53. */
+/** An integer in a form that JSON holds exactly: beyond 2^53 it is a decimal string. */
 export type JsonInteger = number | string;
 
 export interface Vector {
@@ -62,7 +62,7 @@ function toJson(value: number | bigint): JsonInteger {
   return Number.isSafeInteger(Number(value)) ? Number(value) : String(value);
 }
 
-/** A typed array's worth of ids, from their JSON form. */
+/** The ids of a vector in a typed array. */
 export function storageOfVector(vector: Pick<Vector, 'dtype' | 'data' | 'shape' | 'strides' | 'offset'>): TopkStorage {
   const [numTokens, numTopk] = vector.shape;
   return {
@@ -114,7 +114,7 @@ function inBothModes(request: VectorRequest): VectorRequest[] {
 
 const twoNodes = { numExperts: 8, numRanks: 4, numRanksPerNode: 2 };
 
-/** Cases under the names of the rows of the contract's table. */
+/** One or more cases for each row of the contract's table, under the name of the row. */
 function cornerRequests(): VectorRequest[] {
   const small = { dtype: 'int64', shape: [3, 2], ...twoNodes } as const;
   const hostile = [

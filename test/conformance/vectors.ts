@@ -1,5 +1,5 @@
 /**
- * Every vector of `vectors.json` on one device, and the file itself.
+ * Checks every vector of `vectors.json` on one device, and the file itself.
  *
  * @module
  */
@@ -11,7 +11,7 @@ import file from './vectors.json' with { type: 'json' };
 
 const committed = file as unknown as VectorFile;
 
-/** Declares that the committed file is what its script makes. */
+/** Declares the test that the committed file is what its script makes. */
 export function vectorsFile(): void {
   it('vectors.json is what make-vectors.ts makes', () => {
     const made = makeVectors();
@@ -23,7 +23,7 @@ export function vectorsFile(): void {
   });
 }
 
-/** Declares every vector on one device. */
+/** Declares the tests of every vector on one device. */
 export function vectors(device: TestDevice): void {
   describe('vectors', () => {
     for (const vector of committed.vectors) {

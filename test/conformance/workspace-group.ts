@@ -1,6 +1,6 @@
 /**
- * A group whose layouts are computed in workspaces, where a request can be put into one: ids in a typed array with a shape,
- * no `out`, no events. All else goes to the group itself.
+ * A group that computes layouts in workspaces. It does so for every request that a workspace can take: ids in a typed array
+ * with a shape, without `out` and without events. It passes all other requests to an ordinary group.
  *
  * @module
  */
@@ -8,6 +8,7 @@ import {
   type DispatchLayout,
   ExpertGroup,
   type LayoutOptions,
+  type MaskForm,
   type TopkIdxInput,
   type Workspace,
 } from 'dispatch-layout';
@@ -15,7 +16,7 @@ import { idTypes, type TopkStorage } from '../support/topk-storage.ts';
 import type { GroupOptions, TestGroup } from './devices.ts';
 import { forOutputs } from './oracle.ts';
 
-/** Room that is not always used to its end. */
+/** The number of tokens for which a workspace has more room than its first request needs. */
 const spareTokens = 3;
 
 export class WorkspaceGroup implements TestGroup {
@@ -27,8 +28,12 @@ export class WorkspaceGroup implements TestGroup {
     this.#group = new ExpertGroup({ ...options, device });
   }
 
-  getDispatchLayout(topkIdx: TopkIdxInput, numExperts: number, options: LayoutOptions = {}): DispatchLayout {
-    const { out, previousEvent, asyncFinish, allocateOnCommStream, invalidExperts } = options;
+  getDispatchLayout<Mask extends MaskForm = 'bytes'>(
+    topkIdx: TopkIdxInput,
+    numExperts: number,
+    options: LayoutOptions<Mask> = {},
+  ): DispatchLayout<Mask> {
+    const { out, previousEvent, asyncFinish, allocateOnCommStream, invalidExperts, emptyId, mask } = options;
     const isPlain = [out, previousEvent, asyncFinish, allocateOnCommStream].every((option) => option === undefined);
     if (!isPlain || !isStorage(topkIdx)) return this.#group.getDispatchLayout(topkIdx, numExperts, options);
     const [numTokens, numTopk] = topkIdx.shape;
@@ -37,22 +42,30 @@ export class WorkspaceGroup implements TestGroup {
     );
     if (idType === undefined) return this.#group.getDispatchLayout(topkIdx, numExperts, options);
 
-    const key = [numExperts, numTopk, idType, invalidExperts].join();
+    const key = [numExperts, numTopk, idType, invalidExperts, emptyId, mask].join();
     if (this.#workspace === undefined || key !== this.#key || numTokens > this.#workspace.maxTokens) {
       const maxTokens = numTokens + spareTokens;
-      this.#workspace = this.#group.createWorkspace({ numExperts, maxTokens, numTopk, idType, invalidExperts });
+      this.#workspace = this.#group.createWorkspace({
+        numExperts,
+        maxTokens,
+        numTopk,
+        idType,
+        invalidExperts,
+        emptyId,
+        mask,
+      });
       this.#key = key;
     }
     const { topkIdx: ids } = this.#workspace;
-    // What is behind the tokens of a run must not matter, not even where it is no expert
+    // The ids after the tokens of a run must not matter, even if they are not experts.
     ids.fill((ids instanceof BigInt64Array || ids instanceof BigUint64Array ? 99999n : 99) as never);
     ids.set(topkIdx.data as never);
     const layout = this.#workspace.run(numTokens);
-    return { ...layout, ...forOutputs((name) => layout[name]?.slice() ?? null) } as DispatchLayout;
+    return { ...layout, ...forOutputs((name) => layout[name]?.slice() ?? null) } as DispatchLayout<Mask>;
   }
 }
 
-/** Whether these are ids as the suite's own requests have them, and not a form that it tests for itself. */
+/** Whether the ids are in the form that most requests of the suite have, and not in one of the forms that it tests. */
 function isStorage(topkIdx: TopkIdxInput): topkIdx is TopkStorage & TopkIdxInput {
   if (Array.isArray(topkIdx) || typeof topkIdx !== 'object' || topkIdx === null) return false;
   const { data, shape, strides, offset, fortranOrder, ...others } = topkIdx as Partial<TopkStorage>;

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Builds the addon over a made-up CUDA driver, with g++ alone: build/cuda-fake/dispatch_layout_cuda.node
+# Builds the addon with the fake CUDA runtime, with g++ alone: build/cuda-fake/dispatch_layout_cuda.node
 set -eu
 cd "$(dirname "$0")/../.."
 out=build/cuda-fake

@@ -1,18 +1,20 @@
-// A made-up CUDA driver on the CPU, so that the addon and everything above it run, unchanged, on a machine without a GPU.
+// A fake CUDA runtime on the CPU, so that the addon and everything above it run, unchanged, on a machine without a GPU.
 //
-// Every stream is a thread that works off a queue, so that what is not ordered by events really runs at any time. Device
-// memory is host memory; what is freed is overwritten, in the order of its stream, so that a use after that shows.
-// Faults and what the driver says of itself come from the environment, read at every call:
-//   FAKE_CUDA_DRIVER=12040       the driver's version; 0 for none
+// Every stream is a thread that executes a queue, so that work which is not ordered by events really runs in any order.
+// Device memory is host memory. Freed memory is overwritten, in the order of its stream, so that a later use is
+// noticed.
+//
+// Faults and the properties of the driver come from the environment, which is read at every call:
+//   FAKE_CUDA_DRIVER=12040       the version of the driver; 0 means that there is none
 //   FAKE_CUDA_DEVICES=0          the number of GPUs
-//   FAKE_CUDA_CAPABILITY=61      compute capability, times ten
-//   FAKE_CUDA_FAULT=cudaMallocFromPoolAsync=2@3   the third call from now on (and those after it) returns error 2;
-//                                with "!" behind the code, only that one; with "*", every call of anything does: sticky;
-//                                "any" stands for every function, until the setting is gone
-//   FAKE_CUDA_POINTER_DEVICE=1   the GPU that all memory is of; the current one is 0
-//   FAKE_CUDA_SLOW=20            milliseconds that every kernel takes at least
+//   FAKE_CUDA_CAPABILITY=61      the compute capability, times ten
+//   FAKE_CUDA_FAULT=cudaMallocFromPoolAsync=2@3   the third call from now on, and those after it, return error 2. With
+//                                "!", only that call does. With "*", the error is sticky: from then on, every call of
+//                                any function returns it. "any" stands for every function, until the setting is removed
+//   FAKE_CUDA_POINTER_DEVICE=1   the GPU to which all memory belongs; the current GPU is 0
+//   FAKE_CUDA_SLOW=20            the least time that a kernel takes, in milliseconds
 //   FAKE_CUDA_WRONG=1            every kernel counts one token too many
-//   FAKE_CUDA_REPORT=1           writes what was not released, to stderr, when the process ends
+//   FAKE_CUDA_REPORT=1           writes to stderr what was not released when the process ends
 #include <cuda_runtime_api.h>
 
 #include <algorithm>
@@ -46,7 +48,7 @@ int number(const char* name, int otherwise) {
   return text == nullptr || *text == 0 ? otherwise : std::atoi(text);
 }
 
-// The fault that a call must return, if any
+// The fault that a call must return, or cudaSuccess.
 cudaError_t fault(const char* function) {
   if (sticky != 0) return static_cast<cudaError_t>(sticky.load());
   const char* text = std::getenv("FAKE_CUDA_FAULT");
@@ -71,7 +73,7 @@ struct Live {
   std::atomic<int> streams{0}, events{0}, pools{0}, pinned{0};
   std::map<void*, size_t> memory;
 };
-// Never destroyed: where nobody waits, streams still work when the process ends
+// This is never destroyed: if nobody waits for the streams, they are still working when the process ends.
 Live& live = *new Live;
 
 struct Report {
@@ -115,7 +117,7 @@ struct Queue {
 }  // namespace
 
 struct CUstream_st {
-  // The thread outlives the stream until its queue is empty, as a stream's work does
+  // The thread outlives the stream until its queue is empty, as the work of a real stream does.
   std::shared_ptr<Queue> queue = std::make_shared<Queue>();
 
   CUstream_st() {
@@ -174,7 +176,7 @@ void give_memory(void* pointer) {
     const std::lock_guard<std::mutex> lock(global_mutex);
     const auto found = live.memory.find(pointer);
     if (found == live.memory.end()) {
-      std::fprintf(stderr, "fake CUDA: freed twice, or never allocated\n");
+      std::fprintf(stderr, "fake CUDA: memory was freed that was freed before or never allocated\n");
       std::abort();
     }
     bytes = found->second;
@@ -216,7 +218,7 @@ cudaError_t cudaGetDevice(int* device) {
 }
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
   RETURN_FAULT();
-  std::strcpy(properties->name, "made-up GPU");
+  std::strcpy(properties->name, "fake GPU");
   properties->totalGlobalMem = size_t{8} << 30;
   properties->major = number("FAKE_CUDA_CAPABILITY", 90) / 10;
   properties->minor = number("FAKE_CUDA_CAPABILITY", 90) % 10;
@@ -245,14 +247,14 @@ const char* cudaGetErrorName(cudaError_t error) {
     default: return "cudaErrorUnknown";
   }
 }
-// In the words of CUDA, which the documentation shows
+// These are CUDA's own words, which the documentation shows.
 const char* cudaGetErrorString(cudaError_t error) {
   switch (error) {
     case cudaErrorMemoryAllocation: return "out of memory";
     case cudaErrorIllegalAddress: return "an illegal memory access was encountered";
     case cudaErrorLaunchOutOfResources: return "too many resources requested for launch";
     case cudaErrorLaunchFailure: return "unspecified launch failure";
-    default: return "a made-up failure";
+    default: return "a fake failure";
   }
 }
 
@@ -347,7 +349,7 @@ cudaError_t cudaHostAlloc(void** pointer, size_t bytes, unsigned) {
   return cudaSuccess;
 }
 cudaError_t cudaFreeHost(void* pointer) {
-  // With a lost context nobody waits, and here a kernel may still write
+  // With a lost context, nobody waits for the kernels, and here a kernel may still be writing.
   if (sticky == 0) std::free(pointer);
   --live.pinned;
   return cudaSuccess;
@@ -374,7 +376,7 @@ cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* attributes, const vo
   attributes->device = number("FAKE_CUDA_POINTER_DEVICE", 0);
   return cudaSuccess;
 }
-// Within one process, which the real one does not allow
+// These work within one process, which the real functions do not allow.
 cudaError_t cudaIpcGetMemHandle(cudaIpcMemHandle_t* handle, void* pointer) {
   RETURN_FAULT();
   std::memset(handle, 0, sizeof(*handle));
@@ -395,11 +397,12 @@ cudaError_t launch_dispatch_layout(const DispatchLayoutArguments& arguments, cud
   const cudaError_t injected = fault("cudaLaunchKernelExC");
   if (injected != cudaSuccess) return injected;
   stream_of(stream).push([arguments] {
-    // Kernels of several streams take turns: the shim runs one at a time
+    // Kernels of several streams take turns, since the shim runs one at a time.
     static std::mutex mutex;
     const std::lock_guard<std::mutex> lock(mutex);
     std::this_thread::sleep_for(std::chrono::milliseconds(number("FAKE_CUDA_SLOW", 0)));
-    // A launch that the launcher refuses is refused at once by the real one; here it is too late, so stop
+    // With the real runtime, the call returns the error of the launcher. Here the call has returned already, so the
+    // process stops.
     if (fake_launch_kernel(&arguments) != 0) std::abort();
     if (number("FAKE_CUDA_WRONG", 0) != 0) ++arguments.num_tokens_per_rank[0];
   });

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Builds the kernel for the CPU with g++ alone, into build/cuda-shim/: build.sh [--sanitize]
 #   layout_test            compares the kernel with a naive reference on random layouts
-#   layout_test_sanitize   with --sanitize: layout_test under AddressSanitizer and UBSan
+#   layout_test_sanitize   with --sanitize: layout_test with AddressSanitizer and UBSan
 set -eu
 cd "$(dirname "$0")"
 out=../../build/cuda-shim

@@ -1,9 +1,9 @@
-// The unchanged kernel, compiled for the CPU behind the shim in `include/`.
+// The unchanged kernel, compiled for the CPU with the shim in `include/`.
 #pragma once
 
 #include "../../cuda/kernel/dispatch_layout.cuh"
 
-// What the kernel declares as dynamic shared memory
+// The array that the kernel declares as dynamic shared memory.
 namespace dispatch_layout {
 __thread uint4 shared_memory[cuda_shim::kSharedVectors];
 }

@@ -1,5 +1,5 @@
 // Compares the kernel with a naive reference on random layouts: layout_test [seed] [cases], or layout_test large
-// g++ and the shim run it on the CPU; nvcc builds the same file for a GPU.
+// With g++ and the shim, it runs on the CPU; nvcc builds the same file for a GPU.
 #include <cinttypes>
 #include <cstdio>
 #include <cstdlib>
@@ -33,8 +33,8 @@ void require(cudaError_t error) {
   std::exit(1);
 }
 
-// Device memory of exactly the size asked for, so that a sanitizer sees every step outside, and full of garbage,
-// so that what is not written shows
+// Device memory of exactly the requested size, so that a sanitizer sees every access outside. It is full of garbage, so
+// that elements which are not written are noticed.
 template <typename T>
 struct DeviceArray {
   T* data = nullptr;
@@ -56,8 +56,8 @@ struct DeviceArray {
   }
 };
 
-// Devices whose limits lead the launcher to every kernel: a large one, a small one, so that the grid strides and
-// several tiles share a warp, and one whose shared memory holds nothing
+// Devices with whose limits the launcher chooses every kernel: a large one; a small one, on which the grid strides and
+// a warp takes several tiles; and one without shared memory.
 const DeviceLimits kLimits[] = {{132, 227 * 1024}, {2, 24 * 1024}, {3, 0}};
 
 const char* check(const LayoutProblem& q, const Layout& expected, const DeviceLimits& limits, int offset) {
@@ -135,7 +135,7 @@ LayoutProblem make_problem(size_t limits_idx) {
     if (kind == 1 && uniform(0, 1) == 0) id = -1;
     if (kind == 2) id = std::min<int64_t>(id, 2);
     if (kind == 3) id = q.num_experts - 1;
-    // Hostile: what a truncation, a signed comparison or an off-by-one would let through
+    // These ids would pass a truncation, a signed comparison or an off-by-one error.
     if (kind >= 4 && uniform(0, 999) < invalid_rate)
       id = pick({q.num_experts, -2, INT64_MIN, INT64_MAX, (int64_t{1} << 32) + 5, 0xffffffff, 0xffff, 0xff,
                  0x80, 0x7f, -(int64_t{1} << 32), int64_t{1} << 31, -(int64_t{1} << 31), -1,
@@ -145,10 +145,9 @@ LayoutProblem make_problem(size_t limits_idx) {
 
   q.has_mask = uniform(0, 2) > 0;
   if (uniform(0, 1) == 0) {
-    // An expert's id or not, in the range of the type or not, -1 too, and the neighbours of what is special
+    // Ids of experts and others, ids that the type cannot hold, and -1
     q.empty_id = pick({0,
                        1,
-                       2,
                        uniform(0, q.num_experts - 1),
                        q.num_experts - 1,
                        q.num_experts,
@@ -161,7 +160,7 @@ LayoutProblem make_problem(size_t limits_idx) {
                        0x8000,
                        0xffff,
                        INT32_MAX,
-                       int64_t{INT32_MAX} + 1,
+                       0x80000000,
                        INT32_MIN,
                        0xffffffff,
                        (int64_t{1} << 32) + 5,
@@ -198,14 +197,14 @@ const char* check_rejections() {
   return nullptr;
 }
 
-// More than 2^31 ids and more than 2^31 bytes of mask: one tile of tokens, over and over, and at the very end an id
-// that is no expert. For a GPU with 8 GB.
+// Checks more than 2^31 ids and more than 2^31 bytes of mask. The input is one tile of tokens, repeated, and its very
+// last id is not an expert. This needs a GPU with 8 GB.
 const char* check_large(const DeviceLimits& limits) {
   LayoutProblem q;
   q.type = IdType::kUint8, q.num_topk = 80, q.token_stride = 80, q.num_tokens = 1024;
   q.num_experts = 144, q.num_ranks = 72, q.num_nodes = 9;
   q.ids.resize(q.num_tokens * q.num_topk);
-  // A token's ids are of 16 neighbours, so that no token goes to all ranks
+  // The ids of a token are among 16 neighbours, so that no token goes to all ranks.
   for (int64_t i = 0; i < static_cast<int64_t>(q.ids.size()); ++i)
     q.ids[i] = static_cast<char>((i / q.num_topk * 7 + uniform(0, 15)) % q.num_experts);
   const Layout tile = get_reference_layout(q);
@@ -230,7 +229,7 @@ const char* check_large(const DeviceLimits& limits) {
   require(launch_dispatch_layout(a, plan_launch(parameters, limits), nullptr));
   require(cudaDeviceSynchronize());
 
-  // The last token has lost its last id; what that changes, the reference tells
+  // The last id of the last token is not an expert any more; the reference tells what that changes.
   q.ids.back() = static_cast<char>(200);
   const Layout last_tile = get_reference_layout(q);
   const auto total = [&](const std::vector<int32_t>& counts, const std::vector<int32_t>& last_counts) {

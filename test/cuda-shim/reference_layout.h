@@ -1,4 +1,4 @@
-// The layout, computed as its definition reads. For tests on the CPU and on a GPU.
+// Computes the layout literally by its definition, for tests on the CPU and on a GPU.
 #pragma once
 
 #include <algorithm>
@@ -29,7 +29,7 @@ struct Layout {
   uint64_t first_invalid_selection = ~uint64_t{0};
 };
 
-// An id as a number, which needs 65 bits
+// The value of an id. All types together need 65 bits.
 inline __int128 read_id(IdType type, const void* bytes) {
   const auto read = [&](auto id) -> __int128 {
     std::memcpy(&id, bytes, sizeof(id));

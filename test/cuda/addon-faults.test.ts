@@ -1,4 +1,7 @@
-/** The addon's own care when a call fails half-way: of memory that work still uses, and of what the failure means. */
+/**
+ * The addon when a call fails half-way: it protects memory that queued work still uses, and reports what the failure
+ * means.
+ */
 import { assert } from 'chai';
 import { printedBy } from '../support/run-script.ts';
 import { fakeAddon } from './fake.ts';
@@ -24,11 +27,11 @@ describe('the addon, when a call fails', function () {
   this.timeout(60_000);
 
   for (const call of ['cudaEventCreateWithFlags', 'cudaEventRecord']) {
-    it(`${call}, of a layout of host arrays: nobody gets its buffers while its kernel runs`, () => {
+    it(`${call}, in a layout of host arrays: no other layout gets its buffers while its kernel runs`, () => {
       const output = run(`
         const [group, other, before] = [ready(), ready(), ready()];
         const topkIdx = DeviceTensor.from(new Int32Array(512).fill(3), [64, 8]);
-        // Without checks, and with the upload known to be done, no event becomes idle later
+        // Without checks of ids, and with the upload known to be done, no event becomes idle later.
         for (const _copy of [1, 2]) topkIdx.toTypedArray();
         const options = { asyncFinish: true, invalidExperts: 'ignore' };
         process.env.FAKE_CUDA_SLOW = '40';
@@ -46,11 +49,11 @@ describe('the addon, when a call fails', function () {
       assert.strictEqual(output, 'OUT_OF_MEMORY\n0,0,0,0,0,480,0,0\n0,0,0,512,0,0,0,0');
     });
 
-    it(`${call}, of a layout of tensors: no kernel runs on when the error is thrown`, () => {
+    it(`${call}, in a layout of tensors: no kernel is running any more when the error is thrown`, () => {
       const output = run(`
         const group = ready();
         const topkIdx = DeviceTensor.from(new Int32Array(512).fill(3), [64, 8]);
-        // Without checks, and with the upload done, no event becomes idle in between
+        // Without checks of ids, and with the upload done, no event becomes idle in between.
         const options = { invalidExperts: 'ignore' };
         const counts = group.getDispatchLayout(topkIdx, 8, options).numTokensPerExpert.toTypedArray().join();
         topkIdx.toTypedArray();
@@ -69,7 +72,7 @@ describe('the addon, when a call fails', function () {
     });
   }
 
-  it('cudaStreamWaitEvent, of a layout of tensors: the same', () => {
+  it('cudaStreamWaitEvent, in a layout of tensors: no kernel is running any more when the error is thrown', () => {
     const output = run(`
       const group = ready();
       const topkIdx = DeviceTensor.from(new Int32Array(512).fill(3), [64, 8]);
@@ -81,7 +84,7 @@ describe('the addon, when a call fails', function () {
     assert.strictEqual(output, 'OUT_OF_MEMORY\ntrue');
   });
 
-  it('cudaEventRecord, of an upload and a download: the staging memory is not reused too soon', () => {
+  it('cudaEventRecord, in an upload and a download: the staging memory is not reused too soon', () => {
     const output = run(`
       const stream = new Stream();
       const group = ready();
@@ -100,7 +103,7 @@ describe('the addon, when a call fails', function () {
     assert.strictEqual(output, 'OUT_OF_MEMORY true\nOUT_OF_MEMORY true');
   });
 
-  it('full memory is never taken for a lost context, even if every call reports it', () => {
+  it('full memory never counts as a lost context, even if every call reports it', () => {
     const output = run(`
       const group = ready();
       fault('any=2@1');
@@ -122,7 +125,7 @@ describe('the addon, when a call fails', function () {
     assert.strictEqual(output, 'CUDA_ERROR\nnone\nCUDA_ERROR, fatal');
   });
 
-  it('pinned memory of another size is freed for the one that is needed', () => {
+  it('pinned memory of another size is freed if memory of the needed size cannot be allocated', () => {
     const output = run(`
       const group = ready();
       group.getDispatchLayout(host(1000, 3), 8);

@@ -1,4 +1,4 @@
-/** The addon where sizes, addresses and GPUs are unusual. The addon is called directly where the library would not. */
+/** The addon with unusual sizes, addresses and GPUs. It is called directly if the library would not make such a call. */
 import { assert } from 'chai';
 import { outputNames } from '../../ts/layout/outputs.ts';
 import { printedBy, runScript } from '../support/run-script.ts';
@@ -16,7 +16,7 @@ function run(script: string, env: Readonly<Record<string, string>> = {}): string
   return printedBy(prelude + script, { DISPATCH_LAYOUT_CUDA_ADDON: fakeAddon(), ...env });
 }
 
-/** What the direct calls of the addon work with. */
+/** The objects that direct calls of the addon need. */
 const onTheAddon = `
   const stream = addon.createStream();
   const memory = addon.allocate(64, stream, false);
@@ -28,7 +28,7 @@ const onTheAddon = `
 describe('limits of the addon', function () {
   this.timeout(60_000);
 
-  it('a layout whose size wraps is refused before anything is queued', () => {
+  it('a layout whose size overflows is refused before anything is queued', () => {
     const output = run(`${onTheAddon}
       const plan = planOf(16384);
       const type = { code: 2 };
@@ -62,7 +62,7 @@ describe('limits of the addon', function () {
     ]);
   });
 
-  it('no tokens of very many ids each', () => {
+  it('no tokens with very many slots each give zeros', () => {
     const output = run(`
       const group = new ExpertGroup({ numRanks: 4, device: 'cuda' });
       const host = { data: new Int32Array(0), shape: [0, 2 ** 31] };
@@ -72,7 +72,7 @@ describe('limits of the addon', function () {
     assert.strictEqual(output, '0,0,0,0,0,0,0,0\n0,0,0,0,0,0,0,0');
   });
 
-  it('more ids of a token than the kernel can count are refused, not cut off', () => {
+  it('more slots than the kernel can count are refused, not truncated', () => {
     const output = run(`${onTheAddon}
       const ids = { allocation: memory, byteOffset: 0, type: { code: 7 }, numTokens: 1, numTopk: 2 ** 32, tokenStride: 2 ** 32, emptyId: null };
       try {
@@ -174,7 +174,7 @@ describe('limits of the addon', function () {
     ]);
   });
 
-  it('an empty tensor has any address', () => {
+  it('an empty tensor may have any address', () => {
     assert.strictEqual(
       run(`console.log(addon.wrapPointer(0n, 0) !== null, addon.wrapPointer(0n, 8),
         DeviceTensor.fromPointer(0n, [0, 8], 'int64').toTypedArray().length);`),
@@ -192,7 +192,7 @@ describe('limits of the addon', function () {
     assert.strictEqual(output, '1\nCUDA_ERROR');
   });
 
-  it('what is no address is refused', () => {
+  it('values that are not addresses are refused', () => {
     const output = run(`
       for (const address of [5, -1n, 2n ** 64n, null]) console.log(attempt(() => addon.wrapStream(address)));
       console.log(attempt(() => addon.wrapPointer(0n, -1)));`);
@@ -207,10 +207,10 @@ describe('limits of the addon', function () {
       console.log(available, reason);`,
       { FAKE_CUDA_DEVICES: '2', FAKE_CUDA_FAULT: 'cudaGetDeviceProperties=101@2!' },
     );
-    assert.match(output, /^true made-up GPU/);
+    assert.match(output, /^true fake GPU/);
   });
 
-  it('memory used by a stream that no longer takes events is released all the same', () => {
+  it('memory is released even if a stream that uses it no longer accepts events', () => {
     const { stderr, status } = runScript(
       `
       import { DeviceTensor, Stream } from 'dispatch-layout/cuda';
@@ -225,7 +225,7 @@ describe('limits of the addon', function () {
     assert.include(stderr, 'allocations 0');
   });
 
-  it('the garbage collector runs for the memory that dropped tensors keep', () => {
+  it('the garbage collector runs because of the memory that unreachable tensors keep', () => {
     const output = run(`
       const rss = () => Math.round(process.memoryUsage().rss / 2 ** 20);
       const before = rss();
@@ -236,7 +236,7 @@ describe('limits of the addon', function () {
         if (call % 10 === 0) await new Promise((resolve) => setImmediate(resolve));
       }
       console.log(most);`);
-    // MiB, of 1200
+    // This is in MiB; without garbage collection it would be 1200.
     assert.isBelow(Number(output), 600);
   });
 });

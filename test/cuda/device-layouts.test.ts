@@ -1,4 +1,4 @@
-/** Layouts of tensors on the GPU: the same results, no copies, DeepEP's order of streams. */
+/** Layouts of tensors on the GPU: the same results, without copies, and in DeepEP's order of streams. */
 import { assert } from 'chai';
 import {
   type DispatchLayout,
@@ -41,7 +41,7 @@ const expected = reference(rows, 8, group);
 const invalid = { data: BigInt64Array.of(0n, 1n, 2n, 99n, -1n, -5n), shape: [3, 2] } as const;
 
 describeOnCuda('layouts of tensors', () => {
-  it('shape, types and device', () => {
+  it('have the shape, types and device', () => {
     using topkIdx = DeviceTensor.from(rows.data, rows.shape);
     using layout = getDispatchLayout(topkIdx, 8, group);
     expectArrays(toHost(layout), expected);
@@ -56,12 +56,12 @@ describeOnCuda('layouts of tensors', () => {
     assert.strictEqual(new ExpertGroup({ ...group, device: 'auto' }).getDispatchLayout(topkIdx, 8).device, 'cuda');
   });
 
-  it('within one node there are no RDMA ranks', () => {
+  it('have no RDMA ranks within one node', () => {
     using topkIdx = DeviceTensor.from(rows.data, rows.shape);
     assert.isNull(getDispatchLayout(topkIdx, 8, { numRanks: 4 }).numTokensPerRdmaRank);
   });
 
-  it('random layouts give what the reference gives', () => {
+  it('are those of the reference, for random ids', () => {
     const random = new Random(11);
     for (let call = 0; call < 60; call += 1) {
       const numRanksPerNode = random.pick([1, 4, 8]);
@@ -80,7 +80,7 @@ describeOnCuda('layouts of tensors', () => {
     }
   });
 
-  it('rows apart', () => {
+  it('accept rows that are not contiguous', () => {
     using wide = DeviceTensor.from(Int16Array.of(9, 0, 1, 9, 9, 2, 7, 9, 9, -1, 5, 9), [3, 4]);
     using topkIdx = wide.strided([3, 2], [4, 1], 1);
     using layout = getDispatchLayout(topkIdx, 8, group);
@@ -91,7 +91,7 @@ describeOnCuda('layouts of tensors', () => {
     expectError(() => getDispatchLayout(flat, 8, group), { code: 'TOPK_SHAPE' });
   });
 
-  it('tensors of the caller', () => {
+  it('are written to tensors of the caller', () => {
     const expertGroup = new ExpertGroup({ ...group, device: 'cuda' });
     using topkIdx = DeviceTensor.from(rows.data, rows.shape);
     using out = expertGroup.getDispatchLayout(topkIdx, 8);
@@ -118,7 +118,7 @@ describeOnCuda('layouts of tensors', () => {
     }
   });
 
-  it("tensors of the caller stay the caller's", () => {
+  it('leave tensors of the caller to the caller', () => {
     const expertGroup = new ExpertGroup({ ...group, device: 'cuda' });
     using topkIdx = DeviceTensor.from(rows.data, rows.shape);
     using own = expertGroup.getDispatchLayout(topkIdx, 8);
@@ -128,14 +128,14 @@ describeOnCuda('layouts of tensors', () => {
       layout[Symbol.dispose]();
       assert.isFalse(own.numTokensPerRank.isDisposed);
       assert.isFalse(layout.isTokenInRank.isDisposed);
-      // The view of a larger mask goes with the mask, and does not keep its memory
+      // The view of a larger mask is disposed of with the mask, and does not keep its memory.
       if (out !== own) mask.dispose();
       assert.strictEqual(layout.isTokenInRank.isDisposed, out !== own);
     }
     expectArrays(toHost(own), expected);
   });
 
-  it('outputs between the rows of the input are refused only where rows reach them', () => {
+  it('refuse outputs between the rows of the input only if they overlap the rows', () => {
     using memory = DeviceTensor.from(new Int32Array(1000).fill(1));
     using out = getDispatchLayout(memory.strided([4, 2], [2, 1]), 8, group);
     for (const [strides, offset, begin] of [
@@ -150,7 +150,7 @@ describeOnCuda('layouts of tensors', () => {
     }
   });
 
-  it('sizes beyond any memory, and slots of no tokens', () => {
+  it('refuse sizes beyond any memory, and accept any number of slots without tokens', () => {
     using many = DeviceTensor.empty([2 ** 50, 0], 'int32');
     expectError(() => getDispatchLayout(many, 16384, { numRanks: 16384 }), { code: 'TOO_LARGE', message: /16384/ });
     using none = DeviceTensor.empty([0, 2 ** 31], 'int32');
@@ -161,7 +161,7 @@ describeOnCuda('layouts of tensors', () => {
     assert.strictEqual(getDispatchLayout(onHost, 8, { ...group, device: 'cuda' }).numTopk, 2 ** 31);
   });
 
-  it('refused before anything runs', () => {
+  it('are refused before anything runs', () => {
     using topkIdx = DeviceTensor.from(rows.data, rows.shape);
     for (const device of ['wasm', 'js'] as const) {
       expectError(() => getDispatchLayout(topkIdx, 8, { ...group, device }), { code: 'OPTION', message: /on the GPU/ });
@@ -174,7 +174,7 @@ describeOnCuda('layouts of tensors', () => {
   });
 });
 
-describeOnCuda('ids on the GPU that are no experts', () => {
+describeOnCuda('ids on the GPU that are not experts', () => {
   const offence = { code: 'INVALID_EXPERT', token: 1, slot: 1, value: 99n };
 
   it('are reported when a result is copied to the host', async () => {
@@ -206,13 +206,13 @@ describeOnCuda('ids on the GPU that are no experts', () => {
     expectArrays(expertGroup.getDispatchLayout(rows, 8), expected);
   });
 
-  it('are reported once by a later call, as of an earlier layout, also for another number of experts', async () => {
+  it('are reported once by a later call as those of an earlier layout, also with another number of experts', async () => {
     const expertGroup = new ExpertGroup({ ...group, device: 'cuda' });
     using good = DeviceTensor.from(rows.data, rows.shape);
     using topkIdx = DeviceTensor.from(invalid.data, invalid.shape);
     using _bad = expertGroup.getDispatchLayout(topkIdx, 8);
     await Stream.current.wait();
-    // Whoever ignores such ids is not bothered with those of others
+    // A call that ignores such ids does not report those of other calls.
     using _ignoring = expertGroup.getDispatchLayout(good, 8, { invalidExperts: 'ignore' });
     expectError(() => expertGroup.getDispatchLayout(good, 16), {
       ...offence,
@@ -235,7 +235,7 @@ describeOnCuda('ids on the GPU that are no experts', () => {
     assert.deepStrictEqual(view.toTypedArray(), expected.numTokensPerExpert.slice(0, 4));
   });
 
-  it('whose tensor is gone are reported without their value', async () => {
+  it('are reported without their value if their tensor was disposed of', async () => {
     const topkIdx = DeviceTensor.from(invalid.data, invalid.shape);
     const layout = getDispatchLayout(topkIdx, 8, { ...group, asyncFinish: true });
     topkIdx.dispose();
@@ -245,7 +245,7 @@ describeOnCuda('ids on the GPU that are no experts', () => {
     assert.isUndefined((error as InvalidExpertError).value);
   });
 
-  it('are skipped where they are to be ignored', () => {
+  it('are skipped if the call ignores them', () => {
     using topkIdx = DeviceTensor.from(invalid.data, invalid.shape);
     using layout = getDispatchLayout(topkIdx, 8, { ...group, invalidExperts: 'ignore' });
     expectArrays(toHost(layout), reference(invalid, 8, { ...group, invalidExperts: 'ignore' }));
@@ -324,13 +324,13 @@ describeOnCuda('an empty id', () => {
   });
 });
 
-/** Queues work on a GPU that is slow at it for a moment: the made-up one, which is told so. */
+/** Queues work on a GPU that is slow for a moment. Only the fake GPU obeys this setting. */
 function slowly<Result>(queue: () => Result): Result {
   process.env.FAKE_CUDA_SLOW = '100';
   try {
     return queue();
   } finally {
-    // Kernels ask when they run
+    // Kernels read the setting when they run.
     setTimeout(() => delete process.env.FAKE_CUDA_SLOW, 50);
   }
 }
@@ -341,7 +341,7 @@ describeOnCuda('streams and events of layouts', () => {
   const options = { numRanks: 16, device: 'cuda' } as const;
   const right = reference({ data: ids, shape: [numTokens, 8] }, 64, { numRanks: 16 });
 
-  it('asyncFinish: the event says when the outputs are valid', async () => {
+  it('with asyncFinish, the event says when the outputs are valid', async () => {
     const expertGroup = new ExpertGroup(options);
     using topkIdx = DeviceTensor.from(ids, [numTokens, 8]);
     using layout = expertGroup.getDispatchLayout(topkIdx, 64, { asyncFinish: true });
@@ -354,7 +354,7 @@ describeOnCuda('streams and events of layouts', () => {
     expectArrays(toHost(second), right);
   });
 
-  it('previousEvent orders a layout behind the work of another stream', async () => {
+  it('previousEvent orders a layout after the work of another stream', async () => {
     const expertGroup = new ExpertGroup(options);
     const producer = new Stream();
     for (let call = 0; call < 20; call += 1) {
@@ -370,7 +370,7 @@ describeOnCuda('streams and events of layouts', () => {
     }
   });
 
-  it('without previousEvent a layout is ordered behind the current stream, and the stream behind the layout', () => {
+  it('without previousEvent, a layout is ordered after the current stream, and the stream after the layout', () => {
     const expertGroup = new ExpertGroup(options);
     const stream = new Stream();
     for (let call = 0; call < 20; call += 1) {
@@ -382,7 +382,7 @@ describeOnCuda('streams and events of layouts', () => {
     }
   });
 
-  it('tensors disposed of at once outlive the work that uses them', async () => {
+  it('the memory of tensors that are disposed of at once outlives the work that uses it', async () => {
     const expertGroup = new ExpertGroup(options);
     const layouts: DeviceDispatchLayout[] = [];
     for (let call = 0; call < 50; call += 1) {
@@ -398,7 +398,7 @@ describeOnCuda('streams and events of layouts', () => {
     }
   });
 
-  it('layouts of one group run one after the other, for any numbers of experts', async () => {
+  it('layouts of one group run one after the other, with any numbers of experts', async () => {
     using topkIdx = DeviceTensor.from(ids, [numTokens, 8]);
     const expertGroup = new ExpertGroup(options);
     const early = expertGroup.capture();
@@ -409,7 +409,7 @@ describeOnCuda('streams and events of layouts', () => {
     assert.isTrue(first.event.done);
   });
 
-  it('capture of an auto group that has not been on the GPU yet orders behind the current stream', async () => {
+  it('capture of an auto group that has not used the GPU yet is ordered after the current stream', async () => {
     const stream = new Stream();
     const expertGroup = new ExpertGroup({ ...options, device: 'auto' });
     const [topkIdx, previousEvent] = slowly(() =>
@@ -435,7 +435,7 @@ describeOnCuda('streams and events of layouts', () => {
     for (const layout of layouts) expectArrays(toHost(layout), right);
   });
 
-  it('host arrays with asyncFinish: written when the event is waited for', async () => {
+  it('host arrays with asyncFinish are written when the event is waited for', async () => {
     const expertGroup = new ExpertGroup(options);
     const request = { data: BigInt64Array.from(ids as BigInt64Array), shape: [numTokens, 8] } as const;
     const layouts: DispatchLayout[] = [];
@@ -453,7 +453,7 @@ describeOnCuda('streams and events of layouts', () => {
     }
   });
 
-  it('host arrays with asyncFinish: ids that are no experts are reported by the event, and nothing is written', async () => {
+  it('host arrays with asyncFinish: the event reports ids that are not experts, and nothing is written', async () => {
     const expertGroup = new ExpertGroup({ ...group, device: 'cuda' });
     const offence = { code: 'INVALID_EXPERT', token: 1, slot: 1, value: 99n };
     const data = invalid.data.slice();
@@ -472,7 +472,7 @@ describeOnCuda('streams and events of layouts', () => {
     await expectRejection(layout.event.wait(), { code: 'DETACHED_BUFFER' });
   });
 
-  it('events pass between devices and groups', async () => {
+  it('events can be passed between devices and groups', async () => {
     const onGpu = new ExpertGroup(options);
     const onCpu = new ExpertGroup({ numRanks: 16, device: 'wasm' });
     const request = { data: ids, shape: [numTokens, 8] } as const;

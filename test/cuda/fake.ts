@@ -1,5 +1,5 @@
 /**
- * The addon over a made-up driver.
+ * The addon with the fake CUDA runtime.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import { root } from '../support/root.ts';
 
 let built: string | undefined;
 
-/** The path of the addon, which is built where it is missing or old: with g++ alone, in seconds. */
+/** The path of the addon. If it is missing or old, it is built, which takes only g++ and a few seconds. */
 export function fakeAddon(): string {
   if (built === undefined) {
     execFileSync(`${root}test/cuda-fake/build.sh`, { stdio: ['ignore', 'ignore', 'inherit'] });

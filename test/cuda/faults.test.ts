@@ -1,6 +1,6 @@
 /**
- * What goes wrong around a GPU, on a machine without one: every fault ends in a fallback (`auto`) or in a clear error
- * (`cuda`). Each runs in a process of its own, over the made-up driver unless it is about the addon itself.
+ * Faults of a GPU, on a machine without one: every fault ends in a fallback (`auto`) or in a clear error (`cuda`). Each
+ * test runs in a process of its own, with the fake CUDA runtime unless it is about the addon itself.
  */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -10,13 +10,13 @@ import type { DeviceDescription, ObstacleCode } from 'dispatch-layout';
 import { runScript } from '../support/run-script.ts';
 import { fakeAddon } from './fake.ts';
 
-/** What the script below finds. */
+/** The results of the script below. */
 interface Findings {
   readonly described: DeviceDescription;
-  /** With `device: 'auto'` and so low a crossover that it prefers the GPU. */
+  /** The layout with `device: 'auto'` and a crossover of 0, with which it prefers the GPU. */
   readonly auto: { readonly device: string; readonly numTokensPerRank: readonly number[] };
   readonly cuda: Attempt;
-  /** The same once more. */
+  /** The second attempt with `device: 'cuda'`. */
   readonly again: Attempt;
   readonly tensor: Attempt;
 }
@@ -26,7 +26,7 @@ interface Attempt {
   readonly name?: string;
   readonly code?: string;
   readonly message?: string;
-  /** Of a DeviceUnavailableError. */
+  /** The description in a DeviceUnavailableError. */
   readonly description?: DeviceDescription;
 }
 
@@ -69,7 +69,7 @@ function find(env: Record<string, string>, flags: readonly string[] = []): Findi
   return JSON.parse(stdout) as Findings;
 }
 
-/** Nothing works on the GPU, `auto` falls back, and everybody is told the same. */
+/** Checks that nothing runs on the GPU, that `auto` falls back, and that all errors give the same reason. */
 function expectUnavailable(
   { described, auto, cuda, tensor }: Findings,
   code: ObstacleCode,
@@ -104,7 +104,7 @@ describe('faults of CUDA', function () {
     const { described, auto, cuda, tensor } = find({});
     assert.isTrue(described.available);
     assert.deepStrictEqual(described.versions, { driver: '13.0', addon: '13.0' });
-    assert.match(described.reason, /^made-up GPU \(compute capability 9\.0\), 8 GiB; driver for CUDA 13\.0/);
+    assert.match(described.reason, /^fake GPU \(compute capability 9\.0\), 8 GiB; driver for CUDA 13\.0/);
     assert.deepStrictEqual(auto, { device: 'cuda', numTokensPerRank: right });
     assert.deepStrictEqual(cuda.numTokensPerRank, right);
     assert.deepStrictEqual(tensor.numTokensPerRank, right);
@@ -129,13 +129,13 @@ describe('faults of CUDA', function () {
       expectUnavailable(
         findings,
         'ADDON_BROKEN',
-        /cannot be loaded \(.*corrupt\.node: .*no addon/,
+        /cannot be loaded \(.*corrupt\.node: .*not an addon/,
         /DISPATCH_LAYOUT_CUDA_ADDON/,
       );
     });
 
     for (const percent of [10, 50, 90, 99]) {
-      it(`cut short, to ${percent} %: it would kill the process`, () => {
+      it(`truncated to ${percent} %, with which loading would kill the process`, () => {
         const path = join(folder, `short-${percent}.node`);
         const whole = readFileSync(fakeAddon());
         writeFileSync(path, whole.subarray(0, Math.floor((whole.length * percent) / 100)));
@@ -149,7 +149,7 @@ describe('faults of CUDA', function () {
       });
     }
 
-    it('where the environment and the report are denied, as by Deno: nothing throws', () => {
+    it('without access to the environment and the report, as in Deno: nothing throws', () => {
       const { status, stdout, stderr } = runScript(
         `
         import { describeDevices, getDispatchLayout } from 'dispatch-layout';
@@ -191,7 +191,7 @@ describe('faults of CUDA', function () {
       expectUnavailable(findings, 'DISABLED', /DISPATCH_LAYOUT_DISABLE names it/, /Take 'cuda' out/);
     });
 
-    it('the one that is shipped says why it cannot be used, or works', () => {
+    it('as it is shipped: works, or says why it cannot be used', () => {
       const { described, auto, cuda } = find({ DISPATCH_LAYOUT_CUDA_ADDON: '' });
       if (described.available) {
         assert.deepStrictEqual(cuda.numTokensPerRank, right);
@@ -259,7 +259,7 @@ describe('faults of CUDA', function () {
     });
 
     for (const fault of ['cudaMemPoolCreate=2!@1', 'cudaGetDeviceCount=2!@1']) {
-      it(`short of something at first, ${fault}: the next use finds the GPU`, () => {
+      it(`with a shortage at first, ${fault}: the next use finds the GPU`, () => {
         const { stdout } = runScript(
           `
           import { describeDevices } from 'dispatch-layout';
@@ -270,7 +270,7 @@ describe('faults of CUDA', function () {
       });
     }
 
-    it('computing wrongly', () => {
+    it('with a GPU that computes wrong results', () => {
       expectUnavailable(
         find({ FAKE_CUDA_WRONG: '1' }),
         'SELF_CHECK_FAILED',
@@ -280,13 +280,13 @@ describe('faults of CUDA', function () {
     });
   });
 
-  describe('at work', () => {
+  describe('during work', () => {
     const late = (fault: string) => find({ PROBE_FIRST: '1', LATE_FAULT: fault });
 
-    it('out of memory, once: auto falls back, and the group works again', () => {
+    it('out of memory once: auto falls back, and the group works again', () => {
       const { auto, cuda, described } = late('cudaHostAlloc=2!@1');
       assert.isTrue(described.available);
-      // Staging memory of the probe serves, so that the first failure may not come at once
+      // The staging memory of the probe may be enough, so the failure may come later than the first call.
       assert.deepStrictEqual(auto.numTokensPerRank, right);
       assert.deepStrictEqual(cuda.numTokensPerRank ?? right, right);
     });
@@ -297,7 +297,7 @@ describe('faults of CUDA', function () {
       'cudaMemsetAsync',
       'cudaLaunchKernelExC',
     ]) {
-      it(`${call} out of memory: auto falls back, cuda says so`, () => {
+      it(`${call} out of memory: auto falls back, and cuda reports it`, () => {
         const { auto, cuda, again, described } = late(`${call}=2@1`);
         assert.deepStrictEqual(auto, { device: 'wasm', numTokensPerRank: right });
         for (const attempt of [cuda, again]) {
@@ -321,7 +321,7 @@ describe('faults of CUDA', function () {
       assert.deepStrictEqual(again.numTokensPerRank, right);
     });
 
-    it('a kernel that breaks the context: auto falls back, cuda is unusable from then on and says so', () => {
+    it('a kernel that breaks the context: auto falls back, and cuda is unavailable from then on and says so', () => {
       const { auto, cuda, again, tensor, described } = late('cudaEventSynchronize=700*@1');
       assert.deepStrictEqual(auto, { device: 'wasm', numTokensPerRank: right });
       assert.isFalse(described.available);
@@ -357,7 +357,7 @@ describe('faults of CUDA', function () {
       assert.match(second, /lost its CUDA context|context is lost/);
     });
 
-    it('auto goes on after events that the GPU has lost', () => {
+    it('auto goes on after events that were lost with the GPU', () => {
       const { stdout, stderr } = runScript(
         `
         import { ExpertGroup } from 'dispatch-layout';
@@ -376,7 +376,7 @@ describe('faults of CUDA', function () {
       assert.strictEqual(stdout.trim(), 'wasm 64\nwasm 2\ncaptured', stderr);
     });
 
-    it('an event of a group for cuda that is captured when the context is lost says so', () => {
+    it('an event that a group for cuda captures after the context was lost says so', () => {
       const { stdout, stderr } = runScript(
         `
         import { ExpertGroup } from 'dispatch-layout';
@@ -390,7 +390,7 @@ describe('faults of CUDA', function () {
       assert.strictEqual(stdout.trim(), 'CUDA_ERROR', stderr);
     });
 
-    it('a chain of asynchronous layouts of host arrays keeps nothing of those that are over', () => {
+    it('a chain of asynchronous layouts of host arrays keeps nothing of the layouts that are over', () => {
       const { stdout, stderr } = runScript(
         `
         import { ExpertGroup } from 'dispatch-layout';
@@ -418,7 +418,7 @@ describe('faults of CUDA', function () {
       assert.strictEqual(stdout.trim(), 'true 3', stderr);
     });
 
-    it('numbers of experts that take turns need nothing new', () => {
+    it('alternating numbers of experts allocate nothing new', () => {
       const { stdout, stderr } = runScript(
         `
         import { ExpertGroup } from 'dispatch-layout';
@@ -433,7 +433,7 @@ describe('faults of CUDA', function () {
       assert.strictEqual(stdout.trim(), '0,1,0,0 1,0,0,0 0,1,0,0', stderr);
     });
 
-    it('auto takes large host arrays to a GPU that is in use, unless the tables are too large for it', () => {
+    it('auto sends large host arrays to a GPU that is in use, unless the tables are too large for it', () => {
       const { stdout, stderr } = runScript(
         `
         import { ExpertGroup } from 'dispatch-layout';
@@ -466,7 +466,7 @@ describe('faults of CUDA', function () {
   describe('teardown', () => {
     const nothingLeft = 'fake CUDA: live streams 0, events 0, pools 0, pinned 0, allocations 0';
 
-    it('everything is released when the process ends, whatever was not disposed of', () => {
+    it('everything is released when the process ends, even if it was not disposed of', () => {
       const { stderr, status } = runScript(
         `
         import { ExpertGroup } from 'dispatch-layout';
@@ -487,7 +487,7 @@ describe('faults of CUDA', function () {
       assert.include(stderr, nothingLeft);
     });
 
-    it('workers that are terminated at any moment leave nothing behind', () => {
+    it('everything is released of workers that are terminated at any moment', () => {
       const { stderr, stdout, status } = runScript(
         `
         import { once } from 'node:events';
@@ -524,7 +524,7 @@ describe('faults of CUDA', function () {
       assert.include(stderr, nothingLeft);
     });
 
-    it('what is dropped without being disposed of is collected', () => {
+    it('unreachable objects that were not disposed of are collected', () => {
       const { stdout, stderr } = runScript(
         `
         import { ExpertGroup } from 'dispatch-layout';
@@ -545,7 +545,7 @@ describe('faults of CUDA', function () {
         { DISPATCH_LAYOUT_CUDA_ADDON: fakeAddon() },
         ['--expose-gc'],
       );
-      // 500 tensors are 800 MB
+      // 500 tensors would take 800 MB.
       assert.isBelow(Number(stdout), 150, stderr);
     });
   });

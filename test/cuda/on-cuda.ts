@@ -1,6 +1,6 @@
 /**
- * Declares tests that need a GPU, or the made-up one: `DISPATCH_LAYOUT_CUDA_ADDON=build/cuda-fake/…` (`on-the-fake.test.ts`
- * runs them so). Elsewhere they are skipped, with the reason.
+ * Declares tests that need a GPU or the fake one: `DISPATCH_LAYOUT_CUDA_ADDON=build/cuda-fake/…`, with which
+ * `on-the-fake.test.ts` runs them. Without a GPU they are skipped, with the reason.
  *
  * @module
  */

@@ -1,6 +1,7 @@
 /**
- * Tests on a machine without a GPU: the addon over a made-up driver (`test/cuda-fake`), with the real kernel on the CPU,
- * in a process of their own, since a process probes its devices once.
+ * Tests of the device `cuda` on a machine without a GPU: the addon runs with a fake CUDA runtime (`test/cuda-fake`),
+ * and the real kernel runs on the CPU. The tests have a process of their own, since a process probes its devices only
+ * once.
  *
  * @module
  */
@@ -10,9 +11,9 @@ import { root } from '../support/root.ts';
 import { fakeAddon } from './fake.ts';
 
 /**
- * Runs test files there as the device `cuda`, all of which must pass.
+ * Runs test files with the fake GPU as the device `cuda`. All tests must pass.
  *
- * @param share of the random requests of the conformance suite.
+ * @param share the share of the random requests of the conformance suite that is run.
  */
 export function passOnTheFake(files: readonly string[], share = 1): void {
   const args = ['--reporter=spec', '--no-config', '--import=tsx/esm', '--timeout=120000', ...files];
@@ -30,6 +31,6 @@ export function passOnTheFake(files: readonly string[], share = 1): void {
   });
   assert.strictEqual(status, 0, stdout);
   assert.match(stdout, /\d+ passing/);
-  // But for the real traces, where their files are missing
+  // The only tests that may be skipped are those of the real traces, if their files are missing.
   assert.notMatch(stdout, /not available here/);
 }

@@ -1,4 +1,4 @@
-/** `doctor` on platforms that the addon is not built for: clean answers, and layouts by wasm. */
+/** `doctor` on platforms that the addon is not built for: it says so, and layouts are computed on wasm. */
 import { execFileSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { assert } from 'chai';
@@ -6,7 +6,7 @@ import type { DeviceDescription } from 'dispatch-layout';
 
 const command = fileURLToPath(new URL('../../dist/cli.js', import.meta.url));
 
-/** What `doctor` says of a process that takes itself for this platform. */
+/** What `doctor` says in a process that pretends to be on this platform. */
 function doctorOn(platform: string, arch: string, isMusl = false): Record<string, DeviceDescription> {
   const musl = `
     process.getBuiltinModule('node:fs').readdirSync = () => ['ld-musl-x86_64.so.1'];

@@ -1,4 +1,4 @@
-/** DeviceTensor: memory in and out, views, pointers, sharing, lifetime. */
+/** DeviceTensor: copies to and from the GPU, views, pointers, sharing and lifetime. And Stream. */
 import { assert } from 'chai';
 import { DeviceTensor, Stream } from 'dispatch-layout/cuda';
 import { expectError, expectRejection } from '../support/expect.ts';
@@ -7,7 +7,7 @@ import { describeOnCuda } from './on-cuda.ts';
 
 describeOnCuda('DeviceTensor', () => {
   for (const type of idTypeNames) {
-    it(`${type}: what went in comes out`, async () => {
+    it(`${type}: a copy back has the same elements`, async () => {
       const array = new idTypes[type](12);
       for (let i = 0; i < 12; i += 1)
         array[i] = array instanceof BigInt64Array || array instanceof BigUint64Array ? BigInt(i) : i;
@@ -22,7 +22,7 @@ describeOnCuda('DeviceTensor', () => {
     });
   }
 
-  it('the array may change as soon as from returns', () => {
+  it('the array may be changed as soon as from returns', () => {
     const array = new Int32Array(1_000_000).fill(7);
     using tensor = DeviceTensor.from(array);
     array.fill(8);
@@ -53,14 +53,14 @@ describeOnCuda('DeviceTensor', () => {
     );
   });
 
-  it('no elements', () => {
+  it('a tensor may have no elements', () => {
     using tensor = DeviceTensor.from(new BigInt64Array(0), [0, 8]);
     assert.strictEqual(tensor.toTypedArray().length, 0);
     using empty = DeviceTensor.empty([], 'int32');
     assert.strictEqual(empty.size, 1);
   });
 
-  it('views', () => {
+  it('views have the right elements and bounds', () => {
     using wide = DeviceTensor.from(
       Int32Array.from({ length: 20 }, (_, i) => i),
       [4, 5],
@@ -82,7 +82,7 @@ describeOnCuda('DeviceTensor', () => {
     expectError(() => wide.strided([2], [1, 1]), { code: 'TENSOR', message: /strides/ });
   });
 
-  it('a view keeps the memory when its tensor is gone', () => {
+  it('a view keeps the memory of a tensor that was disposed of', () => {
     const tensor = DeviceTensor.from(Int32Array.of(1, 2, 3));
     using view = tensor.strided([2], [1], 1);
     tensor.dispose();
@@ -90,7 +90,7 @@ describeOnCuda('DeviceTensor', () => {
     assert.deepStrictEqual([...view.toTypedArray()], [2, 3]);
   });
 
-  it('fromPointer wraps memory of others', () => {
+  it('fromPointer wraps memory of other code', () => {
     using tensor = DeviceTensor.from(BigInt64Array.of(1n, 2n, 3n, 4n));
     using wrapped = DeviceTensor.fromPointer(tensor.pointer + 8n, [3], 'int64');
     assert.deepStrictEqual([...wrapped.toTypedArray()], [2n, 3n, 4n]);
@@ -109,7 +109,7 @@ describeOnCuda('DeviceTensor', () => {
     });
   });
 
-  it('a handle for other processes is only for memory that was made for it', () => {
+  it('only shareable memory has a handle for other processes', () => {
     using plain = DeviceTensor.empty([4], 'int32');
     expectError(() => plain.ipcHandle(), { code: 'TENSOR', message: /shareable/ });
     using shared = DeviceTensor.from(Int32Array.of(1, 2), [2], { shareable: true });
@@ -126,7 +126,7 @@ describeOnCuda('DeviceTensor', () => {
     }
   });
 
-  it('disposing', async () => {
+  it('a tensor that was disposed of cannot be used', async () => {
     const tensor = DeviceTensor.from(Int32Array.of(1));
     assert.isFalse(tensor.isDisposed);
     tensor.dispose();
@@ -138,7 +138,7 @@ describeOnCuda('DeviceTensor', () => {
     await expectRejection(tensor.toTypedArrayAsync(), { code: 'DISPOSED' });
   });
 
-  it('wrong arguments', () => {
+  it('wrong arguments are refused', () => {
     const make = DeviceTensor.empty as (shape: unknown, dtype: unknown) => DeviceTensor;
     for (const shape of [undefined, 5, [-1], [1.5], ['2'], [2 ** 40, 2 ** 40]]) {
       expectError(() => make(shape, 'int32'), { code: 'TENSOR' });
@@ -199,7 +199,7 @@ describeOnCuda('Stream', () => {
     assert.strictEqual(Stream.current, Stream.default);
   });
 
-  it('what is made by hand is refused', () => {
+  it('the constructors refuse arguments of callers', () => {
     const HandMade = { Stream, DeviceTensor } as unknown as Record<string, new (argument?: unknown) => unknown>;
     for (const handle of [5, 7n, 'stream']) {
       expectError(() => new HandMade.Stream(handle), { code: 'TENSOR', value: handle, message: /Stream\.fromHandle/ });
@@ -213,13 +213,13 @@ describeOnCuda('Stream', () => {
     }
   });
 
-  it('what is no handle of a stream is refused', () => {
+  it('values that are not handles of streams are refused', () => {
     for (const handle of [5, null, -1n, 2n ** 64n]) {
       expectError(() => Stream.fromHandle(handle as bigint), { code: 'TENSOR', message: /handle of the stream/ });
     }
   });
 
-  it('another handle of a stream is the same stream to the GPU', () => {
+  it('two Stream objects with the same handle are the same stream to the GPU', () => {
     const stream = new Stream();
     const same = Stream.fromHandle(stream.handle);
     assert.strictEqual(same.handle, stream.handle);

@@ -1,6 +1,6 @@
 /**
- * Times of whole calls: host arrays on `cuda` and on `wasm`, tensors on `cuda`. From the first two comes the crossover of
- * `device: 'auto'` (ts/devices/cuda/crossover.ts). Writes $GPU_RESULTS.json and .md.
+ * Measures whole calls: with host arrays on `cuda` and on `wasm`, and with tensors on `cuda`. The first two determine
+ * the crossover of `device: 'auto'` (ts/devices/cuda/crossover.ts). Writes $GPU_RESULTS.json and $GPU_RESULTS.md.
  */
 import { writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
@@ -14,7 +14,7 @@ function median(values) {
   return values.sort((a, b) => a - b)[Math.floor(values.length / 2)];
 }
 
-/** Median microseconds of a call, over batches that take about `milliseconds` together. */
+/** The median microseconds of a call, over batches that take about `milliseconds` together. */
 function time(call, milliseconds = 120) {
   for (let i = 0; i < 20; i++) call();
   let numCalls = 1;
@@ -32,7 +32,7 @@ function time(call, milliseconds = 120) {
   return median(samples);
 }
 
-// The first use: the driver, a context, the self-check
+// The first use loads the driver, makes a context, and runs the self-check.
 const beginWaking = performance.now();
 new ExpertGroup({ numRanks: 8, device: 'cuda' });
 const waking = performance.now() - beginWaking;
@@ -65,7 +65,7 @@ for (const numRanks of [8, 64]) {
       stream.synchronize();
       layout[Symbol.dispose]();
     });
-    // The queue is finite: what is queued must not outrun the GPU for long
+    // The queue is finite, so the calls must not be faster than the GPU for long.
     let queued = 0;
     const queuedOut = time(() => {
       onGpu.getDispatchLayout(tensor, numExperts, { out });
@@ -103,10 +103,10 @@ if (path !== undefined) {
     `${path}.md`,
     `# Call times on ${gpu}, ${date}
 
-Driver ${driver}, ${cpu}, Node.js ${node}. Microseconds of a whole \`getDispatchLayout\` call, medians; int64
-ids, K = ${numTopk}, E = ${numExperts}, \`out\` given unless said otherwise. "Host arrays": from typed arrays to typed arrays. "Tensors": DeviceTensors, and
-then a wait for the stream. "Queued": the same without waiting for each call (for every hundredth), which is what a caller
-pays who goes on working on the GPU. Setting CUDA up took ${waking.toFixed(0)} ms.
+Driver ${driver}, ${cpu}, Node.js ${node}. The figures are median microseconds of a whole \`getDispatchLayout\` call with int64
+ids, K = ${numTopk} and E = ${numExperts}, with a given \`out\` unless a column says otherwise. "Host arrays" are typed arrays, for ids and
+results. "Tensors" are DeviceTensors; the call is followed by a wait for the stream. "Queued" is the same with a wait only after every
+hundredth call: this is the time of a caller that goes on working on the GPU. Setting CUDA up took ${waking.toFixed(0)} ms.
 
 | T | R | wasm, host arrays | cuda, host arrays | tensors, waited | … new outputs | queued |
 |--:|--:|--:|--:|--:|--:|--:|

@@ -1,4 +1,7 @@
-/** Layouts of all kinds on the GPU, compared with the `js` device: what compute-sanitizer watches. */
+/**
+ * Computes layouts of all kinds on the GPU, and compares them with those of the `js` device. compute-sanitizer watches
+ * this.
+ */
 import { getDispatchLayout } from 'dispatch-layout';
 import { DeviceTensor, Stream } from 'dispatch-layout/cuda';
 
@@ -58,7 +61,7 @@ for (const numTokens of [0, 1, 33, 700, 5000]) {
 console.log(`${count} layouts are right`);
 
 if (process.argv.includes('--read-beyond')) {
-  // What must be found: a tensor that claims more memory than there is
+  // compute-sanitizer must find this error: a tensor that claims more memory than there is.
   const [numTokens, numTopk] = [2 ** 16, 8];
   const small = DeviceTensor.empty([16], 'int64', { shareable: true });
   const lying = DeviceTensor.fromPointer(small.pointer, [numTokens, numTopk], 'int64');

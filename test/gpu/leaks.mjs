@@ -1,4 +1,4 @@
-/** Memory of the GPU and of the process stays flat over many groups, tensors, calls and workers. */
+/** Checks that the memory of the GPU and of the process does not grow with many groups, tensors, calls and workers. */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
@@ -7,7 +7,7 @@ import { DeviceTensor, Stream } from 'dispatch-layout/cuda';
 
 const mebibytes = 2 ** 20;
 
-/** MiB: of the GPU, as the driver counts it, and of this process. */
+/** The used memory of the GPU, as the driver counts it, and of this process, in MiB. */
 async function memory() {
   for (let round = 0; round < 3; round++) {
     globalThis.gc?.();
@@ -71,7 +71,7 @@ async function useWorkers(count) {
   }
 }
 
-/** What the second run of this file does, in a process whose main thread never touches the GPU. */
+/** The second run of this file does this, in a process whose main thread never touches the GPU. */
 const onlyWorkers = ['workers alone, terminated at work', useWorkers, 10, 60];
 const isSecondRun = process.argv[2] === 'workers';
 const runs = isSecondRun

@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# Everything that needs a GPU, on any machine that has one, over the built tree (./build.sh first):
-#   test/gpu/run.sh                all of it, or some:
+# Runs everything that needs a GPU, on any machine that has one. Run ./build.sh first.
+#   test/gpu/run.sh                runs everything
 #   test/gpu/run.sh tests          conformance on cuda, tensors, streams and events, memory of another process
-#   test/gpu/run.sh sanitizer      compute-sanitizer over layouts of all kinds, where it is found
+#   test/gpu/run.sh sanitizer      compute-sanitizer with layouts of all kinds, if it is installed
 #   test/gpu/run.sh leaks          memory of the GPU after many groups, tensors and workers
-#   test/gpu/run.sh bench          call times of host arrays and tensors beside wasm
-#   test/gpu/run.sh kernel         the kernel's own benchmark, bench/cuda/run.sh
-# The findings go to bench/cuda/results/<date>-<GPU>-{checks,calls}.md; a failed step fails the script, at the end.
+#   test/gpu/run.sh bench          call times of host arrays and tensors, compared with wasm
+#   test/gpu/run.sh kernel         the benchmark of the kernel alone, bench/cuda/run.sh
+# The findings go to bench/cuda/results/<date>-<GPU>-{checks,calls}.md. If a step fails, the others still run, and the
+# script fails at the end.
 set -uo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -20,7 +21,7 @@ GPU_DATE=$(date -u +%Y-%m-%d)
 export GPU_NAME=$gpu GPU_DRIVER GPU_DATE
 GPU_RESULTS=bench/cuda/results/$GPU_DATE-$(echo "$gpu" | tr -cs 'A-Za-z0-9\n' '-' | tr '[:upper:]' '[:lower:]')-calls
 export GPU_RESULTS
-# Asked for by name, the device must be there
+# Tests fail if a device that is named here is not available.
 export DISPATCH_LAYOUT_TEST_DEVICES=cuda
 mkdir -p build/gpu bench/cuda/results
 failed=()
@@ -60,7 +61,7 @@ run_sanitizer() {
     skip compute-sanitizer 'it is not on the PATH'
     return
   fi
-  # A checker that finds nothing must be one that would
+  # A checker that finds no errors is trusted only if it finds a planted one.
   step 'compute-sanitizer finds a planted error' finds_planted_error
   local tool
   for tool in memcheck racecheck initcheck synccheck; do

@@ -1,4 +1,4 @@
-"""A PyTorch process shares its topk_idx with Node by CUDA inter-process communication; Node's layout must be PyTorch's."""
+"""A PyTorch process shares its topk_idx with Node.js by CUDA inter-process communication. Both must compute the same layout."""
 
 import json
 import subprocess
@@ -9,7 +9,7 @@ import torch
 NUM_TOKENS, NUM_TOPK, NUM_EXPERTS, NUM_RANKS = 4096, 8, 256, 16
 
 scores = torch.rand(NUM_TOKENS, NUM_EXPERTS, device="cuda")
-# Not at the start of its storage, so that the offset counts
+# With this padding, topk_idx is not at the start of its storage, so the offset matters.
 padding = torch.zeros(1000, dtype=torch.int64, device="cuda")
 topk_idx = scores.topk(NUM_TOPK).indices.contiguous()
 _, handle, _, offset_bytes, *_ = topk_idx.untyped_storage()._share_cuda_()

@@ -1,10 +1,11 @@
 #!/bin/sh
-# Builds the WASM kernel's source for this machine, into build/native/: build.sh PROGRAM...
-#   layout_test     random layouts against the reference
-#   layout_native   computes layouts from stdin
-#   replay          the fuzz target on inputs that were found before
-#   fuzz            the fuzz target under libFuzzer; needs clang
-# All but layout_test_fast, which is layout_test as it is benchmarked, are under AddressSanitizer and UBSan.
+# Builds programs with the source of the WASM kernel for this machine, into build/native/: build.sh PROGRAM...
+#   layout_test        compares random layouts with the reference
+#   layout_test_fast   the same with the optimisation that is benchmarked, and without sanitizers
+#   layout_native      computes layouts that it reads from stdin
+#   replay             runs the fuzz target on inputs that were found before
+#   fuzz               runs the fuzz target under libFuzzer; needs clang
+# All except layout_test_fast are built with AddressSanitizer and UBSan.
 set -eu
 cd "$(dirname "$0")"
 out=../../build/native

@@ -1,12 +1,13 @@
-// A libFuzzer target: the bytes are a layout, its shape first and then its ids. The kernel must equal the reference, and
-// the sanitizers find nothing. `./build.sh fuzz` explores; replay.cpp runs inputs that were found before.
+// A libFuzzer target. The bytes describe a layout: first its shape, then its ids. The kernel must give what the
+// reference gives, and the sanitizers must find nothing. `./build.sh fuzz` searches; replay.cpp runs inputs that were
+// found before.
 #include <cstddef>
 
 #include "layout_case.h"
 
 namespace {
 
-// Numbers from the front of the input; zeros when it is used up.
+// Takes numbers from the front of the input, and zeros when it is used up.
 class Input {
  public:
   Input(const uint8_t* data, size_t size) : data_(data), size_(size) {}
@@ -27,7 +28,7 @@ Partition read_partition(Input& input) {
   Partition partition{};
   partition.num_ranks = input.number(1, 300);
   const uint32_t num_experts = input.number(1, 5000), rank_step = input.number(0, 300);
-  // A divisor of num_ranks, or a node that has room for all of them
+  // The result is a divisor of num_ranks, or is at least num_ranks.
   partition.num_ranks_per_node = input.number(1, 300);
   while (partition.num_ranks_per_node < partition.num_ranks &&
          partition.num_ranks % partition.num_ranks_per_node != 0) {
@@ -41,7 +42,8 @@ Partition read_partition(Input& input) {
   return partition;
 }
 
-// Either the bytes as they are, or an expert for each; some slots empty, some out of range by one.
+// The ids are either the bytes as they are, or an expert for each byte, with some empty slots and some ids out of range
+// by one.
 std::vector<uint8_t> read_ids(Input& input, IdType type, uint32_t num_experts) {
   const bool are_raw = input.byte() % 2 == 0;
   std::vector<uint8_t> ids;
@@ -76,7 +78,7 @@ LayoutCase read_case(Input& input) {
     problem.has_empty_id = problem.empty_id != -1;
   }
   const std::vector<uint8_t> ids = read_ids(input, problem.id_type, problem.partition.num_experts());
-  // The ids over and over, up to as many tokens as were asked for
+  // The ids are repeated until there are as many tokens as were requested.
   problem.num_tokens = ids.empty() && problem.num_topk > 0 ? 0 : max_tokens;
   const size_t num_bytes = size_t{problem.num_tokens} * problem.num_topk * id_bytes(problem.id_type);
   for (size_t i = 0; i < num_bytes; i++) problem.ids.push_back(ids[i % ids.size()]);

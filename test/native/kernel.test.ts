@@ -1,7 +1,7 @@
 /**
- * The WASM kernel's unchanged source, compiled for this machine under AddressSanitizer and UBSan, with buffers of exactly
- * the sizes that `wasm/dispatch_layout.h` promises: the conformance vectors, and what the fuzzer found. Random layouts are in
- * `test/slow`.
+ * Compiles the unchanged source of the WASM kernel for this machine, with AddressSanitizer and UBSan, and with buffers
+ * of exactly the sizes that `wasm/dispatch_layout.h` promises. It runs the conformance vectors, and the inputs that the
+ * fuzzer found. Random layouts are in `test/slow`.
  */
 import { readdirSync } from 'node:fs';
 import { assert } from 'chai';
@@ -16,7 +16,7 @@ const corpus = `${root}test/native/corpus`;
 /** `IdType` of `wasm/dispatch_layout.h`, in order. */
 const idTypes = ['int64', 'uint64', 'int32', 'uint32', 'int16', 'uint16', 'int8', 'uint8'];
 
-/** A vector as `layout_native` reads it. */
+/** A vector in the form that `layout_native` reads. */
 function requestOf(vector: Vector): string {
   const { dtype, shape, numRanks, numRanksPerNode, numExperts, placement } = vector;
   const numExpertsPerRank = Math.floor(numExperts / numRanks);
@@ -27,7 +27,7 @@ function requestOf(vector: Vector): string {
   return [idTypes.indexOf(dtype), ...shape, numRanks, numRanksPerNode, numExperts, ...rankOfExpert, ...ids].join(' ');
 }
 
-/** What `layout_native` must answer. Refused ids are skipped by the kernel, and their counts are of no interest. */
+/** Checks the answer of `layout_native`. The kernel skips invalid ids; where there are any, its counts do not matter. */
 function checkAnswer(vector: Vector, lines: readonly string[]): void {
   const [firstInvalid, ...arrays] = lines.map((line) => line.split(' ').filter(Boolean).map(Number));
   const { expected, expectedError } = vector;
@@ -44,7 +44,7 @@ function checkAnswer(vector: Vector, lines: readonly string[]): void {
 
 describeNative('the WASM kernel, compiled natively under sanitizers', ['layout_native', 'replay'], () => {
   it('gives the answers of the conformance vectors', () => {
-    // Requests that are refused for their shape never reach the kernel
+    // Requests that are refused for their shape never reach the kernel.
     const vectors = (file as unknown as VectorFile).vectors.filter(
       ({ expectedError }) => expectedError === undefined || expectedError.code === 'INVALID_EXPERT',
     );

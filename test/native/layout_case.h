@@ -1,4 +1,5 @@
-// One layout with the native kernel, called as JavaScript calls it, against the reference.
+// Computes one layout with the native kernel, which is called as JavaScript calls it, and compares it with the
+// reference.
 #pragma once
 
 #include <algorithm>
@@ -8,17 +9,18 @@
 #include "native_kernel.h"
 #include "reference_layout.h"
 
-// A problem, and how its tokens pass through the kernel's windows.
+// A problem, and the sizes of the windows through which its tokens pass.
 struct LayoutCase {
   Problem problem;
-  uint32_t tokens_located = 1;  // at a time, before they are added; if up to kMaxFewIds ids, all of them
-  uint32_t tokens_of_ids = 1;   // per call of locate
-  uint32_t tokens_of_rows = 1;  // per call of add_tokens
-  uint32_t ids_offset = 0;      // where the window of ids begins, in elements
-  uint32_t rows_offset = 0;     // where that of rows does, in bytes
+  uint32_t tokens_located = 1;  // tokens located before they are added; all of them up to kMaxFewIds ids
+  uint32_t tokens_of_ids = 1;   // tokens per call of locate
+  uint32_t tokens_of_rows = 1;  // tokens per call of add_tokens
+  uint32_t ids_offset = 0;      // the start of the window of ids, in elements
+  uint32_t rows_offset = 0;     // the start of the window of rows, in bytes
 };
 
-// A window of exactly the promised size: AddressSanitizer sees every step behind it, and what is before it must not change.
+// A window of exactly the promised size. AddressSanitizer sees every access after it, and the bytes before it must not
+// change.
 class Window {
  public:
   Window(size_t offset, size_t size) : offset_(offset), bytes_(offset + size, kUntouched) {}
@@ -47,10 +49,10 @@ class KernelRun {
         rows_(case_.rows_offset,
               size_t{at_most_all(case_.tokens_of_rows)} * problem_.partition.num_ranks + kSlackBytes) {}
 
-  const char* failure = nullptr;  // what went wrong on the way, if anything
+  const char* failure = nullptr;  // what went wrong during the computation, or null
 
   Layout compute() {
-    // A layout that is given up half-way, as at an invalid id, must leave nothing behind
+    // A layout that is abandoned half-way, as at an invalid id, must not affect the next one.
     add_up_to(problem_.num_tokens / 2);
     add_up_to(problem_.num_tokens);
     finish();
@@ -125,7 +127,7 @@ class KernelRun {
   Layout layout_;
 };
 
-// What is wrong with the kernel's layout, or null.
+// What is wrong with the layout of the kernel, or null.
 inline const char* find_fault(const LayoutCase& layout_case) {
   const Layout expected = reference_layout(layout_case.problem);
   KernelRun run(layout_case);

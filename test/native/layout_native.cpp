@@ -1,14 +1,14 @@
-// Computes layouts with the native kernel, until stdin ends. There, numbers separated by white space: the id type (IdType),
-// T, K, R, ranks per node, E; the rank of each expert, -1 for none; the ids. To stdout five lines each: the position of the
-// first id that is neither -1 nor an expert, or -1; the counts per rank, per RDMA rank (none within one node) and per
-// expert; the rows.
+// Computes layouts with the native kernel until stdin ends. Stdin has numbers, separated by white space: for each
+// layout, the id type (IdType), T, K, R, the ranks per node and E; the rank of each expert, or -1 for none; and the
+// ids. For each layout, five lines go to stdout: the position of the first id that is neither -1 nor an expert, or -1;
+// the counts per rank, per RDMA rank (none within one node) and per expert; and the rows.
 #include <iostream>
 
 #include "layout_case.h"
 
 namespace {
 
-// A number of 64 bits, with or without sign.
+// Reads a number of 64 bits, with or without a sign.
 uint64_t read_number() {
   std::string text;
   if (!(std::cin >> text)) std::cerr << "request cut short\n", std::exit(1);

@@ -1,4 +1,4 @@
-// Random layouts of every shape and id type against the reference: layout_test SEED CASES
+// Compares random layouts of every shape and id type with the reference: layout_test SEED CASES
 #include <random>
 
 #include "layout_case.h"
@@ -15,7 +15,7 @@ T pick(std::initializer_list<T> choices) {
 }
 
 Partition make_partition() {
-  // Around the bounds of the tables, of the rows, and of the chunks of both
+  // These numbers are around the limits of the tables, of the rows, and of the chunks of both.
   const uint32_t num_experts =
       pick<uint32_t>({1,    2,    7,    8,    60,   64,   128,
                       129,  256,  264,  265,  288,  536,  537,
@@ -39,7 +39,7 @@ Partition make_partition() {
   return partition;
 }
 
-// What a truncation, a signed comparison, a saturation or an off-by-one would let through.
+// Ids that would pass a truncation, a signed comparison, a saturation or an off-by-one error.
 uint64_t hostile_id(uint64_t num_experts) {
   const uint64_t two_to_32 = uint64_t{1} << 32;
   return pick<uint64_t>({num_experts,
@@ -83,7 +83,7 @@ Problem make_problem() {
   problem.num_tokens =
       pick<uint32_t>({0, 1, 2, 3, 127, 128, 129, 255, 256, 257, 300, static_cast<uint32_t>(uniform(0, 200))});
   if (problem.partition.num_ranks <= 64 && one_in(8)) problem.num_tokens = uniform(1000, 3000);
-  // Few tokens where rows are long: the reference and the rows take their time
+  // If rows are long, there are few tokens, since the reference and the rows take long.
   if (problem.partition.num_ranks > 1000) problem.num_tokens %= 7;
 
   const uint64_t num_experts = problem.partition.num_experts();

@@ -1,5 +1,5 @@
-// The WASM kernel's unchanged source, compiled for this machine. Its tables lie where the module has them: the small one
-// at its constant address, the large one below 4 GiB, since positions are 32-bit addresses.
+// The unchanged source of the WASM kernel, compiled for this machine. Its tables are at the same addresses as in the
+// module: the small one at its constant address, and the large one below 4 GiB, since positions are 32-bit addresses.
 #pragma once
 
 #include <sanitizer/asan_interface.h>
@@ -12,7 +12,7 @@
 #include "../../wasm/dispatch_layout.cpp"
 #include "reference_layout.h"
 
-// Pages of low memory. AddressSanitizer sees every step behind `size`.
+// Pages of memory at low addresses. AddressSanitizer sees every access after `size`.
 class LowMemory {
  public:
   LowMemory(size_t size, uintptr_t address)
@@ -42,8 +42,8 @@ class LowMemory {
   size_t mapped_;
 };
 
-// The kernel's plan with buffers of exactly the sizes that dispatch_layout.h promises, full of garbage. There is one
-// plan in a program, and so one of these at a time.
+// The plan of the kernel, with buffers of exactly the sizes that dispatch_layout.h promises, full of garbage. A program
+// has only one plan, so there can be only one of these at a time.
 class NativeKernel {
  public:
   std::vector<uint32_t> num_tokens_per_rank, num_tokens_per_rdma_rank, num_tokens_per_expert;
@@ -74,7 +74,8 @@ class NativeKernel {
   }
   NativeKernel(const NativeKernel&) = delete;
 
-  // The entries of the experts in all copies of the table, without the empty ones: their counts are nobody's business.
+  // The entries of the experts in all copies of the table. The empty entries are left out, since their counts do not
+  // matter.
   std::vector<uint8_t> entries_of_experts() const {
     const uint32_t num_experts = ::plan()->num_experts;
     std::vector<uint8_t> entries;

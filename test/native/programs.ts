@@ -1,5 +1,5 @@
 /**
- * The programs around the WASM kernel's source that are compiled for this machine (`build.sh` beside this file).
+ * The programs with the source of the WASM kernel in them, which `build.sh` beside this file compiles for this machine.
  *
  * @module
  */
@@ -7,7 +7,7 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { assert } from 'chai';
 import { root } from '../support/root.ts';
 
-/** What keeps them from being built here, or null. */
+/** What keeps them from being built on this machine, or null. */
 function obstacle(): string | null {
   if (process.platform !== 'linux' || process.arch !== 'x64')
     return 'its tables need the low memory of Linux on x86-64';
@@ -19,7 +19,7 @@ function obstacle(): string | null {
   return status === 0 ? null : `${compiler} finds no SIMDe. To run this, install libsimde-dev`;
 }
 
-/** Declares tests that run these programs. Where they cannot be built, the tests are skipped, with the reason. */
+/** Declares tests that run these programs. If they cannot be built, the tests are skipped, with the reason. */
 export function describeNative(title: string, programs: readonly string[], declare: () => void): void {
   describe(title, function () {
     const reason = obstacle();
@@ -35,7 +35,7 @@ export function describeNative(title: string, programs: readonly string[], decla
   });
 }
 
-/** What a program prints, which must succeed. */
+/** What a program prints. It must succeed. */
 export function runNative(program: string, settings: readonly string[], input = ''): string {
   const { status, stdout, stderr } = spawnSync(`${root}build/native/${program}`, settings, { input, encoding: 'utf8' });
   assert.strictEqual(status, 0, stdout + stderr);

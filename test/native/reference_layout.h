@@ -1,4 +1,4 @@
-// The layout, computed as its definition reads.
+// Computes the layout literally by its definition.
 #pragma once
 
 #include <cstring>
@@ -30,10 +30,10 @@ struct Problem {
 struct Layout {
   std::vector<uint32_t> num_tokens_per_rank, num_tokens_per_rdma_rank, num_tokens_per_expert;
   std::vector<uint8_t> is_token_in_rank;
-  uint64_t first_invalid_id = UINT64_MAX;  // its position
+  uint64_t first_invalid_id = UINT64_MAX;  // the position of the id
 };
 
-// An id as a number, which needs 65 bits
+// The value of an id. All types together need 65 bits.
 inline __int128 read_id(IdType type, const void* bytes) {
   const auto read = [&](auto id) -> __int128 {
     std::memcpy(&id, bytes, sizeof id);

@@ -1,4 +1,4 @@
-// Runs the fuzz target on files, without a fuzzer: replay FILE...
+// Runs the fuzz target on files without a fuzzer: replay FILE...
 #include <cstdint>
 #include <cstdio>
 #include <fstream>
@@ -12,7 +12,7 @@ int main(int argc, char** argv) {
     std::ifstream file(argv[i], std::ios::binary);
     if (!file) return std::fprintf(stderr, "cannot read %s\n", argv[i]), 2;
     const std::vector<char> bytes{std::istreambuf_iterator<char>(file), {}};
-    // So that the name of a file that crashes is the last one printed
+    // The name is printed first, so that the last name printed is that of the file that crashes.
     std::fprintf(stderr, "%s\n", argv[i]);
     LLVMFuzzerTestOneInput(reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size());
   }

@@ -1,9 +1,9 @@
 /**
- * Small projects as users have them, each in a folder of its own, with the packed library: every project is copied to a
- * temporary folder, gets its own packages from its lockfile and the tarball on top, as `npm install dispatch-layout` would
- * bring it, and runs its script `check`. `./build.sh projects [NAME]...` runs the named projects, or all. What needs
- * Chromium (`engines` in its package.json says so) is skipped where there is none; with `--complete` that is a failure.
- * `--tarball FILE` takes a tarball that is already there.
+ * Runs small projects of the kinds that users have with the packed library. Each project has a folder. It is copied to
+ * a temporary folder; the packages of its lockfile are installed there, then the tarball, as `npm install
+ * dispatch-layout` would do; and its script `check` runs. `./build.sh projects [NAME]...` runs the named projects, or
+ * all. A project that needs Chromium (`engines` in its package.json says so) is skipped if there is none; with
+ * `--complete`, that is a failure. `--tarball FILE` uses an existing tarball.
  *
  * @module
  */
@@ -18,11 +18,11 @@ import { packLibrary } from '../runtimes/project.mjs';
 import { failedCell, Report } from '../runtimes/report.mjs';
 import { whyNoChromium } from './support/chromium.mjs';
 
-/** So many projects at the same time. */
+/** The number of projects that run at the same time. */
 const numLanes = 2;
 const installTimeout = 300_000;
 const checkTimeout = 180_000;
-/** So much of a failed project's output is shown. */
+/** The number of characters of a failed project's output that are shown. */
 const shownOutput = 6000;
 
 const here = fileURLToPath(new URL('.', import.meta.url));
@@ -67,7 +67,7 @@ async function findProjects(names) {
     const versions = Object.entries({ ...devDependencies, ...dependencies });
     found.push({
       name: entry.name,
-      // npm:vite@5.4.21 is called by its alias
+      // A version such as npm:vite@5.4.21 belongs to an alias, whose name is shown.
       tools: versions.map(([name, version]) => `${name} ${version.split('@').at(-1)}`).join(', ') || 'Node.js',
       hasPackages: versions.length > 0,
       missing: 'chromium' in engines ? whyNoChromium() : undefined,
@@ -78,7 +78,7 @@ async function findProjects(names) {
   return names.map((name) => {
     const project = found.find((each) => each.name === name);
     if (project === undefined)
-      throw new Error(`no project is called ${name}; one of ${found.map((each) => each.name)}`);
+      throw new Error(`no project is called ${name}; the projects are ${found.map((each) => each.name).join(', ')}`);
     return project;
   });
 }
@@ -91,12 +91,13 @@ async function outcomeOf({ name, hasPackages, missing }, place, tarball) {
   const started = performance.now();
   let installed;
   try {
-    // What two versions of a tool have in common is a link in one of their projects
+    // Files that are the same for two versions of a tool are links in one of the projects.
     const options = { recursive: true, dereference: true, filter: (path) => !path.endsWith('node_modules') };
     await cp(join(here, name), project, options);
     await cp(join(here, 'support'), join(place, 'support'), { recursive: true });
     const quietly = ['--ignore-scripts', '--no-audit', '--no-fund', '--prefer-offline'];
-    // First exactly what the lockfile says, which fails if package.json says something else; then the library
+    // First install exactly what the lockfile says, which fails if package.json says something else. Then install the
+    // library.
     if (hasPackages) await execute('npm', ['ci', ...quietly], { cwd: project, timeout: installTimeout });
     await execute('npm', ['install', '--no-save', ...quietly, tarball], { cwd: project, timeout: installTimeout });
     installed = performance.now();
@@ -117,28 +118,32 @@ async function outcomeOf({ name, hasPackages, missing }, place, tarball) {
   }
 }
 
-/** An environment in which tools leave their caches, settings and profiles inside `place`. */
+/** An environment in which tools put their caches, settings and profiles into `place`. */
 async function homeIn(place, tarball) {
   const home = join(place, 'home');
   await mkdir(home);
   return {
     HOME: home,
     TMPDIR: home,
-    // Nothing is asked for but packages
+    // The registry is asked for packages only.
     npm_config_update_notifier: 'false',
     NEXT_TELEMETRY_DISABLED: '1',
     DISPATCH_LAYOUT_TARBALL: tarball,
   };
 }
 
-/** Runs a command to its end, with everything that it has started. Rejects with its output if it fails, or takes too long. */
+/**
+ * Runs a command, and ends every process that it started. The promise rejects with its output if it fails or takes too
+ * long.
+ */
 async function execute(file, args, { cwd, timeout, env = {} }) {
   interrupted.signal.throwIfAborted();
   const child = spawn(file, args, {
     cwd,
     env: { ...process.env, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
-    // A group of its own, which is ended as a whole: a server that was left running would keep the pipes open
+    // The command has a process group of its own, which is ended as a whole. A server that still ran would keep the
+    // pipes open.
     detached: true,
   });
   let output = '';
@@ -151,7 +156,7 @@ async function execute(file, args, { cwd, timeout, env = {} }) {
     try {
       process.kill(-child.pid, 'SIGKILL');
     } catch {
-      // The group has ended
+      // The group has ended already.
     }
   };
   const limit = AbortSignal.any([AbortSignal.timeout(timeout), interrupted.signal]);
@@ -159,6 +164,7 @@ async function execute(file, args, { cwd, timeout, env = {} }) {
   child.once('exit', end);
   const [code] = await once(child, 'close');
   limit.removeEventListener('abort', end);
-  if (limit.aborted) throw new Error(`${file} ${args[0]}: ended after ${timeout / 1000} s at most\n${output}`);
+  if (limit.aborted)
+    throw new Error(`${file} ${args[0]}: interrupted, or not done after ${timeout / 1000} s\n${output}`);
   if (code !== 0) throw new Error(`${file} ${args.join(' ')}: exit code ${code}\n${output}`);
 }

@@ -1,6 +1,6 @@
 /**
- * Chromium and Firefox, as Debian packages them: one process for each page, started at its address. The page sends its
- * results by itself, so nothing has to drive the browser.
+ * Chromium and Firefox from the packages of Debian. Each page has a process, which is started with its address. The
+ * page sends its results by itself, so nothing has to control the browser.
  *
  * @module
  */
@@ -11,7 +11,7 @@ import { join } from 'node:path';
 
 const timeout = 600_000;
 
-/** Nothing but the page: no first-run pages, no requests to the outside. */
+/** Settings with which Firefox shows only the page: it opens no first-run pages and sends no requests to other servers. */
 const firefoxPreferences = {
   'browser.aboutwelcome.enabled': false,
   'browser.shell.checkDefaultBrowser': false,
@@ -58,13 +58,13 @@ const browsers = {
   },
 };
 
-/** Why the browser cannot be started here, or undefined. */
+/** Why the browser cannot be started on this machine, or undefined. */
 export function whyMissing(name) {
   const browser = browsers[name];
   return executableOf(browser) === undefined ? `it is not installed (Debian: ${browser.package})` : undefined;
 }
 
-/** Its name and version. */
+/** The name and version of the browser. */
 export function versionOf(name) {
   const executable = executableOf(browsers[name]);
   return executable === undefined ? name : (/\S+ [\d.]+/.exec(output(executable, ['--version']))?.[0] ?? name);
@@ -83,7 +83,7 @@ export async function runPage(name, site, url, options, { isIsolated, isPage }) 
   await browser.configure?.(profile);
   const address = `${url}?${encodeURIComponent(JSON.stringify({ id, options }))}`;
   const child = spawn(executableOf(browser), [...browser.args(profile), address], {
-    // A group of its own, so that its processes can be ended together
+    // The browser has a process group of its own, so that all its processes can be ended together.
     detached: true,
     stdio: ['ignore', 'ignore', 'pipe'],
     env: { ...process.env, MOZ_DISABLE_AUTO_SAFE_MODE: '1', HOME: profile },

@@ -1,5 +1,6 @@
 /**
- * The common bundlers, as far as possible without configuration: the project's page, and its program for Node.js.
+ * The common bundlers, with as little configuration as possible. They bundle the page of the project and its program
+ * for Node.js.
  *
  * @module
  */
@@ -11,7 +12,10 @@ import { rollup } from 'rollup';
 import { build as vite } from 'vite';
 import webpack from 'webpack';
 
-/** Each bundles page.js of the project, with everything that it imports, into `target/page.js`; Vite also index.html. */
+/**
+ * Each function bundles page.js of the project, with everything that it imports, into `target/page.js`. Vite also makes
+ * index.html.
+ */
 export const pageBundlers = {
   async esbuild(project, target) {
     await esbuild({
@@ -45,7 +49,10 @@ export const pageBundlers = {
   },
 };
 
-/** Each bundles process.mjs of the project, with everything that it imports, into a file in `target`; returns the file. */
+/**
+ * Each function bundles process.mjs of the project, with everything that it imports, into a file in `target`, and
+ * returns the file.
+ */
 export const nodeBundlers = {
   async esbuild(project, target) {
     const outfile = join(target, 'bundle.mjs');
@@ -67,7 +74,7 @@ export const nodeBundlers = {
   },
 };
 
-/** Takes warnings for errors. */
+/** Runs webpack. Warnings count as errors. */
 async function runWebpack(configuration) {
   const compiler = webpack({ mode: 'production', performance: { hints: false }, ...configuration });
   const stats = await new Promise((resolve, reject) =>

@@ -1,11 +1,14 @@
 /**
- * Commands that run to their end, with what they printed in the error if they fail.
+ * Runs commands to their end. If one fails, the error has what it printed.
  *
  * @module
  */
 import { execFile } from 'node:child_process';
 
-/** What a command printed to standard output. Rejects with all of its output if it fails, or takes too long. */
+/**
+ * What a command printed to standard output. The promise rejects with all output if the command fails or takes too
+ * long.
+ */
 export function run(file, args, { cwd, env = {}, timeout = 600_000 }) {
   return new Promise((resolve, reject) => {
     const options = { cwd, timeout, maxBuffer: 2 ** 26, env: { ...process.env, ...env } };

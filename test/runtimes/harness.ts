@@ -8,21 +8,21 @@ type Body = () => unknown;
 
 interface Test {
   readonly title: string;
-  /** Undefined where it is skipped. */
+  /** The test itself, or undefined if it is skipped. */
   readonly body: Body | undefined;
 }
 
-/** What came of one top-level `describe`. */
+/** The results of one top-level `describe`. */
 export interface GroupResult {
   readonly name: string;
   readonly passed: number;
-  /** Titles. */
+  /** The titles of skipped tests. */
   readonly skipped: readonly string[];
-  /** Titles and stacks. */
+  /** The titles and stacks of failed tests. */
   readonly failed: readonly string[];
 }
 
-/** Declares tests by `declare`, runs them in order, and returns one result for each top-level `describe`. */
+/** Runs the tests that `declare` declares, in order, and returns one result for each top-level `describe`. */
 export async function run(declare: () => void): Promise<GroupResult[]> {
   const groups = new Map<string, Test[]>();
   const path: string[] = [];

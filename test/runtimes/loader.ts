@@ -1,13 +1,13 @@
 /**
- * What the conformance suite takes from the machine, where there is neither an environment nor files: takes the place of
- * `../conformance/loader.ts` in the bundle of the suite.
+ * What the conformance suite takes from a machine that has neither an environment nor files. In the bundle of the
+ * suite, this module replaces `../conformance/loader.ts`.
  *
  * @module
  */
 
 const settings = new Map<string, string>();
 
-/** Sets what `setting` finds. */
+/** Sets the values that `setting` returns. */
 export function configure(values: Readonly<Record<string, string>>): void {
   for (const [name, value] of Object.entries(values)) settings.set(name, value);
 }
@@ -17,7 +17,7 @@ export function setting(name: string): string | undefined {
   return settings.get(name);
 }
 
-/** The traces lie beside the repository, where no other runtime sees them. */
+/** There are no traces: they are beside the repository, where no other runtime can read them. */
 export function readTrace(): null {
   return null;
 }

@@ -1,6 +1,6 @@
 /**
- * A project that has the packed library and runs the conformance suite on it by `npm install && npm test`, to be taken to
- * another machine: node test/runtimes/make-project.mjs FOLDER
+ * Makes a project that can be copied to another machine, where `npm install && npm test` runs the conformance suite on
+ * the packed library in it: node test/runtimes/make-project.mjs FOLDER
  */
 import { mkdir, rename, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';

@@ -1,5 +1,5 @@
 /**
- * Checks of the packed tarball itself, and of an empty project that has installed it.
+ * Checks of the packed tarball itself, and of an empty project in which it is installed.
  *
  * @module
  */
@@ -11,7 +11,7 @@ import { run } from './commands.mjs';
 
 const inPackage = (path) => fileURLToPath(new URL(`node_modules/${path}`, import.meta.url));
 
-/** 16 tokens, one per expert: as a program that says the device and the tokens of each rank. */
+/** A program that computes a layout of 16 tokens, one per expert, and prints the device and the tokens of each rank. */
 const program = `const ids = Array.from({ length: 16 }, (_, id) => [id]);
 const { device, numTokensPerRank } = getDispatchLayout(ids, 16, { numRanks: 4 });
 console.log(device, numTokensPerRank.join(' '));`;
@@ -30,11 +30,11 @@ const layout: DispatchLayout = getDispatchLayout([[0, 5]], 8, { numRanks: 4 });
 export const counts: Int32Array = layout.numTokensPerRank;
 export const device: 'cuda' | 'wasm' | 'js' = layout.device;
 export const tensor: typeof DeviceTensor = DeviceTensor;
-// @ts-expect-error: a typing mistake is one
+// @ts-expect-error: the misspelt name must be an error
 layout.numTokensPerrank;
 `;
 
-/** A program in both forms, which hands classes from one to the other. */
+/** A program of an ES module and a CommonJS module, of which one uses a class from the other. */
 const mixed = {
   'module.ts': `${imported}
 import { tensor as required } from './common.cjs';
@@ -44,7 +44,7 @@ export const same: typeof DeviceTensor = required;`,
 };
 const module = { 'module.ts': imported + typedProgram };
 
-/** How programs find the package, from the oldest TypeScript on that the README names to the newest. */
+/** The ways in which programs find the package, from the oldest supported version of TypeScript to the newest. */
 const compilers = [
   ['typescript-5.0', { node16: mixed, nodenext: mixed, bundler: module, node10: module }],
   ['typescript-5.4', { node16: mixed, bundler: module, node10: module }],
@@ -52,13 +52,13 @@ const compilers = [
   ['typescript', { node16: mixed, nodenext: mixed, bundler: module }],
 ];
 
-/** Each check by name: it rejects where something is wrong. */
+/** The checks by name. Each returns a promise that rejects if something is wrong. */
 export function packageChecks(project, folder, tarball) {
   return {
     'publint --strict': () =>
       run(process.execPath, [inPackage('publint/src/cli.js'), '--strict', tarball], { cwd: folder }),
 
-    // The kernel is no module
+    // The kernel is not a module.
     '@arethetypeswrong/cli': () =>
       run(
         process.execPath,
@@ -118,7 +118,7 @@ function versionOf(compiler) {
   return JSON.parse(readFileSync(inPackage(`${compiler}/package.json`), 'utf8')).version;
 }
 
-/** Checks files that use the package, and the package's own declarations, as strictly as TypeScript can. */
+/** Checks files that use the package, and the declarations of the package itself, as strictly as TypeScript can. */
 async function checkTypes(folder, project, compiler, resolution, files) {
   const target = await mkdtemp(join(folder, `types-${resolution}-`));
   await symlink(join(project, 'node_modules'), join(target, 'node_modules'));

@@ -1,6 +1,6 @@
 /**
- * The rows of the matrix that are pages: the library as it is in the package, in a page, with and without cross-origin
- * isolation, and in a module worker; under a content security policy; and as the bundlers build them.
+ * The rows of the matrix that are pages: the file of the package in a page, with and without cross-origin isolation,
+ * and in a module worker; pages that bundlers build; and pages with a content security policy.
  *
  * @module
  */
@@ -18,7 +18,7 @@ function html(script, head = '') {
 <script src="./report-errors.js"></script><script type="module" src="./${script}"></script></head></html>`;
 }
 
-/** The package's own file, without a bundler. */
+/** Pages that import the file of the package without a bundler. */
 export async function rawRows(project, site, options) {
   const importMap = `<script type="importmap">${JSON.stringify({ imports })}</script>`;
   await writeFile(join(project, 'page.html'), html('page.js', importMap));
@@ -31,7 +31,7 @@ export async function rawRows(project, site, options) {
     const worker = site.add(project, { rewrite: (text) => rewriteImports(text, () => worker) });
     rows.push(
       pageRow(browser, 'page', pageIn({}), { isIsolated: false, isPage: true }),
-      // Where pages have SharedArrayBuffer, over which ids and results may be
+      // Isolated pages have SharedArrayBuffer, in which ids and results can be.
       pageRow(browser, 'page, isolated', pageIn(isolation), { isIsolated: true, isPage: true }),
       pageRow(browser, 'worker', `${worker}worker.html`, { isIsolated: false, isPage: false }),
     );
@@ -47,14 +47,14 @@ export async function rawRows(project, site, options) {
   }
 }
 
-/** Import maps do not hold in workers: there the server does what they do. */
+/** Rewrites imports as an import map would. Import maps do not apply to workers, so the server does this for them. */
 function rewriteImports(text, base) {
   return text.replace(/(\bfrom\s*|\bimport\s*)(['"])([^'"]+)\2/g, (whole, keyword, quote, name) =>
     Object.hasOwn(imports, name) ? keyword + quote + new URL(imports[name], base()) + quote : whole,
   );
 }
 
-/** What each bundler makes of a small page that imports the suite. */
+/** The small page that imports the suite, as each bundler builds it. */
 export function bundlerRows(project, folder, site, options) {
   return Object.entries(pageBundlers).map(([name, bundle]) => ({
     name: `${name}, page in Chromium`,
@@ -66,7 +66,7 @@ export function bundlerRows(project, folder, site, options) {
   }));
 }
 
-/** The same page under content security policies that forbid WebAssembly, and allow it. */
+/** The same page with content security policies that forbid and allow WebAssembly. */
 export function policyRows(project, folder, site, options) {
   const policies = [
     {
@@ -100,7 +100,7 @@ export function policyRows(project, folder, site, options) {
 /** Builds the page of the project into `target`. */
 async function buildPage(project, target, bundle) {
   await bundle(project, target);
-  // Of all bundlers, only Vite builds the HTML, too
+  // Only Vite also builds the HTML.
   await cp(join(project, 'index.html'), join(target, 'index.html'), { force: false });
   await cp(join(project, 'report-errors.js'), join(target, 'report-errors.js'));
   return target;

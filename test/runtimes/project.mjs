@@ -1,5 +1,6 @@
 /**
- * What the matrix runs on: the packed tarball, installed into an empty project, and the suite as one module beside it.
+ * Makes the project that the matrix runs: an empty project in which the packed tarball is installed, with the suite as
+ * one module.
  *
  * @module
  */
@@ -13,7 +14,7 @@ const root = fileURLToPath(new URL('../..', import.meta.url));
 const here = fileURLToPath(new URL('.', import.meta.url));
 const ourLoader = join(here, 'loader.ts');
 
-/** Packs the library into `folder` as npm publishes it; returns the tarball. */
+/** Packs the library into `folder` as npm publishes it, and returns the tarball. */
 export async function packLibrary(folder) {
   const [{ filename }] = JSON.parse(await run('npm', ['pack', '--json', '--pack-destination', folder], { cwd: root }));
   return join(folder, filename);
@@ -28,7 +29,7 @@ export async function makeProject(folder, tarball) {
   });
 }
 
-/** Writes the suite and the programs that run it (of `programs/`) into the project. The library is imported by name. */
+/** Writes the suite, and the programs in `programs/` that run it, into the project. They import the library by its name. */
 export async function addSuite(folder) {
   await build({
     entryPoints: [join(here, 'suite.ts')],

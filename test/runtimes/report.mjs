@@ -1,16 +1,16 @@
 /**
- * The results as a table of runtimes and devices, with the reasons of what was skipped and the failures below.
+ * Shows the results as a table of runtimes and devices. Below it are the reasons why cells were skipped, and the failures.
  *
  * @module
  */
 
-/** Collects cells: one for each runtime and device, passed, failed or skipped. */
+/** Collects cells, one for each runtime and device. A cell has passed, failed or been skipped. */
 export class Report {
   #rows = [];
 
-  /** The results of the suite in one runtime. */
+  /** Adds the results of the suite in one runtime. */
   addResults(name, results, seconds) {
-    // What belongs to no device decides about all
+    // A failure that belongs to no device makes all cells of the row fail.
     const common = results.filter((each) => each.name === '').flatMap((each) => each.failed);
     const cells = results
       .filter((each) => each.name !== '')
@@ -21,7 +21,7 @@ export class Report {
     this.#rows.push({ name, cells: cells.length > 0 ? cells : [{ column: '', ...noTests }], seconds });
   }
 
-  /** A row with one outcome for all of it. */
+  /** Adds a row with a single outcome. */
   addRow(name, cell, seconds) {
     this.#rows.push({ name, cells: [{ column: '', ...cell }], seconds });
   }
@@ -58,7 +58,7 @@ export class Report {
 
 const noTests = { outcome: 'failed', detail: 'FAILED', failures: ['it ran no tests'] };
 
-/** What failed as a whole. */
+/** The cell of a row that failed as a whole. */
 export function failedCell(error) {
   return { outcome: 'failed', detail: 'FAILED', failures: [error instanceof Error ? error.message : String(error)] };
 }

@@ -1,7 +1,8 @@
 /**
- * The conformance suite where users run: packs the library, installs the tarball into an empty project, and runs the suite
- * from there in every runtime, one row each, and as the bundlers build it. `./build.sh runtimes [WORD]...` runs the rows
- * whose names contain one of the words. A runtime that is not here is skipped; with `--complete` that is a failure.
+ * Runs the conformance suite as users run the library: it packs the library, installs the tarball in an empty project,
+ * and runs the suite from there in every runtime and as the bundlers build it, with one row of the table for each.
+ * `./build.sh runtimes [WORD]...` runs the rows whose names contain one of the words. A runtime that is not available
+ * is skipped; with `--complete`, that is a failure.
  *
  * @module
  */
@@ -17,12 +18,12 @@ import { Site } from './site.mjs';
 import { sizeRows } from './sizes.mjs';
 import { workerdRow } from './workerd.mjs';
 
-/** So many rows run at the same time. */
+/** The number of rows that run at the same time. */
 const numLanes = 2;
 
 const options = {
   expectedDevice: 'wasm',
-  // The random requests are many where the tests run; here it is the runtimes that differ
+  // `./build.sh test` runs many random requests. This run is about the runtimes, so fewer are enough.
   settings: { DISPATCH_LAYOUT_TEST_RUNS: process.env.DISPATCH_LAYOUT_TEST_RUNS || '0.1' },
 };
 
@@ -72,7 +73,7 @@ console.log(report.toString());
 console.log(`\n${report.count('passed')} passed, ${report.count('failed')} failed, ${report.count('skipped')} skipped`);
 process.exitCode = report.count('failed') > 0 ? 1 : 0;
 
-/** Runs one row: the results of its suite, or one cell for all of it, with what it measured. */
+/** Runs one row. Returns the results of its suite, or one cell for the whole row, and the time that it took. */
 async function outcomeOf({ missing, run, measure, check }) {
   if (missing !== undefined)
     return { cell: isComplete ? failedCell(missing) : { outcome: 'skipped', reason: missing } };

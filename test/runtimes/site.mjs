@@ -1,6 +1,6 @@
 /**
- * A web server on this machine for pages under test: folders under a path each, with the headers wanted there, and a place
- * that the pages send their results to.
+ * A web server on this machine for the pages under test. It serves each folder under its own path with its own headers, and
+ * receives the results that the pages send.
  *
  * @module
  */
@@ -15,7 +15,7 @@ const types = {
   '.wasm': 'application/wasm',
 };
 
-/** What makes a page cross-origin isolated. */
+/** The headers that make a page cross-origin isolated. */
 export const isolation = {
   'Cross-Origin-Opener-Policy': 'same-origin',
   'Cross-Origin-Embedder-Policy': 'require-corp',
@@ -42,7 +42,7 @@ export class Site {
   }
 
   /**
-   * Serves `folder` under a path of its own, with these headers; `rewrite` changes the text of its scripts. Returns the
+   * Serves `folder` under its own path, with these headers. `rewrite` changes the text of its scripts. Returns the
    * address of the folder.
    */
   add(folder, { headers = {}, rewrite = (text) => text } = {}) {
@@ -51,7 +51,7 @@ export class Site {
     return `http://127.0.0.1:${this.#server.address().port}/${name}/`;
   }
 
-  /** What the page with this id will send. */
+  /** A promise for the results that the page with this id will send. */
   answerOf(id) {
     return new Promise((resolve) => this.#waiting.set(id, resolve));
   }

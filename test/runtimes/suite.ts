@@ -1,6 +1,6 @@
 /**
- * The conformance suite and what else must hold in every runtime, as one module that any of them can import: bundled by
- * run.mjs with everything but the library.
+ * The conformance suite, and everything else that must be true in every runtime, as one module that every runtime can
+ * import. run.mjs bundles it with everything except the library.
  *
  * @module
  */
@@ -10,16 +10,16 @@ import fc from 'fast-check';
 import { conformance } from '../conformance/suite.ts';
 import { expectError } from '../support/expect.ts';
 import { type GroupResult, run } from './harness.ts';
-// In the bundle this is the module that the suite has in place of its own loader
+// In the bundle, the suite uses this module instead of its own loader.
 import { configure } from './loader.ts';
 
 /** What is expected of a runtime, and what to run there. */
 export interface RunOptions {
-  /** The device that `auto` takes. */
+  /** The device that `auto` chooses. */
   readonly expectedDevice: DeviceName;
-  /** Where WebAssembly is forbidden: what the reason given must match. */
+  /** If WebAssembly is forbidden, a pattern for the reason. */
   readonly whyNoWasm?: string;
-  /** For `setting`. */
+  /** The values that `setting` returns. */
   readonly settings: Readonly<Record<string, string>>;
 }
 

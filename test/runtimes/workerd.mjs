@@ -1,5 +1,5 @@
 /**
- * Cloudflare workerd: the suite as a Worker, bundled by wrangler as it would be deployed, run by Miniflare.
+ * Cloudflare workerd: Wrangler bundles the suite as a Worker, as for deployment, and Miniflare runs it.
  *
  * @module
  */
@@ -34,7 +34,7 @@ export function workerdRow(project, folder, options) {
 
 async function serve(built, options) {
   const names = (await readdir(built)).filter((name) => /\.(js|wasm)$/.test(name));
-  // The first module is the main one
+  // The first module is the main one.
   const modules = await Promise.all(
     names
       .sort((a, b) => Number(b.endsWith('.js')) - Number(a.endsWith('.js')))

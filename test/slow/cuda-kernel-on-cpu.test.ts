@@ -1,4 +1,7 @@
-/** The CUDA kernel's unchanged source on the CPU (`test/cuda-shim`): random layouts against a naive reference. */
+/**
+ * Runs the unchanged source of the CUDA kernel on the CPU (`test/cuda-shim`), and compares random layouts with a naive
+ * reference.
+ */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { assert } from 'chai';
 import { root } from '../support/root.ts';

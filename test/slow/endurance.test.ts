@@ -1,6 +1,6 @@
 /**
- * Threads that are terminated in the middle of a call, and groups without end. `DISPATCH_LAYOUT_TEST_RUNS=10` makes ten
- * times as many: a thousand threads.
+ * Many threads that are terminated in the middle of a call, and very many groups. `DISPATCH_LAYOUT_TEST_RUNS=10`
+ * multiplies the number of threads by ten, to 500 on each device.
  */
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
@@ -15,7 +15,7 @@ const runs = Number(process.env.DISPATCH_LAYOUT_TEST_RUNS ?? 1);
 describe('threads that are terminated in the middle of a call', function () {
   this.timeout(600_000);
 
-  /** What every thread does until it is terminated: layouts without end into memory that all threads share. */
+  /** Every thread computes layouts into memory that all threads share, until it is terminated. */
   const work = `
     import { ExpertGroup } from 'dispatch-layout';
     import { parentPort, workerData } from 'node:worker_threads';
@@ -45,7 +45,7 @@ describe('threads that are terminated in the middle of a call', function () {
           workerData: { device, data, out },
         });
         await once(worker, 'message');
-        // While it writes, so does this thread
+        // This thread writes at the same time as the worker.
         for (let call = 0; call <= round % 3; call++) group.getDispatchLayout(topkIdx, 64, { out });
         assert.strictEqual(await worker.terminate(), 1, 'it was in the loop');
         if (round === Math.floor(threads / 5)) before = process.memoryUsage.rss();
@@ -57,10 +57,10 @@ describe('threads that are terminated in the middle of a call', function () {
   }
 });
 
-describe('groups without end', function () {
+describe('very many groups', function () {
   this.timeout(600_000);
 
-  /** MiB that the process grows by, from a fifth of the groups on, with little room for garbage. */
+  /** How many MiB the process grows by after a fifth of the groups, with little room for garbage. */
   function growth(numGroups: number, makeGroup: string): { readonly mebibytes: number; readonly seconds: number } {
     return jsonOf(
       `
@@ -70,7 +70,7 @@ describe('groups without end', function () {
       let before = 0;
       for (let i = 0; i < ${numGroups}; i++) {
         makeAndUse(i);
-        // Finalisers run between tasks
+        // Finalisers run between tasks.
         if (i % 10 === 0) await new Promise((resolve) => setImmediate(resolve));
         if (i === ${numGroups / 5}) { gc(); before = process.memoryUsage.rss(); }
       }
@@ -83,7 +83,7 @@ describe('groups without end', function () {
   }
 
   for (const device of ['wasm', 'js']) {
-    it(`100,000 of them on ${device}, created and dropped, take no memory`, () => {
+    it(`take no memory after they are dropped (100,000 groups on ${device})`, () => {
       const { mebibytes } = growth(
         100_000,
         `(i) => {
@@ -98,7 +98,7 @@ describe('groups without end', function () {
     });
   }
 
-  it('those with memory of their own (16 MiB and more) give it back', () => {
+  it('give back memory of their own (16 MiB and more)', () => {
     const { mebibytes } = growth(
       200,
       `(i) => {
@@ -107,7 +107,7 @@ describe('groups without end', function () {
         if (numTokensPerExpert[i] !== 1) throw new Error('group ' + i + ' is wrong');
       }`,
     );
-    // 160 of them would be 5 GiB
+    // 160 groups would keep 5 GiB.
     assert.isBelow(mebibytes, 500);
   });
 });

@@ -1,4 +1,7 @@
-/** The WASM kernel's unchanged source, compiled for this machine: random layouts against a naive reference. */
+/**
+ * Compiles the unchanged source of the WASM kernel for this machine, and compares random layouts with a naive
+ * reference.
+ */
 import { assert } from 'chai';
 import { describeNative, runNative } from '../native/programs.ts';
 

@@ -1,10 +1,10 @@
 /**
- * Buffers that change their size or go away.
+ * Buffers that change their size or are detached.
  *
  * @module
  */
 
-// TypeScript's ES2022 does not know the options of the constructors
+// The ES2022 types of TypeScript do not have the options of the constructors.
 const Resizable = ArrayBuffer as unknown as new (
   bytes: number,
   options: { readonly maxByteLength: number },
@@ -14,13 +14,13 @@ const Growable = SharedArrayBuffer as unknown as new (
   options: { readonly maxByteLength: number },
 ) => SharedArrayBuffer;
 
-/** A buffer that `resize` makes longer or shorter. */
+/** A buffer that `resize` can make longer or shorter. */
 export const resizableBuffer = (bytes: number, maxByteLength: number) => new Resizable(bytes, { maxByteLength });
 
 /** Shared memory that can become longer. */
 export const growableBuffer = (bytes: number, maxByteLength: number) => new Growable(bytes, { maxByteLength });
 
-/** Transfers the buffer of an array away. Returns the array, which is of no use any more. */
+/** Transfers the buffer of an array away. Returns the array, which is now detached. */
 export function detached<View extends ArrayBufferView>(view: View): View {
   structuredClone(0, { transfer: [view.buffer as ArrayBuffer] });
   return view;

@@ -1,12 +1,12 @@
 /**
- * What esbuild makes of a module that imports the library by its name.
+ * Bundles by esbuild of modules that import the library by its name.
  *
  * @module
  */
 import { type BuildOptions, type BuildResult, build } from 'esbuild';
 import { root } from './root.ts';
 
-/** Bundles a module of this text, as if it lay in the root of the repository. Nothing is written. */
+/** Bundles a module with this text, as if it were in the root of the repository. Nothing is written to the disk. */
 export function bundle(
   contents: string,
   options: BuildOptions,

@@ -1,8 +1,9 @@
 /**
- * The examples of the documentation: code blocks of Markdown files and of doc comments, and how to run them.
+ * The examples of the documentation: the code blocks in Markdown files and in doc comments, and how to run them.
  *
- * A comment before a block says how it is run, where that is not the usual way: `<!-- run: gpu NAME=value -->` over the
- * made-up GPU and with environment variables, `<!-- run: elsewhere, … -->` not by these tests, and by what instead.
+ * If a block is not run in the usual way, a comment before it says how. `<!-- run: gpu NAME=value -->` runs it on the
+ * fake GPU and with environment variables. `<!-- run: elsewhere, … -->` says that these tests do not run it, and what
+ * does instead.
  *
  * @module
  */
@@ -15,7 +16,7 @@ import { root } from './root.ts';
 import type { Outcome } from './run-script.ts';
 
 export interface Example {
-  /** Where it begins: `README.md:36`. */
+  /** The place where it begins, such as `README.md:36`. */
   readonly place: string;
   readonly language: string;
   readonly code: string;
@@ -29,7 +30,7 @@ export interface Example {
 
 const block = /(?:<!-- run: ([^\n]*) -->\n\n)?^```(\w*)\n(.*?)^```$(?:\n\n```text\n(.*?)^```$)?/gms;
 
-/** The code blocks of a Markdown file; text blocks count as the output of what is before them. */
+/** The code blocks of a Markdown file. A text block is the output of the block before it. */
 export function examplesOf(path: string): Example[] {
   const text = readFileSync(`${root}${path}`, 'utf8');
   return [...text.matchAll(block)].map(([, how = '', language, code, output], index) => {
@@ -40,7 +41,7 @@ export function examplesOf(path: string): Example[] {
   });
 }
 
-/** The examples in the doc comments of a module, whose lines `console.log(…); // …` say what they print. */
+/** The examples in the doc comments of a module. Their lines `console.log(…); // …` say what they print. */
 export function examplesInComments(path: string): Example[] {
   const text = readFileSync(`${root}${path}`, 'utf8');
   return [...text.matchAll(/^ \* ```ts\n(.*?)^ \* ```$/gms)].map(({ 1: lines, index }) => {
@@ -71,10 +72,10 @@ function environmentOf(how: string): NodeJS.ProcessEnv {
   };
 }
 
-/** A folder under the root, where the library is found by its name. */
+/** The folder for the scripts. It is under the root, so that the library is found by its name. */
 const scripts = join(root, 'build', 'examples');
 
-/** The file of a JavaScript or TypeScript example. */
+/** Writes a JavaScript or TypeScript example to a file, and returns the path. */
 export function writeScript({ place, language, code }: Example): string {
   mkdirSync(scripts, { recursive: true });
   const file = join(scripts, `${place.replace(/[^\w-]+/g, '-')}.${language}`);
@@ -82,7 +83,7 @@ export function writeScript({ place, language, code }: Example): string {
   return file;
 }
 
-/** Runs JavaScript or TypeScript in a process of its own. Resolves in any case. */
+/** Runs a JavaScript or TypeScript example in a process of its own. The promise resolves even if the process fails. */
 function runScriptExample(example: Example): Promise<Outcome> {
   const args = [...(example.language === 'ts' ? ['--import=tsx'] : []), writeScript(example)];
   const options = { cwd: root, env: environmentOf(example.how) };
@@ -93,7 +94,7 @@ function runScriptExample(example: Example): Promise<Outcome> {
   });
 }
 
-/** Begins to run examples, in their order and two at a time: as many as the cores that one can count on. */
+/** Starts to run examples, in their order and two at a time, since a machine has at least two cores. */
 export function runScriptExamples(examples: readonly Example[]): Promise<Outcome>[] {
   const lanes: Promise<unknown>[] = [Promise.resolve(), Promise.resolve()];
   return examples.map((example, index) => {
@@ -103,7 +104,10 @@ export function runScriptExamples(examples: readonly Example[]): Promise<Outcome
   });
 }
 
-/** A folder in which the library and its command are installed: a document's shell examples run there, in their order. */
+/**
+ * Makes a folder in which the library and its command are installed. The shell examples of a document run there, in
+ * their order.
+ */
 export function makeSandbox(): string {
   const folder = mkdtempSync(join(tmpdir(), 'dispatch-layout-examples-'));
   mkdirSync(join(folder, 'node_modules', '.bin'), { recursive: true });

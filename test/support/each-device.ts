@@ -1,5 +1,5 @@
 /**
- * Runs a group of tests on every device of the conformance table that is available, but for its variants.
+ * Runs a group of tests on every available device of the conformance table, except for its variants.
  *
  * @module
  */

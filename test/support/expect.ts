@@ -1,10 +1,16 @@
 /**
- * What the tests expect of layouts and errors. The comparisons of arrays are loops: masks have millions of elements.
+ * What the tests expect of layouts and errors. Arrays are compared in loops, since masks have millions of elements.
  *
  * @module
  */
 import { assert } from 'chai';
-import { type DispatchLayout, DispatchLayoutError, InvalidExpertError, type LayoutArrays } from 'dispatch-layout';
+import {
+  type DispatchLayout,
+  DispatchLayoutError,
+  InvalidExpertError,
+  type LayoutArrays,
+  type MaskForm,
+} from 'dispatch-layout';
 import { type Answer, type OutputName, outputNames, outputs } from '../conformance/oracle.ts';
 
 function expectNumbers(name: string, actual: ArrayLike<number>, expected: ArrayLike<number>): void {
@@ -17,11 +23,11 @@ function expectNumbers(name: string, actual: ArrayLike<number>, expected: ArrayL
   }
 }
 
-/** The outputs that a case tells: the oracle tells all of them, one that was made by hand those that were worked out. */
+/** The outputs that a case expects. The oracle gives all of them; a case made by hand has those that were worked out. */
 export type ExpectedArrays = { readonly [Name in OutputName]?: ArrayLike<number> | null };
 
-/** The arrays hold exactly the expected numbers, in arrays of exactly the documented types. */
-export function expectArrays(actual: LayoutArrays, expected: ExpectedArrays): void {
+/** Checks that the outputs are exactly the expected numbers, in arrays of exactly the documented types. */
+export function expectArrays(actual: LayoutArrays<MaskForm>, expected: ExpectedArrays): void {
   assert.isNotEmpty(Object.keys(expected));
   for (const name of outputNames) {
     const numbers = expected[name];
@@ -35,7 +41,7 @@ export function expectArrays(actual: LayoutArrays, expected: ExpectedArrays): vo
   }
 }
 
-/** A call that was given `out` wrote its results there, and nowhere else. */
+/** Checks that a call with `out` has its results in the memory of `out`. */
 export function expectSameMemory(layout: LayoutArrays, out: LayoutArrays): void {
   for (const name of outputNames) {
     const [array, given] = [layout[name], out[name]];
@@ -43,13 +49,13 @@ export function expectSameMemory(layout: LayoutArrays, out: LayoutArrays): void 
       assert.strictEqual(array, given, name);
       continue;
     }
-    // Of a longer mask it is the first part
+    // If the mask of `out` is longer, the result is its first part.
     assert.strictEqual(array?.buffer, given?.buffer, name);
     assert.strictEqual(array?.byteOffset, given?.byteOffset, name);
   }
 }
 
-/** What an error must say, as far as a test cares. */
+/** What an error must say. A test gives only what it checks. */
 export interface ErrorExpectation {
   readonly code: string;
   readonly value?: unknown;

@@ -4,19 +4,19 @@
  * @module
  */
 import { assert } from 'chai';
-import type { LayoutArrays } from 'dispatch-layout';
+import type { LayoutArrays, MaskForm } from 'dispatch-layout';
 import { forOutputs, type LayoutSize, outputNames, outputs } from '../conformance/oracle.ts';
 
 const marker = -77;
 
 /** How the arrays differ from plain ones of exactly the right lengths. */
 export interface MarkedArraysOptions {
-  /** Elements of the mask behind those that the layout needs. */
+  /** The number of additional elements at the end of the mask. */
   readonly extraMask?: number;
   readonly allocate?: (bytes: number) => ArrayBufferLike;
 }
 
-/** Arrays for a layout of this size, full of the marker. */
+/** Arrays for a layout of this size, filled with the marker. */
 export function markedArrays(size: LayoutSize, options: MarkedArraysOptions = {}): LayoutArrays {
   const { extraMask = 0, allocate = (bytes) => new ArrayBuffer(bytes) } = options;
   return forOutputs((name) => {
@@ -35,7 +35,7 @@ export function isUntouched(array: Int32Array | Uint8Array): boolean {
 }
 
 /** Checks that nothing was written to any of the arrays. One whose buffer is gone has no elements, and passes. */
-export function expectUntouched(out: LayoutArrays): void {
+export function expectUntouched(out: LayoutArrays<MaskForm>): void {
   for (const name of outputNames) {
     const array = out[name];
     if (array !== null) assert.isTrue(isUntouched(array), `${name} is untouched`);

@@ -1,5 +1,5 @@
 /**
- * Reproducible pseudo-random numbers (splitmix32), so that a failing case is named by its seed.
+ * Reproducible pseudo-random numbers (splitmix32), so that the seed is enough to repeat a failing case.
  *
  * @module
  */
@@ -11,7 +11,7 @@ export class Random {
     this.#state = seed >>> 0;
   }
 
-  /** A whole number in `[0, bound)`, bound at most 2^32. */
+  /** A whole number in `[0, bound)`. The bound is at most 2^32. */
   below(bound: number): number {
     this.#state = (this.#state + 0x9e3779b9) >>> 0;
     let mixed = this.#state;

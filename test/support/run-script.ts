@@ -1,5 +1,5 @@
 /**
- * Scripts in processes of their own, where nothing of the library is loaded, compiled or chosen yet.
+ * Runs scripts in processes of their own, in which nothing of the library is loaded, compiled or chosen yet.
  *
  * @module
  */
@@ -14,7 +14,7 @@ export interface Outcome {
   readonly stderr: string;
 }
 
-/** Runs a script at the root of the repository: as an ES module, unless a flag says otherwise. */
+/** Runs a script in the root of the repository, as an ES module unless a flag says otherwise. */
 export function runScript(
   script: string,
   env: Readonly<Record<string, string>> = {},
@@ -27,25 +27,25 @@ export function runScript(
   });
 }
 
-/** Runs Node.js with no more than so many KiB of addresses. Only Linux limits these. */
+/** Runs Node.js with an address space of at most this many KiB. Only Linux limits it. */
 export function runWithAddresses(kibibytes: number, args: readonly string[]): Outcome {
   const command = `ulimit -v ${kibibytes} && exec "$0" "$@"`;
   return spawnSync('sh', ['-c', command, process.execPath, ...args], {
     cwd: root,
     encoding: 'utf8',
-    // Coverage needs memory of its own
+    // Measuring coverage would need additional memory.
     env: { ...process.env, NODE_OPTIONS: '', NODE_V8_COVERAGE: '' },
   });
 }
 
-/** What a script prints that must succeed, without the white space around it. */
+/** What a script prints, without the white space around it. The script must succeed. */
 export function printedBy(script: string, env?: Readonly<Record<string, string>>, flags?: readonly string[]): string {
   const { status, stdout, stderr } = runScript(script, env, flags);
   assert.strictEqual(status, 0, stderr);
   return stdout.trim();
 }
 
-/** What a script that must succeed prints as JSON. */
+/** The value that a script prints as JSON. The script must succeed. */
 export function jsonOf(script: string, env?: Readonly<Record<string, string>>, flags?: readonly string[]): unknown {
   return JSON.parse(printedBy(script, env, flags));
 }

@@ -1,5 +1,5 @@
 /**
- * `topkIdx` as the tests hold it: typed data with a shape, and where wanted strides and an offset in elements.
+ * The form of `topkIdx` that the tests use: a typed array with a shape and, optionally, strides and an offset in elements.
  *
  * @module
  */
@@ -55,7 +55,7 @@ export function idArray(type: IdType, ids: ArrayLike<number | bigint>): IdArray 
   const isWide = array instanceof BigInt64Array || array instanceof BigUint64Array;
   for (let index = 0; index < ids.length; index += 1) {
     array[index] = isWide ? BigInt(ids[index]) : Number(ids[index]);
-    // biome-ignore lint/suspicious/noDoubleEquals: numbers and bigints are the same here
+    // biome-ignore lint/suspicious/noDoubleEquals: the comparison must treat numbers and bigints alike
     if (array[index] != ids[index]) throw new RangeError(`the test's id ${ids[index]} does not fit ${type}`);
   }
   return array;

@@ -1,5 +1,6 @@
 /**
- * What an error that nobody has thought of prints. Imports nothing of the library, since that may be what is broken.
+ * Reports an error that the program does not expect. It imports nothing of the library, since the library may be what
+ * is broken.
  *
  * @module
  */
@@ -8,6 +9,6 @@ import { exitCodes } from './exit-codes.ts';
 /** Prints it with its stack to standard error, and returns the exit code. */
 export function reportBug(error: unknown): number {
   const stack = error instanceof Error ? error.stack : String(error);
-  process.stderr.write(`dispatch-layout: this is a bug of dispatch-layout, please report it\n${stack}\n`);
+  process.stderr.write(`dispatch-layout: this is a bug in dispatch-layout; please report it\n${stack}\n`);
   return exitCodes.bug;
 }

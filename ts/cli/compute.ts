@@ -14,6 +14,7 @@ import {
   type LayoutArrays,
   type LayoutShape,
   lengthOfOutput,
+  type MaskForm,
   type Output,
   type OutputName,
   outputNames,
@@ -30,17 +31,22 @@ export interface RoutingRequest {
   readonly numExperts: number;
   readonly groupOptions: ExpertGroupOptions;
   readonly invalidExperts: InvalidExperts;
+  /** The id that stands for an empty slot, beside -1. */
+  readonly emptyId: number | bigint | undefined;
+  readonly mask: MaskForm;
   /** Whether the outputs with a row for each token, which are long, are kept. The counts always are. */
   readonly keepRows: boolean;
 }
 
 /** The layouts of all chosen layers. Each of them has the shape that is given here. */
 export interface RoutingLayout extends LayoutShape {
+  /** Whether `isTokenInRank` was made. */
+  readonly hasMask: boolean;
   readonly device: DeviceDescription['device'];
   readonly numLayers: number;
   readonly numRanksPerNode: number;
   /** The outputs of each layer. Rows that are not kept are in one array for all layers, each of which overwrites it. */
-  readonly layers: readonly LayoutArrays[];
+  readonly layers: readonly LayoutArrays<MaskForm>[];
   readonly blocks: OutputBlocks;
   readonly timing: Timing;
 }
@@ -71,10 +77,11 @@ const maxBlockBytes = 2 ** 32 - 1;
 
 /** Computes the layout of every layer of the routing. */
 export function computeRoutingLayout(request: RoutingRequest): RoutingLayout {
-  const { routing, name, numExperts, invalidExperts } = request;
+  const { routing, name, numExperts, invalidExperts, emptyId, mask } = request;
   try {
     const group = new ExpertGroup(request.groupOptions);
-    const shape: LayoutShape = {
+    const shape = {
+      hasMask: mask !== 'none',
       numTokens: routing.numTokens,
       numTopk: routing.numTopk,
       numExperts,
@@ -84,7 +91,12 @@ export function computeRoutingLayout(request: RoutingRequest): RoutingLayout {
     const { blocks, layers } = allocate(request, shape);
     const computeLayer = (index: number): void => {
       try {
-        group.getDispatchLayout(routing.views[index], numExperts, { invalidExperts, out: layers[index] });
+        group.getDispatchLayout(routing.views[index], numExperts, {
+          invalidExperts,
+          emptyId,
+          mask,
+          out: layers[index],
+        });
       } catch (error) {
         const where = routing.layers === null ? name : `${name}, layer ${routing.layers[index]}`;
         failOnLibraryError(where, numExperts, error);
@@ -105,11 +117,11 @@ export function computeRoutingLayout(request: RoutingRequest): RoutingLayout {
   }
 }
 
-/** Allocates the outputs of all layers. What is kept of a layer is a part of the block of its output. */
+/** Allocates the outputs of all layers. An output that is kept for all layers is in one block, of which each has a part. */
 function allocate(
   { routing, keepRows, name: file }: RoutingRequest,
-  shape: LayoutShape,
-): { blocks: OutputBlocks; layers: LayoutArrays[] } {
+  shape: LayoutShape & { readonly hasMask: boolean },
+): { blocks: OutputBlocks; layers: LayoutArrays<MaskForm>[] } {
   const blocks: Partial<Record<OutputName, Block | null>> = {};
   const layers = routing.views.map((): Partial<Record<OutputName, Block | null>> => ({}));
   for (const name of outputNames) {
@@ -123,7 +135,7 @@ function allocate(
     });
   }
   // The loop has set every output, and its arrays are of the types that the table says.
-  return { blocks: blocks as OutputBlocks, layers: layers as LayoutArrays[] };
+  return { blocks: blocks as OutputBlocks, layers: layers as LayoutArrays<MaskForm>[] };
 }
 
 function allocateBlock({ name, type }: Output, length: number, numLayers: number, file: string): Block {

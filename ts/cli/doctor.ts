@@ -1,5 +1,5 @@
 /**
- * `dispatch-layout doctor`: prints of every device whether it can be used, whether it is chosen, and why.
+ * `dispatch-layout doctor`: prints for every device whether it can be used, whether it is chosen, and why.
  *
  * @module
  */

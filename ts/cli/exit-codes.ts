@@ -1,17 +1,23 @@
 /**
- * The exit codes. Scripts rely on them, so that none ever changes its meaning.
+ * The exit codes. Scripts rely on them, so none may ever change its meaning.
  *
  * @module
  */
 
 /** What each of them means. */
 export const exitCodes = {
-  /** All that was asked for is done. */
+  /** The command did what was asked. */
   done: 0,
-  /** It is done, and what was found is bad news, such as a limit that was exceeded. Nothing gives this one yet. */
+  /**
+   * The command did what was asked, and found something bad, such as a limit that was exceeded. No command returns it
+   * yet.
+   */
   finding: 1,
   /** A flag or an input is wrong, and nothing was done. */
   refused: 2,
-  /** A bug of this program: `EX_SOFTWARE` of `sysexits.h`. Node.js itself would end with 1, which means something else here. */
+  /**
+   * There is a bug in this program: `EX_SOFTWARE` of `sysexits.h`. Node.js itself would end with 1, which is a finding
+   * here.
+   */
   bug: 70,
 } as const;

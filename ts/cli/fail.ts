@@ -15,7 +15,7 @@ export class UsageError extends Error {
   override readonly name = 'UsageError';
 }
 
-/** Throws a {@link UsageError}. It is a function, so that it can stand where an expression is expected. */
+/** Throws a {@link UsageError}. A call of it can be used where an expression is needed. */
 export function fail(message: string): never {
   throw new UsageError(message);
 }
@@ -36,10 +36,10 @@ export function describeSystemError(action: string, name: string, error: unknown
 }
 
 /**
- * Calls what needs memory, and says so where there is too little.
+ * Calls `work`, which needs memory, and throws a {@link UsageError} if there is too little.
  *
  * @param what what the memory is for, such as `the 800 bytes of routing.npy`.
- * @param remedy how less would do.
+ * @param remedy what the user can do to need less memory.
  */
 export function withMemory<Result>(what: string, remedy: string, work: () => Result): Result {
   try {
@@ -74,7 +74,8 @@ export function reportFailure(error: unknown): number {
   }
   if (error instanceof UsageError) return printFailure(error.message);
   if (error instanceof DispatchLayoutError) return printFailure(inFlags(error.message));
-  if (isOutOfMemory(error)) return printFailure('not enough memory; use a smaller file, or allow the process more');
+  if (isOutOfMemory(error))
+    return printFailure('not enough memory; use a smaller file, or give the process more memory');
   return reportBug(error);
 }
 
@@ -114,7 +115,7 @@ function isSystemError(error: unknown): error is Error & { errno: number } {
   return error instanceof Error && 'errno' in error && typeof error.errno === 'number';
 }
 
-/** Whether an engine or a library of Node.js could not get memory, or not a piece of the size that was needed. */
+/** Whether the engine or a library of Node.js could not get memory, or no piece of memory as large as it needs. */
 function isOutOfMemory(error: unknown): boolean {
   if (!(error instanceof Error)) return false;
   const { code } = error as NodeJS.ErrnoException;

@@ -5,7 +5,7 @@
  * @module
  */
 import { InvalidArgumentError } from 'commander';
-import { type DeviceOption, deviceNames, type LayoutOptions } from './library.ts';
+import { type DeviceOption, deviceNames, type LayoutOptions, type MaskForm, type PlacementName } from './library.ts';
 
 /**
  * Bounds far above what any machine of today has, so that a mistyped number is a clear error and does not exhaust
@@ -24,6 +24,27 @@ const invalidExperts: Readonly<Record<InvalidExperts, true>> = { throw: true, ig
 
 /** The choices of `--invalid-experts`. */
 export const invalidExpertsChoices: readonly string[] = Object.keys(invalidExperts);
+
+const masks: Readonly<Record<MaskForm, true>> = { bytes: true, none: true };
+
+/** The choices of `--mask`. */
+export const maskChoices: readonly string[] = Object.keys(masks);
+
+const placementNames: Readonly<Record<PlacementName, true>> = { linear: true, round_robin: true };
+
+/** Whether the value of `--placement` is the name of a placement, and not that of a file. */
+export function isPlacementName(text: string): text is PlacementName {
+  return Object.hasOwn(placementNames, text);
+}
+
+/** The choices of `--axes`, the order of the dimensions in a file of several layers. */
+export const axesChoices = ['layers,tokens,topk', 'tokens,layers,topk'] as const;
+
+/** A parser of ids: any integer, exactly. */
+export function anyId(text: string): number | bigint {
+  if (!/^-?\d+$/.test(text)) throw new InvalidArgumentError('Give an integer.');
+  return Number.isSafeInteger(Number(text)) ? Number(text) : BigInt(text);
+}
 
 /** A parser of whole numbers from `least` to `most`. */
 export function wholeNumber(least: number, most: number): (text: string) => number {

@@ -1,6 +1,6 @@
 /**
- * Everything of the library that the command line uses. The other modules of the command line import it from here, so that
- * `../index.ts` is named in this one place: the build leaves that import out of the bundle and points it to
+ * Everything of the library that the command line uses. The other modules of the command line import it from here, so
+ * only this module names `../index.ts`. The build leaves that import out of the bundle and points it to
  * `dist/index.mjs`. What the library does not export, such as its table of outputs, is bundled in.
  *
  * @module
@@ -15,6 +15,8 @@ export type {
   ExpertGroupOptions,
   LayoutArrays,
   LayoutOptions,
+  MaskForm,
+  PlacementName,
 } from '../index.ts';
 export {
   dimensionsOf,
@@ -28,7 +30,8 @@ export {
 export { type IdType, type IdTypeFacts, type IntegerArray, idTypeNames, idTypes } from '../values/id-types.ts';
 export { denseStrides, sizeOf } from '../values/shape.ts';
 
-// A static import could not report what goes wrong, such as a file that is missing. Node.js would end with 1, as a finding does
+// If a static import failed, for instance because a file is missing, Node.js would end with exit code 1, which means a
+// finding.
 export const { DispatchLayoutError, describeDevices, ExpertGroup, InvalidExpertError } = await import(
   '../index.ts'
 ).catch((error) => process.exit(reportBug(error)));

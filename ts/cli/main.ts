@@ -1,13 +1,23 @@
 #!/usr/bin/env node
 /**
- * The program `dispatch-layout`: its commands and their flags. What each command does is in the module of its action.
+ * The program `dispatch-layout`: its commands and their flags. Each command calls a function from a module of its own.
  *
  * @module
  */
 import { Command, CommanderError, Option } from 'commander';
 import { type DoctorFlags, doctor } from './doctor.ts';
 import { reportFailure, UsageError } from './fail.ts';
-import { decimalNumber, deviceChoices, invalidExpertsChoices, layerChoice, limits, wholeNumber } from './flags.ts';
+import {
+  anyId,
+  axesChoices,
+  decimalNumber,
+  deviceChoices,
+  invalidExpertsChoices,
+  layerChoice,
+  limits,
+  maskChoices,
+  wholeNumber,
+} from './flags.ts';
 import { type GenerateFlags, generate, generatedTypes } from './generate/generate.ts';
 import { mistypedCommand } from './mistyped.ts';
 import { endOnOutputError } from './print.ts';
@@ -23,12 +33,13 @@ Examples:
   dispatch-layout generate - |
     dispatch-layout - --num-experts 256 --num-ranks 32 --json
 
-FILE is .npy (any integer type), .npz or nested JSON arrays: [tokens, topk], or
-[layers, tokens, topk], of which all layers are computed unless --layer says
-which.
+FILE is .npy (any integer type), .npz or nested JSON arrays. Its shape is
+[tokens, topk], or [layers, tokens, topk]. Without --layer, all layers are
+computed.
 
-Exit codes: 0, done. 2, a bad file or flag: one line on standard error says
-what. 70, a bug of this program. 1 is kept for findings, and not given yet.
+Exit codes: 0 means done. 2 means that a file or a flag is wrong, or that there
+is too little memory; one line on standard error says what. 70 means a bug in
+this program. 1 is reserved for findings and not used yet.
 `;
 
 const generateExamples = `
@@ -41,7 +52,7 @@ The same flags give the same file on every machine.
 `;
 
 function deviceOption(): Option {
-  return new Option('--device <device>', 'what computes').choices(deviceChoices).default('auto');
+  return new Option('--device <device>', 'the device that computes').choices(deviceChoices).default('auto');
 }
 
 function createProgram(): Command {
@@ -51,20 +62,37 @@ function createProgram(): Command {
     .version(version, '--version', 'print the version')
     .helpOption('-h, --help', 'print this help')
     .helpCommand('help [command]', 'print this help, or that of a command')
-    // Flags behind the name of a subcommand belong to the subcommand, even those that the main command has too, such as
-    // --num-experts.
+    // Flags after the name of a subcommand belong to the subcommand, even if the main command has a flag of the same
+    // name, such as --num-experts.
     .enablePositionalOptions()
     .argument('[file]', "routing: .npy, .npz or JSON; '-' is standard input")
     .option('--num-experts <count>', 'experts over all ranks (required)', wholeNumber(1, limits.experts))
     .option('--num-ranks <count>', 'ranks that share the experts (required)', wholeNumber(1, limits.ranks))
-    .option('--ranks-per-node <count>', 'ranks of one node, one RDMA rank (default: 8)', wholeNumber(1, limits.ranks))
+    .option(
+      '--ranks-per-node <count>',
+      'ranks of one node, which is one RDMA rank (default: 8)',
+      wholeNumber(1, limits.ranks),
+    )
     .option('--layer <index>', "the layer to compute, from 0, or 'all' (default: all)", layerChoice)
-    .option('--tokens-first', 'a file of three dimensions is [tokens, layers, topk]')
-    .option('--array <name>', 'which array of an .npz')
-    .option('--placement <file>', 'the rank of each expert: .npy, .npz or JSON (default: blocks)')
+    .addOption(
+      new Option('--axes <axes>', 'the dimensions of a file of several layers')
+        .choices(axesChoices)
+        .default(axesChoices[0]),
+    )
+    .option('--array <name>', 'which array of an .npz to read')
+    .option(
+      '--placement <file>',
+      "the rank of each expert: .npy, .npz or JSON, or 'linear' or 'round_robin' (default: equal blocks)",
+    )
+    .option('--empty-id <id>', 'an id that stands for an empty slot, beside -1', anyId)
+    .addOption(
+      new Option('--mask <form>', "which token goes to which rank; 'none' leaves it out")
+        .choices(maskChoices)
+        .default('bytes'),
+    )
     .addOption(deviceOption())
     .addOption(
-      new Option('--invalid-experts <mode>', 'ids that are neither -1 nor an expert: an error, or skipped')
+      new Option('--invalid-experts <mode>', 'whether ids that are neither -1 nor an expert are an error or skipped')
         .choices(invalidExpertsChoices)
         .default('throw'),
     )
@@ -87,7 +115,7 @@ function createProgram(): Command {
       'groups that a token may select from (default: up to 4)',
       wholeNumber(1, limits.experts),
     )
-    .option('--skew <exponent>', "how unequal popularity is: Zipf's exponent", decimalNumber(0, 10), 0)
+    .option('--skew <exponent>', "how unequal popularity is: the exponent of Zipf's law", decimalNumber(0, 10), 0)
     .option('--empty-share <share>', 'share of slots that are -1', decimalNumber(0, 1), 0)
     .option('--seed <number>', 'seed of the random numbers', wholeNumber(0, Number.MAX_SAFE_INTEGER), 0)
     .option('--layers <count>', 'write [layers, tokens, topk]', wholeNumber(1, limits.layers))
@@ -97,7 +125,7 @@ function createProgram(): Command {
 
   program
     .command('doctor')
-    .description('every device: available or not, chosen or not, and why')
+    .description('tell for every device whether it is available and chosen, and why')
     .helpOption('-h, --help', 'print this help')
     .addOption(deviceOption())
     .option('--json', 'print one JSON document')
@@ -111,7 +139,7 @@ function createProgram(): Command {
 }
 
 endOnOutputError();
-// Also a rejection that nobody awaits
+// This also catches a rejection that nobody awaits.
 process.on('uncaughtException', (error) => process.exit(reportFailure(error)));
 const program = createProgram();
 try {

@@ -1,6 +1,5 @@
 /**
- * Finds out that a command was meant where its name is mistyped. Commander takes such a name for the routing file, since
- * that can have any name.
+ * Recognises mistyped names of commands. Commander takes such a name for the routing file, since a file can have any name.
  *
  * @module
  */
@@ -9,21 +8,21 @@ import { Command, CommanderError } from 'commander';
 import { UsageError } from './fail.ts';
 
 /**
- * The error to report in the place of another one: the first argument is no file, and resembles the name of a command.
+ * The error to report instead of the original one if the first argument is not a file and resembles the name of a command.
  *
- * @param program after it has failed to run.
+ * @param program the program, after it has failed to run.
  */
 export function mistypedCommand({ args, commands }: Command): UsageError | undefined {
   const names = ['help', ...commands.map((command) => command.name())];
-  const [word, kind] = args[0] === 'help' ? [args[1], 'no command'] : [args[0], 'neither a file nor a command'];
-  // What has a point or a slash was meant to be a file
+  const [word, kind] = args[0] === 'help' ? [args[1], 'not a command'] : [args[0], 'neither a file nor a command'];
+  // A word with a dot or a slash is meant to be a file.
   const canBeCommand = word !== undefined && /^[\w-]+$/.test(word) && !names.includes(word);
   if (!canBeCommand || existsSync(word)) return undefined;
   const suggestion = suggest(word, names);
   return suggestion === undefined ? undefined : new UsageError(`'${word}' is ${kind} ${suggestion}`);
 }
 
-/** What commander says of a word where only commands can stand: `(Did you mean doctor?)`. */
+/** What commander suggests for a word where only the name of a command is possible: `(Did you mean doctor?)`. */
 function suggest(word: string, names: readonly string[]): string | undefined {
   const commands = new Command().exitOverride().configureOutput({ writeErr() {} });
   for (const name of names) commands.command(name);

@@ -1,5 +1,5 @@
 /**
- * Writes to standard output, and ends the process when that fails, since nobody receives its results any more.
+ * Writes to standard output. If that fails, the process ends, since nobody can receive its results any more.
  *
  * @module
  */
@@ -18,7 +18,7 @@ export function print(output: string | Uint8Array): Promise<void> {
 }
 
 /**
- * Makes errors of standard output end the process. There is no message if the reader has closed the pipe when it had
+ * Makes errors of standard output end the process. There is no message if the reader has closed the pipe because it has
  * seen enough, as `| head -1` does.
  */
 export function endOnOutputError(): void {

@@ -1,19 +1,19 @@
 /**
- * A progress bar on standard error, shown when work takes long and standard error is a terminal.
+ * A progress bar on standard error. It is shown if work takes long and standard error is a terminal.
  *
  * @module
  */
 import cliProgress from 'cli-progress';
 
-/** What the work calls to show how far it is. */
+/** The methods that the work calls to show its progress. */
 export interface Progress {
-  /** @param done how much of the total is done. */
+  /** @param done the part of the total that is done. */
   update(done: number): void;
   /** Removes the bar. It may be called at any time. */
   stop(): void;
 }
 
-/** For how long no bar is shown. Without this, short work would make a bar flicker. */
+/** The time before a bar is shown. Without it, a bar would flicker during short work. */
 const patienceMs = 400;
 
 /**

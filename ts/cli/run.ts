@@ -6,8 +6,8 @@
 import { realpathSync } from 'node:fs';
 import { computeRoutingLayout } from './compute.ts';
 import { fail, withMemory } from './fail.ts';
-import type { InvalidExperts } from './flags.ts';
-import { type DeviceOption, describeDevices } from './library.ts';
+import { type axesChoices, type InvalidExperts, isPlacementName } from './flags.ts';
+import { type DeviceOption, describeDevices, type MaskForm } from './library.ts';
 import { print } from './print.ts';
 import { routingContent } from './read/content.ts';
 import { readPlacement } from './read/placement.ts';
@@ -27,11 +27,13 @@ export interface RunFlags {
   readonly numRanks?: number;
   readonly ranksPerNode?: number;
   readonly layer?: number | 'all';
-  readonly tokensFirst?: true;
+  readonly axes: (typeof axesChoices)[number];
   readonly array?: string;
   readonly placement?: string;
   readonly device: DeviceOption;
   readonly invalidExperts: InvalidExperts;
+  readonly emptyId?: number | bigint;
+  readonly mask: MaskForm;
   readonly out?: string;
   readonly json?: true;
 }
@@ -47,15 +49,19 @@ export async function run(path: string | undefined, flags: RunFlags): Promise<vo
 
   const name = displayName(path);
   const array = await readArray(path, routingContent, flags.array);
-  const routing = asRouting(array, flags.layer, flags.tokensFirst ?? false, name);
+  const routing = asRouting(array, flags.layer, flags.axes === 'tokens,layers,topk', name);
   const placement =
-    flags.placement === undefined ? undefined : await readPlacement(flags.placement, numExperts, numRanks);
+    flags.placement === undefined || isPlacementName(flags.placement)
+      ? flags.placement
+      : await readPlacement(flags.placement, numExperts, numRanks);
   const layout = computeRoutingLayout({
     routing,
     name,
     numExperts,
     groupOptions: { numRanks, numRanksPerNode: flags.ranksPerNode, placement, device: flags.device },
     invalidExperts: flags.invalidExperts,
+    emptyId: flags.emptyId,
+    mask: flags.mask,
     keepRows: out !== undefined,
   });
   if (out !== undefined) writeLayoutFile(out, layout, routing.layers !== null && typeof flags.layer !== 'number');
@@ -67,7 +73,8 @@ export async function run(path: string | undefined, flags: RunFlags): Promise<vo
     routing,
     layout,
     invalidExperts: flags.invalidExperts,
-    placementName: flags.placement === undefined ? null : `placed by ${displayName(flags.placement)}`,
+    placement: placement === undefined ? 'contiguous' : typeof placement === 'string' ? placement : 'table',
+    placementName: flags.placement === undefined ? null : placementInWords(flags.placement),
     deviceReason: chosen === undefined ? '' : deviceReason(chosen, devices, flags.device),
     statistics: total(layout),
     perLayer: perLayer(layout),
@@ -103,4 +110,8 @@ function isSameFile(left: string, right: string): boolean {
   };
   const resolved = resolve(left);
   return resolved !== null && resolved === resolve(right);
+}
+
+function placementInWords(placement: string): string {
+  return isPlacementName(placement) ? `placed ${placement}` : `placed by ${displayName(placement)}`;
 }

@@ -1,5 +1,5 @@
 /**
- * What a device is: something that computes checked requests. Everything before (inputs, options, defaults) and after
+ * A device computes requests that were checked before. What comes before it (inputs, options, defaults) and after it
  * (results, events) is common to all devices.
  *
  * @module
@@ -9,52 +9,65 @@ import type { Partition } from '../input/partition.ts';
 import type { EmptyId } from '../input/topk-idx.ts';
 import type { EventHandle } from '../layout/event-overlap.ts';
 import type { LayoutRequest, TensorRequest } from '../layout/layout-request.ts';
-import type { LayoutArrays } from '../layout/outputs.ts';
+import type { AnyArrays } from '../layout/outputs.ts';
 import type { TensorLayout } from '../layout/tensors.ts';
 import type { IdType, IntegerArray } from '../values/id-types.ts';
 
-/** A device. Devices are in a list, in order of preference, and whatever chooses among them knows no more than this. */
+/**
+ * A device. The devices are in a list, in order of preference, and the code that chooses among them knows no more about
+ * them than this.
+ */
 export interface Device {
   readonly name: DeviceName;
-  /** Whether it can be used here; found out once, unless it may change. Nothing else is called where it cannot. */
+  /**
+   * Whether the device can be used here. This is found out once, unless it may change. If it cannot be used, nothing
+   * else here is called.
+   */
   probe(): Availability;
   /**
-   * From how many selections (`numTokens * numTopk`) on `auto` asks whether this device {@link suits}: 0 for a device that
-   * takes every request, `Infinity` for one that `auto` never takes for host arrays.
+   * The number of selections (`numTokens * numTopk`) from which `auto` asks whether this device {@link suits}. It is 0
+   * for a device that takes every request, and `Infinity` for one that `auto` never takes for host arrays.
    *
    * @throws DispatchLayoutError `ENVIRONMENT`
    */
   readonly fromSelections: number;
-  /** Whether `auto` prefers it for a request of so many selections to the devices behind it in the list. Default: it does. */
+  /**
+   * Whether `auto` prefers this device to those behind it in the list, for a request of at least that many selections.
+   * Without this method, it does.
+   */
   suits?(request: LayoutRequest): boolean;
   /**
    * Computes the layout of a request into `request.out`. Returns `finishedHandle` if the work is done on return.
    *
-   * @throws InvalidExpertError with the first id in row-major order that is no expert, where the request is strict;
-   *   `request.out` is untouched then, if it was given. Where the work is not done yet, the event throws it.
+   * @throws InvalidExpertError with the first id, in row-major order, that is neither -1 nor an expert, if the request
+   *   is strict. If `request.out` was given, it is then untouched. If the work is not done on return, the event throws
+   *   the error instead.
    */
   submit(request: LayoutRequest): EventHandle;
-  /** What a device with streams can do besides. */
+  /** What only a device with streams can do. */
   readonly streams?: DeviceStreams;
   /**
-   * The memory of a workspace, where a device has one in which nothing needs to be copied; null where it can have no other.
+   * Makes the memory of a workspace in which nothing needs to be copied; null if there is no room for another one.
    *
    * @throws DispatchLayoutError `OUT_OF_MEMORY`
    */
   createWorkspace?(partition: Partition, shape: WorkspaceShape): WorkspaceMemory | null;
-  /** Gets ready without blocking, so that {@link probe} and the first request need not. Does not reject. */
+  /**
+   * Prepares the device without blocking, so that {@link probe} and the first request need not block either. The
+   * promise does not reject.
+   */
   prepareAhead?(): Promise<void>;
 }
 
-/** A device with streams: work is queued there, and ordered by events. */
+/** The streams of a device: work is queued on them, and ordered by events. */
 export interface DeviceStreams {
   /** Whether something was made on the device, such as a tensor, a stream or a layout, and the device still works. */
   readonly areInUse: boolean;
-  /** Queues the layout of a tensor. Nothing is copied or waited for. */
+  /** Queues the layout of a tensor. Nothing is copied, and nothing is waited for. */
   submit(request: TensorRequest): TensorLayout;
-  /** An event on the current stream. */
+  /** Records an event on the current stream. */
   capture(): EventHandle;
-  /** Whether the streams can wait for an event; the calling thread must wait for any other. */
+  /** Whether the streams can wait for an event. The calling thread must wait for any other event. */
   canWaitFor(event: EventHandle): boolean;
 }
 
@@ -64,6 +77,7 @@ export interface WorkspaceShape {
   readonly numTopk: number;
   readonly idType: IdType;
   readonly emptyId: EmptyId;
+  readonly hasMask: boolean;
 }
 
 /** Arrays that a device computes in, without copies. */
@@ -71,11 +85,12 @@ export interface WorkspaceMemory {
   /** `[maxTokens, numTopk]` */
   readonly topkIdx: IntegerArray;
   /** The results of `maxTokens` tokens. */
-  readonly out: LayoutArrays;
+  readonly out: AnyArrays;
   /**
-   * Computes the layout of the first `numTokens` tokens into `layout`, which is `out` as far as these tokens go.
+   * Computes the layout of the first `numTokens` tokens into `layout`, which consists of the parts of `out` for these
+   * tokens.
    *
-   * @throws InvalidExpertError if `isStrict`; the results are untouched then.
+   * @throws InvalidExpertError if `isStrict`. The results are then untouched.
    */
-  compute(numTokens: number, isStrict: boolean, layout: LayoutArrays): void;
+  compute(numTokens: number, isStrict: boolean, layout: AnyArrays): void;
 }

@@ -5,10 +5,13 @@
  */
 import type { DeviceVersions } from '../errors/availability.ts';
 
-/** Those that a runtime tells. */
+/** The versions that the runtime tells. */
 export function engineVersions(): DeviceVersions {
-  const versions = (globalThis as { process?: { versions?: DeviceVersions } }).process?.versions ?? {};
-  return Object.fromEntries(
-    ['node', 'bun', 'deno', 'v8', 'webkit'].flatMap((name) => (versions[name] ? [[name, versions[name]]] : [])),
-  );
+  if (IS_NODE) {
+    const { versions } = process as { versions: DeviceVersions };
+    return Object.fromEntries(
+      ['node', 'bun', 'deno', 'v8', 'webkit'].flatMap((name) => (versions[name] ? [[name, versions[name]]] : [])),
+    );
+  }
+  return {};
 }

@@ -1,6 +1,6 @@
 /**
- * The `js` device: the plain reference. It runs where WebAssembly is missing or forbidden, and it is the semantics in
- * executable form; the other devices must give the same bits.
+ * The `js` device is the plain reference. It runs where WebAssembly is missing or forbidden, and it is the semantics in
+ * executable form: the other devices must give the same bits.
  *
  * @module
  */
@@ -48,7 +48,8 @@ function countTokens({ topkIdx, numTokens, numTopk, partition, out }: LayoutRequ
   numTokensPerRank.fill(0);
   numTokensPerRdmaRank?.fill(0);
   numTokensPerExpert.fill(0);
-  isTokenInRank.fill(0);
+  isTokenInRank?.fill(0);
+  const lastTokenOfRank = new Int32Array(numRanks).fill(-1);
   const lastTokenOfRdmaRank = new Int32Array(numRdmaRanks).fill(-1);
 
   for (let token = 0; token < numTokens; token++) {
@@ -59,9 +60,10 @@ function countTokens({ topkIdx, numTokens, numTopk, partition, out }: LayoutRequ
       numTokensPerExpert[expert]++;
 
       const rank = rankOfExpert[expert];
-      if (rank === noRank || isTokenInRank[token * numRanks + rank] === 1) continue;
-      isTokenInRank[token * numRanks + rank] = 1;
+      if (rank === noRank || lastTokenOfRank[rank] === token) continue;
+      lastTokenOfRank[rank] = token;
       numTokensPerRank[rank]++;
+      if (isTokenInRank !== null) isTokenInRank[token * numRanks + rank] = 1;
 
       const rdmaRank = Math.floor(rank / numRanksPerNode);
       if (numTokensPerRdmaRank === null || lastTokenOfRdmaRank[rdmaRank] === token) continue;

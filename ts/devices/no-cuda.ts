@@ -1,5 +1,5 @@
 /**
- * The place of the `cuda` device where there is none: in the builds for browsers and edge runtimes.
+ * Takes the place of the `cuda` device in the builds for browsers and edge runtimes, which have none.
  *
  * @module
  */
@@ -14,7 +14,7 @@ const obstacle = {
   remedy: "Use Node.js, Bun or Deno; in a bundle for these, keep dispatch-layout external or set the condition 'node'.",
 } as const satisfies Availability;
 
-/** A device that is never available, and so never asked for anything else. */
+/** A device that is never available, so that nothing else is ever asked of it. */
 export const noCuda: Device = {
   name: 'cuda',
   probe: () => obstacle,

@@ -1,7 +1,8 @@
 /**
- * The environment variables, where there are any: read once, on first use.
+ * The environment variables, if the runtime has any. They are read once, on first use.
  *
- * - `DISPATCH_LAYOUT_DEVICE=wasm` is the device that `auto` stands for. The option `device` of a group wins.
+ * - `DISPATCH_LAYOUT_DEVICE=wasm` is the device that `auto` stands for. The option `device` of a group takes
+ *   precedence.
  * - `DISPATCH_LAYOUT_DISABLE=cuda,wasm` makes devices unavailable; they are not even looked for.
  * - `DISPATCH_LAYOUT_LOG=1` prints a line on standard error (`console.warn`) when a device is chosen.
  *
@@ -40,7 +41,10 @@ export function disabledBy(device: DeviceName): Obstacle | undefined {
   };
 }
 
-/** A variable; undefined also where it is empty, where there is no environment (browsers), or where reading it is denied (Deno). */
+/**
+ * The value of a variable. It is also undefined if the variable is empty, if there is no environment (browsers), or if
+ * reading it is denied (Deno).
+ */
 export function variable(name: string): string | undefined {
   try {
     return (globalThis as { process?: { env?: Record<string, string | undefined> } }).process?.env?.[name] || undefined;
@@ -49,12 +53,15 @@ export function variable(name: string): string | undefined {
   }
 }
 
-/** A variable whose value is none of those that it can have. */
+/** The error that says that the value of a variable is not one of the allowed ones. */
 export function variableError(name: string, value: string, allowed: string): DispatchLayoutError {
   return wrongValue('ENVIRONMENT', `the environment variable ${name}`, value, `Unset it, or set it to ${allowed}.`);
 }
 
-/** What can be told of the choice of a device. The words are here, so that runtimes without environment need none. */
+/**
+ * The lines that can be logged about the choice of a device. They are here, so that runtimes without an environment
+ * need not contain them.
+ */
 const lines = {
   meant: (device: string) => `DISPATCH_LAYOUT_DEVICE makes 'auto' mean '${device}'`,
   chosen: (device: string, option: string, reason: string) =>
@@ -67,7 +74,7 @@ const lines = {
 
 const logged = new Set<string>();
 
-/** Prints a line about the choice of a device, if that is wanted; each line once. */
+/** Prints a line about the choice of a device, if logging is asked for. Each line is printed only once. */
 export function log<Event extends keyof typeof lines>(event: Event, ...facts: Parameters<(typeof lines)[Event]>): void {
   if (!settings().isLogged) return;
   const line = (lines[event] as (...facts: unknown[]) => string)(...facts);
@@ -76,7 +83,7 @@ export function log<Event extends keyof typeof lines>(event: Event, ...facts: Pa
   console.warn(`dispatch-layout: ${line}`);
 }
 
-/** The names in a list that commas separate. */
+/** The names in a comma-separated list. */
 function readList(name: string, allowed: readonly string[], atMost = allowed.length): string[] {
   const value = variable(name);
   if (value === undefined) return [];

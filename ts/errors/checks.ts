@@ -1,5 +1,5 @@
 /**
- * Checks of what callers say in options.
+ * Checks of the options that callers pass.
  *
  * @module
  */
@@ -7,56 +7,53 @@ import { describe } from '../values/describe.ts';
 import { isDetached } from '../values/typed-array.ts';
 import { DispatchLayoutError, type ErrorCode } from './errors.ts';
 
-/** The error of a value that is not what it must be. */
+/** The error that says that a named value is not what it must be. */
 export function wrongValue(code: ErrorCode, name: string, value: unknown, remedy: string): DispatchLayoutError {
   return new DispatchLayoutError(code, `${name} is ${describe(value)}`, { value, remedy });
 }
 
 /**
- * Options, which must be an object that has no others than these. Nothing is kept of what was checked: a loop over the
- * few names that an object has takes some nanoseconds.
+ * Returns the options, after checking that they are an object and have no names but these. The names are checked in every
+ * call, since a loop over the few names that an object has takes only some nanoseconds.
  *
- * @throws DispatchLayoutError of the given code
+ * @throws DispatchLayoutError with the given code
  */
 export function checkOptions<Options extends object>(
   options: Options,
-  names: ReadonlySet<keyof Options>,
+  names: readonly (keyof Options)[],
   code: ErrorCode = 'OPTION',
 ): Options {
   if (typeof options !== 'object' || options === null) throw wrongValue(code, 'options', options, 'Pass an object.');
   for (const name in options) {
-    if (!names.has(name)) throw unknownOption(name, names as ReadonlySet<string>, code);
+    if (!names.includes(name)) throw unknownOption(name, names as readonly string[], code);
   }
   return options;
 }
 
-function unknownOption(name: string, names: ReadonlySet<string>, code: ErrorCode): DispatchLayoutError {
-  const list = [...names];
-  const distances = list.map((known) => editDistance(name.toLowerCase(), known.toLowerCase()));
-  const nearest = Math.min(...distances);
-  const suggestion = nearest <= name.length / 3 ? `Did you mean ${list[distances.indexOf(nearest)]}? ` : '';
-  const remedy = `${suggestion}The options are ${list.join(', ')}.`;
+function unknownOption(name: string, names: readonly string[], code: ErrorCode): DispatchLayoutError {
+  const numEdits = Math.floor(name.length / 3);
+  const meant = names.find((known) => areNear(known.toLowerCase(), name.toLowerCase(), numEdits));
+  const suggestion = meant === undefined ? '' : `Did you mean ${meant}? `;
+  const remedy = `${suggestion}The options are ${names.join(', ')}.`;
   return new DispatchLayoutError(code, `there is no option ${describe(name)} here`, { value: name, remedy });
 }
 
-/** How many characters must be inserted, deleted or replaced to make one of two words of the other. */
-function editDistance(left: string, right: string): number {
-  // One row of Levenshtein's table after the other
-  let row = Array.from({ length: right.length + 1 }, (_, index) => index);
-  for (const character of left) {
-    const above = row;
-    row = [above[0] + 1];
-    for (let i = 0; i < right.length; i++) {
-      row.push(Math.min(above[i] + (right[i] === character ? 0 : 1), above[i + 1] + 1, row[i] + 1));
-    }
-  }
-  return row[right.length];
+/** Whether so many characters, inserted, deleted or replaced, make one of two words of the other. */
+function areNear(left: string, right: string, numEdits: number): boolean {
+  if (left === right) return true;
+  if (numEdits === 0) return false;
+  let i = 0;
+  while (left[i] === right[i]) i++;
+  const rest = numEdits - 1;
+  const [a, b] = [left.slice(i), right.slice(i)];
+  return areNear(a.slice(1), b.slice(1), rest) || areNear(a.slice(1), b, rest) || areNear(a, b.slice(1), rest);
 }
 
 /**
- * Checks that an array is still there.
+ * Checks that the buffer of an array was not detached.
  *
- * @param owner what comes before the name in the message. It is apart from the name, since most calls need neither.
+ * @param owner what precedes the name in the message. It is a parameter of its own so that a call that does not fail,
+ *   as most do not, builds no string.
  * @throws DispatchLayoutError `DETACHED_BUFFER`
  */
 export function checkAttached(array: ArrayBufferView, name: string, owner = ''): void {

@@ -1,12 +1,13 @@
 /**
- * The errors of this library: one small family. Every error has a stable `code`, and where they apply the offending
- * `value`, its position and a `remedy`. When one is thrown, nothing has been written to any array of the caller.
+ * The errors of this library form one small family. Every error has a stable `code` and a `remedy`, and, where they
+ * apply, the offending `value` and its position. When a call throws one, no array of the caller has been written to.
+ * This does not hold for tensors on a GPU: an invalid id in one is found only while the kernel writes the results.
  *
  * @module
  */
 import { type DeviceDescription, type DeviceName, describeObstacle, type Obstacle } from './availability.ts';
 
-/** The stable identifiers of everything that can go wrong. */
+/** A stable identifier of what went wrong. */
 export type ErrorCode =
   /** An id of `topkIdx` is neither `-1` nor in `[0, numExperts)`. */
   | 'INVALID_EXPERT'
@@ -24,11 +25,11 @@ export type ErrorCode =
   | 'NUM_RANKS_PER_NODE'
   /** `numExperts` is no multiple of `numRanks`, and no `placement` says where the experts are. */
   | 'UNEVEN_EXPERTS'
-  /** `placement` is not a table of `numExperts` ranks. */
+  /** `placement` is neither a name of a placement nor a table of `numExperts` ranks. */
   | 'PLACEMENT'
   /** An array of `out` has the wrong type or length, or shares memory with another one. */
   | 'OUT'
-  /** An option has a value outside its domain. */
+  /** An option has a value outside its domain, or there is no such option. */
   | 'OPTION'
   /** An environment variable has a value outside its domain. */
   | 'ENVIRONMENT'
@@ -38,13 +39,13 @@ export type ErrorCode =
   | 'EVENT_NOT_RECORDED'
   /** The request has more elements than 32-bit counts or one array can hold. */
   | 'TOO_LARGE'
-  /** Memory for the request could not be had: in the process, in WebAssembly, or on the GPU. */
+  /** There was not enough memory for the request: in the process, in WebAssembly, or on the GPU. */
   | 'OUT_OF_MEMORY'
   /** The requested device cannot be used here. */
   | 'DEVICE_UNAVAILABLE'
-  /** A call of the CUDA runtime failed, or work that was queued on the GPU. */
+  /** A call of the CUDA runtime failed, or work that was queued on the GPU failed. */
   | 'CUDA_ERROR'
-  /** The type, shape, address or handle of a `DeviceTensor` or a `Stream` is invalid, or does not fit the call. */
+  /** The type, shape, address or handle of a `DeviceTensor` or `Stream` is invalid, or does not fit the call. */
   | 'TENSOR'
   /** A `DeviceTensor` was used after it was disposed of. */
   | 'DISPOSED';
@@ -53,13 +54,16 @@ export type ErrorCode =
 export interface ErrorDetails {
   /** The offending value, as the caller gave it. */
   readonly value?: unknown;
-  /** What to do about it, one sentence. */
+  /** What to do about it, in full sentences. */
   readonly remedy: string;
   /** The error that led to this one. */
   readonly cause?: unknown;
 }
 
-/** The base of the family: `error instanceof DispatchLayoutError` holds for everything this library throws on purpose. */
+/**
+ * The base class of the family: `error instanceof DispatchLayoutError` holds for every error that this library throws
+ * on purpose.
+ */
 export class DispatchLayoutError extends Error {
   /** The name of the class. */
   override readonly name: string = 'DispatchLayoutError';
@@ -78,12 +82,12 @@ export class DispatchLayoutError extends Error {
   }
 }
 
-/** What an error needs to know of ids: their width, and what the caller wrote. */
+/** What an error needs to know about ids: how many each token has, and what the caller wrote. */
 interface IdSource {
   readonly numTopk: number;
-  /** The axes that are read as tokens, where there are several. */
+  /** The axes that are read as tokens, if there are several. */
   readonly leadingAxes?: readonly number[] | null;
-  /** The id of a slot; undefined where it is not known any more. */
+  /** The id in a slot; undefined where it is no longer known. */
   valueAt(token: number, slot: number): number | bigint | undefined;
 }
 
@@ -102,8 +106,9 @@ export class InvalidExpertError extends DispatchLayoutError {
   readonly slot: number;
 
   /**
-   * @param value undefined where it is not known any more: the memory that it was in has changed since.
-   * @param context where it is not the call that throws: `'in an earlier layout, '`.
+   * @param value undefined where it is no longer known, because its memory has changed since.
+   * @param context words that say that the id was passed to another call than the one that throws: `'in an earlier
+   *   layout, '`.
    */
   constructor(value: number | bigint | undefined, token: number, slot: number, numExperts: number, context = '') {
     const what = value === undefined ? 'was' : `is ${value},`;
@@ -116,8 +121,8 @@ export class InvalidExpertError extends DispatchLayoutError {
   }
 
   /**
-   * The error of one selection, numbered `token * numTopk + slot`. A value that is valid by now is not the one that was
-   * found, and is left out.
+   * The error of one selection, numbered `token * numTopk + slot`. If the value is valid by now, it cannot be the one
+   * that was found, and the error leaves it out.
    *
    * @internal
    */
@@ -137,7 +142,7 @@ export class DeviceUnavailableError extends DispatchLayoutError {
   override readonly name = 'DeviceUnavailableError';
   /** The device that was asked for. */
   readonly device: DeviceName;
-  /** What `describeDevices` says of it: code, reason, cause, versions and remedy. */
+  /** What `describeDevices` says about it: code, reason, cause, versions and remedy. */
   readonly description: DeviceDescription;
 
   constructor(device: DeviceName, obstacle: Obstacle) {

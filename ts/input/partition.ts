@@ -1,5 +1,5 @@
 /**
- * Which rank every expert is on, and which node every rank.
+ * Which rank every expert is on, and which node every rank is in.
  *
  * @module
  */
@@ -11,27 +11,32 @@ import { describe } from '../values/describe.ts';
 export interface RankGroup {
   readonly numRanks: number;
   readonly numRanksPerNode: number;
-  /** Number of nodes, 1 within one node. */
+  /** Number of nodes; 1 within one node. */
   readonly numRdmaRanks: number;
 }
 
 /** The experts of a layer, placed on the ranks of a group. */
 export interface Partition extends RankGroup {
-  /** The group itself: partitions of one group share what a device keeps for it. */
+  /** The group itself. A device shares what it keeps for a group among all partitions of the group. */
   readonly group: RankGroup;
   readonly numExperts: number;
   /** `[numExperts]`: the rank of each expert, {@link noRank} for an expert on none. */
   readonly rankOfExpert: Int32Array;
 }
 
-/** The rank of an expert that belongs to no rank: DeepEP's treatment of those beyond `numRanks` even shares. */
+/**
+ * The entry of an expert that is on no rank. As in DeepEP, these are the experts that are left over when each rank has
+ * `floor(numExperts / numRanks)`.
+ */
 export const noRank = -1;
 
-/** More experts or ranks than this are a mistake, which would only show as gigabytes of tables. */
+/**
+ * A larger number of experts or ranks must be a mistake, and would fill gigabytes with tables before anybody noticed.
+ */
 const maxCount = 2 ** 24;
 
 /**
- * Groups `numRanks` ranks into nodes.
+ * Groups `numRanks` ranks into nodes of `numRanksPerNode`.
  *
  * @throws DispatchLayoutError `NUM_RANKS`, `NUM_RANKS_PER_NODE`
  */
@@ -59,7 +64,7 @@ export type PlacementName = 'linear' | 'round_robin';
 export type Placement = PlacementName | Int32Array;
 
 /**
- * Reads a placement; a table is copied.
+ * Reads a placement. A table is checked and copied.
  *
  * @throws DispatchLayoutError `PLACEMENT`
  */
@@ -86,7 +91,7 @@ export function readPlacement(placement: PlacementName | ArrayLike<number>, numR
   return rankOfExpert;
 }
 
-/** Whether a placement says the same as one that was read before. */
+/** Whether a placement is equal to one that was read before. */
 export function isSamePlacement(
   read: Placement | undefined,
   placement: PlacementName | ArrayLike<number> | undefined,
@@ -96,10 +101,10 @@ export function isSamePlacement(
 }
 
 /**
- * Places `numExperts` experts on the ranks of `group`. Without a placement every rank has a contiguous block of
+ * Places `numExperts` experts on the ranks of `group`. Without a placement, every rank has a contiguous block of
  * `floor(numExperts / numRanks)` experts, as in DeepEP.
  *
- * @param isStrict whether experts that fit no even share are an error (else they belong to no rank, as in DeepEP).
+ * @param isStrict whether it is an error if experts are left over. If it is not, they are on no rank, as in DeepEP.
  * @throws DispatchLayoutError `NUM_EXPERTS`, `PLACEMENT`, `UNEVEN_EXPERTS`, `OUT_OF_MEMORY`
  */
 export function partitionExperts(
@@ -128,7 +133,7 @@ export function partitionExperts(
       {
         value: numExperts,
         remedy:
-          "Pass placement: 'linear' or 'round_robin', or a table, or invalidExperts: 'ignore' to leave the experts behind the last share without rank.",
+          "Pass placement: 'linear' or 'round_robin', a placement table, or invalidExperts: 'ignore' to leave the last experts without a rank.",
       },
     );
   }

@@ -1,5 +1,5 @@
 /**
- * Reads `topkIdx`, in every form that callers have it in.
+ * Reads `topkIdx` in each of the forms that callers may pass it in.
  *
  * @module
  */
@@ -10,53 +10,56 @@ import { type IdTypeFacts, type IntegerArray, idArrayNames, idTypeOf, idTypes } 
 import { lengthOf } from '../values/typed-array.ts';
 import type { EmptyId, TopkIdx } from './topk-idx.ts';
 
-/** An ONNX Runtime tensor, such as the int64 output of a TopK: row-major. */
+/** An ONNX Runtime tensor, such as the int64 output of a TopK. It is row-major. */
 export interface TopkTensor {
-  /** An {@link IntegerArray}; typed as ONNX Runtime types it, and checked when it is read. */
+  /**
+   * An {@link IntegerArray}. The declaration is as wide as that of ONNX Runtime's own tensors, so this is checked at
+   * run time.
+   */
   readonly data: ArrayLike<unknown>;
   /** `[numTokens, numTopk]`; axes in front of these are tokens, too, so that `[batch, sequence, numTopk]` is taken as it is. */
   readonly dims: readonly number[];
-  /** The element type; where given, it must be that of `data`. */
+  /** The element type; if it is given, it must be that of `data`. */
   readonly type?: string | undefined;
 }
 
-/** An array with a shape, as npy readers, `ndarray` and stdlib have them. Strides and offset count elements. */
+/** An array with a shape, as npy readers, `ndarray` and stdlib represent it. Strides and offset count elements. */
 export interface TopkNdarray {
-  /** The ids; longer than the shape needs only where strides or an offset are given. */
+  /** The ids. The array may be longer than the shape needs only if strides or an offset are given. */
   readonly data: IntegerArray;
   /** `[numTokens, numTopk]`; axes in front of these are tokens, too, in row-major order. */
   readonly shape: readonly number[];
   /**
-   * Elements from one index of each axis to the next; any integers. Those of axes in front of the slots must let these be
-   * read as one axis. Default: row-major.
+   * The number of elements from one index to the next, for each axis: any integers. They must let all axes but the last be
+   * read as one. Default: row-major.
    */
   readonly strides?: readonly number[] | undefined;
-  /** The same under the name that `ndarray` uses. */
+  /** The same as `strides`, under the name that `ndarray` uses. */
   readonly stride?: readonly number[] | undefined;
-  /** Where the first element lies in `data`. Default 0. */
+  /** The index in `data` of the first element. Default 0. */
   readonly offset?: number | undefined;
-  /** Column-major, where no strides are given. Default false. */
+  /** Whether the array is column-major, if no strides are given. Default false. */
   readonly fortranOrder?: boolean | undefined;
 }
 
 /**
- * The experts that each token selected, `[numTokens, numTopk]`; -1 where a slot holds no selection. Arrays of another
- * realm and over a SharedArrayBuffer are as good as any; typed arrays are read where they are.
+ * The experts that each token selected, `[numTokens, numTopk]`; -1 in a slot without a selection. Typed arrays may come
+ * from another realm or be over a SharedArrayBuffer, and are read where they are.
  *
- * Shapes of more than two axes are taken, too: all axes but the last are read as one axis of tokens, without a copy. Errors
- * then count tokens along that axis. Mind that `[layers, numTokens, numTopk]` would be read as the tokens of one layer: pass
- * each layer by itself. Nested arrays are two deep.
+ * A shape may have more axes. All axes but the last are then read as one axis of tokens, without a copy, and errors count
+ * tokens along that axis. Note that `[layers, numTokens, numTopk]` would be read as the tokens of a single layer: pass the
+ * layers one by one. Nested arrays are always two deep.
  */
 export type TopkIdxInput = TopkTensor | TopkNdarray | readonly ArrayLike<number | bigint>[];
 
-/** More selections than this could overflow an int32 count. */
+/** A larger number of selections could overflow an int32 count. */
 const maxSelections = 2 ** 31 - 1;
 
-/** Stands in an Int32Array for an integer that does not fit: never an expert, never -1. */
+/** The value that an Int32Array holds in place of an integer that does not fit. It is neither an expert nor -1. */
 const doesNotFit = -(2 ** 31);
 
 /**
- * Reads `topkIdx` in any accepted form into `ids`. Every property of the caller's object is read once.
+ * Reads `topkIdx` in any accepted form into `ids`. It reads every property of the caller's object once.
  *
  * @param emptyId the id that stands for an empty slot beside -1, if there is one.
  * @throws DispatchLayoutError `OPTION`, `TOPK_TYPE`, `TOPK_SHAPE`, `DETACHED_BUFFER`, `TOO_LARGE`
@@ -109,7 +112,7 @@ export function readEmptyId(emptyId: unknown, { bytes, isSigned }: IdTypeFacts):
 }
 
 function readNested(rows: readonly unknown[], ids: TopkIdx, emptyId: EmptyId): void {
-  // Every length is read once: getters among the elements may change it
+  // Every length is read only once, since getters among the elements may change it
   const numTokens = rows.length;
   const first = rows[0];
   const numTopk = numTokens > 0 ? (lengthOfRow(first) ?? 0) : 0;
@@ -125,7 +128,7 @@ function readNested(rows: readonly unknown[], ids: TopkIdx, emptyId: EmptyId): v
         'TOPK_SHAPE',
         length === undefined
           ? `topkIdx[${token}] is ${describe(row)}, not an array`
-          : `topkIdx[${token}] has ${length} elements, topkIdx[0] has ${numTopk}`,
+          : `topkIdx[${token}] has ${length} elements, but topkIdx[0] has ${numTopk}`,
         { value: row, remedy: 'Give every token the same number of slots; fill empty ones with -1.' },
       );
     }
@@ -220,7 +223,7 @@ export function readStrides(strides: unknown, ids: Axes & Pick<TopkIdx, 'tokenSt
   }
   if (!isPair(length, tokenStride, slotStride)) {
     const remedy =
-      'They must be one integer for each axis, and let the axes in front of the slots be read as one; else copy the data.';
+      'It must have an integer for each axis, and let all axes but the last be read as one; else copy the data.';
     throw wrongValue('TOPK_SHAPE', 'topkIdx.strides', strides, remedy);
   }
   ids.tokenStride = tokenStride;
@@ -255,7 +258,7 @@ function isPair(length: unknown, first: unknown, second: unknown): boolean {
 }
 
 /**
- * Checks that int32 counts can hold what comes.
+ * Checks that no int32 count can overflow.
  *
  * @throws DispatchLayoutError `TOO_LARGE`
  */
@@ -276,9 +279,9 @@ function checkOffset(offset: unknown): number {
 }
 
 /**
- * Checks that the data are there, and cover the shape.
+ * Checks that the data were not detached, and that they cover the shape.
  *
- * @param isWhole whether the shape must be all of them.
+ * @param isWhole whether the data must have exactly as many elements as the shape.
  * @throws DispatchLayoutError `DETACHED_BUFFER`, `TOPK_SHAPE`
  */
 export function checkExtent(ids: TopkIdx, isWhole: boolean): void {
@@ -295,7 +298,7 @@ export function checkExtent(ids: TopkIdx, isWhole: boolean): void {
     const needs = isWhole ? `${numSelections} elements` : `elements ${first} to ${last}`;
     throw new DispatchLayoutError(
       'TOPK_SHAPE',
-      `topkIdx of shape [${numTokens}, ${numTopk}] needs ${needs}, its data have ${lengthOf(data)}`,
+      `topkIdx of shape [${numTokens}, ${numTopk}] needs ${needs}, but its data have ${lengthOf(data)}`,
       {
         value: lengthOf(data),
         remedy: 'Correct the shape, or give strides and offset (in elements) of a larger array.',

@@ -1,14 +1,20 @@
 /**
- * `topkIdx` as the library works with it: a view of integers with strides, whatever form the caller had it in.
+ * `topkIdx` in the one form that the library works with: a view of integers with strides, whatever form the caller
+ * passed.
  *
  * @module
  */
 import { type IdTypeFacts, type IntegerArray, idTypes } from '../values/id-types.ts';
 
-/** The id that stands for an empty slot beside -1: a number where that is exact. Null where there is none in this type. */
+/**
+ * The id that stands for an empty slot beside -1: a number where that is exact, else a bigint. Null where there is none, or
+ * none that the type of the ids can hold.
+ */
 export type EmptyId = number | bigint | null;
 
-/** `topkIdx`, checked: `data[offset + token * tokenStride + slot * slotStride]` exists for every token and slot. */
+/**
+ * `topkIdx` after the checks: `data[offset + token * tokenStride + slot * slotStride]` exists for every token and slot.
+ */
 export class TopkIdx {
   data: IntegerArray = noIds;
   type: IdTypeFacts = idTypes.int32;
@@ -20,12 +26,15 @@ export class TopkIdx {
   tokenStride = 0;
   slotStride = 1;
   emptyId: EmptyId = null;
-  /** Of nested arrays: the first value that `data` cannot hold. Such a value is never an expert, and errors report only the first. */
+  /**
+   * For nested arrays: the first value that `data` cannot hold. The others need not be kept: such a value is never an
+   * expert, and errors report only the first.
+   */
   unfit: { readonly index: number; readonly value: number | bigint } | null = null;
-  /** Of nested arrays: 1 for each value that was a bigint. */
+  /** For nested arrays: 1 for each value that was a bigint. */
   isBigint: Uint8Array | null = null;
 
-  /** What the caller wrote there; undefined where the array has become shorter since it was checked. */
+  /** The id as the caller wrote it; undefined if the array has become shorter since it was checked. */
   valueAt(token: number, slot: number): number | bigint | undefined {
     const { data, offset, tokenStride, slotStride, unfit, isBigint } = this;
     const index = token * this.numTopk + slot;
@@ -34,14 +43,17 @@ export class TopkIdx {
     return value !== undefined && isBigint?.[index] === 1 ? BigInt(value) : value;
   }
 
-  /** Makes the rows lie one after the other from the start of the data; or the columns, if it is column-major. */
+  /**
+   * Sets the offset and the strides of rows that lie one after the other from the start of the data, or of such columns
+   * if the data are column-major.
+   */
   setDense(isColumnMajor = false): void {
     this.offset = 0;
     this.tokenStride = isColumnMajor ? 1 : this.numTopk;
     this.slotStride = isColumnMajor ? this.numTokens : 1;
   }
 
-  /** Lets go of the caller's array, so that this object can be kept for the next call. */
+  /** Drops the reference to the caller's array, so that this object can be kept for the next call. */
   clear(): void {
     this.data = noIds;
     this.unfit = null;

@@ -1,5 +1,5 @@
 /**
- * The done-event of a layout, as DeepEP's `EventOverlap`.
+ * The done-event of a layout: the counterpart of DeepEP's `EventOverlap`.
  *
  * @module
  */
@@ -7,7 +7,8 @@ import { wrongValue } from '../errors/checks.ts';
 import { DispatchLayoutError } from '../errors/errors.ts';
 
 declare global {
-  // Programs whose TypeScript or `lib` does not know `using` have no such names; others have the same ones
+  // A program whose TypeScript or `lib` does not know `using` lacks these names. In other programs these declarations
+  // merge with the existing ones
   interface SymbolConstructor {
     readonly dispose: unique symbol;
   }
@@ -16,19 +17,22 @@ declare global {
   }
 }
 
-/** What a device records when it has queued its work. */
+/** The event that a device records behind the work that it has queued. */
 export interface EventHandle {
   /** Whether the recorded work has finished. */
   readonly done: boolean;
-  /** Makes the current stream wait for the recorded work. On a CPU device, the calling thread. */
+  /** Makes the current stream wait for the recorded work; a CPU device makes the calling thread wait. */
   currentStreamWait(): void;
   /** Resolves when the recorded work has finished, without blocking the thread. */
   wait(): Promise<void>;
-  /** Blocks the calling thread until the recorded work has finished. Default: `currentStreamWait` does. */
+  /**
+   * Blocks the calling thread until the recorded work has finished. If this is missing, `currentStreamWait` blocks the
+   * thread.
+   */
   synchronize?(): void;
 }
 
-/** The handle of work that was finished when the call returned, as on every CPU device. */
+/** The handle of work that had finished when the call returned, as it has on every CPU device. */
 export const finishedHandle: EventHandle = {
   done: true,
   currentStreamWait() {},
@@ -42,8 +46,8 @@ export function waitHere(event: EventHandle): void {
 }
 
 /**
- * The event of one `getDispatchLayout` call. It is recorded only with `asyncFinish: true` (as in DeepEP): waiting for one
- * that was not recorded is an error, since the outputs of that call are valid already.
+ * The event of one `getDispatchLayout` call. As in DeepEP, it is recorded only with `asyncFinish: true`. To wait for an
+ * event that was not recorded is an error, since the outputs of that call are valid already.
  *
  * ```ts
  * import { getDispatchLayout } from 'dispatch-layout';
@@ -78,18 +82,18 @@ export class EventOverlap {
     return this.#handle;
   }
 
-  /** Whether there is recorded work to wait for: true exactly for calls with `asyncFinish`. */
+  /** Whether there is recorded work to wait for. It is true exactly for calls with `asyncFinish`. */
   get recorded(): boolean {
     return this.#handle !== null;
   }
 
-  /** Whether the recorded work is over: waiting takes no time, but throws if the work has failed. */
+  /** Whether the recorded work has finished. Waiting then takes no time, but throws if the work has failed. */
   get done(): boolean {
     return this.#handle?.done ?? true;
   }
 
   /**
-   * Makes the current stream wait for the recorded work; on a CPU device, the calling thread.
+   * Makes the current stream wait for the recorded work; on a CPU device, makes the calling thread wait.
    *
    * @throws {@link DispatchLayoutError} `EVENT_NOT_RECORDED` if the call was made without `asyncFinish`.
    */
@@ -100,13 +104,14 @@ export class EventOverlap {
   /**
    * Resolves when the recorded work has finished.
    *
-   * @throws {@link DispatchLayoutError} (as a rejection) `EVENT_NOT_RECORDED` if the call was made without `asyncFinish`.
+   * @throws {@link DispatchLayoutError} (as a rejection) `EVENT_NOT_RECORDED` if the call was made without
+   *   `asyncFinish`.
    */
   async wait(): Promise<void> {
     await this.#recordedHandle().wait();
   }
 
-  /** `using event = …` waits on leaving the block, where there is something to wait for. */
+  /** Waits, if there is something to wait for. `using event = …` does so when the block is left. */
   [Symbol.dispose](): void {
     this.#handle?.currentStreamWait();
   }
@@ -121,5 +126,5 @@ export class EventOverlap {
   }
 }
 
-/** The event of every synchronous call: shared, since it holds nothing. */
+/** The event of every synchronous call. All of them share it, since it holds nothing. */
 export const notRecorded: EventOverlap = new EventOverlap(null);

@@ -1,5 +1,6 @@
 /**
- * What one call for a layout works on, read and checked: from the caller's input to the kernel, everything is in here.
+ * A request holds everything that one call for a layout works on, from the caller's input, read and checked, to the
+ * kernel.
  *
  * @module
  */
@@ -18,9 +19,9 @@ import {
 } from './outputs.ts';
 import type { GpuTensor, TensorArrays } from './tensors.ts';
 
-/** The stream options of a call, as in DeepEP: which work waits for which. */
+/** The stream options of a call, as in DeepEP. They say which work waits for which. */
 export interface StreamOrder {
-  /** An event to wait for; without one, the communication stream waits for the current stream. */
+  /** The event to wait for; without one, the communication stream waits for the current stream. */
   previous: EventHandle | null;
   /** Whether the current stream goes on without waiting for the layout. */
   asyncFinish: boolean;
@@ -28,18 +29,21 @@ export interface StreamOrder {
   allocateOnCommStream: boolean;
 }
 
-/** One call for host arrays. The group keeps it for its next call. A call with a reused `out` then allocates nothing. */
+/**
+ * A call for host arrays. The group keeps this object for its next call, so that a call with a reused `out` allocates
+ * nothing.
+ */
 export class LayoutRequest implements LayoutShape, StreamOrder {
   readonly topkIdx: TopkIdx = new TopkIdx();
   /** The arrays to write: the caller's, or new ones. */
   readonly out: OutArrays = new OutArrays();
-  /** Whether they are the caller's, and so must be untouched by a call that fails. */
+  /** Whether the arrays of `out` are the caller's. A call that fails must then leave them untouched. */
   isOutGiven = false;
-  /** Whether an id outside `[0, numExperts)` other than -1 is an error; else it is skipped. */
+  /** Whether an id that is neither -1 nor in `[0, numExperts)` is an error. Otherwise, such an id is skipped. */
   isStrict = true;
-  /** Whether `isTokenInRank` is wanted; else it is null, and nothing is done for it. */
+  /** Whether `isTokenInRank` is wanted. If not, it is null. */
   hasMask = true;
-  /** Which expert is where. Set before anything reads it. */
+  /** Which rank each expert is on. `setShape` sets it before anything reads it. */
   partition!: Partition;
   numTokens = 0;
   numTopk = 0;
@@ -52,12 +56,16 @@ export class LayoutRequest implements LayoutShape, StreamOrder {
   asyncFinish = false;
   allocateOnCommStream = false;
 
-  /** Takes the shape of the ids that were read, and of the partition. Nothing is computed that is as in the call before. */
-  setShape(partition: Partition): void {
+  /**
+   * Takes over the shape of the ids that were read, that of the partition, and whether there is a mask. What has not changed
+   * since the call before is not computed again.
+   */
+  setShape(partition: Partition, hasMask: boolean): void {
     const { numTokens, numTopk } = this.topkIdx;
     const isSamePartition = partition === this.partition;
     this.numTopk = numTopk;
-    if (isSamePartition && numTokens === this.numTokens) return;
+    if (isSamePartition && numTokens === this.numTokens && hasMask === this.hasMask) return;
+    this.hasMask = hasMask;
     this.partition = partition;
     this.numTokens = numTokens;
     this.numExperts = partition.numExperts;
@@ -68,7 +76,7 @@ export class LayoutRequest implements LayoutShape, StreamOrder {
     }
   }
 
-  /** Lets go of all that is the caller's. */
+  /** Drops every reference to what is the caller's. */
   clear(): void {
     this.topkIdx.clear();
     assignArrays(this.out, noArrays);
@@ -81,7 +89,7 @@ const noArrays = new OutArrays();
 /** The outputs whose lengths depend on the number of tokens. */
 const rowNames = outputNames.filter((name) => outputs[name].kind === 'rows');
 
-/** One call for ids that are on a device. Nothing of them is copied or waited for. */
+/** A call for ids that are on a device. They are not copied, and nothing waits for them. */
 export interface TensorRequest extends StreamOrder {
   readonly topkIdx: GpuTensor;
   readonly emptyId: EmptyId;

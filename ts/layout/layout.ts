@@ -5,14 +5,22 @@
  */
 import type { DeviceName } from '../errors/availability.ts';
 import type { EventOverlap } from './event-overlap.ts';
-import { assignArrays, haveSameArrays, type LayoutArrays, type LayoutShape, OutArrays } from './outputs.ts';
+import {
+  type AnyArrays,
+  assignArrays,
+  haveSameArrays,
+  type LayoutArrays,
+  type LayoutShape,
+  type MaskForm,
+  OutArrays,
+} from './outputs.ts';
 
 /**
- * What `getDispatchLayout` returns: the outputs of DeepEP's `Buffer.get_dispatch_layout`, with the shape of the request.
- * The semantics are those of the docstring of that function (`deep_ep/buffers/legacy.py` of DeepEP dd758ca).
+ * What `getDispatchLayout` returns: the outputs of DeepEP's `Buffer.get_dispatch_layout`, and the shape of the request.
+ * The semantics are those of that function's docstring (`deep_ep/buffers/legacy.py` of DeepEP, commit dd758ca).
  */
-export interface DispatchLayout extends LayoutArrays, LayoutShape {
-  /** The done-event; recorded only with `asyncFinish`. */
+export interface DispatchLayout<Mask extends MaskForm = 'bytes'> extends LayoutArrays<Mask>, LayoutShape {
+  /** The done-event, which is recorded only with `asyncFinish`. */
   readonly event: EventOverlap;
   /** The device that computed this layout. */
   readonly device: DeviceName;
@@ -20,12 +28,12 @@ export interface DispatchLayout extends LayoutArrays, LayoutShape {
 
 /** Arrays that are known to lie in different buffers. */
 export interface KnownArrays {
-  readonly arrays: LayoutArrays;
+  readonly arrays: AnyArrays;
   readonly buffers: readonly ArrayBufferLike[];
 }
 
 /** A layout that a group has computed. */
-export class ComputedLayout extends OutArrays implements DispatchLayout {
+export class ComputedLayout extends OutArrays implements DispatchLayout<MaskForm> {
   readonly numTokens: number;
   readonly numTopk: number;
   readonly numExperts: number;
@@ -35,7 +43,7 @@ export class ComputedLayout extends OutArrays implements DispatchLayout {
   readonly device: DeviceName;
   #known: KnownArrays | undefined;
 
-  constructor(arrays: LayoutArrays, shape: LayoutShape, event: EventOverlap, device: DeviceName) {
+  constructor(arrays: AnyArrays, shape: LayoutShape, event: EventOverlap, device: DeviceName) {
     super();
     assignArrays(this, arrays);
     this.numTokens = shape.numTokens;
@@ -47,7 +55,9 @@ export class ComputedLayout extends OutArrays implements DispatchLayout {
     this.device = device;
   }
 
-  /** What was found out of the arrays, as an accessor, so that it is not among the properties that callers copy. */
+  /**
+   * What was found out about the arrays. It is an accessor, so that it is not among the properties that callers copy.
+   */
   get known(): KnownArrays | undefined {
     return this.#known;
   }
@@ -57,10 +67,10 @@ export class ComputedLayout extends OutArrays implements DispatchLayout {
   }
 }
 
-/** Whether `out` equals the result that the call would make. It is then returned itself. */
+/** Whether `out` equals the result that the call would make. The call then returns `out` itself. */
 export function isResult(
-  out: LayoutArrays | undefined,
-  arrays: LayoutArrays,
+  out: AnyArrays | undefined,
+  arrays: AnyArrays,
   shape: LayoutShape,
   event: EventOverlap,
   device: DeviceName,

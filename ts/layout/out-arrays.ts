@@ -1,5 +1,5 @@
 /**
- * The arrays that a layout is written to: the caller's, checked, or new ones.
+ * The arrays that a layout is written to. They are the caller's, which are checked here, or new ones.
  *
  * @module
  */
@@ -11,9 +11,9 @@ import { bufferOf, byteOffsetOf, isArrayOf, lengthOf, overlap, typedArrayName } 
 import { ComputedLayout } from './layout.ts';
 import type { LayoutRequest } from './layout-request.ts';
 import {
+  type AnyArrays,
   assignArrays,
   haveSameArrays,
-  type LayoutArrays,
   type OutArrays,
   type Output,
   type OutputArray,
@@ -45,12 +45,12 @@ export function allocateOut(request: LayoutRequest): void {
 }
 
 /**
- * Reads each array of `out` once, before anything else of the caller's is read: no getter runs between the checks of
- * {@link checkOut} and the writing.
+ * Reads each array of `out` once. No getter of the caller can then run between the checks of {@link checkOut} and the
+ * writing.
  *
  * @throws DispatchLayoutError `OUT`
  */
-export function readOut(out: LayoutArrays, arrays: OutArrays): void {
+export function readOut(out: AnyArrays, arrays: OutArrays): void {
   if (typeof out !== 'object' || out === null) {
     throw wrongValue('OUT', 'out', out, 'Pass an earlier result, or an object with the result arrays.');
   }
@@ -58,17 +58,17 @@ export function readOut(out: LayoutArrays, arrays: OutArrays): void {
 }
 
 /**
- * Checks the caller's arrays against the shape of the request. One of rows may be longer than needed, so that it serves
- * changing numbers of tokens: it becomes a view of its first part.
+ * Checks the caller's arrays against the shape of the request. An array of rows may be longer than needed, so that it
+ * can serve changing numbers of tokens; a view of its first part then takes its place.
  *
  * @param out the object that the arrays were read from.
  * @throws DispatchLayoutError `OUT`, `DETACHED_BUFFER`
  */
-export function checkOut(out: LayoutArrays, request: LayoutRequest): void {
+export function checkOut(out: AnyArrays, request: LayoutRequest): void {
   const arrays = request.out;
   const known = out instanceof ComputedLayout ? out.known : undefined;
   const isKnown = known !== undefined && haveSameArrays(known.arrays, arrays);
-  // Copied before an array of rows becomes a view of its first part
+  // This copy is made before a view of its first part takes the place of an array of rows
   const given = out instanceof ComputedLayout && !isKnown ? { ...arrays } : undefined;
   replaceArrays(arrays, request.lengths, checkArray);
   const { data } = request.topkIdx;
@@ -77,7 +77,7 @@ export function checkOut(out: LayoutArrays, request: LayoutRequest): void {
   else if (given !== undefined) (out as ComputedLayout).known = { arrays: given, buffers };
 }
 
-/** The buffers under the arrays, if they are different ones. */
+/** The buffers of the arrays; undefined if two arrays share a buffer. */
 function differentBuffers(arrays: OutArrays): readonly ArrayBufferLike[] | undefined {
   const buffers: ArrayBufferLike[] = [];
   for (const name of outputNames) {
@@ -96,7 +96,7 @@ function checkArray<Data extends OutputArray>(output: Output, array: Data, lengt
   return checkOtherArray(output, array, className, length) as Data;
 }
 
-/** Checks an array that is longer or shorter than needed, empty, of another type, or not wanted. */
+/** Checks an array that may be longer or shorter than needed, empty, of another type, or not wanted. */
 function checkOtherArray(
   { name, type, kind }: Output,
   array: unknown,
@@ -107,7 +107,7 @@ function checkOtherArray(
   if (length === null || typedArrayName(array) !== className) {
     const remedy =
       length === null
-        ? 'It must be null within one node.'
+        ? `It must be null ${kind === 'rows' ? "with mask: 'none'" : 'within one node'}.`
         : `It must be ${withArticle(className)} of length ${length}.`;
     throw wrongValue('OUT', `out.${name}`, array, remedy);
   }
@@ -125,18 +125,18 @@ function checkOtherArray(
 }
 
 /**
- * Checks that arrays whose lengths are right are still there.
+ * Checks that arrays whose lengths are known to be right were not detached.
  *
  * @throws DispatchLayoutError `DETACHED_BUFFER`
  */
-export function checkArraysAttached(arrays: LayoutArrays): void {
+export function checkArraysAttached(arrays: AnyArrays): void {
   for (const name of outputNames) {
     const array = arrays[name];
     if (array !== null) checkAttached(array, name, 'out.');
   }
 }
 
-/** Results written over the input, or over each other, would be silently wrong. */
+/** Checks that no arrays overlap: results written over the input, or over each other, would be silently wrong. */
 function checkDisjoint(arrays: OutArrays, ids: ArrayBufferView): void {
   const others: [string, ArrayBufferView][] = [['topkIdx', ids]];
   for (const name of outputNames) {

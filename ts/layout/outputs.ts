@@ -1,7 +1,8 @@
 /**
- * The outputs of a layout, in one table: what each is made of and how long it is. Allocation, the reading and checking of
- * `out`, workspaces, the places in WASM memory and on the GPU, and the names in files all follow from it. An output is added
- * in this file: to the interface, the table, and the four places at its end; what remains is its computation on each device.
+ * The one table of the outputs of a layout: the type of each, and its length. Allocation, the reading and checking of
+ * `out`, workspaces, the places in WASM memory and on the GPU, and the names in files all follow from it. To add an
+ * output, add it in this file (to the interface, to the table, and in the four places at the end), and then add its
+ * computation to each device.
  *
  * @module
  */
@@ -16,37 +17,52 @@ export interface LayoutShape {
   readonly numExperts: number;
   /** Ranks of the group. */
   readonly numRanks: number;
-  /** Number of nodes, `1` within one node (where `numTokensPerRdmaRank` is `null`). */
+  /** Number of nodes; `1` within one node, where `numTokensPerRdmaRank` is `null`. */
   readonly numRdmaRanks: number;
 }
 
-/** The output arrays of a layout. Pass an earlier result, or arrays of your own, as `out` to have them reused. */
-export interface LayoutArrays {
+/** The forms that `isTokenInRank` can have: a byte for each token and rank, or none at all. */
+export type MaskForm = 'bytes' | 'none';
+
+/**
+ * The output arrays of a layout. Pass an earlier result, or arrays of your own, as `out` to have them reused. With `mask:
+ * 'none'` there is no `isTokenInRank`.
+ */
+export interface LayoutArrays<Mask extends MaskForm = 'bytes'> {
   /** `[numRanks]`: tokens to send to each rank. */
   readonly numTokensPerRank: Int32Array;
   /** `[numRdmaRanks]`: tokens to send to each RDMA rank (node); `null` within one node. */
   readonly numTokensPerRdmaRank: Int32Array | null;
   /** `[numExperts]`: tokens to send to each expert; an expert selected twice by one token counts twice. */
   readonly numTokensPerExpert: Int32Array;
-  /** `[numTokens, numRanks]`, row-major: 1 where the token goes to the rank, else 0. */
-  readonly isTokenInRank: Uint8Array;
+  /** `[numTokens, numRanks]`, row-major: 1 where the token goes to the rank, else 0; `null` with `mask: 'none'`. */
+  readonly isTokenInRank: Mask extends 'none' ? null : Uint8Array;
 }
+
+/** The arrays of any layout. */
+export type AnyArrays = LayoutArrays<MaskForm>;
 
 /** The name of an output. */
 export type OutputName = keyof LayoutArrays;
 
-/** What an output is made of. */
+/** What is known about an output. */
 export interface Output {
   readonly name: OutputName;
   /** The element type. */
   readonly type: 'int32' | 'uint8';
   /**
    * `count`: `[width]` numbers, which add up over pieces of the tokens. `rows`: `[numTokens, width]`, one row for each
-   * token; an array of the caller may have more rows than there are tokens.
+   * token; an array that the caller passes may have more rows than there are tokens.
    */
   readonly kind: 'count' | 'rows';
-  /** The length of a `count`, or of each row; null where a layout over these experts and ranks does not have the output. */
-  readonly width: (shape: Pick<LayoutShape, 'numExperts' | 'numRanks' | 'numRdmaRanks'>) => number | null;
+  /** The length of a `count`, or of each row; null if such a layout does not have the output. */
+  readonly width: (shape: WidthShape) => number | null;
+}
+
+/** What the widths of the outputs follow from. */
+interface WidthShape extends Pick<LayoutShape, 'numExperts' | 'numRanks' | 'numRdmaRanks'> {
+  /** Whether `isTokenInRank` is wanted. Default true. */
+  readonly hasMask?: boolean;
 }
 
 /** The table. */
@@ -64,7 +80,12 @@ export const outputs: Readonly<Record<OutputName, Output>> = {
     kind: 'count',
     width: ({ numExperts }) => numExperts,
   },
-  isTokenInRank: { name: 'isTokenInRank', type: 'uint8', kind: 'rows', width: ({ numRanks }) => numRanks },
+  isTokenInRank: {
+    name: 'isTokenInRank',
+    type: 'uint8',
+    kind: 'rows',
+    width: ({ numRanks, hasMask }) => (hasMask === false ? null : numRanks),
+  },
 };
 
 /** The names of all outputs, in the order of the table. */
@@ -77,53 +98,54 @@ export function perOutput<Value>(make: (name: OutputName) => Value): Record<Outp
   return values;
 }
 
-/** The dimensions of an output; null where a layout of this shape does not have it. */
-export function dimensionsOf({ kind, width }: Output, shape: LayoutShape): readonly number[] | null {
+/** The dimensions of an output; null if a layout of this shape does not have it. */
+export function dimensionsOf({ kind, width }: Output, shape: LayoutShape & WidthShape): readonly number[] | null {
   const columns = width(shape);
   if (columns === null) return null;
   return kind === 'rows' ? [shape.numTokens, columns] : [columns];
 }
 
-/** The number of elements of an output; null where a layout of this shape does not have it. */
-export function lengthOfOutput({ kind, width }: Output, shape: LayoutShape): number | null {
+/** The number of elements of an output; null if a layout of this shape does not have it. */
+export function lengthOfOutput({ kind, width }: Output, shape: LayoutShape & WidthShape): number | null {
   const columns = width(shape);
   return columns !== null && kind === 'rows' ? shape.numTokens * columns : columns;
 }
 
-/** The arrays of a layout of this shape, in the first parts of larger ones. */
-export function firstParts(arrays: LayoutArrays, shape: LayoutShape): LayoutArrays {
+/** The first parts of larger arrays, as the arrays of a layout of this shape. */
+export function firstParts(arrays: AnyArrays, shape: LayoutShape & WidthShape): AnyArrays {
   const parts: unknown = perOutput((name) => {
     const array = arrays[name];
     const length = lengthOfOutput(outputs[name], shape);
     if (array === null || length === null) return null;
     return array.length === length ? array : array.subarray(0, length);
   });
-  return parts as LayoutArrays;
+  return parts as AnyArrays;
 }
 
 /** The number of elements of each output. */
 export type OutputLengths = Record<OutputName, number | null>;
 
-/** An array of an output; null where a layout does not have it. */
+/** The array of an output; null if a layout does not have the output. */
 export type OutputArray = Int32Array | Uint8Array | null;
 
 /*
- * What follows names every output once more instead of looping over the names, since every call comes through here. A loop
- * over property names costs a tenth of a microsecond in V8; properties that are named in the source cost almost nothing.
+ * What follows names every output once more instead of looping over the names, since every call comes through here. A
+ * loop over property names costs a tenth of a microsecond in V8; properties that are named in the source cost almost
+ * nothing.
  */
 
 /** The arrays of one call. */
-export class OutArrays implements LayoutArrays {
-  numTokensPerRank: Int32Array = none.counts;
+export class OutArrays implements AnyArrays {
+  numTokensPerRank: Int32Array = noCounts;
   numTokensPerRdmaRank: Int32Array | null = null;
-  numTokensPerExpert: Int32Array = none.counts;
-  isTokenInRank: Uint8Array = none.rows;
+  numTokensPerExpert: Int32Array = noCounts;
+  isTokenInRank: Uint8Array | null = null;
 }
 
-const none = { counts: new Int32Array(0), rows: new Uint8Array(0) };
+const noCounts = new Int32Array(0);
 
 /** Reads each array of `source` once. */
-export function assignArrays(target: OutArrays, source: LayoutArrays): void {
+export function assignArrays(target: OutArrays, source: AnyArrays): void {
   target.numTokensPerRank = source.numTokensPerRank;
   target.numTokensPerRdmaRank = source.numTokensPerRdmaRank;
   target.numTokensPerExpert = source.numTokensPerExpert;
@@ -131,7 +153,7 @@ export function assignArrays(target: OutArrays, source: LayoutArrays): void {
 }
 
 /** Whether two objects have the same arrays. */
-export function haveSameArrays(a: LayoutArrays, b: LayoutArrays): boolean {
+export function haveSameArrays(a: AnyArrays, b: AnyArrays): boolean {
   return (
     a.numTokensPerRank === b.numTokensPerRank &&
     a.numTokensPerRdmaRank === b.numTokensPerRdmaRank &&
@@ -140,7 +162,7 @@ export function haveSameArrays(a: LayoutArrays, b: LayoutArrays): boolean {
   );
 }
 
-/** Puts in the place of each array what `by` returns for it. */
+/** Replaces each array by what `by` returns for it. */
 export function replaceArrays(
   arrays: OutArrays,
   lengths: OutputLengths,

@@ -1,5 +1,5 @@
 /**
- * Tensors on a device, as far as the rest of the library knows them. The tensors themselves are in `dispatch-layout/cuda`.
+ * What the rest of the library knows about tensors on a device. The tensors themselves are in `dispatch-layout/cuda`.
  *
  * @module
  */
@@ -14,11 +14,14 @@ export interface GpuTensor {
   readonly dtype: IdType;
   /** The lengths of its dimensions. */
   readonly shape: readonly number[];
-  /** Elements from one index to the next, per dimension. */
+  /** For each dimension, the number of elements from one index to the next. */
   readonly strides: readonly number[];
 }
 
-/** Where {@link isGpuTensor} looks. A registered symbol, since there may be two copies of the library. */
+/**
+ * The property by which {@link isGpuTensor} recognises a tensor. It is a registered symbol, since a process may hold
+ * two copies of the library.
+ */
 export const tensorBrand: unique symbol = Symbol.for('dispatch-layout.DeviceTensor') as never;
 
 /** Whether a value is a tensor on a device. */

@@ -1,14 +1,15 @@
 /**
- * What differs between runtimes, for browsers, their workers, and everything that is not known better. Package.json chooses
- * among the modules of this folder, under the name `#platform`.
+ * What differs between runtimes, for browsers, their workers, and every runtime that is not recognised. Package.json
+ * chooses among the modules of this folder, under the name `#platform`.
  *
  * @module
  */
 
-// The kernel comes first, so that it is first in a bundle, too: amid code it takes half a kilobyte more when compressed.
+// The kernel is imported first, so that it also comes first in a bundle. Amid the code, it takes half a kilobyte more
+// when the bundle is compressed.
 
 import { embeddedKernel } from '../devices/wasm/embedded-kernel.ts';
-// Everything else.
+// The rest is imported after it.
 
 import type { Device } from '../devices/device.ts';
 import { jsDevice } from '../devices/js.ts';
@@ -16,16 +17,16 @@ import { noCuda } from '../devices/no-cuda.ts';
 import type { Settings } from '../devices/settings.ts';
 import { createWasmDevice } from '../devices/wasm/device.ts';
 
-/** In order of preference. */
+/** The devices, in order of preference. */
 export const devices: readonly Device[] = [noCuda, createWasmDevice(embeddedKernel), jsDevice];
 
-/** There is no environment here. */
+/** The settings are always the default ones, since there is no environment here. */
 export function settings(): Settings {
   return { device: 'auto', disabled: [], isLogged: false };
 }
 
-/** No device is disabled: nobody can ask for it. */
+/** No device is ever disabled, since there is no environment in which to ask for it. */
 export function disabledBy(): undefined {}
 
-/** Nothing is logged: nobody can ask for it. */
+/** Nothing is ever logged, since there is no environment in which to ask for it. */
 export function log(): void {}

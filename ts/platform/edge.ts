@@ -1,5 +1,5 @@
 /**
- * What differs between runtimes, for Cloudflare workerd and Vercel's edge runtime: no addons.
+ * What differs between runtimes, for Cloudflare workerd and Vercel's edge runtime, which load no addons.
  *
  * @module
  */
@@ -11,5 +11,5 @@ import { edgeKernel } from '../devices/wasm/edge-kernel.ts';
 
 export { disabledBy, log, settings } from '../devices/settings.ts';
 
-/** In order of preference. */
+/** The devices, in order of preference. */
 export const devices: readonly Device[] = [noCuda, createWasmDevice(edgeKernel), jsDevice];

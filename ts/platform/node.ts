@@ -1,5 +1,5 @@
 /**
- * What differs between runtimes, where Node-API addons can be loaded: Node.js, Bun, Deno.
+ * What differs between runtimes, for those that can load Node-API addons: Node.js, Bun and Deno.
  *
  * @module
  */
@@ -11,5 +11,5 @@ import { embeddedKernel } from '../devices/wasm/embedded-kernel.ts';
 
 export { disabledBy, log, settings } from '../devices/settings.ts';
 
-/** In order of preference. */
+/** The devices, in order of preference. */
 export const devices: readonly Device[] = [cudaDevice, createWasmDevice(embeddedKernel), jsDevice];

@@ -1,16 +1,16 @@
 /**
- * Values, as error messages name them.
+ * Texts by which error messages name values.
  *
  * @module
  */
 import { typedArrayName } from './typed-array.ts';
 
-/** The class of a typed array, as a sentence has it: `an Int32Array`, `a Uint8Array`. */
+/** The class name of a typed array with its article: `an Int32Array`, `a Uint8Array`. */
 export function withArticle(className: string): string {
   return `${className.startsWith('I') ? 'an' : 'a'} ${className}`;
 }
 
-/** A short text for an error message: the value itself where it is short, else what kind of thing it is. */
+/** A short text for an error message: the value itself if it is short, else what kind of thing it is. */
 export function describe(value: unknown): string {
   if (typeof value === 'string') return `'${value.length > 40 ? `${value.slice(0, 40)}…` : value}'`;
   const name = typedArrayName(value);

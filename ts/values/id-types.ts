@@ -1,18 +1,18 @@
 /**
- * The integer types that expert ids can have: the one table of them.
+ * The one table of the integer types that expert ids can have.
  *
  * @module
  */
 import { typedArrayName } from './typed-array.ts';
 
-/** What there is to know of an id type. */
+/** What the library knows of an id type. */
 export interface IdTypeFacts {
   readonly name: IdType;
   /** The class of its typed array. */
   readonly array: IntegerArrayClass;
-  /** Its value in the `IdType` of the kernels. */
+  /** Its value in the enumeration `IdType` of both kernels. */
   readonly code: number;
-  /** Of one element. */
+  /** Bytes of one element. */
   readonly bytes: number;
   readonly isSigned: boolean;
 }
@@ -40,10 +40,10 @@ export const idTypes: Readonly<Record<IdType, IdTypeFacts>> = {
   uint8: factsOf('uint8', Uint8Array, 7),
 };
 
-/** The element type of an {@link IntegerArray}, as ONNX and numpy name it. */
+/** The element type of an {@link IntegerArray}, under the name that it has in ONNX and numpy. */
 export type IdType = keyof TypedArrayOf;
 
-/** The typed array that holds elements of a type. */
+/** The class of typed array that holds elements of each type. */
 export interface TypedArrayOf {
   /** The array of `int64`. */
   readonly int64: BigInt64Array;
@@ -73,10 +73,10 @@ const factsByArrayName: Readonly<Record<string, IdTypeFacts>> = Object.fromEntri
   idTypeNames.map((type) => [idTypes[type].array.name, idTypes[type]]),
 );
 
-/** The names of the typed arrays that can hold ids, for messages. */
+/** The class names of the typed arrays that can hold ids, for messages. */
 export const idArrayNames: string = Object.keys(factsByArrayName).join(', ');
 
-/** The type of a typed array of any realm; undefined for everything else. */
+/** The id type of a typed array of any realm; undefined for everything else. */
 export function idTypeOf(value: unknown): IdTypeFacts | undefined {
   const name = typedArrayName(value);
   return name === undefined ? undefined : factsByArrayName[name];
@@ -87,8 +87,8 @@ export function isIdType(value: unknown): value is IdType {
   return idTypeNames.includes(value as IdType);
 }
 
-/** Elements of a type in memory of any kind. */
+/** A typed array over `length` elements of existing memory, shared or not. */
 export function arrayOver(type: IdType, buffer: ArrayBufferLike, byteOffset: number, length: number): IntegerArray {
-  // The declarations tell ArrayBuffer and SharedArrayBuffer apart, the constructors do not
+  // TypeScript's declarations tell ArrayBuffer and SharedArrayBuffer apart; the constructors do not
   return new idTypes[type].array(buffer as ArrayBuffer, byteOffset, length);
 }

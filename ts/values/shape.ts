@@ -1,17 +1,17 @@
 /**
- * Shapes and strides of arrays, in elements.
+ * Shapes and strides of arrays. All of them count elements.
  *
  * @module
  */
 
-/** The number of elements. */
+/** The number of elements of an array of this shape. */
 export function sizeOf(shape: readonly number[]): number {
   return shape.reduce((size, length) => size * length, 1);
 }
 
 /**
- * How many elements apart neighbours are in each dimension, where all elements lie one after the other: row-major, as C has
- * it, or column-major, as Fortran has it.
+ * The strides of an array whose elements lie one after the other: for each dimension, how many elements apart
+ * neighbours are. The order is row-major, as in C, or column-major, as in Fortran.
  */
 export function denseStrides(shape: readonly number[], isColumnMajor = false): number[] {
   const strides = new Array<number>(shape.length);
@@ -24,7 +24,10 @@ export function denseStrides(shape: readonly number[], isColumnMajor = false): n
   return strides;
 }
 
-/** The elements that lie first and last in memory, counted from the one at index 0. No length may be 0. */
+/**
+ * The positions of the elements that lie first and last in memory, relative to the element at index 0. No length in the
+ * shape may be 0.
+ */
 export function reachOf(shape: readonly number[], strides: readonly number[]): readonly [number, number] {
   const reaches = shape.map((length, i) => (length - 1) * strides[i]);
   const sum = (clamp: (reach: number) => number) => reaches.reduce((total, reach) => total + clamp(reach), 0);

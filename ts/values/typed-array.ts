@@ -1,5 +1,6 @@
 /**
- * Typed arrays of any realm, by what they are and not by what they say: the accessors here cannot be overridden.
+ * What a typed array of any realm really is. These functions call the intrinsic getters, so that an object cannot
+ * pretend to be a typed array, and a typed array cannot hide its properties by overriding them.
  *
  * @module
  */
@@ -16,34 +17,37 @@ const getBuffer = getter<ArrayBufferLike>('buffer');
 const getByteOffset = getter<number>('byteOffset');
 const getByteLength = getter<number>('byteLength');
 
-// One function each: V8 makes an instruction or two of a getter that a function always calls
+// Each getter has a function of its own, since V8 compiles a getter that is always called from one place to an
+// instruction or two
 
 /** The class name of a typed array; `undefined` for everything else. */
 export function typedArrayName(value: unknown): string | undefined {
   return getName.call(value);
 }
 
-/** Whether a value is a typed array of a class and length. Of one element or more, it is not detached then. */
+/**
+ * Whether a value is a typed array of this class and length. A typed array of one element or more is then not detached.
+ */
 export function isArrayOf(value: unknown, className: string, length: number): boolean {
   return getName.call(value) === className && getLength.call(value) === length;
 }
 
-/** Number of elements, 0 if the buffer was detached. */
+/** The number of elements; 0 if the buffer was detached. */
 export function lengthOf(array: unknown): number {
   return getLength.call(array);
 }
 
-/** The memory under a typed array. */
+/** The buffer that a typed array is a view of. */
 export function bufferOf(array: unknown): ArrayBufferLike {
   return getBuffer.call(array);
 }
 
-/** Where the array begins in its buffer. */
+/** The byte of its buffer at which the array begins. */
 export function byteOffsetOf(array: unknown): number {
   return getByteOffset.call(array);
 }
 
-/** Number of bytes, 0 if the buffer was detached. */
+/** The number of bytes; 0 if the buffer was detached. */
 export function byteLengthOf(array: unknown): number {
   return getByteLength.call(array);
 }
@@ -53,12 +57,15 @@ const intrinsicSet: (this: ArrayBufferView, elements: ArrayBufferView, offset?: 
   'set',
 );
 
-/** Copies all elements of one typed array to another of the same type, from its index `offset` on. */
+/** Copies all elements of one typed array into another of the same type, from index `offset` of the target on. */
 export function setElements(target: ArrayBufferView, elements: ArrayBufferView, offset = 0): void {
   intrinsicSet.call(target, elements, offset);
 }
 
-/** Whether the memory of a typed array was transferred away. Its length is 0 then, whatever it was. */
+/**
+ * Whether the buffer of a typed array was detached, that is, transferred away. The array has length 0 then, whatever
+ * its length was.
+ */
 export function isDetached(array: ArrayBufferView): boolean {
   if (byteLengthOf(array) > 0) return false;
   try {

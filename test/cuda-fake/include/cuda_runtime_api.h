@@ -1,4 +1,4 @@
-// The part of the CUDA runtime's interface that the addon uses, for a driver that is made up: `fake_runtime.cpp`. Names
+// The part of the CUDA runtime's interface that the addon uses, for the fake runtime in `fake_runtime.cpp`. The names
 // and values are CUDA's.
 #pragma once
 

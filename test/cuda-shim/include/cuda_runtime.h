@@ -1,6 +1,7 @@
-// Runs an unchanged CUDA kernel on the CPU: each CUDA thread is a fiber, blocks run one after the other. `seed`
-// varies the order of blocks and fibers and the garbage that shared memory holds when a block starts. Finds wrong
-// indexing, missing initialisation, diverged collectives, deadlocks; not the races that need a real memory model.
+// Runs an unchanged CUDA kernel on the CPU: each CUDA thread is a fiber, and blocks run one after the other. `seed`
+// varies the order of blocks and fibers, and the garbage that is in shared memory when a block starts. The shim finds
+// wrong indexing, missing initialisation, diverged collectives and deadlocks, but not races that need a real memory
+// model.
 #pragma once
 
 #include <algorithm>
@@ -28,7 +29,7 @@
 #define __device__
 #define __host__
 #define __launch_bounds__(...)
-#define __shared__ __thread  // Not thread_local: g++ 12 calls a missing initialiser of its `extern` arrays
+#define __shared__ __thread  // With thread_local, g++ 12 calls a missing initialiser of its `extern` arrays
 
 struct uint3 {
   unsigned x, y, z;
@@ -46,7 +47,7 @@ using std::min;
 namespace cuda_shim {
 
 constexpr size_t kSharedVectors = 256 * 1024 / sizeof(uint4);
-uint4* shared_memory();  // Defined next to the kernel: `kernel_on_cpu.h`
+uint4* shared_memory();  // `kernel_on_cpu.h` defines it
 inline unsigned seed = 0;
 
 [[noreturn]] inline void fail(const char* message) {
@@ -54,7 +55,7 @@ inline unsigned seed = 0;
   std::abort();
 }
 
-// --- Fibers: a stack each, and a switch that saves what the calling convention wants saved ---
+// --- Fibers: each has a stack, and a switch saves the registers that the calling convention preserves ---
 constexpr size_t kStackBytes = 64 * 1024;
 
 #ifdef __x86_64__
@@ -74,7 +75,7 @@ cuda_shim_switch:
 )");
 extern "C" void cuda_shim_switch(Context* from, Context* to);
 inline void make_context(Context* context, char* stack, void (*entry)()) {
-  // Six registers, the return address, and a word so that `entry` sees the stack as after a call
+  // The stack has six registers, the return address, and a word so that `entry` finds the stack as after a call.
   void** top = reinterpret_cast<void**>(stack + kStackBytes) - 8;
   top[6] = reinterpret_cast<void*>(entry);
   top[7] = nullptr;
@@ -118,7 +119,7 @@ struct Block {
 };
 inline thread_local Block* block = nullptr;
 
-// Tells AddressSanitizer, if it is there, which stack comes next
+// Switches between fiber and scheduler, and tells AddressSanitizer, if it is there, which stack comes next.
 inline void switch_stack([[maybe_unused]] bool to_scheduler, Context* from, Context* to) {
 #ifdef __SANITIZE_ADDRESS__
   void* fake_stack = nullptr;
@@ -150,7 +151,7 @@ inline void run_block(Block* new_block, unsigned block_seed, size_t shared_bytes
   block = new_block;
   const unsigned num_threads = block->block_dim.x;
 
-  // Poison shared memory: garbage within, a guard behind
+  // Poison shared memory: put garbage into it, and a guard after it.
   auto* shared = reinterpret_cast<unsigned char*>(shared_memory());
   constexpr size_t kGuardBytes = 4096;
   const size_t end = std::min(shared_bytes + kGuardBytes, kSharedVectors * sizeof(uint4));
@@ -171,8 +172,8 @@ inline void run_block(Block* new_block, unsigned block_seed, size_t shared_bytes
     make_context(&block->fibers[i].context, block->stacks + i * kStackBytes, run_fiber);
   }
 
-  // Each pass resumes most fibers once, in an order of its own: an odd step visits all of 32 * 2^n, any step
-  // coprime to the number of threads would do
+  // Each pass resumes most fibers once, in an order of its own. A step that is coprime to the number of threads visits
+  // all of them.
   int num_idle_passes = 0;
   while (block->num_done < num_threads) {
     block->has_moved = false;
@@ -193,7 +194,7 @@ inline void run_block(Block* new_block, unsigned block_seed, size_t shared_bytes
   __asan_unpoison_memory_region(shared + shared_bytes, end - shared_bytes);
 #endif
   for (size_t i = shared_bytes; i < end; ++i)
-    if (shared[i] != 0xa5) fail("write behind the end of shared memory");
+    if (shared[i] != 0xa5) fail("write after the end of shared memory");
   block = nullptr;
 }
 
@@ -202,7 +203,7 @@ inline void wait_for(const unsigned* generation, unsigned old_generation) {
   while (*generation == old_generation) yield();
 }
 
-// Every lane of the warp brings a value and gets all 32. `collective` must be the same in all lanes.
+// Every lane of the warp passes a value and gets all 32. `collective` must be the same in all lanes.
 inline const uint32_t* exchange_in_warp(unsigned mask, uint32_t value, int collective) {
   const unsigned thread_idx = block->current->thread_idx.x;
   Warp& warp = block->warps[thread_idx / 32];
@@ -210,7 +211,7 @@ inline const uint32_t* exchange_in_warp(unsigned mask, uint32_t value, int colle
   if (warp.num_arrived > 0 && warp.collective != collective) fail("diverged collective");
   warp.collective = collective;
   const unsigned generation = warp.generation;
-  uint32_t* values = warp.values[generation % 2];  // Two, since a lane may be one collective ahead
+  uint32_t* values = warp.values[generation % 2];  // There are two, since a lane may be one collective ahead
   values[thread_idx % 32] = value;
   if (++warp.num_arrived == 32) {
     warp.num_arrived = 0, ++warp.generation, block->has_moved = true;
@@ -247,7 +248,7 @@ inline void launch(const cudaLaunchConfig_t& config, const std::function<void()>
 
 }  // namespace cuda_shim
 
-// Objects rather than macros, for `gridDim` and `blockDim` are also members of the launch configuration
+// These are objects rather than macros, since `gridDim` and `blockDim` are also members of the launch configuration.
 template <unsigned (*read)()>
 struct BuiltIn {
   struct {

@@ -1,4 +1,4 @@
-// The few host types and calls of the CUDA runtime that the launcher uses, for a made-up device.
+// The few host types and functions of the CUDA runtime that the launcher uses, for a fake GPU.
 #pragma once
 
 #include <cstddef>
@@ -23,7 +23,7 @@ struct cudaLaunchConfig_t {
 
 namespace cuda_shim {
 
-// What the launcher finds: an H100's limits, unless a test changes them
+// The limits that the launcher finds: those of an H100, unless a test changes them.
 struct Device {
   int num_sms = 132, shared_bytes_per_block = 227 * 1024;
 };

@@ -1,10 +1,10 @@
-// The kernel's intrinsics where there is no WASM: SIMDe maps them to those of the machine.
+// The WASM intrinsics of the kernel on other machines: SIMDe maps them to those of the machine.
 #pragma once
 
 #define SIMDE_ENABLE_NATIVE_ALIASES
 #include <simde/wasm/simd128.h>
 
-// Names that SIMDe 0.7 lacks: constants, and unsigned lanes
+// SIMDe 0.7 lacks these names, of constants and of unsigned lanes.
 #ifndef wasm_i8x16_const_splat
 #define wasm_i8x16_const_splat wasm_i8x16_splat
 #define wasm_i16x8_const_splat wasm_i16x8_splat

@@ -1,4 +1,5 @@
-// The extension in Chromium, with the policy of its manifest, which allows WebAssembly, and with that of Manifest V3
+// Loads the extension into Chromium, with the policy of its manifest, which allows WebAssembly, and with the default
+// policy.
 import assert from 'node:assert';
 import { cp, readFile, writeFile } from 'node:fs/promises';
 import { resolve } from 'node:path';

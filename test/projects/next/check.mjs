@@ -1,4 +1,4 @@
-// The built site: a component on the server, one in the browser, and a route on each runtime of Next.js
+// Checks the built site: a component on the server, one in the browser, and a route on each runtime of Next.js.
 import assert from 'node:assert';
 import { withChromium } from '../support/chromium.mjs';
 import { withServer } from '../support/server.mjs';

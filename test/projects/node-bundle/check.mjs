@@ -4,7 +4,7 @@ import { cp, mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-// As it is deployed: alone in a folder from which no node_modules is found
+// The bundle is alone in a folder from which no node_modules is found, as when it is deployed.
 const folder = await mkdtemp(join(tmpdir(), 'handler-'));
 await cp('dist/handler.js', join(folder, 'handler.js'));
 const event = {
@@ -21,7 +21,7 @@ const output = execFileSync(process.execPath, ['-e', script], { cwd: folder, enc
 const { device, numTokensPerRank, devices } = JSON.parse(output);
 assert.strictEqual(device, 'wasm');
 assert.deepStrictEqual(numTokensPerRank, [1, 0, 1, 1]);
-// Node.js loads addons, but the file is not part of a bundle
+// Node.js can load addons, but the file of the addon is not part of a bundle.
 const [cuda] = devices;
 assert.strictEqual(cuda.device, 'cuda');
 assert.strictEqual(cuda.code, 'ADDON_MISSING', cuda.reason);

@@ -1,4 +1,4 @@
-// The same program as ES module and as CommonJS, under flags of Node.js that change what modules and globals are
+// Runs the same program as an ES module and as CommonJS, with flags of Node.js that change modules and globals.
 import { spawnSync } from 'node:child_process';
 
 const wasm = '1 0 1 1 on wasm, wasm: AVAILABLE\n';
@@ -7,11 +7,11 @@ const expected = {
   '--frozen-intrinsics': wasm,
   '--disable-proto=throw': wasm,
   '--disallow-code-generation-from-strings': wasm,
-  // Conditions that a program sets for other packages of its own
+  // Programs set these conditions for other packages, to choose their builds for edge runtimes and browsers.
   '--conditions=workerd': wasm,
   '--conditions=edge-light': wasm,
   '--conditions=browser': wasm,
-  // Without a compiler there is no WebAssembly
+  // Without a compiler, V8 has no WebAssembly.
   '--jitless': '1 0 1 1 on js, wasm: NO_WEBASSEMBLY\n',
 };
 

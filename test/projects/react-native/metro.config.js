@@ -1,8 +1,8 @@
 const { getDefaultConfig, mergeConfig } = require('@react-native/metro-config');
 
 module.exports = mergeConfig(getDefaultConfig(__dirname), {
-  // Of React Native itself, which would be loaded first, nothing is installed here
+  // Metro would load modules of React Native first, but React Native itself is not installed here.
   serializer: { getModulesRunBeforeMainModule: () => [] },
-  // As Expo has it: what is imported is loaded at once, and not where it is first used
+  // As in Expo, imported modules are loaded at once, not at their first use.
   transformer: { getTransformOptions: () => ({ transform: { inlineRequires: false } }) },
 });

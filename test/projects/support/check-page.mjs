@@ -1,5 +1,5 @@
 /**
- * `check-page.mjs FOLDER TEXT`: whether the page that was built into this folder shows this text in its `<output>`.
+ * `check-page.mjs FOLDER TEXT` checks that the page that was built into this folder shows this text in its `<output>`.
  *
  * @module
  */

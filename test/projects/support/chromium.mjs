@@ -1,6 +1,6 @@
 /**
- * Pages in headless Chromium, as Debian packages it. It is driven through a pipe, in the messages of its DevTools
- * protocol, which takes no package and tells what a page could not do.
+ * Pages in headless Chromium from the package of Debian. It is controlled through a pipe with messages of the DevTools
+ * protocol, which needs no npm package and reports what goes wrong on a page.
  *
  * @module
  */
@@ -15,12 +15,12 @@ const executable = ['chromium', 'chromium-browser', 'google-chrome'].find(
   (name) => spawnSync(name, ['--version'], { stdio: 'ignore' }).status === 0,
 );
 
-/** Why Chromium cannot be started here, or undefined. */
+/** Why Chromium cannot be started on this machine, or undefined. */
 export function whyNoChromium() {
   return executable === undefined ? 'Chromium is not installed (Debian: chromium)' : undefined;
 }
 
-/** Starts Chromium with an empty profile for as long as `use` takes, and returns what that does. */
+/** Starts Chromium with an empty profile for as long as `use` takes, and returns what `use` returns. */
 export async function withChromium(use, { args = [] } = {}) {
   const profile = await mkdtemp(join(tmpdir(), 'chromium-'));
   const child = spawn(
@@ -75,7 +75,7 @@ class Chromium {
     });
   }
 
-  /** Calls a method of the protocol: of the browser, or of the page with this session. */
+  /** Calls a method of the protocol, of the browser or of the page with this session. */
   async call(method, params = {}, sessionId = undefined) {
     const id = this.#calls.size + 1;
     const answer = new Promise((resolve) => this.#calls.set(id, resolve));
@@ -85,7 +85,7 @@ class Chromium {
     return result;
   }
 
-  /** The text of the first `<output>` of the page at `url`, once there is any. */
+  /** Opens the page at `url`, and waits until its first `<output>` has text. Returns the text. */
   async outputOf(url, { seconds = 30 } = {}) {
     const { targetId } = await this.call('Target.createTarget', { url: 'about:blank' });
     const { sessionId } = await this.call('Target.attachToTarget', { targetId, flatten: true });
@@ -103,7 +103,7 @@ class Chromium {
         const { result } = await this.call('Runtime.evaluate', { expression }, sessionId);
         if (result.value) return result.value;
       }
-      throw new Error([`${url} has shown nothing within ${seconds} s`, ...log].join('\n'));
+      throw new Error([`${url} showed nothing within ${seconds} s`, ...log].join('\n'));
     } finally {
       this.#listeners.delete(listener);
       await this.call('Target.closeTarget', { targetId });
@@ -116,7 +116,7 @@ class Chromium {
   }
 }
 
-/** What went wrong on a page, if this event tells of it. */
+/** The messages about something that went wrong on a page, if this event has one. */
 function complaintOf({ method, params }) {
   if (method === 'Runtime.exceptionThrown')
     return [params.exceptionDetails.exception?.description ?? params.exceptionDetails.text];

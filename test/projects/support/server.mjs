@@ -6,7 +6,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 
-/** Starts a server for as long as `use`, which gets the address that it has printed, takes. */
+/** Starts a server, passes the address that it prints to `use`, and ends the server when `use` is done. */
 export async function withServer(command, args, use) {
   const server = spawn(command, args, { stdio: ['ignore', 'pipe', 'inherit'] });
   const ended = once(server, 'exit');

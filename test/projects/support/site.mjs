@@ -15,7 +15,7 @@ const types = {
   '.wasm': 'application/wasm',
 };
 
-/** Serves `folder` at the root of a free port for as long as `use`, which gets the address, takes. */
+/** Serves `folder` at the root of a free port, passes the address to `use`, and ends when `use` is done. */
 export async function withSite(folder, use) {
   const server = createServer(async ({ url }, response) => {
     const path = normalize(decodeURIComponent(new URL(url, 'http://localhost').pathname)).replace(/\/$/, '/index.html');

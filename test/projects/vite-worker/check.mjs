@@ -1,4 +1,4 @@
-// The page as each version of Vite builds it, without settings: the worker as a classic script
+// Checks the page that each version of Vite builds without settings, in which the worker is a classic script.
 import assert from 'node:assert';
 import { readdir, readFile } from 'node:fs/promises';
 import { withChromium } from '../support/chromium.mjs';

@@ -1,4 +1,7 @@
-/** The suite in a page or a worker: the job as the query of the address, results sent back to the server. */
+/**
+ * Runs the suite in a page or a worker. The query of the address has the options, and the results are sent to the
+ * server.
+ */
 import { runSuite } from './suite.js';
 
 const { id, options } = JSON.parse(decodeURIComponent(location.search.slice(1)));

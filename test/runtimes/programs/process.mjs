@@ -1,4 +1,4 @@
-/** The suite in a process: options as its argument, results as the last line of its output. */
+/** Runs the suite in a process. Its argument has the options, and the last line of its output has the results. */
 import { runSuite } from './suite.js';
 
 const results = await runSuite(JSON.parse(process.argv[2]));

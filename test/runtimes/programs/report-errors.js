@@ -1,4 +1,4 @@
-/** Sends what goes wrong in the page before there are results. */
+/** Sends errors of the page to the server, if it has no results yet. */
 addEventListener('error', ({ message, error }) => fail(`${message}\n${error?.stack}`));
 addEventListener('unhandledrejection', ({ reason }) => fail(`${reason}\n${reason?.stack}`));
 

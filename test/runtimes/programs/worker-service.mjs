@@ -1,4 +1,7 @@
-/** The suite in Cloudflare workerd: options as the body of the request, results as that of the response. */
+/**
+ * Runs the suite in Cloudflare workerd. The body of the request has the options, and the body of the response has the
+ * results.
+ */
 import { runSuite } from './suite.js';
 
 export default {

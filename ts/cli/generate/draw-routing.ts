@@ -1,5 +1,5 @@
 /**
- * Draws routing like that of DeepEP's own tests, more skewed if asked for.
+ * Draws routing like that of DeepEP's own tests, optionally more skewed.
  *
  * DeepEP's `tests/test_internode.py` scores every expert at random, keeps the groups (nodes) with the best top score, and
  * takes the top k experts within them. Only the order of the scores matters there, so any distribution of scores gives the
@@ -17,9 +17,9 @@ export interface RoutingModel {
   readonly numTokens: number;
   readonly numTopk: number;
   readonly numExperts: number;
-  /** The experts are in so many groups of equal size. */
+  /** The number of groups of equal size in which the experts are. */
   readonly numGroups: number;
-  /** The experts of a token come from so many groups. */
+  /** The number of groups from which the experts of a token come. */
   readonly topkGroups: number;
   /** The exponent of Zipf's law, which the popularity of experts follows; with 0 all are equally popular. */
   readonly skew: number;
@@ -28,7 +28,7 @@ export interface RoutingModel {
   readonly seed: number;
 }
 
-/** After so many tokens the progress is updated. */
+/** The number of tokens after which the progress is updated. */
 const tokensPerStep = 1024;
 
 /** @param write receives the id of every slot of `[numLayers, numTokens, numTopk]`, row-major, with its index. */
@@ -46,7 +46,7 @@ export function drawRouting(model: RoutingModel, write: (index: number, id: numb
       for (let token = 0; token < numTokens; token++) {
         for (let expert = 0; expert < numExperts; expert++) {
           const uniform = random.uniform();
-          // Without skew the order of the logarithms, which is that of the numbers themselves, is all that matters.
+          // Without skew, only the order of the logarithms matters, and that is the order of the numbers themselves.
           race[expert] = skew === 0 ? -uniform : -logarithm(uniform) * slowness[expert];
         }
         if (topkGroups < numGroups) leaveOutGroups(race, groupRace, bestGroups);
@@ -69,7 +69,7 @@ export function drawRouting(model: RoutingModel, write: (index: number, id: numb
  * the experts.
  */
 function shuffledSlowness(numExperts: number, skew: number, random: Random): Float64Array {
-  // Engines may compute a power with different last bits. Rounded to 32 bits, their results agree.
+  // Engines may compute powers whose last bits differ. Rounded to 32 bits, they agree.
   const slowness = Float64Array.from({ length: numExperts }, (_, place) => Math.fround((place + 1) ** skew));
   for (let last = numExperts - 1; last > 0; last--) {
     const other = random.below(last + 1);

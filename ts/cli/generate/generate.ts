@@ -25,7 +25,7 @@ export interface GenerateFlags {
   readonly dtype: IdType;
 }
 
-/** The types that ids can be written in: all in which JavaScript's numbers can be. */
+/** The types in which ids can be written. */
 export const generatedTypes: readonly IdType[] = idTypeNames.filter((name) => name !== 'uint64');
 
 /** The largest id that a type holds without loss. */
@@ -33,7 +33,7 @@ function largestId({ bytes, isSigned }: IdTypeFacts): number {
   return Math.min(2 ** (8 * bytes - (isSigned ? 1 : 0)) - 1, Number.MAX_SAFE_INTEGER);
 }
 
-/** The most that is generated. */
+/** The most bytes that are generated. */
 const maxBytes = 2 ** 31;
 /** The default of `--topk-groups`: DeepEP's tests send a token to at most four nodes, as DeepSeek-V3 does. */
 const usualTopkGroups = 4;
@@ -62,7 +62,7 @@ function shapeOf({ layers, numTokens, numTopk }: GenerateFlags): number[] {
   return layers === undefined ? [numTokens, numTopk] : [layers, numTokens, numTopk];
 }
 
-/** Refuses flags that are each right but do not go together. */
+/** Refuses flags that are valid by themselves but not together. */
 function check(flags: GenerateFlags, topkGroups: number): void {
   const { numExperts, numTopk, numGroups, dtype } = flags;
   if (numExperts % numGroups !== 0) {

@@ -24,8 +24,8 @@ export class Random {
     this.#a = seed | 0;
     this.#b = Math.floor(seed / 2 ** 32) | 0;
     this.#c = stream | 0;
-    // PractRand seeds sfc32 in the same way, with 12 rounds until similar seeds give unrelated numbers. The others are
-    // a margin.
+    // PractRand seeds sfc32 in the same way, with 12 rounds, after which similar seeds give unrelated numbers. The other 8
+    // rounds are a margin.
     for (let round = 0; round < 20; round++) this.bits();
   }
 

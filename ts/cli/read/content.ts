@@ -1,16 +1,16 @@
 /**
- * What a file is read for, in the words of messages.
+ * The two purposes for which a file is read, and the words of messages that depend on them.
  *
  * @module
  */
 
 /** The words for one kind of file. */
 export interface Content {
-  /** What its numbers are. */
+  /** What its numbers are called. */
   readonly numbers: string;
   /** Its dimensions. */
   readonly dimensions: string;
-  /** What it is called where Python code saves it. */
+  /** The name of the variable in the Python code of remedies. */
   readonly variable: string;
   /** What to do about a file of floating-point numbers. */
   readonly floatRemedy: string;

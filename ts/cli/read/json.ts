@@ -9,8 +9,8 @@ import type { Content } from './content.ts';
 import type { IntegerNdarray } from './integer-ndarray.ts';
 
 /**
- * The longest text that is read. The arrays that it is parsed into take up to forty times its space, and a process that
- * runs out of memory is killed without a message.
+ * The length of the longest text that is read. The arrays into which it is parsed can take forty times as much memory,
+ * and a process that runs out of memory is killed without a message.
  */
 const maxJsonBytes = 2 ** 24;
 const maxDepth = 3;
@@ -18,10 +18,10 @@ const maxDepth = 3;
 /**
  * Refuses a file that is too long, before it is read to its end.
  *
- * @param length of what is known of the file.
+ * @param length the length of the file, or of the part that has been read.
  */
 export function checkJsonLength(length: number, name: string): void {
-  if (length > maxJsonBytes) fail(`${name} is JSON of over ${maxJsonBytes} bytes, the limit; save it as .npy`);
+  if (length > maxJsonBytes) fail(`${name} is JSON of more than ${maxJsonBytes} bytes, the limit; save it as .npy`);
 }
 
 /**
@@ -51,7 +51,7 @@ function parseText(bytes: Uint8Array, name: string): { text: string; root: unkno
 }
 
 /**
- * Collects the numbers of nested arrays in C order. The first array at each depth fixes the length of that dimension.
+ * Collects the numbers of nested arrays in C order. The first array at each depth determines the length of that dimension.
  *
  * @param text what the arrays were parsed from.
  */
@@ -68,7 +68,7 @@ function flatten(root: unknown, text: string, content: Content, name: string): {
     };
     if (!Array.isArray(value)) {
       const found = (): string => (typeof value === 'number' ? String(value) : JSON.stringify(value).slice(0, 40));
-      if (depth === 0) fail(`${name} is JSON, but no nested array: ${found()}`);
+      if (depth === 0) fail(`${name} is JSON, but not a nested array: ${found()}`);
       if (depth !== shape.length) fail(`${element()} is ${found()} where others are arrays`);
       if (typeof value === 'number' && Math.abs(value) > Number.MAX_SAFE_INTEGER) {
         const problem = `${element()} is ${numberInText(text, numbers.length)}, too large to be read exactly from JSON`;
@@ -84,7 +84,8 @@ function flatten(root: unknown, text: string, content: Content, name: string): {
       shape.push(value.length);
     }
     if (value.length !== shape[depth]) {
-      fail(`${depth === 0 ? name : element()} has ${value.length} elements, the first of its kind ${shape[depth]}`);
+      const which = depth === 0 ? name : element();
+      fail(`${which} has ${value.length} elements, but the first array at this depth has ${shape[depth]}`);
     }
     for (let index = 0; index < value.length; index++) {
       position[depth] = index;
@@ -97,7 +98,7 @@ function flatten(root: unknown, text: string, content: Content, name: string): {
 }
 
 /**
- * A number as the file has it, of which JavaScript has only an approximation.
+ * The digits of a number in the file. JavaScript has only an approximation of the number.
  *
  * @param text JSON in which nothing but arrays and numbers comes before the number.
  * @param index how many numbers come before it.

@@ -1,8 +1,8 @@
 /**
  * A strict reader of integer arrays in numpy's `.npy` format, versions 1 to 3 as `numpy.lib.format` describes them.
  *
- * `write/npy.ts` writes with the package npyjs, but that package is too trusting to read files from strangers: it ignores
- * the byte order, accepts any shape, and checks neither the header nor the length of the data.
+ * `write/npy.ts` writes with the package npyjs, but that package is not strict enough to read files from strangers: it
+ * ignores the byte order, accepts any shape, and checks neither the header nor the length of the data.
  *
  * @module
  */
@@ -19,7 +19,7 @@ export const npyMagic = '\x93NUMPY';
 /** The longest header that is read. Numpy itself refuses headers over 10,000 bytes unless it is told otherwise. */
 const maxHeaderBytes = 65_536;
 
-/** The integer types by numpy's codes of them, such as `i8` for eight bytes with a sign. */
+/** The integer types under numpy's codes, such as `i8` for a signed type of eight bytes. */
 const integerTypes: ReadonlyMap<string, IdTypeFacts> = new Map(
   Object.values(idTypes).map((type) => [`${type.isSigned ? 'i' : 'u'}${type.bytes}`, type]),
 );
@@ -83,7 +83,7 @@ function findHeader(bytes: Uint8Array<ArrayBuffer>, name: string): { text: strin
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const headerBytes = major === 1 ? view.getUint16(8, true) : view.getUint32(8, true);
   if (headerBytes > maxHeaderBytes) {
-    fail(`${name} claims an .npy header of ${headerBytes} bytes; over ${maxHeaderBytes} none is read`);
+    fail(`${name} claims an .npy header of ${headerBytes} bytes; the limit is ${maxHeaderBytes}`);
   }
   const dataOffset = headerOffset + headerBytes;
   if (bytes.length < dataOffset) fail(`${name} is truncated: the file ends inside the .npy header`);

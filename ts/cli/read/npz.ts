@@ -12,13 +12,13 @@ import { listZipEntries, packedBytesOf, type ZipEntry } from './zip-directory.ts
 /** The first two bytes of every zip archive. */
 export const zipMagic = 'PK';
 
-/** The most that one array is unpacked to. Without a limit, an archive of a few megabytes could fill any memory. */
+/** The most bytes to which one array may unpack. Without a limit, an archive of a few megabytes could fill any memory. */
 const maxUnpackedBytes = 2 ** 30;
 
 /**
  * Unpacks the `.npy` file of one array.
  *
- * @param arrayName the array to take; it may be undefined where the archive holds only one.
+ * @param arrayName the array to take; it may be undefined if the archive holds only one.
  * @param content what the archive is read for.
  * @param name what to call the archive in errors.
  */
@@ -45,9 +45,9 @@ export function unpackNpz(
 
 function failWithoutArrays(files: readonly ZipEntry[], { variable }: Content, name: string): never {
   if (files.length === 0) fail(`${name} is an .npz without arrays; save one with numpy.savez(path, ${variable})`);
-  // What torch.save writes is a zip archive, too
+  // The files that torch.save writes are zip archives, too.
   if (files.some((file) => /(^|\/)data\.pkl$/.test(file.name))) {
-    fail(`${name} is a file of PyTorch, without an .npy array; save with numpy.save(path, ${variable}.cpu().numpy())`);
+    fail(`${name} is a PyTorch file, without an .npy array; save with numpy.save(path, ${variable}.cpu().numpy())`);
   }
   const listed = shorten(files.map((file) => file.name));
   fail(`${name} is a zip archive without an .npy array (${listed}); save one with numpy.savez(path, ${variable})`);
@@ -63,21 +63,22 @@ function unpack(bytes: Uint8Array<ArrayBuffer>, entry: ZipEntry, what: string): 
     fail(`${what} unpacks to ${unpackedBytes} bytes; the limit is ${maxUnpackedBytes}: save it as .npy instead`);
   }
   if (method !== 'stored' && method !== 'deflated') {
-    fail(`${what} is packed by method ${method}; save it by numpy.savez`);
+    fail(`${what} is packed by method ${method}, which is not read; save it with numpy.savez`);
   }
   const packed = orDamaged(what, () => packedBytesOf(bytes, entry));
   const unpacked = method === 'stored' ? packed : inflate(packed, unpackedBytes, what);
   if (unpacked.length !== unpackedBytes) {
-    fail(`${what} is damaged: its data are ${unpacked.length} bytes, and ${unpackedBytes} are promised`);
+    fail(`${what} is damaged: its data are ${unpacked.length} bytes instead of the promised ${unpackedBytes}`);
   }
   if (crc32(unpacked) !== entry.checksum) fail(`${what} is damaged: its checksum is not that of its data`);
   return unpacked;
 }
 
-/** Inflates `packed`. Data that go on beyond `unpackedBytes` are an error, and are not inflated further. */
+/** Inflates `packed`. It is an error if the data are longer than `unpackedBytes`; they are not inflated further then. */
 function inflate(packed: Uint8Array, unpackedBytes: number, what: string): Uint8Array<ArrayBuffer> {
-  // Node refuses a limit of 0, so an entry that promises no bytes gets a limit of 1. In one piece, with a byte to spare that
-  // shows that all is there, the data need not be copied together.
+  // Node.js refuses a limit of 0, so an entry that promises no bytes gets a limit of 1. The chunk is one byte larger
+  // than the data, by which zlib knows that it has all of them; so they are in one piece and need not be copied
+  // together.
   const options = { maxOutputLength: Math.max(unpackedBytes, 1), chunkSize: Math.max(unpackedBytes + 1, 64) };
   const run = () => {
     try {
@@ -85,7 +86,7 @@ function inflate(packed: Uint8Array, unpackedBytes: number, what: string): Uint8
       return new Uint8Array(buffer as ArrayBuffer, byteOffset, length);
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'ERR_BUFFER_TOO_LARGE') throw error;
-      throw new Error(`its data go on behind the ${unpackedBytes} bytes that are promised`);
+      throw new Error(`its data go on after the promised ${unpackedBytes} bytes`);
     }
   };
   return orDamaged(what, () => withMemory(`the ${unpackedBytes} bytes of ${what}`, splitRemedy, run));

@@ -1,5 +1,5 @@
 /**
- * Reads an array of integers from a file in any known format, which is recognised by the first bytes and not by the name.
+ * Reads an array of integers from a file in any known format. The format is recognised by the first bytes, not by the name.
  *
  * @module
  */
@@ -15,7 +15,7 @@ type Format = 'npy' | 'npz' | 'json';
 
 /**
  * @param path a file, or `-` for standard input.
- * @param content what it is read for.
+ * @param content what the file is read for.
  * @param arrayName the array to take from an `.npz`.
  */
 export async function readArray(path: string, content: Content, arrayName?: string): Promise<IntegerNdarray> {
@@ -58,5 +58,5 @@ function recogniseFormat(bytes: Uint8Array, { variable }: Content, name: string)
   if (/^(?:\xef\xbb\xbf)?\s*(?:[[{"\d-]|true|false|null|$)/.test(start)) return 'json';
   if (start.startsWith('\x1f\x8b'))
     fail(`${name} is compressed with gzip; unpack it first: gzip -dc FILE | dispatch-layout -`);
-  fail(`${name} is none of .npy, .npz and JSON; from Python, save with numpy.save(path, ${variable})`);
+  fail(`${name} is neither .npy nor .npz nor JSON; from Python, save with numpy.save(path, ${variable})`);
 }

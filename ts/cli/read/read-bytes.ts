@@ -20,10 +20,10 @@ export function displayName(path: string): string {
 }
 
 /**
- * Throws if a file is not worth reading to its end.
+ * Throws if a file need not be read to its end, because it will be refused.
  *
  * @param start its first bytes.
- * @param length its length, or how much of it has come so far.
+ * @param length its length, or the length of the part that has been read so far.
  */
 type Inspect = (start: Uint8Array, length: number) => void;
 
@@ -73,8 +73,8 @@ async function readStream(
   name: string,
   inspect: Inspect,
 ): Promise<Uint8Array<ArrayBuffer>> {
-  // A stream allocates memory for each of its small chunks, and Node.js crashes where there is none. Here the memory is doubled
-  // when it is full, so that this fails while there is still enough for chunks.
+  // A stream allocates memory for each of its small chunks, and Node.js crashes if there is none. The buffer here is
+  // doubled when it is full, so that its allocation fails while there is still enough memory for chunks.
   let bytes = new Uint8Array(chunkBytes);
   let length = 0;
   for await (const chunk of stream) {
@@ -82,7 +82,7 @@ async function readStream(
     if (end > maxBytes) failTooLarge(name);
     if (end > bytes.length) {
       const size = Math.min(2 * bytes.length, maxBytes);
-      const what = `${name}, of which ${end} bytes have come`;
+      const what = `${name}, of which ${end} bytes have been read`;
       const larger = withMemory(what, splitRemedy, () => new Uint8Array(size));
       larger.set(bytes);
       bytes = larger;
@@ -96,5 +96,5 @@ async function readStream(
 }
 
 function failTooLarge(name: string): never {
-  fail(`${name} is larger than 4 GiB, the most that is read; ${splitRemedy}`);
+  fail(`${name} is larger than the limit of 4 GiB; ${splitRemedy}`);
 }

@@ -48,7 +48,7 @@ export function asRouting(
   const shape = array.shape.length === 1 && array.shape[0] === 0 ? [0, 0] : array.shape;
   const shown = `[${shape.join(', ')}]`;
   if (shape.length === 2) {
-    const flag = layer !== undefined ? '--layer' : tokensFirst ? '--tokens-first' : null;
+    const flag = layer !== undefined ? '--layer' : tokensFirst ? '--axes tokens,layers,topk' : null;
     if (flag !== null) fail(`${flag} is for routing of several layers; ${name} is ${shown}, one [tokens, topk]`);
     const [numTokens, numTopk] = shape;
     const strides: [number, number] = [array.strides[0] ?? 0, array.strides[1] ?? 1];
@@ -62,13 +62,13 @@ export function asRouting(
   const numTokens = shape[tokenDimension];
   const numTopk = shape[2];
   if (numLayers > limits.layers) {
-    const remedy = tokensFirst ? '' : '; if the file is [tokens, layers, topk], pass --tokens-first';
-    fail(`${name} is ${shown}: ${numLayers} layers, and ${limits.layers} is the limit${remedy}`);
+    const remedy = tokensFirst ? '' : '; if the file is [tokens, layers, topk], pass --axes tokens,layers,topk';
+    fail(`${name} is ${shown}: it has ${numLayers} layers, and the limit is ${limits.layers}${remedy}`);
   }
   if (typeof layer === 'number' && layer >= numLayers) {
     fail(`--layer ${layer} is not in ${name}, which has ${countedLayers(numLayers)}`);
   }
-  if (numLayers === 0) fail(`${name} is ${shown}: no layers to read`);
+  if (numLayers === 0) fail(`${name} is ${shown}: it has no layers`);
   const layers = typeof layer === 'number' ? [layer] : Array.from({ length: numLayers }, (_, index) => index);
   const views = layers.map((index): TopkIdxView => {
     const strides: [number, number] = [array.strides[tokenDimension], array.strides[2]];

@@ -11,7 +11,7 @@
 /** A file in an archive, as the directory describes it. */
 export interface ZipEntry {
   readonly name: string;
-  /** How it is packed: by name for the methods that are read, by the format's number for others. */
+  /** The method by which it is packed: a name for those that can be read, and the number in the format for others. */
   readonly method: 'stored' | 'deflated' | number;
   /** CRC-32 of the unpacked bytes. */
   readonly checksum: number;

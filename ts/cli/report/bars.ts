@@ -18,7 +18,7 @@ const numBins = 10;
 /**
  * Draws a line for each count, or a histogram where there are many.
  *
- * @param noun what is counted by, such as `rank`.
+ * @param noun what each count belongs to, such as `rank`.
  */
 export function drawCounts(counts: Counts, noun: string): string[] {
   return counts.length <= maxBars ? drawBars(counts, noun) : drawHistogram(counts, noun);
@@ -71,8 +71,8 @@ function drawHistogram(counts: Counts, noun: string): string[] {
 }
 
 /**
- * A bar over this share of the columns. It is drawn in eighths of a column, so that small differences can be seen, and a
- * share above 0 has at least one of them.
+ * A bar that covers this share of the columns. It is drawn in eighths of a column, so that small differences can be seen. A
+ * share above 0 gets at least one eighth.
  */
 function bar(share: number, barColumns: number): string {
   const eighths = Math.max(Math.round(share * barColumns * 8), share > 0 ? 1 : 0);

@@ -6,9 +6,9 @@
 import type { DeviceDescription, DeviceOption } from '../library.ts';
 
 /**
- * The reason of one of the devices that `describeDevices(requested)` returned, without full stop.
+ * The reason for one of the devices that `describeDevices(requested)` returned, without a full stop.
  *
- * @param devices all of them.
+ * @param devices all devices that it returned.
  */
 export function deviceReason(
   description: DeviceDescription,
@@ -20,7 +20,7 @@ export function deviceReason(
   return description.reason + choiceClause(description, other);
 }
 
-/** @param other the device that host arrays go to, where it is not this one. */
+/** @param other the device that host arrays go to, if it is not this one. */
 function choiceClause({ choice, device, fromSelections }: DeviceDescription, other: string): string {
   switch (choice) {
     case 'FASTEST':

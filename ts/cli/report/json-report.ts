@@ -20,7 +20,7 @@ export function formatJsonReport(result: RunResult): string {
     numRanks: layout.numRanks,
     numRanksPerNode: layout.numRanksPerNode,
     numRdmaRanks: layout.numRdmaRanks,
-    placement: result.placementName === null ? 'contiguous' : 'table',
+    placement: result.placement,
     invalidExperts: result.invalidExperts,
     device: { name: layout.device, reason: result.deviceReason },
     timing: {

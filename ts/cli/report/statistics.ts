@@ -27,7 +27,7 @@ export interface LayerStatistics extends LayerCounts {
   readonly meanNodesPerToken: number | null;
   /**
    * The number of slots of `topkIdx` that selected no expert: those with -1 and, with `ignore`, those with any id that
-   * is no expert.
+   * is not an expert.
    */
   readonly numEmptySlots: number;
 }

@@ -13,7 +13,7 @@ import { wrap } from './wrap.ts';
 
 /** How many of the hottest, and how many of the coldest, experts are named. */
 const numNamedExperts = 5;
-/** The rows of the table of layers; of more layers than this, the least even ones are shown. */
+/** The most rows of the table of layers. If there are more layers, the least even ones are shown. */
 const maxLayerRows = 32;
 
 /** @param colour whether the terminal is to show headings in bold. */
@@ -62,8 +62,8 @@ function facts(result: RunResult): string[] {
   ];
   if ((routing.numLayersInFile ?? 0) > layout.numTokens) {
     const remedy = routing.tokensFirst
-      ? 'if FILE is [layers, tokens, topk], leave out --tokens-first'
-      : 'if FILE is [tokens, layers, topk], pass --tokens-first';
+      ? 'if FILE is [layers, tokens, topk], leave out --axes tokens,layers,topk'
+      : 'if FILE is [tokens, layers, topk], pass --axes tokens,layers,topk';
     lines.push(fact('note', `more layers than tokens; ${remedy}`));
   }
   return lines.flat();

@@ -4,7 +4,7 @@
  * @module
  */
 
-/** The columns of a line, in everything that is printed for people. */
+/** The most columns of a line in everything that is printed for people. */
 export const columns = 80;
 
 /**

@@ -15,8 +15,8 @@ const withinOneNode: LayoutShape = { numTokens: 1, numTopk: 1, numExperts: 1, nu
 const isInEveryFile = (name: OutputName): boolean => dimensionsOf(outputs[name], withinOneNode) !== null;
 
 /**
- * The outputs in the order of the file. Those that layouts within one node lack come last. Since the first version the
- * order has been this one, and it stays, so that the same input gives the same bytes.
+ * The outputs in the order of the file. Those that layouts within one node do not have come last. The order must not
+ * change, so that the same input gives the same bytes in every version.
  */
 const outputsInFile: readonly OutputName[] = [
   ...outputNames.filter((name) => isInEveryFile(name)),
@@ -41,7 +41,7 @@ function format(path: string, layout: RoutingLayout, withLayerAxis: boolean): Ui
     const block = layout.blocks[name];
     if (block === null) throw new Error(`${name} was not kept`);
     const shape = withLayerAxis ? [layout.numLayers, ...dimensions] : dimensions;
-    // The outputs of bytes hold 0 and 1, which is what numpy's type bool holds.
+    // The outputs of type uint8 hold 0 and 1, as numpy's type bool does.
     arrays[deepepName(name)] = formatNpy(block, shape, outputs[name].type === 'uint8' ? 'b1' : undefined);
   }
   return packNpz(arrays, path);

@@ -1,6 +1,6 @@
 /**
- * Writes a whole file or nothing. The file is written under another name and then renamed, so that no half of it can be
- * read and a crash leaves none behind under its name.
+ * Writes a whole file or nothing. The file is written under another name and then renamed, so that nobody can read an
+ * incomplete file, and a crash leaves no incomplete file under its name.
  *
  * @module
  */

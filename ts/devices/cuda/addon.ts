@@ -1,11 +1,12 @@
 /**
  * What the CUDA addon (`cuda/addon/addon.cpp`) exports. The objects that it takes have the fields of the structs in
- * `cuda/addon/layout.h`, under the same names. Handles are opaque; each keeps what it stands for until it is released or
- * collected. Every function throws an Error with `cuda: CudaFailure` if a call of the CUDA runtime fails.
+ * `cuda/addon/layout.h`, under the same names. Handles are opaque. Each keeps the resource that it stands for until the
+ * handle is released or collected. Every function throws an Error with `cuda: CudaFailure` if a call of the CUDA
+ * runtime fails.
  *
  * @module
  */
-import type { LayoutArrays, OutputName } from '../../layout/outputs.ts';
+import type { AnyArrays, OutputName } from '../../layout/outputs.ts';
 
 declare const kind: unique symbol;
 type Handle<Kind extends string> = { readonly [kind]: Kind };
@@ -22,28 +23,28 @@ export type DownloadHandle = Handle<'download'>;
 export interface CudaFailure {
   /** CUDA's number of the error. */
   readonly cudaCode: number;
-  /** Such as `cudaErrorMemoryAllocation`. */
+  /** CUDA's name of the error, such as `cudaErrorMemoryAllocation`. */
   readonly cudaName: string;
-  /** CUDA's sentence about it. */
+  /** CUDA's description of the error. */
   readonly cudaMessage: string;
   /** The function that was called. */
   readonly call: string;
-  /** Whether every later call will fail too: the process has lost its CUDA context. */
+  /** Whether every later call will fail too, because the process has lost its CUDA context. */
   readonly isSticky: boolean;
 }
 
-/** A GPU as the driver describes it. */
+/** What the driver says about a GPU. */
 export interface CudaDeviceProperties {
   readonly name: string;
-  /** Compute capability. */
+  /** The major number of its compute capability. */
   readonly major: number;
   readonly minor: number;
-  /** Bytes. */
+  /** Its memory in bytes. */
   readonly totalMemory: number;
   readonly hasMemoryPools: boolean;
 }
 
-/** What the driver says. Versions are `1000 * major + 10 * minor`, and 0 where there is none. */
+/** What the driver says. Versions are `1000 * major + 10 * minor`; 0 means that there is no driver. */
 export interface DriverReport {
   readonly driverVersion: number;
   readonly runtimeVersion: number;
@@ -53,13 +54,13 @@ export interface DriverReport {
 
 /** What `createPlan` makes the tables of a partition from. */
 export interface NativePlan {
-  /** The stream that all layouts of the plan run on. */
+  /** The stream on which all layouts of the plan run. */
   readonly commStream: StreamHandle;
   readonly numExperts: number;
   readonly numRanks: number;
-  /** 1 within one node. */
+  /** The number of nodes; 1 within one node. */
   readonly numNodes: number;
-  /** `[numExperts]`; null where the kernel can compute it: equal blocks of experts, one for each rank. */
+  /** `[numExperts]`; null if the kernel can compute it, because each rank has an equal block of experts. */
   readonly rankOfExpert: Int32Array | null;
 }
 
@@ -71,22 +72,22 @@ export interface NativePlace {
 
 /** The ids of all tokens. Strides are in elements. */
 interface NativeIds {
-  /** A line of the table of id types. */
+  /** An entry of the table of id types. */
   readonly type: { readonly code: number };
   readonly numTokens: number;
   readonly numTopk: number;
   readonly tokenStride: number;
-  /** The 64 bits of an id that is skipped like -1; null if there is none. */
+  /** The 64 bits of an id that is skipped as -1 is; null if there is none. */
   readonly emptyId: bigint | null;
 }
 
-/** Ids on the GPU. Those of one token are contiguous. */
+/** Ids on the GPU. The ids of one token are contiguous. */
 export interface NativeDeviceIds extends NativeIds, NativePlace {}
 
-/** Ids in an array of the host. */
+/** Ids in a host array. */
 export interface NativeHostIds extends NativeIds {
   readonly data: ArrayBufferView;
-  /** The element of `data` that is the first id. */
+  /** The index in `data` of the first id. */
   readonly offset: number;
   readonly slotStride: number;
 }
@@ -94,7 +95,7 @@ export interface NativeHostIds extends NativeIds {
 /** Which stream waits for which. */
 export interface NativeStreamOrder {
   readonly currentStream: StreamHandle;
-  /** Null: the communication stream waits for the current stream. */
+  /** The event that the communication stream waits for. If it is null, that stream waits for the current stream. */
   readonly previous: NativeEvent | null;
   readonly asyncFinish: boolean;
   readonly allocateOnCommStream: boolean;
@@ -104,7 +105,7 @@ export interface NativeStreamOrder {
 export interface DeviceLaunch {
   readonly plan: PlanHandle;
   readonly ids: NativeDeviceIds;
-  /** Null: memory is allocated for all outputs, in one piece. */
+  /** The tensors to write to. If this is null, memory for all outputs is allocated in one piece. */
   readonly outputs: Readonly<Record<OutputName, NativePlace | null>> | null;
   /** Whether `isTokenInRank` is wanted. If not, it takes no memory and is not written. */
   readonly hasMask: boolean;
@@ -114,11 +115,11 @@ export interface DeviceLaunch {
 
 /** A layout of ids on the GPU that was queued. */
 export interface LaunchedOnDevice {
-  /** The memory of the outputs, if it was allocated. `outputOffsets` says where each of them lies. */
+  /** The memory of the outputs, if it was allocated here. `outputOffsets` says where in it each output lies. */
   readonly memory: AllocationHandle | null;
-  /** The end of the layout, with `asyncFinish`. */
+  /** The event at the end of the layout, if `asyncFinish` was given. */
   readonly event: NativeEvent | null;
-  /** What strict mode finds. */
+  /** What strict mode finds; null if the layout is not strict. */
   readonly status: StatusHandle | null;
 }
 
@@ -126,6 +127,7 @@ export interface LaunchedOnDevice {
 export interface HostLaunch {
   readonly plan: PlanHandle;
   readonly ids: NativeHostIds;
+  /** Whether `isTokenInRank` is wanted. If not, it takes no memory and is not written. */
   readonly hasMask: boolean;
   readonly isStrict: boolean;
   readonly order: NativeStreamOrder;
@@ -158,25 +160,25 @@ export interface CudaAddon {
   recordStream(allocation: AllocationHandle, stream: StreamHandle): void;
   upload(allocation: AllocationHandle, byteOffset: number, source: ArrayBufferView, stream: StreamHandle): void;
   download(allocation: AllocationHandle, byteOffset: number, bytes: number, stream: StreamHandle): DownloadHandle;
-  /** Waits, and copies what was downloaded into an array of its length. */
+  /** Waits for the download, and copies it into an array of its length. */
   finishDownload(download: DownloadHandle, target: ArrayBufferView): void;
-  /** What other streams can wait for, of a layout of host arrays. */
+  /** The event at the end of a layout of host arrays, which other streams can wait for. */
   eventOf(layout: HostLayoutHandle): NativeEvent;
   release(handle: AllocationHandle | StatusHandle | HostLayoutHandle | DownloadHandle): void;
 
   createPlan(plan: NativePlan): PlanHandle;
-  /** Where each output lies in the memory that `launchOnDevice` allocates. */
+  /** Returns where each output lies in the memory that `launchOnDevice` allocates. */
   outputOffsets(plan: PlanHandle, numTokens: number, hasMask: boolean): Readonly<Record<OutputName, number>>;
   launchOnDevice(launch: DeviceLaunch): LaunchedOnDevice;
   launchOnHost(launch: HostLaunch): HostLayoutHandle;
   /** Waits for the layout. Returns the first invalid selection, or -1. */
   synchronizeHost(layout: HostLayoutHandle): number;
   /** Copies the results. Returns false, and copies nothing, if an array no longer has the length of its output. */
-  copyHostOutputs(layout: HostLayoutHandle, outputs: LayoutArrays): boolean;
-  /** The id of a selection, as it was when the layout was queued. */
+  copyHostOutputs(layout: HostLayoutHandle, outputs: AnyArrays): boolean;
+  /** Returns the id of a selection, as it was when the layout was queued. */
   readHostId(layout: HostLayoutHandle, selection: number): bigint;
-  /** The first invalid selection of a layout that is done, or -1. */
+  /** Returns the first invalid selection of a layout that is done, or -1. */
   firstInvalidSelection(status: StatusHandle): number;
-  /** The id of a selection, as it is now; null if the memory of the ids was released. */
+  /** Returns the id of a selection, as it is now; null if the memory of the ids was released. */
   readDeviceId(status: StatusHandle, selection: number): bigint | null;
 }

@@ -1,5 +1,5 @@
 /**
- * Checks of `out`, where the caller gives tensors for the results of a layout.
+ * Checks of `out`, if the caller passes tensors for the results of a layout.
  *
  * @module
  */
@@ -17,15 +17,15 @@ import type { TensorArrays } from '../../layout/tensors.ts';
 import type { OutputTensors } from './device-layout.ts';
 import { DeviceTensor } from './device-tensor.ts';
 
-/** What the outputs of a layout follow from. */
+/** The shape of a request, and which outputs it wants. */
 export interface OutputShape extends LayoutShape {
-  /** Whether it has `isTokenInRank`. */
+  /** Whether `isTokenInRank` is wanted. */
   readonly hasMask: boolean;
 }
 
 /**
- * Checks the tensors that a layout is to be written to. A tensor of rows may have more rows than there are tokens: a view
- * of the rows that are needed then takes its place.
+ * Checks the tensors that a layout is to be written to. A tensor of rows may have more rows than there are tokens. A
+ * view of the rows that are needed then takes its place.
  *
  * @throws DispatchLayoutError `OUT`, `DISPOSED`
  */
@@ -58,7 +58,7 @@ function checkTensor(name: string, output: Output, tensor: unknown, shape: Outpu
   });
 }
 
-/** Results written over the input, or over each other, would be silently wrong. */
+/** Checks that no tensors overlap: results written over the input, or over each other, would be silently wrong. */
 function checkDisjoint(tensors: Readonly<Record<string, DeviceTensor | null>>): void {
   const ranges: { readonly name: string; readonly begin: bigint; readonly end: bigint }[] = [];
   for (const [name, tensor] of Object.entries(tensors)) {

@@ -10,7 +10,10 @@ import { cudaAddon } from './runtime.ts';
 
 const streams = new WeakMap<RankGroup, CommunicationStream>();
 
-/** The stream of a group. It is created with the group's first layout, and collected with the group. */
+/**
+ * The communication stream of a group. It is created for the group's first layout, and collected together with the
+ * group.
+ */
 export function communicationStreamOf(group: RankGroup): CommunicationStream {
   let stream = streams.get(group);
   if (stream === undefined) {
@@ -20,20 +23,23 @@ export function communicationStreamOf(group: RankGroup): CommunicationStream {
   return stream;
 }
 
-/** At most this many plans are kept for a group; then all of them are dropped. */
+/** The largest number of plans that are kept for a group. When it is reached, all of them are dropped. */
 const maxPlans = 8;
 
-/** The stream that all layouts of a group run on, one after the other. */
+/** The stream on which all layouts of a group run, one after the other. */
 export class CommunicationStream {
   readonly native: StreamHandle = cudaAddon().createStream();
-  /** The checks of layouts of tensors, in the order of the stream. It may be that nobody ever waits for such a layout. */
+  /**
+   * The checks of layouts of tensors, in the order of the stream. They are kept here because it may be that nobody ever
+   * waits for such a layout.
+   */
   readonly #checks: IdCheck[] = [];
-  /** The keys are numbers of experts: the partitions of one group differ in nothing else. */
+  /** The plans by number of experts: the partitions of one group differ in nothing else. */
   readonly #plans = new Map<number, PlanHandle>();
 
   /**
-   * The plan of a partition: its tables on the GPU. A few are kept, since a model may have layers with different numbers of
-   * experts, which take turns.
+   * Returns the plan of a partition, which holds its tables on the GPU. A few plans are kept, since a model may have
+   * layers with different numbers of experts, which take turns.
    */
   planFor(partition: Partition): PlanHandle {
     const { numExperts, numRanks, numRdmaRanks, rankOfExpert } = partition;
@@ -51,13 +57,15 @@ export class CommunicationStream {
     return plan;
   }
 
-  /** Keeps the check of a layout that was queued. A later layout reports it, if nobody has asked by then. */
+  /**
+   * Keeps the check of a layout that was queued. A later layout reports what it has found, if nobody has asked by then.
+   */
   remember(check: IdCheck): void {
     this.#checks.push(check);
   }
 
   /**
-   * Reports what earlier layouts of tensors have found, as far as they are done and nobody has been told.
+   * Reports what earlier layouts of tensors have found, as far as they are done and have not been reported.
    *
    * @throws InvalidExpertError
    */
@@ -67,8 +75,8 @@ export class CommunicationStream {
 }
 
 /**
- * Whether the kernel can compute the table by itself: each rank has a block of `floor(numExperts / numRanks)` experts, and
- * the rest are on no rank.
+ * Whether the kernel can compute the table by itself: each rank has a block of `floor(numExperts / numRanks)` experts,
+ * and the rest are on no rank.
  */
 function isContiguous({ numExperts, numRanks, rankOfExpert }: Partition): boolean {
   const numExpertsPerRank = Math.floor(numExperts / numRanks);

@@ -1,20 +1,25 @@
 /**
- * Failed calls of the CUDA runtime, as errors of this library.
+ * Turns failed calls of the CUDA runtime into errors of this library.
  *
  * @module
  */
 import { DispatchLayoutError } from '../../errors/errors.ts';
 import type { CudaFailure } from './addon.ts';
 
-/** A call of the CUDA runtime failed (code `CUDA_ERROR`), or the GPU's memory or pinned memory is full (code `OUT_OF_MEMORY`). */
+/**
+ * A call of the CUDA runtime failed (code `CUDA_ERROR`), or the GPU's memory or pinned memory is full (code
+ * `OUT_OF_MEMORY`).
+ */
 export class CudaError extends DispatchLayoutError {
   /** The name of the class. */
   override readonly name = 'CudaError';
   /** CUDA's name of the error, such as `cudaErrorIllegalAddress`. */
   readonly cudaName: string;
-  /** The function of the CUDA runtime that returned the error. What failed may be work that was queued earlier. */
+  /**
+   * The function of the CUDA runtime that returned the error. What has failed may also be work that was queued earlier.
+   */
   readonly call: string;
-  /** Whether the CUDA context is lost: nothing works on the GPU any more until the process is restarted. */
+  /** Whether the CUDA context is lost. Nothing then works on the GPU until the process is restarted. */
   readonly isFatal: boolean;
 
   constructor({ cudaCode, cudaName, cudaMessage, call, isSticky }: CudaFailure) {
@@ -22,7 +27,7 @@ export class CudaError extends DispatchLayoutError {
     super(
       isMemory ? 'OUT_OF_MEMORY' : 'CUDA_ERROR',
       isMemory
-        ? `${call === 'cudaHostAlloc' ? 'no pinned memory is to be had' : 'the memory of the GPU is full'} (${call}: ${cudaName})`
+        ? `${call === 'cudaHostAlloc' ? 'there is no pinned memory left' : 'the memory of the GPU is full'} (${call}: ${cudaName})`
         : `${call} failed: ${cudaName} (${cudaCode}), ${cudaMessage}`,
       { value: cudaName, remedy: remedyFor(cudaName, isSticky) },
     );
@@ -34,7 +39,7 @@ export class CudaError extends DispatchLayoutError {
 
 const memoryError = 'cudaErrorMemoryAllocation';
 
-/** Whether an error may be caused by other processes: the same call may succeed later. */
+/** Whether an error may be caused by other processes, so that the same call may succeed later. */
 export function isPassing(cudaName: string | undefined): boolean {
   return cudaName === memoryError || cudaName === 'cudaErrorDevicesUnavailable';
 }
@@ -49,12 +54,12 @@ const remedies: Readonly<Record<string, string>> = {
 
 function remedyFor(cudaName: string, isSticky: boolean): string {
   if (isSticky) {
-    return "The process's CUDA context is lost and the device 'cuda' unusable: restart the process. Other devices go on working.";
+    return "The process's CUDA context is lost, and the device 'cuda' is unusable: restart the process. Other devices go on working.";
   }
   return remedies[cudaName] ?? 'The group stays usable; if it happens again, run the process under compute-sanitizer.';
 }
 
-/** The message of what was thrown, to be nested in another one. */
+/** The message of what was thrown, in the form in which another message can contain it. */
 export function withoutFullStop(error: unknown): string {
   return (error instanceof Error ? error.message : String(error)).replace(/\.$/, '');
 }
@@ -62,7 +67,7 @@ export function withoutFullStop(error: unknown): string {
 /** The first error after which no call can succeed. */
 let fatal: CudaError | undefined;
 
-/** Why the CUDA device cannot be used any more; undefined while it can. */
+/** The reason why the CUDA device can no longer be used; undefined while it can. */
 export function fatalCudaError(): CudaError | undefined {
   return fatal;
 }

@@ -1,5 +1,5 @@
 /**
- * The current stream: which one tensors and layouts are ordered by.
+ * The current stream, which determines the order of work on tensors and of layouts.
  *
  * @module
  */
@@ -7,12 +7,15 @@ import type { AsyncLocalStorage } from 'node:async_hooks';
 import type { StreamHandle } from './addon.ts';
 import { cudaAddon } from './runtime.ts';
 
-/** A stream, as far as it matters here. */
+/** The part of a stream that matters here. */
 interface NativeStream {
   readonly native: StreamHandle;
 }
 
-/** Follows `await`. It is created by the first use of {@link runOn}, so that nobody else pays for it. */
+/**
+ * Holds the current stream, across `await`s too. It is created by the first use of {@link runOn}, so that nobody else
+ * pays for it.
+ */
 let storage: AsyncLocalStorage<NativeStream> | undefined;
 let defaultHandle: StreamHandle | undefined;
 
@@ -22,7 +25,7 @@ export function defaultStreamHandle(): StreamHandle {
   return defaultHandle;
 }
 
-/** The stream of the innermost {@link runOn}; undefined where the default stream is current. */
+/** The stream of the innermost {@link runOn}; undefined if the default stream is current. */
 export function innermostStream(): NativeStream | undefined {
   return storage?.getStore();
 }
@@ -32,7 +35,7 @@ export function currentStreamHandle(): StreamHandle {
   return innermostStream()?.native ?? defaultStreamHandle();
 }
 
-/** Calls `action` with this stream as the current one, also behind its `await`s, and returns its result. */
+/** Calls `action` with this stream as the current one, also after its `await`s, and returns its result. */
 export function runOn<Result>(stream: NativeStream, action: () => Result): Result {
   if (storage === undefined) {
     const { AsyncLocalStorage } = process.getBuiltinModule('node:async_hooks');

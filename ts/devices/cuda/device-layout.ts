@@ -4,36 +4,53 @@
  * @module
  */
 import type { EventOverlap } from '../../layout/event-overlap.ts';
-import { type LayoutArrays, type LayoutShape, type OutputName, outputNames } from '../../layout/outputs.ts';
+import {
+  type LayoutArrays,
+  type LayoutShape,
+  type MaskForm,
+  type OutputName,
+  outputNames,
+} from '../../layout/outputs.ts';
 import type { DeviceTensor } from './device-tensor.ts';
 
-/** The tensor in the place of an array. */
+/** The type of the tensor that takes the place of an array. */
 type TensorOf<Data> = Data extends Int32Array
   ? DeviceTensor<'int32'>
   : Data extends Uint8Array
     ? DeviceTensor<'uint8'>
     : Data;
 
-/** The output tensors of a layout, of the shapes of {@link LayoutArrays}; to be passed as `out`, too. */
-export type DeviceLayoutArrays = { readonly [Name in keyof LayoutArrays]: TensorOf<LayoutArrays[Name]> };
+/** The output tensors of a layout, with the shapes of {@link LayoutArrays}. They can be passed as `out`, too. */
+export type DeviceLayoutArrays<Mask extends MaskForm = 'bytes'> = {
+  readonly [Name in keyof LayoutArrays<Mask>]: TensorOf<LayoutArrays<Mask>[Name]>;
+};
 
-/** The same, as loops over the outputs have them: null where the layout does not have the output. */
+/** The same tensors, in the form that loops over the outputs use; null if the layout does not have the output. */
 export type OutputTensors = Readonly<Record<OutputName, DeviceTensor | null>>;
 
-/** A layout on the GPU. Nothing was waited for: the tensors are valid in the order of the streams. */
-export interface DeviceDispatchLayout extends DeviceLayoutArrays, LayoutShape, Disposable {
-  /** The done-event; recorded only with `asyncFinish`. */
+/**
+ * A layout on the GPU. Nothing was waited for: the tensors are valid for work that the streams order after the layout.
+ */
+export interface DeviceDispatchLayout<Mask extends MaskForm = 'bytes'>
+  extends DeviceLayoutArrays<Mask>,
+    LayoutShape,
+    Disposable {
+  /** The done-event, which is recorded only with `asyncFinish`. */
   readonly event: EventOverlap;
   /** The device that computes this layout. */
   readonly device: 'cuda';
-  /** `using layout = …` disposes of the tensors on leaving the block, except for those of `out`: they are the caller's. */
+  /**
+   * Disposes of the tensors, except for those of `out`, which are the caller's. `using layout = …` does so when the
+   * block is left.
+   */
   [Symbol.dispose](): void;
 }
 
 /**
- * The layout in these tensors.
+ * Makes the layout that is in these tensors.
  *
- * @param areNew whether the layout disposes of the tensors: those of `out` are the caller's.
+ * @param areNew whether the layout is to dispose of the tensors. It must not if they are those of `out`, which are the
+ *   caller's.
  */
 export function deviceLayout(
   tensors: OutputTensors,
@@ -48,6 +65,6 @@ export function deviceLayout(
       if (areNew) for (const name of outputNames) tensors[name]?.dispose();
     },
   };
-  // A literal with spreads takes V8 ten times as long
+  // An object literal with spreads takes V8 ten times as long
   return Object.assign({}, tensors, shape, rest) as unknown as DeviceDispatchLayout;
 }

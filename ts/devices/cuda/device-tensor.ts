@@ -32,7 +32,7 @@ export type TypeOf<Data extends IntegerArray> = {
   [Type in IdType]: Data extends TypedArrayOf[Type] ? Type : never;
 }[IdType];
 
-/** What only views have. */
+/** What only views need. */
 interface ViewOptions {
   readonly strides?: readonly number[];
   readonly origin?: DeviceTensor;
@@ -41,17 +41,21 @@ interface ViewOptions {
 
 /** Options of a new tensor. */
 export interface AllocationOptions {
-  /** Whether {@link DeviceTensor.ipcHandle} is wanted; such memory is outside the pool and slower to get. */
+  /**
+   * Whether {@link DeviceTensor.ipcHandle} is wanted. Such memory does not come from the pool, and allocating it is
+   * slower.
+   */
   readonly shareable?: boolean | undefined;
 }
 
-const allocationOptions: ReadonlySet<keyof AllocationOptions> = new Set(['shareable']);
-const ipcOptions: ReadonlySet<'byteOffset'> = new Set(['byteOffset']);
+const allocationOptions: readonly (keyof AllocationOptions)[] = ['shareable'];
+const ipcOptions: readonly 'byteOffset'[] = ['byteOffset'];
 
 /**
- * A row-major tensor of integers on the GPU. Its memory comes from a pool and is ordered by streams: allocated, filled
- * and copied on the current {@link Stream}. As in PyTorch, work on *another* stream must be ordered by an event, and be
- * made known by {@link recordStream} if the tensor may be disposed of before it ends. Layouts do both themselves.
+ * A tensor of integers on the GPU; only views made by {@link strided} are not row-major. Its memory comes from a pool
+ * and is ordered by streams: it is allocated, filled and copied on the current {@link Stream}. As in PyTorch, work on
+ * *another* stream must be ordered by an event, and must be made known by {@link recordStream} if the tensor may be
+ * disposed of before that work ends. Layouts do both themselves.
  *
  * ```ts
  * import { getDispatchLayout } from 'dispatch-layout';
@@ -66,13 +70,13 @@ const ipcOptions: ReadonlySet<'byteOffset'> = new Set(['byteOffset']);
 export class DeviceTensor<Type extends IdType = IdType> implements GpuTensor {
   /** The element type. */
   readonly dtype: Type;
-  /** Row-major. */
+  /** The lengths of its dimensions. */
   readonly shape: readonly number[];
   /** Number of elements. */
   readonly size: number;
-  /** Bytes of all elements. */
+  /** The bytes of all elements. */
   readonly byteLength: number;
-  /** Elements from one index to the next, per dimension. */
+  /** For each dimension, the number of elements from one index to the next. */
   readonly strides: readonly number[];
   /** @internal */
   readonly [tensorBrand] = true;
@@ -81,7 +85,10 @@ export class DeviceTensor<Type extends IdType = IdType> implements GpuTensor {
   #check: IdCheck | undefined;
   /** The tensor that this is a view of. */
   readonly #origin: DeviceTensor | undefined;
-  /** Whether this view has no life of its own: its memory is given up with its origin's. */
+  /**
+   * Whether this is a view that holds no reference to the memory. The memory is then given up together with its
+   * origin's.
+   */
   readonly #isBorrowed: boolean;
 
   /** @internal Use the static methods. */
@@ -98,7 +105,7 @@ export class DeviceTensor<Type extends IdType = IdType> implements GpuTensor {
     }
     const { strides = denseStrides(shape), origin, isBorrowed = false } = options;
     this.dtype = dtype;
-    // The addon trusts them
+    // They are frozen because the addon trusts them
     this.shape = Object.freeze(shape);
     this.strides = Object.freeze(strides);
     this.size = sizeOf(shape);
@@ -110,7 +117,7 @@ export class DeviceTensor<Type extends IdType = IdType> implements GpuTensor {
   }
 
   /**
-   * A new tensor, whose elements are whatever was there.
+   * Makes a new tensor, whose elements have arbitrary values.
    *
    * @throws DispatchLayoutError `TENSOR`; `OUT_OF_MEMORY` and `CUDA_ERROR` as {@link CudaError}
    * @throws DeviceUnavailableError if there is no CUDA here.
@@ -128,7 +135,7 @@ export class DeviceTensor<Type extends IdType = IdType> implements GpuTensor {
   }
 
   /**
-   * A tensor with the elements of a typed array, which may change as soon as this returns.
+   * Makes a tensor with the elements of a typed array. The array may change as soon as this returns.
    *
    * @param shape default: one dimension.
    * @throws the errors of {@link DeviceTensor.empty}, `DETACHED_BUFFER`
@@ -162,7 +169,8 @@ export class DeviceTensor<Type extends IdType = IdType> implements GpuTensor {
   }
 
   /**
-   * Memory of the GPU that other code in this process owns, row-major. It must stay until this tensor's last use is over.
+   * Makes a row-major tensor of GPU memory that other code in this process owns. The memory must stay allocated until
+   * the last use of this tensor is over.
    *
    * @throws DispatchLayoutError `TENSOR` for an address that is misaligned, or that CUDA does not know.
    */
@@ -172,7 +180,7 @@ export class DeviceTensor<Type extends IdType = IdType> implements GpuTensor {
     if (!isAddress || pointer % BigInt(idTypes[dtype].bytes) !== 0n) {
       throw wrongValue('TENSOR', 'the pointer', pointer, `Pass an address, as a bigint, aligned for ${dtype}.`);
     }
-    // A tensor of no elements has no address that CUDA knows, in PyTorch and here
+    // In PyTorch, as here, a tensor without elements has no address that CUDA knows
     if (length === 0) return DeviceTensor.empty(shape, dtype);
     const handle = cudaAddon().wrapPointer(pointer, length);
     if (handle === null) {
@@ -186,11 +194,12 @@ export class DeviceTensor<Type extends IdType = IdType> implements GpuTensor {
   }
 
   /**
-   * Memory of another process, by CUDA inter-process communication. That process must keep it, and order its writes before
-   * this process's reads (an event, or a synchronisation before the handle is sent).
+   * Makes a tensor of memory of another process, by CUDA inter-process communication. That process must keep the
+   * memory, and must order its writes before this process's reads, by an event or by synchronising before it sends the
+   * handle.
    *
    * @param handle the 64 bytes of a `cudaIpcMemHandle_t`, or the 66 bytes that PyTorch makes of one.
-   * @param options `byteOffset`: where the tensor begins behind the address that the handle is for.
+   * @param options `byteOffset`: the number of bytes from the address that the handle stands for to the tensor.
    * @throws DispatchLayoutError `TENSOR`, {@link CudaError}
    */
   static fromIpcHandle<Type extends IdType>(
@@ -214,11 +223,12 @@ export class DeviceTensor<Type extends IdType = IdType> implements GpuTensor {
   }
 
   /**
-   * A view of this tensor's memory: some columns of wider rows, for instance. Layouts take it as `topkIdx` if the ids of
-   * each token are contiguous; it cannot be copied to the host. It has a life of its own: dispose of both.
+   * Makes a view of this tensor's memory, for instance of some columns of wider rows. Layouts take it as `topkIdx` if
+   * the ids of each token are contiguous. If it is not contiguous, it cannot be copied to the host. The view holds a
+   * reference of its own to the memory: dispose of both tensors.
    *
-   * @param strides elements from one index to the next, per dimension.
-   * @param offset element of this tensor that the view begins at.
+   * @param strides for each dimension, the number of elements from one index to the next.
+   * @param offset the element of this tensor at which the view begins.
    * @throws DispatchLayoutError `TENSOR` if it reaches beyond this tensor, `DISPOSED`
    */
   strided(shape: readonly number[], strides: readonly number[], offset = 0): DeviceTensor<Type> {
@@ -228,7 +238,7 @@ export class DeviceTensor<Type extends IdType = IdType> implements GpuTensor {
       throw tensorError(
         `the strides are ${describe(strides)}`,
         strides,
-        'Give an integer for each dimension, of a contiguous tensor.',
+        'Give one integer for each dimension, and make the view of a contiguous tensor.',
       );
     }
     const [first, last] = reachOf(shape, strides);
@@ -246,7 +256,9 @@ export class DeviceTensor<Type extends IdType = IdType> implements GpuTensor {
     });
   }
 
-  /** @internal A view of this contiguous tensor's first elements, without a life of its own. */
+  /**
+   * @internal Makes a view of this contiguous tensor's first elements. It holds no reference of its own to the memory.
+   */
   firstElements(shape: readonly number[]): DeviceTensor<Type> {
     return new DeviceTensor(this.allocation, this.#byteOffset, shape, this.dtype, { origin: this, isBorrowed: true });
   }
@@ -276,10 +288,10 @@ export class DeviceTensor<Type extends IdType = IdType> implements GpuTensor {
   }
 
   /**
-   * The handle by which another process opens this memory: `cudaIpcOpenMemHandle`.
+   * The handle with which another process opens this memory, by `cudaIpcOpenMemHandle`.
    *
-   * @throws DispatchLayoutError `TENSOR` if the tensor was not made `shareable`, or is a view that begins
-   *   elsewhere: a handle stands for the whole memory.
+   * @throws DispatchLayoutError `TENSOR` if the tensor was not made `shareable`, or if it is a view that begins
+   *   elsewhere, since a handle stands for the whole memory.
    */
   ipcHandle(): Uint8Array {
     const handle = addonInUse().ipcHandle(this.allocation.handle);
@@ -299,9 +311,9 @@ export class DeviceTensor<Type extends IdType = IdType> implements GpuTensor {
   }
 
   /**
-   * The elements, in a new array. Blocks the thread until the current stream gets there.
+   * Copies the elements to a new array. This blocks the thread until the current stream has reached the copy.
    *
-   * @throws InvalidExpertError if this is the result of a layout, in strict mode, of ids that are no experts.
+   * @throws InvalidExpertError if this is the result of a strict layout that has found an invalid id.
    * @throws DispatchLayoutError `DISPOSED`, {@link CudaError}
    */
   toTypedArray(): TypedArrayOf[Type] {
@@ -309,7 +321,9 @@ export class DeviceTensor<Type extends IdType = IdType> implements GpuTensor {
     return this.#finish(addon, this.#download(addon), this.#writer);
   }
 
-  /** The same without blocking; the elements are those of the moment of the call, in the order of the current stream. */
+  /**
+   * Does the same without blocking. The elements are those at the time of the call, in the order of the current stream.
+   */
   async toTypedArrayAsync(): Promise<TypedArrayOf[Type]> {
     const addon = addonInUse();
     const download = this.#download(addon);
@@ -319,8 +333,8 @@ export class DeviceTensor<Type extends IdType = IdType> implements GpuTensor {
   }
 
   /**
-   * Makes known that `stream` uses this tensor: when it is disposed of, its memory is not reused before what is queued on
-   * `stream` by then has finished. PyTorch's `record_stream`.
+   * Makes known that `stream` uses this tensor. When the tensor is disposed of, its memory is not reused before the
+   * work that is then queued on `stream` has finished. This is PyTorch's `record_stream`.
    */
   recordStream(stream: Stream): void {
     if (!(stream instanceof Stream)) throw wrongValue('TENSOR', 'the stream', stream, 'Pass a Stream.');
@@ -328,9 +342,9 @@ export class DeviceTensor<Type extends IdType = IdType> implements GpuTensor {
   }
 
   /**
-   * Gives up the memory; it is reused as soon as the streams that use it have got past this point. Only `shareable` memory,
-   * and that of another process, is outside the pool: giving that up blocks the thread until the GPU has done with it, also
-   * where it is collected.
+   * Gives up the memory. It is reused as soon as the streams that use it have passed this point. `shareable` memory and
+   * that of another process are outside the pool: giving them up blocks the thread until the GPU has finished with
+   * them, even if it is the garbage collector that does so.
    */
   dispose(): void {
     const memory = this.#memory;
@@ -338,7 +352,7 @@ export class DeviceTensor<Type extends IdType = IdType> implements GpuTensor {
     if (!this.#isBorrowed) memory?.drop();
   }
 
-  /** `using tensor = …` gives up the memory on leaving the block. */
+  /** Gives up the memory. `using tensor = …` does so when the block is left. */
   [Symbol.dispose](): void {
     this.dispose();
   }
@@ -357,7 +371,7 @@ export class DeviceTensor<Type extends IdType = IdType> implements GpuTensor {
     return this.#byteOffset;
   }
 
-  /** @internal Where the tensor lies, as the addon takes it. */
+  /** @internal The place of the tensor, in the form that the addon takes. */
   get place(): NativePlace {
     return { allocation: this.allocation.handle, byteOffset: this.#byteOffset };
   }
@@ -369,7 +383,7 @@ export class DeviceTensor<Type extends IdType = IdType> implements GpuTensor {
     return [this.pointer + BigInt(first * bytes), this.pointer + BigInt((last + 1) * bytes)];
   }
 
-  /** @internal Notes the check of the layout that writes this tensor. */
+  /** @internal Records the check of the layout that writes this tensor. */
   writtenBy(check: IdCheck | undefined): void {
     if (this.#isBorrowed) this.#origin?.writtenBy(check);
     else this.#check = check;
@@ -395,13 +409,16 @@ export class DeviceTensor<Type extends IdType = IdType> implements GpuTensor {
     const array = new idTypes[this.dtype].array(this.size) as TypedArrayOf[Type];
     addon.finishDownload(download, array);
     addon.release(download);
-    // The layout is not done only if the caller reads the tensor without waiting for the layout's event
+    // The layout can be unfinished only if the caller reads the tensor without waiting for the layout's event
     if (check?.isDone) check.assertValid();
     return array;
   }
 }
 
-/** The 64 bytes of a handle. PyTorch puts two before them: a version, and the letter c for memory of `cudaMalloc`. */
+/**
+ * Returns the 64 bytes of a handle. PyTorch puts two bytes before them: a version, and the letter c for memory of
+ * `cudaMalloc`.
+ */
 function plainIpcHandle(handle: Uint8Array): Uint8Array | undefined {
   if (handle.length === 64) return handle;
   return handle.length === 66 && handle[1] === 'c'.charCodeAt(0) ? handle.subarray(2) : undefined;
@@ -412,7 +429,7 @@ function checkShape(shape: readonly number[]): number {
     throw wrongValue('TENSOR', 'the shape', shape, 'It must be an array of lengths, 0 or more.');
   }
   const size = sizeOf(shape);
-  // With eight bytes for each element, all byte offsets are then numbers that are exact
+  // With this bound, and at most eight bytes for each element, every byte offset is a number that is exact
   if (size > 2 ** 48) throw tensorError(`${size} elements are too many`, shape, 'Correct the shape.');
   return size;
 }

@@ -1,5 +1,5 @@
 /**
- * The `cuda` device: the kernel of `cuda/`, on the communication stream of each group. Importing this module touches
+ * The `cuda` device runs the kernel of `cuda/` on the communication stream of each group. Importing this module touches
  * nothing of CUDA.
  *
  * @module

@@ -1,19 +1,19 @@
 /**
- * Whether the file of an addon is whole. Linux maps a file that was cut short (a full disk, a broken download) without
- * complaint, and kills the process on the first access behind its end.
+ * Checks that the file of an addon is whole. Linux maps a file that was cut short (by a full disk, or a broken
+ * download) without complaint, and kills the process at the first access behind the end of the file.
  *
  * @module
  */
 
-/** ELF, 64 bits, little-endian. */
+/** The first bytes of a little-endian 64-bit ELF file. */
 const magic = [0x7f, 0x45, 0x4c, 0x46, 2, 1];
 const headerBytes = 64;
 
 /**
- * Checks an addon on Linux: its section headers must be there, since linkers put them at the end of the file. A file that
- * cannot be read passes: the attempt to load it says why.
+ * Checks an addon on Linux: its section headers must be there, since linkers put them at the end of the file. A file
+ * that cannot be read passes, since the attempt to load it says why.
  *
- * @throws Error if the file is no addon, or not all of it.
+ * @throws Error if the file is not an addon, or not a whole one.
  */
 export function checkWhole(path: string): void {
   if (process.platform !== 'linux' || !path.endsWith('.node')) return;
@@ -21,7 +21,7 @@ export function checkWhole(path: string): void {
   if (file === undefined) return;
   const { header, length } = file;
   if (header.byteLength < headerBytes || magic.some((byte, i) => header.getUint8(i) !== byte)) {
-    throw new Error(`it is no addon for Linux (${length} bytes that do not begin as one does)`);
+    throw new Error(`it is not an addon for Linux (its ${length} bytes do not begin as an addon does)`);
   }
   const sectionsOffset = header.getBigUint64(0x28, true);
   const sectionsBytes = header.getUint16(0x3a, true) * header.getUint16(0x3c, true);

@@ -1,9 +1,9 @@
 /**
- * The three kinds of events that the CUDA device has:
+ * The CUDA device has three kinds of events:
  *
- * - {@link StreamEvent}: a point in the work of a stream.
- * - {@link TensorLayoutEvent}: the end of a layout of tensors. Waiting for it reports what strict mode has found.
- * - {@link HostLayoutEvent}: the end of a layout of host arrays. Waiting for it writes the arrays, or throws.
+ * - {@link StreamEvent} is a point in the work of a stream.
+ * - {@link TensorLayoutEvent} is the end of a layout of tensors. Waiting for it reports what strict mode has found.
+ * - {@link HostLayoutEvent} is the end of a layout of host arrays. Waiting for it writes the arrays, or throws.
  *
  * @module
  */
@@ -21,7 +21,7 @@ export interface CudaEvent extends EventHandle {
   readonly native: NativeEvent;
 }
 
-/** Whether streams can wait for an event on the GPU; the calling thread must wait for any other. */
+/** Whether streams can wait for an event on the GPU. The calling thread must wait for any other event. */
 export function isCudaEvent(event: EventHandle): event is CudaEvent {
   return event instanceof StreamEvent || event instanceof HostLayoutEvent;
 }
@@ -55,7 +55,7 @@ export class StreamEvent implements CudaEvent {
 export class TensorLayoutEvent extends StreamEvent {
   readonly #check: IdCheck | undefined;
 
-  /** @param check undefined where ids that are no experts are ignored. */
+  /** @param check undefined if invalid ids are ignored. */
   constructor(native: NativeEvent, check: IdCheck | undefined) {
     super(native);
     this.#check = check;
@@ -72,11 +72,14 @@ export class TensorLayoutEvent extends StreamEvent {
   }
 }
 
-/** The end of an asynchronous layout of host arrays. Whatever waits for it, or finds it done, first writes the arrays, or throws instead. */
+/**
+ * The end of an asynchronous layout of host arrays. The first call that waits for it, or finds it done, writes the
+ * arrays. If the layout has failed, waiting throws instead, and the arrays stay untouched.
+ */
 export class HostLayoutEvent implements CudaEvent {
   readonly native: NativeEvent;
   readonly #layout: HostLayoutHandle;
-  /** Kept until the arrays are written: a group does not use the request of an asynchronous call again. */
+  /** The request, until the arrays are written. A group does not use the request of an asynchronous call again. */
   #request: LayoutRequest | undefined;
   #error: unknown;
 
@@ -84,7 +87,8 @@ export class HostLayoutEvent implements CudaEvent {
     this.native = addonInUse().eventOf(layout);
     this.#layout = layout;
     this.#request = request;
-    // The layout is queued behind it by now. An event that was kept here would keep all events before it
+    // By now the layout is queued behind the previous event. If each event kept the one before, all of them would be
+    // kept
     request.previous = null;
   }
 

@@ -1,5 +1,5 @@
 /**
- * The end of a layout of host arrays: the results reach the caller's arrays.
+ * Ends a layout of host arrays: the results reach the caller's arrays.
  *
  * @module
  */
@@ -10,9 +10,10 @@ import { idValue } from './id-check.ts';
 import { addonInUse } from './runtime.ts';
 
 /**
- * Waits for a layout, writes its results to the arrays of the request, and releases what it has used.
+ * Waits for a layout, writes its results to the arrays of the request, and releases what it has used. If this throws,
+ * the arrays are untouched.
  *
- * @throws InvalidExpertError; DispatchLayoutError `DETACHED_BUFFER`; {@link CudaError}. The arrays are untouched then.
+ * @throws InvalidExpertError; DispatchLayoutError `DETACHED_BUFFER`; {@link CudaError}
  */
 export function finishHostLayout(layout: HostLayoutHandle, request: LayoutRequest): void {
   const addon = addonInUse();
@@ -30,8 +31,8 @@ function invalidExpert(
   { topkIdx, numTopk, numExperts }: LayoutRequest,
   selection: number,
 ): InvalidExpertError {
-  // The ids of nested arrays are a copy that cannot have changed since, and the caller's own values may be wider than those.
-  // The caller may have written something else to a typed array by now.
+  // The caller's own values in nested arrays may be wider than the ids that were computed with, which are a copy and so
+  // cannot have changed since. A typed array may hold something else by now.
   const isNested = topkIdx.unfit !== null || topkIdx.isBigint !== null;
   const valueAt = (token: number, slot: number) =>
     isNested ? topkIdx.valueAt(token, slot) : idValue(addonInUse().readHostId(layout, selection), topkIdx.type.name);

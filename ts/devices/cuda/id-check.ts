@@ -1,6 +1,6 @@
 /**
- * Strict mode for ids that are on the GPU: the kernel notes the first selection whose id is no expert, and the next
- * synchronisation reports it.
+ * Strict mode for ids that are on the GPU: the kernel records the first selection whose id is neither -1 nor an expert,
+ * and the next synchronisation reports it.
  *
  * @module
  */
@@ -10,11 +10,11 @@ import { type IdType, idTypes } from '../../values/id-types.ts';
 import type { StatusHandle } from './addon.ts';
 import { addonInUse } from './runtime.ts';
 
-/** The first selection whose id is no expert. */
+/** The first selection whose id is neither -1 nor an expert. */
 interface Offender {
   /** `token * numTopk + slot` */
   readonly selection: number;
-  /** Its id; undefined where it is not known any more. */
+  /** Its id; undefined where it is no longer known. */
   readonly value: number | bigint | undefined;
 }
 
@@ -49,16 +49,16 @@ export class IdCheck {
   }
 
   /**
-   * Reports what was found. To be called when the layout is done.
+   * Reports what was found. It must be called only when the layout is done.
    *
-   * @throws InvalidExpertError every time, if an id was no expert.
+   * @throws InvalidExpertError every time, if an id was invalid.
    */
   assertValid(): void {
     this.#throwIfInvalid('');
   }
 
   /**
-   * The same on behalf of a later layout of the group. It throws only what has not been reported before.
+   * Reports the same on behalf of a later layout of the group, but throws only what has not been reported before.
    *
    * @throws InvalidExpertError
    */
@@ -84,18 +84,18 @@ export class IdCheck {
     const selection = addon.firstInvalidSelection(status);
     if (selection < 0) return undefined;
     const id = addon.readDeviceId(status, selection);
-    // By now the caller may have disposed of the tensor, or written the empty id there: then the value is unknown
+    // If the caller has disposed of the tensor by now, or has written the empty id there, the value is unknown
     const isUnknown = id === null || BigInt.asUintN(64, id) === this.#emptyId;
     return { selection, value: isUnknown ? undefined : idValue(id, this.#idType) };
   }
 }
 
-/** The id that stands for an empty slot beside -1, as the addon takes it: its 64 bits. */
+/** Converts the id that stands for an empty slot beside -1 to what the addon takes: its 64 bits. */
 export function emptyIdBits(emptyId: EmptyId): bigint | null {
   return emptyId === null ? null : BigInt.asUintN(64, BigInt(emptyId));
 }
 
-/** An id from the addon, as an element of a typed array of its type would be. */
+/** Converts an id from the addon to an element of a typed array of its type. */
 export function idValue(value: bigint, idType: IdType): number | bigint {
   if (idTypes[idType].bytes < 8) return Number(value);
   return idTypes[idType].isSigned ? value : BigInt.asUintN(64, value);

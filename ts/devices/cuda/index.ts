@@ -1,6 +1,6 @@
 /**
- * dispatch-layout/cuda: tensors that stay on the GPU, streams and events. `getDispatchLayout` takes a
- * {@link DeviceTensor} as `topkIdx`, and returns DeviceTensors then.
+ * dispatch-layout/cuda has tensors that stay on the GPU, streams and events. If `topkIdx` is a {@link DeviceTensor},
+ * `getDispatchLayout` returns DeviceTensors.
  *
  * @module
  */

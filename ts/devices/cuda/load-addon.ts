@@ -1,6 +1,6 @@
 /**
- * Finds and loads the CUDA addon: a prebuilt file beside the JavaScript. Whatever goes wrong is reported in full, one
- * line for each place that was tried.
+ * Finds and loads the CUDA addon, a prebuilt file beside the JavaScript. If that fails, the report has one part for
+ * each place that was tried.
  *
  * @module
  */
@@ -9,17 +9,17 @@ import type { CudaAddon, CudaFailure } from './addon.ts';
 import { translate } from './cuda-error.ts';
 import { checkWhole } from './elf-file.ts';
 
-/** It must be equal to `kInterfaceVersion` in `cuda/addon/addon.cpp`. */
+/** The version of the addon's interface. It must be equal to `kInterfaceVersion` in `cuda/addon/addon.cpp`. */
 const interfaceVersion = 3;
 
-/** The addon, or why there is none. */
+/** The addon, or the reason why there is none. */
 export type AddonSearch =
   | { readonly addon: CudaAddon; readonly path: string }
   | ({ readonly addon: undefined } & Obstacle);
 
 type Require = NodeJS.Require;
 
-/** A place where the addon was not found, or not loaded. */
+/** A place where the addon was not found, or could not be loaded. */
 interface Failure {
   readonly path: string;
   readonly cause: unknown;
@@ -28,9 +28,9 @@ interface Failure {
 const fileName = 'dispatch_layout_cuda.node';
 
 /**
- * Looks for the addon, and loads it, which touches nothing of CUDA.
+ * Looks for the addon, and loads it. This touches nothing of CUDA.
  *
- * @param addonPath if it is given, the only place to look at.
+ * @param addonPath if it is given, the only place where the addon is looked for.
  */
 export function loadAddon(addonPath: string | undefined): AddonSearch {
   const { createRequire } =
@@ -63,7 +63,7 @@ export function loadAddon(addonPath: string | undefined): AddonSearch {
     return {
       addon: undefined,
       code: 'ADDON_MISSING',
-      reason: 'this bundle does not know where it lies, and so not where the CUDA addon is',
+      reason: 'this bundle cannot tell where its own file is, and so cannot find the CUDA addon',
       remedy: 'Keep dispatch-layout external when bundling, or name the addon in DISPATCH_LAYOUT_CUDA_ADDON.',
     };
   }
@@ -86,30 +86,30 @@ export function loadAddon(addonPath: string | undefined): AddonSearch {
   return unloadable(failures, addonPath !== undefined);
 }
 
-/** The path of this file, or of the bundle that it is a part of; undefined where nothing tells. */
+/** The path of this file, or of the bundle that it is a part of; undefined if it cannot be found out. */
 function placeOfThis(): string | undefined {
-  // Bundlers that make CommonJS of an ES module leave `import.meta` empty. In CommonJS there is `__filename` instead
+  // Bundlers that turn an ES module into CommonJS leave `import.meta` empty. CommonJS has `__filename` instead
   const place: string | undefined = import.meta.url ?? (typeof __filename === 'string' ? __filename : undefined);
   return place?.startsWith('file:') ? process.getBuiltinModule('node:url').fileURLToPath(place) : place;
 }
 
-/** Such as `linux-x64`, or `linux-x64-musl`. */
+/** The name of the platform, such as `linux-x64` or `linux-x64-musl`. */
 function platformName(): string {
   const name = `${process.platform}-${process.arch}`;
   return process.platform === 'linux' && isMusl() ? `${name}-musl` : name;
 }
 
 function isMusl(): boolean {
-  // Only where musl's loader is installed is it worth a report, which takes 4 ms
+  // A report takes 4 ms, so it is made only if musl's loader is installed
   const { readdirSync } = process.getBuiltinModule('node:fs');
   try {
     if (!readdirSync('/lib').some((name) => name.startsWith('ld-musl-'))) return false;
   } catch {
-    // Denied, as by Deno without --allow-read: the report may not be
+    // Reading the folder was denied, as by Deno without --allow-read. The report may still be allowed
   }
   const { report } = process as { report?: NodeJS.ProcessReport & { excludeNetwork?: boolean } };
   if (report === undefined) return false;
-  // The network part of a report asks name servers
+  // The network part is left out, since it makes the report ask name servers
   const { excludeNetwork } = report;
   report.excludeNetwork = true;
   try {
@@ -129,15 +129,15 @@ function isMusl(): boolean {
 function candidatePaths(require: Require, here: string, platform: string): readonly string[] {
   const { dirname, join } = process.getBuiltinModule('node:path');
   const folder = `prebuilds/${platform}/${fileName}`;
-  // The addon is beside dist/node.cjs; if this is part of a bundle, it may be beside that, or else in the installed package.
-  // Nothing is looked for outside the folder of a bundle, where anybody may have put it. The path is not made by
-  // `new URL(…, import.meta.url)`, since webpack would then add every file of the package
+  // The addon is beside dist/node.cjs. If this is a part of a bundle, the addon may be beside the bundle, or else in
+  // the installed package. Nothing is looked for outside the bundle's folder, where anybody may have put it. The path
+  // is not made by `new URL(…, import.meta.url)`, since webpack would then add every file of the package
   const paths = [join(dirname(here), folder)];
   try {
     const installed = require.resolve('dispatch-layout/package.json');
     paths.push(installed.replace(/package\.json$/, `dist/${folder}`));
   } catch {
-    // The package is not installed: there is only the first place
+    // The package is not installed, so there is only the first place
   }
   return [...new Set(paths)];
 }
@@ -187,7 +187,7 @@ function firstLine(cause: unknown): string {
   return (cause instanceof Error ? cause.message : String(cause)).split('\n')[0];
 }
 
-/** The addon, with functions that throw the errors of this library. */
+/** Returns the addon with functions that throw the errors of this library. */
 function translated(addon: CudaAddon): CudaAddon {
   const functions = Object.entries(addon).map(([name, value]) => [
     name,

@@ -1,13 +1,16 @@
 /**
- * Waiting for the GPU without blocking the thread.
+ * Waits for the GPU without blocking the thread.
  *
- * CUDA can call back when a stream has reached a point, but it does not do so when the context has failed: a promise would
- * then never be settled. Asking costs less than a microsecond, and reports failures.
+ * CUDA can call back when a stream has reached a point, but it does not do so if the context has failed. A promise
+ * would then never be settled. Polling costs less than a microsecond each time, and reports failures.
  *
  * @module
  */
 
-/** How many turns of the event loop, a millisecond or two, ask at once before timers space the questions out. */
+/**
+ * The number of turns of the event loop, a millisecond or two, in each of which the GPU is polled. After that, timers
+ * space the polls out.
+ */
 const numEagerPolls = 500;
 
 /** Resolves when `isDone` returns true; rejects with what it throws. */

@@ -1,5 +1,5 @@
 /**
- * Whether the GPU can be used: a first layout on it shows.
+ * Finds out whether the GPU can be used, by a first layout on it.
  *
  * @module
  */
@@ -33,7 +33,10 @@ export function isCudaAwake(): boolean {
   return checked === undefined ? isCudaInUse() : checked.isAvailable;
 }
 
-/** Before the GPU is trusted, it computes a tiny layout with everything in it, which is compared with the reference. */
+/**
+ * Before the GPU is trusted, it computes a tiny layout in which every case occurs, and the result is compared with the
+ * reference.
+ */
 function selfCheck(reason: string, versions: DeviceVersions): Checked {
   const code = 'SELF_CHECK_FAILED';
   const expected = smallRequest(0);
@@ -65,7 +68,9 @@ function selfCheck(reason: string, versions: DeviceVersions): Checked {
   };
 }
 
-/** @param fill what the results hold before: an element that is not written then differs from the reference. */
+/**
+ * @param fill the value that the results hold before. An element that is not written then differs from the reference.
+ */
 function smallRequest(fill: number): LayoutRequest {
   const request = new LayoutRequest();
   const rows = [
@@ -75,7 +80,7 @@ function smallRequest(fill: number): LayoutRequest {
     [6, 6],
   ];
   readTopkIdx(rows, request.topkIdx);
-  request.setShape(partitionExperts({ numRanks: 4, numRanksPerNode: 2, numRdmaRanks: 2 }, 8, undefined, true));
+  request.setShape(partitionExperts({ numRanks: 4, numRanksPerNode: 2, numRdmaRanks: 2 }, 8, undefined, true), true);
   allocateOut(request);
   for (const name of outputNames) request.out[name]?.fill(fill);
   return request;

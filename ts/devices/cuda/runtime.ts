@@ -11,7 +11,7 @@ import { fatalCudaError, isPassing, withoutFullStop } from './cuda-error.ts';
 import { type AddonSearch, loadAddon } from './load-addon.ts';
 import { cudaSettings } from './settings.ts';
 
-/** CUDA, ready for use, or why it is not. */
+/** CUDA, ready for use, or the reason why it is not. */
 export type CudaRuntime =
   | {
       readonly addon: CudaAddon;
@@ -34,8 +34,8 @@ const inContainer = 'in a container, pass the GPU through (docker run --gpus all
 let found: CudaRuntime | undefined;
 
 /**
- * Loads the addon and asks the driver. This is done once, and again only if the cause of a failure may have passed. It creates
- * no CUDA context. Whatever goes wrong is returned as the reason.
+ * Loads the addon and asks the driver. This is done once, and again only if the cause of a failure may have passed. It
+ * creates no CUDA context. If anything goes wrong, the reason is returned.
  *
  * @throws DispatchLayoutError `ENVIRONMENT`
  */
@@ -54,7 +54,7 @@ export function cudaRuntime(): CudaRuntime {
 }
 
 /**
- * The addon, for whoever makes something new with it.
+ * Returns the addon to code that makes something new with it.
  *
  * @throws DeviceUnavailableError
  */
@@ -65,14 +65,14 @@ export function cudaAddon(): CudaAddon {
 }
 
 /**
- * The addon, for whoever uses something that was made with it. It is returned even if the CUDA context has been lost since:
- * a call then throws the real error.
+ * Returns the addon to code that uses something that was made with it. It is returned even if the CUDA context has been
+ * lost since: a call then throws the real error.
  */
 export function addonInUse(): CudaAddon {
   return found?.addon ?? cudaAddon();
 }
 
-/** Whether the addon is loaded and its context is not lost: something may have been made on the GPU. */
+/** Whether the addon is loaded and its context is not lost, so that something may have been made on the GPU. */
 export function isCudaInUse(): boolean {
   return found?.addon !== undefined && fatalCudaError() === undefined;
 }

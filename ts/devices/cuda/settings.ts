@@ -2,8 +2,8 @@
  * The environment variables of the CUDA device. They are read once, on first use.
  *
  * - `DISPATCH_LAYOUT_CUDA_ADDON=/path/dispatch_layout_cuda.node` loads that addon, and no other.
- * - `DISPATCH_LAYOUT_CUDA_CROSSOVER=1000000` sets from how many selections (`numTokens * numTopk`) on `device: 'auto'`
- *   sends host arrays to the GPU; `Infinity` for never.
+ * - `DISPATCH_LAYOUT_CUDA_CROSSOVER=1000000` sets the number of selections (`numTokens * numTopk`) from which the
+ *   device option `auto` sends host arrays to the GPU; `Infinity` means never.
  *
  * @module
  */

@@ -1,12 +1,12 @@
 /**
- * Memory of the GPU that several tensors may lie in.
+ * GPU memory that several tensors may lie in.
  *
  * @module
  */
 import type { AllocationHandle } from './addon.ts';
 import { addonInUse } from './runtime.ts';
 
-/** An allocation, which is released when the last tensor in it is disposed of. */
+/** An allocation that is released when the last tensor in it is disposed of. */
 export class SharedAllocation {
   readonly handle: AllocationHandle;
   #numTensors = 0;
@@ -22,13 +22,13 @@ export class SharedAllocation {
     return this.#pointer;
   }
 
-  /** To be called for each tensor in this memory. */
+  /** Counts a tensor in this memory. It must be called for each of them. */
   retain(): this {
     this.#numTensors++;
     return this;
   }
 
-  /** To be called when a tensor in this memory is disposed of. */
+  /** Must be called when a tensor in this memory is disposed of. */
   drop(): void {
     if (--this.#numTensors === 0) addonInUse().release(this.handle);
   }

@@ -1,5 +1,5 @@
 /**
- * The order of the streams in one call, as the addon takes it.
+ * The order of the streams in one call, in the form that the addon takes.
  *
  * @module
  */
@@ -8,7 +8,10 @@ import type { NativeStreamOrder } from './addon.ts';
 import { currentStreamHandle } from './current-stream.ts';
 import { isCudaEvent } from './events.ts';
 
-/** The order of a call whose `previous` event, if there is one, is one of CUDA's: all others have been waited for. */
+/**
+ * Converts the order of a call. Its `previous` event must be one of CUDA's, if there is one: the calling thread has
+ * waited for any other.
+ */
 export function nativeOrder({ previous, asyncFinish, allocateOnCommStream }: StreamOrder): NativeStreamOrder {
   return {
     currentStream: currentStreamHandle(),

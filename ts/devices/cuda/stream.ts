@@ -34,7 +34,7 @@ export class Stream {
   readonly native: StreamHandle;
 
   /**
-   * A new stream, independent of the default stream. It is destroyed when it is no longer used.
+   * Makes a new stream, which is independent of the default stream. It is destroyed when it is no longer used.
    *
    * @throws DeviceUnavailableError if there is no CUDA here; {@link CudaError}
    */
@@ -49,11 +49,11 @@ export class Stream {
   }
 
   /**
-   * A stream that other code made, such as PyTorch's `torch.cuda.current_stream().cuda_stream` within one process. It must
-   * exist for as long as this object, and every tensor that was used on it, does.
+   * Wraps a stream that other code made, such as PyTorch's `torch.cuda.current_stream().cuda_stream` within one
+   * process. The stream must exist for as long as this object does, and every tensor that was used on it.
    *
    * @param handle the `cudaStream_t`; 0 is the default stream.
-   * @throws DispatchLayoutError `TENSOR` if it is no 64-bit address.
+   * @throws DispatchLayoutError `TENSOR` if it is not a 64-bit address.
    */
   static fromHandle(handle: bigint): Stream {
     if (typeof handle !== 'bigint' || handle !== BigInt.asUintN(64, handle)) {
@@ -68,7 +68,7 @@ export class Stream {
     return defaultStream;
   }
 
-  /** The stream that tensors and layouts are ordered by here: that of the innermost `run`, else the default stream. */
+  /** The stream that orders tensors and layouts here: that of the innermost `run`, else the default stream. */
   static get current(): Stream {
     return (innermostStream() as Stream | undefined) ?? Stream.default;
   }
@@ -78,13 +78,13 @@ export class Stream {
     return addonInUse().streamHandle(this.native);
   }
 
-  /** Calls `action` with this stream as the current one, also behind its `await`s, and returns its result. */
+  /** Calls `action` with this stream as the current one, also after its `await`s, and returns its result. */
   run<Result>(action: () => Result): Result {
     return runOn(this, action);
   }
 
   /**
-   * An event behind everything that is queued here by now, to wait for or to pass as `previousEvent`.
+   * Records an event behind everything that is queued here so far, to wait for or to pass as `previousEvent`.
    *
    * @throws {@link CudaError}
    */
@@ -95,13 +95,13 @@ export class Stream {
   /**
    * Blocks the calling thread until everything queued here has finished.
    *
-   * @throws {@link CudaError} also for work that failed.
+   * @throws {@link CudaError} also if the work itself has failed.
    */
   synchronize(): void {
     addonInUse().synchronizeStream(this.native);
   }
 
-  /** The same without blocking: resolves when everything queued here by now has finished. */
+  /** Does the same without blocking: the promise resolves when everything that is queued here so far has finished. */
   async wait(): Promise<void> {
     await this.record().wait();
   }

@@ -14,7 +14,7 @@ import { emptyIdBits } from './id-check.ts';
 import { addonInUse } from './runtime.ts';
 import { nativeOrder } from './stream-order.ts';
 
-/** Queues a layout, and waits for it unless `asyncFinish` says otherwise. The ids are copied before this returns. */
+/** Queues a layout, and waits for it unless `asyncFinish` is set. The ids are copied before this returns. */
 export function submitArrays(request: LayoutRequest): EventHandle {
   const { topkIdx, partition, hasMask, isStrict } = request;
   const comm = communicationStreamOf(partition.group);

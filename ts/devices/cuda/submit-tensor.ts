@@ -1,5 +1,5 @@
 /**
- * Layouts of tensors: nothing is copied to the host or waited for.
+ * Layouts of tensors. Nothing is copied to the host, and nothing is waited for.
  *
  * @module
  */
@@ -22,7 +22,7 @@ import { addonInUse } from './runtime.ts';
 import { SharedAllocation } from './shared-allocation.ts';
 import { nativeOrder } from './stream-order.ts';
 
-/** Queues a layout of a tensor, into the tensors of the caller or new ones. */
+/** Queues a layout of a tensor, whose results go to the caller's tensors or to new ones. */
 export function submitTensor(request: TensorRequest): TensorLayout {
   const topkIdx = request.topkIdx as DeviceTensor;
   const { partition, hasMask, isStrict } = request;
@@ -60,7 +60,7 @@ export function submitTensor(request: TensorRequest): TensorLayout {
   return deviceLayout(tensors, shape, overlap, given === null);
 }
 
-/** The axes of the ids. Those of each token must be contiguous. */
+/** Returns the axes of the ids, after checking that the ids of each token are contiguous. */
 function readTensor({ shape, strides }: DeviceTensor): TensorAxes {
   const ids: TensorAxes = { numTokens: 0, numTopk: 0, leadingAxes: null, tokenStride: 0, slotStride: 1 };
   readShape(shape, ids);
@@ -76,7 +76,7 @@ function readTensor({ shape, strides }: DeviceTensor): TensorAxes {
 
 type TensorAxes = Pick<TopkIdx, 'numTokens' | 'numTopk' | 'leadingAxes' | 'tokenStride' | 'slotStride'>;
 
-/** New tensors for the outputs, in one piece of memory. */
+/** Makes new tensors for the outputs, in one piece of memory. */
 function tensorsIn(memory: SharedAllocation, plan: PlanHandle, shape: OutputShape): OutputTensors {
   const byteOffsets = addonInUse().outputOffsets(plan, shape.numTokens, shape.hasMask);
   return perOutput((name) => {
@@ -85,7 +85,9 @@ function tensorsIn(memory: SharedAllocation, plan: PlanHandle, shape: OutputShap
   });
 }
 
-/** No GPU has so many bytes, and 64-bit offsets are large enough for them by far. */
+/**
+ * A bound on the elements of an output. No GPU has so many bytes, and 64-bit offsets are by far large enough for them.
+ */
 const maxElements = 2 ** 48;
 
 /** @throws DispatchLayoutError `TOO_LARGE` */

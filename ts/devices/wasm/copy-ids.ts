@@ -17,16 +17,16 @@ export function copyIds(topkIdx: TopkIdx, firstToken: number, numTokens: number,
     const isWhole = offset === 0 && lengthOf(data) === length;
     setElements(target, isWhole ? data : viewOf(data, topkIdx.type.name, offset, length));
   } else if (target.BYTES_PER_ELEMENT === 8) {
-    // As pairs of 32-bit words: reading 64-bit elements would make a BigInt of each
+    // The ids are copied as pairs of 32-bit words, since reading a 64-bit element would make a BigInt
     gatherPairs(words(data), offset, numTokens, numTopk, tokenStride, slotStride, words(target));
   } else {
     gather(data as Int32Array, offset, numTokens, numTopk, tokenStride, slotStride, target as Int32Array);
   }
 }
 
-/** Views of the arrays that callers have, by their offset: an array that is read again needs no new ones. */
+/** Views of the arrays of callers, by offset: an array that is read again then needs no new ones. */
 const knownViews = new WeakMap<IntegerArray, Map<number, IntegerArray>>();
-/** The most views that are kept of one array: enough for 64 MiB in windows of 64 KiB. */
+/** The largest number of views that are kept for one array. It is enough for 64 MiB in windows of 64 KiB. */
 const maxKnownViews = 1024;
 
 function viewOf(data: IntegerArray, idType: IdType, offset: number, length: number): IntegerArray {

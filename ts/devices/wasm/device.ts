@@ -1,5 +1,5 @@
 /**
- * The `wasm` device: the SIMD kernel of `wasm/`, fed in chunks that stay in cache.
+ * The `wasm` device runs the SIMD kernel of `wasm/` on chunks that stay in cache.
  *
  * @module
  */
@@ -16,7 +16,7 @@ import { kernelFor, mustCheckFirst } from './kernels.ts';
 import { prepareWasm, probeWasm } from './probe.ts';
 import { createWorkspace } from './workspace.ts';
 
-/** The WASM device, with the kernel of the platform. */
+/** The WASM device, which takes its kernel from the source of this platform. */
 export function createWasmDevice(kernel: KernelSource): Device {
   useKernel(kernel);
   return wasmDevice;
@@ -40,15 +40,15 @@ const wasmDevice: Device = {
   prepareAhead: prepareWasm,
 };
 
-/** The usual way: all ids are located, and so known to be valid, before the first of them is added. */
+/** The usual way: all ids are located, and so known to be valid, before the first of them is added to the counts. */
 function locateAllThenAdd(kernel: WasmKernel, request: LayoutRequest): void {
   locateTokens(kernel, request, 0, request.numTokens, request.isStrict);
   addTokens(kernel, request, 0, request.numTokens);
 }
 
 /**
- * The way of more ids than can be located at once: piece by piece they are located, then added. Where nothing may be
- * written before all of them are known to be valid, they are located in a pass of their own first.
+ * The way for more ids than can be located at once: they are located and added piece by piece. If nothing may be
+ * written before all of them are known to be valid, all pieces are first located in a pass of their own.
  */
 function locateAndAddInTurn(kernel: WasmKernel, request: LayoutRequest): void {
   const { numTokens, numTopk, isStrict } = request;
@@ -65,9 +65,9 @@ function locateAndAddInTurn(kernel: WasmKernel, request: LayoutRequest): void {
 }
 
 /**
- * Locates the ids of tokens `[firstToken, end)` as number 0 on.
+ * Locates the ids of tokens `[firstToken, end)`, numbered from 0.
  *
- * @throws InvalidExpertError for the first that is neither an expert nor -1, if that is checked.
+ * @throws InvalidExpertError for the first id that is neither an expert nor -1, if `isChecked`.
  */
 function locateTokens(
   kernel: WasmKernel,
@@ -90,23 +90,29 @@ function locateTokens(
   }
 }
 
-/** Adds tokens that were located from number 0 on. */
+/**
+ * Adds tokens `[firstToken, end)`, whose ids were located with numbers from 0, to the counts, and copies their rows
+ * out.
+ */
 function addTokens(kernel: WasmKernel, request: LayoutRequest, firstToken: number, end: number): void {
   const { numTopk, numRanks, out } = request;
   const step = tokensPerWindow(end - firstToken, numRanks, kernel.rowsBytes);
   for (let token = firstToken; token < end; token += step) {
     const count = Math.min(step, end - token);
     kernel.addTokens((token - firstToken) * numTopk, count, numTopk, token);
-    setElements(out.isTokenInRank, kernel.rows(count * numRanks), token * numRanks);
+    if (out.isTokenInRank !== null) setElements(out.isTokenInRank, kernel.rows(count * numRanks), token * numRanks);
   }
 }
 
-/** How many tokens of so many bytes each a window takes at a time: all of them if they fit, and at least one. */
+/** How many tokens, of `bytesPerToken` each, a window takes at a time: all of them if they fit, and at least one. */
 function tokensPerWindow(numTokens: number, bytesPerToken: number, windowBytes: number): number {
   return numTokens * bytesPerToken <= windowBytes ? numTokens : Math.max(1, Math.floor(windowBytes / bytesPerToken));
 }
 
-/** Named one by one: see the end of `layout/outputs.ts`. */
+/**
+ * Copies the counts to the arrays of the request. They are named one by one for speed: see the end of
+ * `layout/outputs.ts`.
+ */
 function copyCounts({ outputs }: WasmKernel, out: OutArrays): void {
   setElements(out.numTokensPerRank, outputs.numTokensPerRank);
   if (out.numTokensPerRdmaRank !== null) setElements(out.numTokensPerRdmaRank, outputs.numTokensPerRdmaRank);

@@ -1,5 +1,5 @@
 /**
- * The kernel that travels inside the JavaScript.
+ * The kernel that is embedded in the JavaScript as text.
  *
  * @module
  */
@@ -8,7 +8,10 @@ import type { KernelSource } from './instance.ts';
 
 let compiled: WebAssembly.Module | undefined;
 
-/** Compiled once, whichever way comes first. Browsers that limit synchronous compilation allow the other way. */
+/**
+ * The source of the embedded kernel. It is compiled once, by whichever method is called first. Browsers that limit
+ * synchronous compilation allow `compile`.
+ */
 export const embeddedKernel: KernelSource = {
   module() {
     compiled ??= new WebAssembly.Module(decode(kernelText));
@@ -20,7 +23,7 @@ export const embeddedKernel: KernelSource = {
   },
 };
 
-/** The inverse of `wasm/embed-kernel.mjs`, where the code is explained. */
+/** Decodes the text. This is the inverse of `wasm/embed-kernel.mjs`, which explains the code. */
 function decode(text: string): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(text.length);
   let length = 0;
@@ -29,7 +32,7 @@ function decode(text: string): Uint8Array<ArrayBuffer> {
     const code = text.charCodeAt(i);
     const digit = (code === 32 ? 92 : code) - 35;
     if (digit < 88) {
-      // The array takes what is negative modulo 256
+      // The array stores a negative value modulo 256
       bytes[length++] = base + digit - 3;
       base = 0;
     } else {

@@ -1,20 +1,22 @@
 /**
- * Instances of the kernel, made by the loader: when they are needed, or ahead of that without blocking.
+ * Makes instances of the kernel with the loader, either when they are needed, or ahead of that without blocking.
  *
  * @module
  */
 import { evaluateLoader } from './loader.ts';
-/** Where the compiled kernel comes from. */
+/** The source of the compiled kernel. */
 export interface KernelSource {
-  /** Compiles it at once, if it is not compiled yet. */
+  /** Returns the compiled kernel; compiles it synchronously if that has not been done yet. */
   module(): WebAssembly.Module;
-  /** Compiles it without blocking. */
+  /** Returns the compiled kernel; compiles it without blocking if that has not been done yet. */
   compile(): Promise<WebAssembly.Module>;
 }
 
 let source: KernelSource;
 
-/** Says where the kernel comes from, which depends on the platform, before anything asks for an instance. */
+/**
+ * Sets the source of the kernel, which depends on the platform. This must happen before anything asks for an instance.
+ */
 export function useKernel(kernel: KernelSource): void {
   source = kernel;
 }
@@ -22,9 +24,10 @@ export function useKernel(kernel: KernelSource): void {
 let madeAhead: Record<string, unknown> | undefined;
 
 /**
- * The exports of a new instance.
+ * Returns the exports of a new instance.
  *
- * @throws what `WebAssembly.Module` and `WebAssembly.Instance` throw where WebAssembly or its SIMD is missing or forbidden.
+ * @throws what `WebAssembly.Module` and `WebAssembly.Instance` throw if WebAssembly or its SIMD is missing or
+ *   forbidden.
  */
 export function instantiateKernel(): Record<string, unknown> {
   let exports = madeAhead;
@@ -36,14 +39,21 @@ export function instantiateKernel(): Record<string, unknown> {
   return exports;
 }
 
-/** Makes the instance that the next `instantiateKernel` returns. Rejects as that throws. */
+/**
+ * Makes the instance that the next `instantiateKernel` returns. The promise rejects with the errors that
+ * `instantiateKernel` throws.
+ */
 export async function instantiateAhead(): Promise<void> {
   const module = await source.compile();
-  // Browsers that limit synchronous compilation limit instances, too: there the engine makes it alone
+  // Browsers that limit synchronous compilation also limit synchronous instantiation. If the loader fails for that
+  // reason, the engine instantiates the module asynchronously
   madeAhead ??= loaded(module) ?? (await WebAssembly.instantiate(module, {})).exports;
 }
 
-/** The exports of a new instance, made by the loader; undefined where it fails: the kernel imports nothing, and does without. */
+/**
+ * Returns the exports of a new instance that the loader makes; undefined if the loader fails. It is not essential,
+ * since the kernel imports nothing.
+ */
 function loaded(module: WebAssembly.Module): Record<string, unknown> | undefined {
   try {
     return evaluateLoader().instantiateSync(module, {}).exports;
@@ -52,7 +62,7 @@ function loaded(module: WebAssembly.Module): Record<string, unknown> | undefined
   }
 }
 
-/** An exported function itself, without the closure that the loader wraps it in. */
+/** Returns an exported function itself, without the closure that the loader wraps it in. */
 export function original(exported: unknown): (...values: number[]) => number {
   return ((exported as { readonly original?: unknown }).original ?? exported) as (...values: number[]) => number;
 }

@@ -1,5 +1,5 @@
 /**
- * One instance of the WASM kernel. The contract of the exports is in `wasm/dispatch_layout.h`.
+ * One instance of the WASM kernel. `wasm/dispatch_layout.h` states the contract of the exports.
  *
  * @module
  */
@@ -28,7 +28,10 @@ interface Exports {
   finish(): void;
 }
 
-/** The fields of the kernel's `Plan` that JavaScript writes, by their names there and in their order: 32-bit numbers and addresses. */
+/**
+ * The fields of the kernel's `Plan` that JavaScript writes, under the names and in the order of the C++ struct: 32-bit
+ * numbers and addresses.
+ */
 export function planOf(partition: Partition, places: Places): Readonly<Record<string, number>> {
   return {
     num_experts: partition.numExperts,
@@ -47,14 +50,17 @@ export function planOf(partition: Partition, places: Places): Readonly<Record<st
 
 const pageBytes = 65536;
 
-/** What depends on the partition and the width of its requests. */
+/** Everything that depends on a partition and on `numTopk`. */
 interface Placed {
   readonly numTopk: number;
   readonly places: Places;
-  /** What the kernel's `Plan` says of them. */
+  /** The contents of the kernel's `Plan` for them. */
   readonly plan: readonly number[];
   readonly views: Views;
-  /** Views of all rows of a full window, and of the rows of the last, shorter one. Calls of one shape use only these two. */
+  /**
+   * A view of all rows of a full window, and one of the rows of the last, shorter window. Calls of one shape need no
+   * others.
+   */
   readonly allRows: Uint8Array;
   lastRows: Uint8Array;
 }
@@ -67,7 +73,7 @@ export class WasmKernel {
   readonly windows: Windows;
   #partition: Partition | undefined;
   #placed!: Placed;
-  /** Where partitions that were used before have their buffers: groups that take turns find theirs again. */
+  /** What was placed for partitions that were used before, so that groups that take turns find their buffers again. */
   readonly #known = new WeakMap<Partition, Placed>();
 
   constructor(windows: Windows = passing) {
@@ -80,18 +86,18 @@ export class WasmKernel {
     original(exports._initialize)();
   }
 
-  /** Whether buffers for this partition and requests of this width were placed before. */
+  /** Whether buffers for this partition, with room for this `numTopk`, were placed before. */
   knows(partition: Partition, numTopk: number): boolean {
     return this.#find(partition, numTopk) !== undefined;
   }
 
-  /** Whether the tables of this partition are the current ones, with room for requests of this width. */
+  /** Whether the tables of this partition are the current ones, with room for this `numTopk`. */
   holds(partition: Partition, numTopk: number): boolean {
     return this.#partition === partition && numTopk <= this.#placed.numTopk;
   }
 
   /**
-   * Makes the tables of this partition the current ones. Costs nothing when they are already.
+   * Makes the tables of this partition the current ones. This costs nothing if they are current already.
    *
    * @throws DispatchLayoutError `OUT_OF_MEMORY`
    */
@@ -106,7 +112,7 @@ export class WasmKernel {
     this.#partition = partition;
   }
 
-  /** Bytes of the window of rows: whole rows, at least one. */
+  /** The size in bytes of the window of rows. It consists of whole rows, and of at least one. */
   get rowsBytes(): number {
     return this.#placed.allRows.length;
   }
@@ -116,14 +122,14 @@ export class WasmKernel {
     return this.#placed.views.ids[type.code];
   }
 
-  /** Starts a layout of so many ids, before they are located. */
+  /** Starts a layout of `numIds` ids in all, before they are located. */
   begin(numIds: number): void {
     this.#exports.begin(numIds);
   }
 
   /**
-   * Locates the ids in the window as number `firstId` on. Returns whether all of them are experts or empty. It cannot tell
-   * some empty ids, which are far from 0, from what is invalid: {@link findInvalid} can.
+   * Locates the ids in the window, numbered from `firstId`. Returns whether all of them are experts or empty. An empty id
+   * that is far from 0 may look like an invalid one here; {@link findInvalid} can tell them apart.
    */
   locate({ code, bytes }: IdTypeFacts, emptyId: EmptyId, numIds: number, firstId: number): boolean {
     let idType = code;
@@ -131,7 +137,8 @@ export class WasmKernel {
     if (emptyId !== null) {
       const isLarge = this.#partition !== undefined && this.#partition.numExperts > maxSmallTableExperts;
       if (Math.abs(Number(emptyId)) <= (isLarge ? 2 ** 31 - 2 : 32766)) empty = Number(emptyId);
-      // All bits of an unsigned type: in the signed type of its width they are -1, and what is negative else is no expert
+      // The largest id of an unsigned type has all bits set. Read as the signed type of the same width it is -1, and the
+      // other ids that become negative there are no experts in either type
       else if (emptyId === 2 ** (8 * bytes) - 1) idType--;
     }
     return this.#exports.locate(this.#placed.places.ids, idType, numIds, firstId, empty) !== 0;
@@ -145,13 +152,13 @@ export class WasmKernel {
     return this.#exports.find_invalid(this.#placed.places.ids, type.code, numIds, low, Number(bits >> 32n));
   }
 
-  /** Counts tokens whose ids were located as number `firstId` on, and writes their rows to the window. */
+  /** Counts tokens whose ids were located with numbers from `firstId`, and writes their rows to the window. */
   addTokens(firstId: number, numTokens: number, numTopk: number, firstToken: number): void {
     const { isTokenInRank } = this.#placed.places.outputs;
     this.#exports.add_tokens(firstId, numTokens, numTopk, firstToken, isTokenInRank);
   }
 
-  /** The first rows of their window, in so many bytes. */
+  /** The first `length` bytes of the window of rows. */
   rows(length: number): Uint8Array {
     const placed = this.#placed;
     if (placed.allRows.length === length) return placed.allRows;
@@ -159,7 +166,7 @@ export class WasmKernel {
     return placed.lastRows;
   }
 
-  /** Ends a layout: the counts are ready, and the counters zero for the next one. */
+  /** Ends a layout. The counts are then ready, and the counters are zero for the next layout. */
   finish(): void {
     this.#exports.finish();
   }
@@ -169,7 +176,7 @@ export class WasmKernel {
     return this.#placed.views.outputs;
   }
 
-  /** What was placed for this partition before, with room for requests of this width. */
+  /** What was placed before for this partition, with room for this `numTopk`. */
   #find(partition: Partition, numTopk: number): Placed | undefined {
     const known = this.#known.get(partition);
     return known !== undefined && numTopk <= known.numTopk ? known : undefined;

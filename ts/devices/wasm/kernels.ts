@@ -1,5 +1,5 @@
 /**
- * Which instance of the kernel computes a request.
+ * The choice of the instance of the kernel that computes a request.
  *
  * @module
  */
@@ -8,21 +8,28 @@ import type { LayoutRequest } from '../../layout/layout-request.ts';
 import { WasmKernel } from './kernel.ts';
 import { passing, placeBuffers, type Windows } from './memory.ts';
 
-/** A partition whose tables need more memory than this gets an instance of its own, which is collected together with it. */
+/**
+ * A partition whose tables need more memory than this gets an instance of its own, which is collected together with the
+ * partition.
+ */
 const maxSharedBytes = 16 * 1024 * 1024;
 
-/** With 16 to 32 MiB of positions, so that all ids of a large layout can be located at once. */
+/** Windows with 16 to 32 MiB of positions, so that all ids of a large layout can be located at once. */
 const locatingMany: Windows = { ...passing, locatedIds: 8 * 1024 * 1024 };
 
 let shared: WasmKernel | undefined;
-/** Null where it could not be made. Trying again would cost each large call the garbage collections of the engine, 70 ms. */
+/**
+ * The instance with these windows; null if it could not be made. It is not tried again, since that would cost each
+ * large call the garbage collections by which the engine looks for memory, 70 ms.
+ */
 let roomy: WasmKernel | null | undefined;
 const ownKernels = new WeakMap<Partition, WasmKernel>();
 
 /**
- * The instance that groups share: changing between them rebuilds a table, about a microsecond for 256 experts.
+ * The instance that groups share. Changing from one group to another rebuilds a table, which takes about a microsecond
+ * for 256 experts.
  *
- * @throws what compiling throws where WebAssembly, its SIMD, or compiling is not available.
+ * @throws what compiling throws if WebAssembly, its SIMD, or compiling is not available.
  */
 export function sharedKernel(): WasmKernel {
   shared ??= new WasmKernel();
@@ -30,7 +37,7 @@ export function sharedKernel(): WasmKernel {
 }
 
 /**
- * An instance that holds the tables of the request's partition.
+ * Returns an instance that holds the tables of the request's partition.
  *
  * @throws DispatchLayoutError `OUT_OF_MEMORY`
  */
@@ -41,7 +48,7 @@ export function kernelFor(request: LayoutRequest): WasmKernel {
   const own = ownKernels.get(partition);
   if (own?.holds(partition, numTopk)) return own;
   const kernel = sharedKernel();
-  // What was placed in the shared instance before is small enough
+  // A partition that was placed in the shared instance before is small enough
   const isSmall = kernel.knows(partition, numTopk) || footprint(partition, numTopk) <= maxSharedBytes;
   if (own !== undefined || !isSmall) return ownKernel(partition, numTopk);
   if (mustCheckFirst(request) && numIds > kernel.windows.locatedIds) {
@@ -52,19 +59,22 @@ export function kernelFor(request: LayoutRequest): WasmKernel {
   return kernel;
 }
 
-/** Whether nothing may be written before all ids are known to be valid. New arrays do not matter: nobody sees them if the call throws. */
+/**
+ * Whether nothing may be written before all ids are known to be valid. This does not concern new arrays, which nobody
+ * sees if the call throws.
+ */
 export function mustCheckFirst({ isStrict, isOutGiven }: LayoutRequest): boolean {
   return isStrict && isOutGiven;
 }
 
-/** Bytes of memory that layouts of this partition and width need. */
+/** The bytes of memory that layouts of this partition and `numTopk` need. */
 function footprint(partition: Partition, numTopk: number): number {
   return placeBuffers(0, partition, numTopk, passing).end;
 }
 
 /**
- * Where all ids of a large layout can be located at once; null where they are still more, or memory is short. They are then
- * checked in a pass of their own, which takes longer.
+ * The instance in which all ids of a large layout can be located at once; null if there are too many even for it, or if
+ * memory is short. The ids are then checked in a pass of their own, which takes longer.
  */
 function roomyKernel(partition: Partition, numIds: number, numTopk: number): WasmKernel | null {
   if (numIds > locatingMany.locatedIds) return null;
@@ -88,8 +98,9 @@ function ownKernel(partition: Partition, numTopk: number): WasmKernel {
 }
 
 /**
- * An instance besides the shared one; null where no further one can be made. An engine reserves up to 10 GB of addresses for
- * each, however little memory it needs, and a process may be limited to a few of these (`ulimit -v`).
+ * Makes another instance besides the shared one; null if that fails. An engine reserves up to 10 GB of address space
+ * for each instance, however little memory it needs, and the address space of a process may be limited to a few of
+ * these (`ulimit -v`).
  */
 export function anotherKernel(windows?: Windows): WasmKernel | null {
   try {

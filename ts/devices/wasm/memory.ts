@@ -1,6 +1,6 @@
 /**
- * The memory of one instance of the kernel: where the buffers of a partition lie, and typed views of them. The sizes are
- * those that `wasm/dispatch_layout.h` asks for.
+ * The memory of one instance of the kernel: the places of a partition's buffers, and typed views of them. The sizes are
+ * those that `wasm/dispatch_layout.h` requires.
  *
  * @module
  */
@@ -12,15 +12,15 @@ import { arrayOver, type IntegerArray, idTypeNames, idTypes } from '../../values
 export interface Windows {
   /** Bytes of ids. */
   readonly idsBytes: number;
-  /** Bytes of rows, of each output that has one row for each token. */
+  /** Bytes of rows, for each output that has one row for each token. */
   readonly rowsBytes: number;
-  /** Rows that fit in any case. */
+  /** The number of rows that fit, whatever `rowsBytes` says. */
   readonly minRows: number;
-  /** How many ids can be located before the first of them is counted; each takes 2 to 4 bytes. */
+  /** How many ids can be located before the first of them is counted. The position of each takes 2 or 4 bytes. */
   readonly locatedIds: number;
 }
 
-/** Ids and rows pass through windows that stay in cache. */
+/** The usual windows: ids and rows pass through them, and they stay in cache. */
 export const passing: Windows = {
   idsBytes: 64 * 1024,
   rowsBytes: 64 * 1024,
@@ -28,15 +28,18 @@ export const passing: Windows = {
   locatedIds: 512 * 1024,
 };
 
-/** The kernel's own bounds: `kMaxSmallTableExperts`, `kNumEmptyEntries`, `kSlackBytes`. */
+/** The kernel's own constants: `kMaxSmallTableExperts`, `kNumEmptyEntries`, `kSlackBytes`. */
 export const maxSmallTableExperts = 4088;
 export const numEmptyEntries = 8;
 export const slackBytes = 64;
 
-/** The kernel writes up to so many bytes behind counts, since it adds them up 64 at a time. */
+/**
+ * The largest number of bytes that the kernel writes behind counts: it adds them up 64 at a time, and so writes up to
+ * 63 counts more.
+ */
 export const countSlackBytes = 4 * 63;
 
-/** Where the buffers of one partition lie. */
+/** The addresses of one partition's buffers. */
 export interface Places {
   readonly rankOfExpert: number;
   readonly largeTable: number;
@@ -47,7 +50,7 @@ export interface Places {
   readonly end: number;
 }
 
-/** Lays the buffers out from address `start` on. The ids of at least one token fit in their windows, whatever these say. */
+/** Places the buffers from address `start` on. The ids of at least one token fit, whatever the windows say. */
 export function placeBuffers(start: number, partition: Partition, numTopk: number, windows: Windows): Places {
   let end = start;
   const take = (bytes: number) => {
@@ -71,11 +74,14 @@ export function placeBuffers(start: number, partition: Partition, numTopk: numbe
   return { ...places, end };
 }
 
-/** Views of the memory, made anew when it grows. */
+/** Views of the memory. They are made anew when the memory grows. */
 export interface Views {
-  /** The window of ids, by the codes of their types. */
+  /** Views of the window of ids, indexed by the codes of the id types. */
   readonly ids: readonly IntegerArray[];
-  /** The buffers of the outputs: all counts, and the windows of rows. An output that a layout does not have has one, too. */
+  /**
+   * The buffers of the outputs: all counts, and the windows of rows. Even an output that a layout does not have has a
+   * buffer.
+   */
   readonly outputs: { readonly [Name in OutputName]: NonNullable<LayoutArrays[Name]> };
 }
 
@@ -103,7 +109,7 @@ function idBytes(numTopk: number, windows: Windows): number {
 }
 
 function outputBytes(output: Output, partition: Partition, windows: Windows): number {
-  // The kernel writes every output. One that a layout does not have needs room for one number
+  // The kernel writes every output. An output that a layout does not have needs room for one number
   const rowBytes = idTypes[output.type].bytes * (output.width(partition) ?? 1);
   return output.kind === 'count' ? rowBytes : Math.max(windows.rowsBytes, windows.minRows * rowBytes);
 }

@@ -18,7 +18,9 @@ export function probeWasm(): Availability {
 
 let preparing: Promise<void> | undefined;
 
-/** Has the kernel compiled without blocking, also where a probe that had to compile it at once has failed. */
+/**
+ * Compiles the kernel without blocking. It does so even after a probe, which has to compile synchronously, has failed.
+ */
 export async function prepareWasm(): Promise<void> {
   if (known?.isAvailable) return;
   try {
@@ -45,7 +47,7 @@ function unavailable(cause: unknown): Availability {
   return { isAvailable: false, ...obstacleOf(cause), cause, versions: engineVersions() };
 }
 
-/** A module with one SIMD instruction: validating it tells an engine without SIMD from one that forbids compiling. */
+/** A module with one SIMD instruction. Validating it tells an engine without SIMD from one that forbids compiling. */
 const simdModule = Uint8Array.of(
   ...[0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 10, 1, 8, 0, 65, 0, 253, 15, 253, 98, 11],
 );

@@ -1,30 +1,33 @@
 /**
- * A workspace in WASM memory of its own: the caller's ids are where the kernel reads them, and the results where it writes
- * them. The memory is sized once and never grows, so that no view of it is ever detached.
+ * A workspace in WASM memory of its own. The kernel reads the ids where the caller has written them, and writes the
+ * results where the caller reads them. The memory gets its size once and never grows, so that no view of it is ever
+ * detached.
  *
  * @module
  */
 import { InvalidExpertError } from '../../errors/errors.ts';
 import type { Partition } from '../../input/partition.ts';
 import type { EmptyId } from '../../input/topk-idx.ts';
-import { firstParts, type LayoutArrays } from '../../layout/outputs.ts';
+import { type AnyArrays, firstParts } from '../../layout/outputs.ts';
 import { type IdTypeFacts, type IntegerArray, idTypes } from '../../values/id-types.ts';
 import type { WorkspaceMemory, WorkspaceShape } from '../device.ts';
 import type { WasmKernel } from './kernel.ts';
 import { anotherKernel } from './kernels.ts';
+import { passing } from './memory.ts';
 
 /**
- * Makes a workspace; null where no further instance of the kernel can be made.
+ * Makes a workspace; null if no further instance of the kernel can be made.
  *
  * @throws DispatchLayoutError `OUT_OF_MEMORY`
  */
 export function createWorkspace(partition: Partition, shape: WorkspaceShape): WasmWorkspace | null {
-  const { maxTokens, numTopk, idType } = shape;
+  const { maxTokens, numTopk, idType, hasMask } = shape;
   const numIds = maxTokens * numTopk;
   const kernel = anotherKernel({
     idsBytes: numIds * idTypes[idType].bytes,
-    rowsBytes: 0,
-    minRows: Math.max(maxTokens, 1),
+    // All rows, or those that pass through where nobody wants them
+    rowsBytes: hasMask ? 0 : passing.rowsBytes,
+    minRows: hasMask ? Math.max(maxTokens, 1) : 1,
     locatedIds: numIds,
   });
   if (kernel === null) return null;
@@ -32,25 +35,28 @@ export function createWorkspace(partition: Partition, shape: WorkspaceShape): Wa
   return new WasmWorkspace(kernel, partition, shape);
 }
 
-/** One instance of the kernel, whose windows hold all tokens. */
+/** A workspace is one instance of the kernel, whose windows hold all tokens. */
 class WasmWorkspace implements WorkspaceMemory {
   readonly topkIdx: IntegerArray;
-  readonly out: LayoutArrays;
+  readonly out: AnyArrays;
   readonly #kernel: WasmKernel;
   readonly #numTopk: number;
   readonly #type: IdTypeFacts;
   readonly #emptyId: EmptyId;
   readonly #numExperts: number;
+  readonly #tokensPerWindow: number;
 
-  /** @param kernel one that holds the tables of the partition. */
-  constructor(kernel: WasmKernel, partition: Partition, { maxTokens, numTopk, idType, emptyId }: WorkspaceShape) {
+  /** @param kernel an instance that holds the tables of the partition. */
+  constructor(kernel: WasmKernel, partition: Partition, shape: WorkspaceShape) {
+    const { maxTokens, numTopk, idType, emptyId, hasMask } = shape;
     this.#kernel = kernel;
     this.#numTopk = numTopk;
     this.#type = idTypes[idType];
     this.#emptyId = emptyId;
     this.#numExperts = partition.numExperts;
     this.topkIdx = this.#kernel.ids(idTypes[idType]).subarray(0, maxTokens * numTopk);
-    this.out = firstParts(this.#kernel.outputs, { ...partition, numTokens: maxTokens, numTopk });
+    this.out = firstParts(this.#kernel.outputs, { ...partition, numTokens: maxTokens, numTopk, hasMask });
+    this.#tokensPerWindow = kernel.rowsBytes / partition.numRanks;
   }
 
   compute(numTokens: number, isStrict: boolean): void {
@@ -65,7 +71,10 @@ class WasmWorkspace implements WorkspaceMemory {
       const ids = { numTopk, valueAt: (token: number, slot: number) => this.topkIdx[token * numTopk + slot] };
       if (invalid < numIds) throw InvalidExpertError.at(invalid, ids, this.#numExperts);
     }
-    kernel.addTokens(0, numTokens, numTopk, 0);
+    const step = this.#tokensPerWindow;
+    for (let token = 0; token < numTokens; token += step) {
+      kernel.addTokens(token * numTopk, Math.min(step, numTokens - token), numTopk, token);
+    }
     kernel.finish();
   }
 }

@@ -5,7 +5,7 @@ import { layoutText } from './layout-text';
 
 export function ClientLayout() {
   const [text, setText] = useState('');
-  // Only in the browser; what the server renders is empty
+  // This runs only in the browser, so the server renders an empty element.
   useEffect(() => setText(layoutText()), []);
   return <output>{text}</output>;
 }

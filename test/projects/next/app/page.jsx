@@ -1,7 +1,7 @@
 import { ClientLayout } from './client-layout';
 import { layoutText } from './layout-text';
 
-// Rendered for each request, not once by the build
+// The page is rendered for each request, not once by the build.
 export const dynamic = 'force-dynamic';
 
 export default function Page() {

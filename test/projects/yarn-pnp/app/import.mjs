@@ -11,7 +11,7 @@ const { device, numTokensPerRank } = getDispatchLayout(topkIdx, 8, { numRanks: 4
 assert.strictEqual(device, 'wasm');
 assert.deepStrictEqual([...numTokensPerRank], [1, 0, 1, 1]);
 
-// The command line, which Yarn puts into the PATH of its scripts
+// Yarn puts the command line into the PATH of its scripts.
 writeFileSync('routing.json', JSON.stringify(topkIdx));
 const args = ['routing.json', '--num-experts', '8', '--num-ranks', '4', '--json'];
 const report = JSON.parse(execFileSync('dispatch-layout', args, { encoding: 'utf8' }));
