@@ -291,9 +291,9 @@ StreamOrder read_order(const Argument& order) {
           boolean({order, "asyncFinish"}), boolean({order, "allocateOnCommStream"})};
 }
 
-// Takes { plan, ids, outputs, hasMask, isStrict, order }, and returns { memory, event, status }, each of which
-// may be null. `ids` also has `allocation` and `byteOffset`. `outputs` is null, or has { allocation, byteOffset }
-// or null for each output.
+// Takes { plan, ids, outputs, hasMask, isStrict, order }, and returns { memory, event, status }, each of
+// which may be null. `ids` also has `allocation` and `byteOffset`. `outputs` is null, or has
+// { allocation, byteOffset } or null for each output.
 Napi::Value launch_on_device(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const Argument launch(info, 0, "launch"), ids(launch, "ids"), outputs(launch, "outputs");
