@@ -18,7 +18,7 @@ namespace dispatch_layout {
 namespace {
 
 // This number is raised whenever a function changes: JavaScript refuses an addon with another number
-constexpr int kInterfaceVersion = 2;
+constexpr int kInterfaceVersion = 3;
 
 class InstanceData {
  public:
@@ -257,12 +257,13 @@ Napi::Value create_plan(const Napi::CallbackInfo& info) {
                                                         num_ranks, num_nodes, table));
 }
 
-// Takes (plan, tokens). Returns the byte offset of each output, by its name, in the memory that a layout
-// allocates
+// Takes (plan, tokens, hasMask). Returns the byte offset of each output, by its name, in the memory that a
+// layout allocates
 Napi::Value output_offsets(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const OutputPlaces places =
-      from_handle<Plan>({info, 0, "plan"})->output_places(integer({info, 1, "numTokens"}));
+      from_handle<Plan>({info, 0, "plan"})
+          ->output_places(integer({info, 1, "numTokens"}), boolean({info, 2, "hasMask"}));
   Napi::Object offsets = Napi::Object::New(env);
   for (size_t i = 0; i < kNumOutputs; ++i)
     offsets[kOutputs[i].name] = Napi::Number::New(env, static_cast<double>(places.byte_offsets[i]));
@@ -274,14 +275,14 @@ DevicePlace read_place(const Argument& place) {
   return {from_handle<Allocation>({place, "allocation"}), size({place, "byteOffset"})};
 }
 
-// Reads { type: { code }, numTokens, numTopk, tokenStride }
+// Reads { type: { code }, numTokens, numTopk, tokenStride, emptyId }, of which `emptyId` may be null
 Ids read_ids(const Argument& ids) {
   const Argument type(ids, "type");
   const int64_t code = integer({type, "code"});
   if (code < static_cast<int64_t>(IdType::kInt64) || code > static_cast<int64_t>(IdType::kUint8))
     type.fail("an id type");
   return {static_cast<IdType>(code), integer({ids, "numTokens"}), integer({ids, "numTopk"}),
-          integer({ids, "tokenStride"})};
+          integer({ids, "tokenStride"}), optional_bits({ids, "emptyId"})};
 }
 
 // Reads { currentStream, previous, asyncFinish, allocateOnCommStream }, of which `previous` may be null
@@ -290,9 +291,9 @@ StreamOrder read_order(const Argument& order) {
           boolean({order, "asyncFinish"}), boolean({order, "allocateOnCommStream"})};
 }
 
-// Takes { plan, ids, outputs, isStrict, order }, and returns { memory, event, status }, each of which may be
-// null. `ids` also has `allocation` and `byteOffset`. `outputs` is null, or has { allocation, byteOffset } or
-// null for each output.
+// Takes { plan, ids, outputs, hasMask, isStrict, order }, and returns { memory, event, status }, each of
+// which may be null. `ids` also has `allocation` and `byteOffset`. `outputs` is null, or has
+// { allocation, byteOffset } or null for each output.
 Napi::Value launch_on_device(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const Argument launch(info, 0, "launch"), ids(launch, "ids"), outputs(launch, "outputs");
@@ -305,8 +306,8 @@ Napi::Value launch_on_device(const Napi::CallbackInfo& info) {
   }
   const Plan::DeviceLayout layout =
       from_handle<Plan>({launch, "plan"})
-          ->launch_on_device(device_ids, has_outputs ? &places : nullptr, boolean({launch, "isStrict"}),
-                             read_order({launch, "order"}));
+          ->launch_on_device(device_ids, has_outputs ? &places : nullptr, boolean({launch, "hasMask"}),
+                             boolean({launch, "isStrict"}), read_order({launch, "order"}));
   Napi::Object result = Napi::Object::New(env);
   result["memory"] = layout.memory == nullptr ? env.Null() : make_handle(env, layout.memory);
   result["event"] = layout.event == nullptr ? env.Null() : make_handle(env, layout.event);
@@ -314,20 +315,20 @@ Napi::Value launch_on_device(const Napi::CallbackInfo& info) {
   return result;
 }
 
-// Takes { plan, ids, isStrict, order }. `ids` also has `data`, `offset` (the index in `data` of the first id)
-// and `slotStride`.
+// Takes { plan, ids, hasMask, isStrict, order }. `ids` also has `data`, `offset` (the index in `data` of the
+// first id) and `slotStride`.
 Napi::Value launch_on_host(const Napi::CallbackInfo& info) {
   const Argument launch(info, 0, "launch"), ids(launch, "ids");
   const std::shared_ptr<Plan> plan = from_handle<Plan>({launch, "plan"});
-  const bool is_strict = boolean({launch, "isStrict"});
+  const bool has_mask = boolean({launch, "hasMask"}), is_strict = boolean({launch, "isStrict"});
   const StreamOrder order = read_order({launch, "order"});
   const Ids shape = read_ids(ids);
   const int64_t slot_stride = integer({ids, "slotStride"});
   const int64_t byte_offset = integer({ids, "offset"}) * get_id_bytes(shape.type);
   // The address is taken last, since reading a field may run code that transfers the array away
   const uint8_t* data = bytes_of({ids, "data"}).data;
-  return make_handle(info.Env(),
-                     plan->launch_on_host({shape, slot_stride, data + byte_offset}, is_strict, order));
+  return make_handle(
+      info.Env(), plan->launch_on_host({shape, slot_stride, data + byte_offset}, has_mask, is_strict, order));
 }
 
 Napi::Value event_of(const Napi::CallbackInfo& info) {

@@ -80,20 +80,22 @@ void pack(const HostIds& ids, uint8_t* target) {
   }
 }
 
-// Returns pointers to outputs that lie in one piece of memory
+// Returns pointers to outputs that lie in one piece of memory; null for an output without elements
 PerOutput<void*> pointers_in(uint8_t* memory, const OutputPlaces& places) {
-  PerOutput<void*> pointers;
-  for (size_t i = 0; i < kNumOutputs; ++i) pointers[i] = memory + places.byte_offsets[i];
+  PerOutput<void*> pointers{};
+  for (size_t i = 0; i < kNumOutputs; ++i)
+    if (places.bytes[i] > 0) pointers[i] = memory + places.byte_offsets[i];
   return pointers;
 }
 
-// Returns pointers to outputs that were given, which must be as large as `places` says; null if an output was
-// not given
+// Returns pointers to outputs that were given, which must be as large as `places` says; null for an output
+// without elements
 PerOutput<void*> pointers_to(const PerOutput<DevicePlace>& outputs, const OutputPlaces& places) {
   PerOutput<void*> pointers{};
   for (size_t i = 0; i < kNumOutputs; ++i) {
     const auto& [allocation, byte_offset] = outputs[i];
-    if (allocation == nullptr) continue;
+    if (places.bytes[i] == 0) continue;
+    if (allocation == nullptr) throw std::invalid_argument(std::string(kOutputs[i].name) + " is missing");
     if (byte_offset > allocation->bytes || places.bytes[i] > allocation->bytes - byte_offset)
       throw std::length_error("an output is larger than its memory");
     pointers[i] = static_cast<uint8_t*>(allocation->pointer) + byte_offset;
@@ -243,6 +245,7 @@ void Plan::run(const void* topk_idx, const Ids& ids, const PerOutput<void*>& out
   arguments.num_tokens = ids.num_tokens;
   arguments.num_topk = static_cast<int>(num_topk);
   arguments.token_stride = ids.token_stride;
+  arguments.empty_id = ids.empty_id;
   arguments.num_experts = num_experts_;
   arguments.num_ranks = num_ranks_;
   arguments.num_nodes = num_nodes_;
@@ -255,10 +258,10 @@ void Plan::run(const void* topk_idx, const Ids& ids, const PerOutput<void*>& out
 }
 
 Plan::DeviceLayout Plan::launch_on_device(const DeviceIds& ids, const PerOutput<DevicePlace>* outputs,
-                                          bool is_strict, const StreamOrder& order) {
+                                          bool has_mask, bool is_strict, const StreamOrder& order) {
   DeviceLayout layout;
   if (is_strict) layout.status = std::make_shared<Status>(environment_);
-  const OutputPlaces places = output_places(ids.num_tokens);
+  const OutputPlaces places = output_places(ids.num_tokens, has_mask);
   const auto done = std::make_shared<Event>(environment_);
   begin_order(environment_, order, comm_stream_->handle);
   PerOutput<void*> pointers;
@@ -306,9 +309,9 @@ Plan::DeviceLayout Plan::launch_on_device(const DeviceIds& ids, const PerOutput<
   return layout;
 }
 
-std::shared_ptr<HostLayout> Plan::launch_on_host(const HostIds& ids, bool is_strict,
+std::shared_ptr<HostLayout> Plan::launch_on_host(const HostIds& ids, bool has_mask, bool is_strict,
                                                  const StreamOrder& order) {
-  const OutputPlaces places = output_places(ids.num_tokens);
+  const OutputPlaces places = output_places(ids.num_tokens, has_mask);
   size_t input_bytes = 0;
   if (__builtin_mul_overflow(ids.num_tokens, ids.num_topk, &input_bytes) ||
       __builtin_mul_overflow(input_bytes, get_id_bytes(ids.type), &input_bytes))

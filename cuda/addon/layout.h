@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 
 #include "../kernel/dispatch_layout.h"
 #include "outputs.h"
@@ -23,6 +24,7 @@ struct Ids {
   IdType type;
   int64_t num_tokens, num_topk;
   int64_t token_stride;
+  std::optional<uint64_t> empty_id;  // The bits of an id that is skipped as -1 is
 };
 
 // Ids in device memory. The ids of one token are contiguous.
@@ -116,8 +118,8 @@ class Plan {
        const int32_t* rank_of_expert);
 
   // Returns where `launch_on_device` places the outputs in the memory that it allocates
-  OutputPlaces output_places(int64_t num_tokens) const {
-    return OutputPlaces({num_tokens, num_experts_, num_ranks_, num_nodes_});
+  OutputPlaces output_places(int64_t num_tokens, bool has_mask) const {
+    return OutputPlaces({num_tokens, num_experts_, num_ranks_, num_nodes_, has_mask});
   }
 
   struct DeviceLayout {
@@ -127,12 +129,13 @@ class Plan {
   };
   // Queues a layout of device memory. If `outputs` is null, it allocates them, in one piece. An output that
   // the layout does not have is given by a null allocation.
-  DeviceLayout launch_on_device(const DeviceIds& ids, const PerOutput<DevicePlace>* outputs, bool is_strict,
-                                const StreamOrder& order);
+  DeviceLayout launch_on_device(const DeviceIds& ids, const PerOutput<DevicePlace>* outputs, bool has_mask,
+                                bool is_strict, const StreamOrder& order);
 
   // Queues a layout of host memory, after packing the ids into pinned memory. The kernel reads and writes
   // pinned memory directly.
-  std::shared_ptr<HostLayout> launch_on_host(const HostIds& ids, bool is_strict, const StreamOrder& order);
+  std::shared_ptr<HostLayout> launch_on_host(const HostIds& ids, bool has_mask, bool is_strict,
+                                             const StreamOrder& order);
 
  private:
   void run(const void* topk_idx, const Ids& ids, const PerOutput<void*>& outputs,

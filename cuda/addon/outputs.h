@@ -19,6 +19,7 @@ struct LayoutShape {
   int64_t num_tokens;
   int num_experts, num_ranks;
   int num_nodes;  // 1 within one node
+  bool has_mask;
 };
 
 struct Output {
@@ -51,7 +52,8 @@ inline constexpr Output kOutputs[] = {
         "numTokensPerExpert", Output::Kind::kCount,
         [](const LayoutShape& shape) { return shape.num_experts; }),
     make_output<&DispatchLayoutArguments::is_token_in_rank>(
-        "isTokenInRank", Output::Kind::kRows, [](const LayoutShape& shape) { return shape.num_ranks; }),
+        "isTokenInRank", Output::Kind::kRows,
+        [](const LayoutShape& shape) { return shape.has_mask ? shape.num_ranks : 0; }),
 };
 
 constexpr size_t kNumOutputs = std::size(kOutputs);

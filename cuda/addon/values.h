@@ -11,6 +11,7 @@
 #include <iterator>
 #include <limits>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -193,6 +194,17 @@ inline Bytes bytes_of(const Argument& argument) {
   // Later versions of Node-API have more types
   if (static_cast<size_t>(type) >= std::size(kElementBytes)) argument.fail("a typed array of integers");
   return {static_cast<uint8_t*>(data), length * kElementBytes[type]};
+}
+
+// The bits of an unsigned 64-bit bigint, or nothing for null
+inline std::optional<uint64_t> optional_bits(const Argument& argument) {
+  if (argument.value.IsNull()) return std::nullopt;
+  uint64_t bits = 0;
+  bool is_lossless = false;
+  if (napi_get_value_bigint_uint64(argument.value.Env(), argument.value, &bits, &is_lossless) != napi_ok ||
+      !is_lossless)
+    argument.fail("null or a bigint of 64 bits");
+  return bits;
 }
 
 inline Napi::BigInt to_bigint(Napi::Env env, const void* pointer) {

@@ -10,6 +10,9 @@
 //
 // If the counts and tables do not fit in shared memory (above about 28 000 experts on an H100, 8 000 on
 // sm_75), a second, slower kernel counts in the scratch memory.
+//
+// The empty id is compared only with ids that are no experts. If it is the id of an expert, that expert is
+// counted like any other, but its entry in the table leads to no rank, and its count is written as 0.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -45,7 +48,10 @@ struct LayoutParameters {
   int64_t num_tokens;
   int num_topk;
   uint32_t id_end;  // An id is an expert if its bits, read as unsigned, are below this
-  bool has_padding;
+  // The ids that are neither experts nor invalid: -1, and the empty id. In the place of either that does not
+  // exist is 0, which is always an expert.
+  uint64_t skipped_ids[2];
+  int empty_expert;  // The expert whose id is the empty id, or -1. It gets no tokens.
   int num_experts, num_ranks;
   int num_counted_nodes;  // 0 within one node, where nodes are not counted
   int num_experts_per_rank, num_ranks_per_node;
@@ -57,8 +63,18 @@ struct LayoutParameters {
 
   __host__ __device__ int num_counts() const { return num_experts + num_ranks + num_counted_nodes; }
 
-  // Returns the rank that an expert is on, or -1
+  __host__ __device__ bool has_mask() const { return is_token_in_rank != nullptr; }
+
+  // The number of words of shared memory in which each warp keeps the ranks and nodes of its tile. If it
+  // collects them in registers, they are put there only to be written out.
+  __host__ __device__ int num_mask_words(bool are_in_registers) const {
+    if (are_in_registers) return has_mask() ? num_ranks : 0;
+    return num_ranks + num_counted_nodes;
+  }
+
+  // Returns the rank that the tokens of an expert go to, or -1
   __device__ int find_rank(int expert_idx) const {
+    if (expert_idx == empty_expert) return -1;
     int rank_idx = -1;
     if (rank_of_expert != nullptr)
       rank_idx = rank_of_expert[expert_idx];
@@ -71,18 +87,21 @@ struct LayoutParameters {
   __device__ bool is_expert(Id id) const {
     return id < id_end;
   }
+  // Whether an id that is no expert is invalid. `&` compiles to fewer branches than `&&`, here and in the
+  // kernel.
   template <typename Id>
-  __device__ bool is_padding(Id id) const {
-    return has_padding && id == static_cast<Id>(~Id{0});
+  __device__ bool is_invalid(Id id) const {
+    return (id != static_cast<Id>(skipped_ids[0])) & (id != static_cast<Id>(skipped_ids[1]));
   }
 
   __device__ void write_count(int index, int32_t count) const {
+    const int expert_idx = index - num_ranks - num_counted_nodes;
     if (index < num_ranks)
       num_tokens_per_rank[index] = count;
-    else if (index < num_ranks + num_counted_nodes)
+    else if (expert_idx < 0)
       num_tokens_per_rdma_rank[index - num_ranks] = count;
     else
-      num_tokens_per_expert[index - num_ranks - num_counted_nodes] = count;
+      num_tokens_per_expert[expert_idx] = expert_idx == empty_expert ? 0 : count;
   }
 
   __device__ void write_invalid(unsigned long long invalid) const {
@@ -212,7 +231,7 @@ __global__ void __launch_bounds__(kMaxThreads, 1) get_dispatch_layout(const Layo
 
   extern __shared__ uint4 shared_memory[];
   const int lane_idx = threadIdx.x % 32, warp_idx = threadIdx.x / 32, num_warps = blockDim.x / 32;
-  const int num_mask_words = p.num_ranks + (kMasksInRegisters ? 0 : p.num_counted_nodes);
+  const int num_mask_words = p.num_mask_words(kMasksInRegisters);
   // These lie as in the scratch memory, with one more count for ids that are not experts
   auto* invalid = reinterpret_cast<unsigned long long*>(shared_memory);
   auto* counts = reinterpret_cast<int32_t*>(shared_memory + 1);
@@ -273,7 +292,7 @@ __global__ void __launch_bounds__(kMaxThreads, 1) get_dispatch_layout(const Layo
         const bool has_id = has_token && begin_slot + i < p.num_topk;
         const bool is_expert = has_id && p.is_expert(ids[i]);
         experts[i] = is_expert ? static_cast<uint32_t>(ids[i]) : p.num_experts;
-        if (has_id && !is_expert && !p.is_padding(ids[i])) first_invalid = i;
+        if (has_id & !is_expert & p.is_invalid(ids[i])) first_invalid = i;
       }
       const bool is_row_done = p.num_topk - begin_slot <= kIdsPerBatch;
       load_batch(is_row_done ? token_idx + token_step : token_idx,
@@ -291,7 +310,8 @@ __global__ void __launch_bounds__(kMaxThreads, 1) get_dispatch_layout(const Layo
       if (first_invalid < kIdsPerBatch && own_invalid == 0)
         own_invalid = ~static_cast<unsigned long long>(token_idx * p.num_topk + begin_slot + first_invalid);
     }
-    if constexpr (kMasksInRegisters) register_masks.store(rank_bits, p.num_ranks, lane_idx);
+    if constexpr (kMasksInRegisters)
+      if (p.has_mask()) register_masks.store(rank_bits, p.num_ranks, lane_idx);
     __syncwarp();
 
     // Count tokens per rank and node
@@ -304,20 +324,22 @@ __global__ void __launch_bounds__(kMaxThreads, 1) get_dispatch_layout(const Layo
     }
 
     // Write the rows of the tile: byte i is bit i of the bit string
-    uint8_t* rows = p.is_token_in_rank + tile_token * p.num_ranks;
-    const int num_rows =
-        static_cast<int>(min(p.num_tokens - tile_token, static_cast<int64_t>(kTokensPerTile)));
-    const int num_bytes = num_rows * p.num_ranks;
-    const int num_vectors = reinterpret_cast<uintptr_t>(rows) % sizeof(uint4) == 0 ? num_bytes / 16 : 0;
+    if (p.has_mask()) {
+      uint8_t* rows = p.is_token_in_rank + tile_token * p.num_ranks;
+      const int num_rows =
+          static_cast<int>(min(p.num_tokens - tile_token, static_cast<int64_t>(kTokensPerTile)));
+      const int num_bytes = num_rows * p.num_ranks;
+      const int num_vectors = reinterpret_cast<uintptr_t>(rows) % sizeof(uint4) == 0 ? num_bytes / 16 : 0;
 #pragma unroll 1
-    for (int i = lane_idx; i < num_vectors; i += 32) {
-      const uint32_t bits = rank_bits[i / 2] >> (i % 2 * 16);
-      reinterpret_cast<uint4*>(rows)[i] = make_uint4(expand_bits(bits), expand_bits(bits >> 4),
-                                                     expand_bits(bits >> 8), expand_bits(bits >> 12));
+      for (int i = lane_idx; i < num_vectors; i += 32) {
+        const uint32_t bits = rank_bits[i / 2] >> (i % 2 * 16);
+        reinterpret_cast<uint4*>(rows)[i] = make_uint4(expand_bits(bits), expand_bits(bits >> 4),
+                                                       expand_bits(bits >> 8), expand_bits(bits >> 12));
+      }
+#pragma unroll 1
+      for (int i = num_vectors * 16 + lane_idx; i < num_bytes; i += 32)
+        rows[i] = rank_bits[i / 32] >> (i % 32) & 1;
     }
-#pragma unroll 1
-    for (int i = num_vectors * 16 + lane_idx; i < num_bytes; i += 32)
-      rows[i] = rank_bits[i / 32] >> (i % 32) & 1;
     __syncwarp();
   }
 
@@ -347,27 +369,42 @@ __global__ void __launch_bounds__(kMaxThreads, 1) get_dispatch_layout_in_scratch
   const int64_t num_threads = static_cast<int64_t>(gridDim.x) * blockDim.x;
   for (int64_t token_idx = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
        token_idx < p.num_tokens; token_idx += num_threads) {
-    uint8_t* is_in_rank = p.is_token_in_rank + token_idx * p.num_ranks;
-    for (int i = 0; i < p.num_ranks; ++i) is_in_rank[i] = 0;
+    const Id* ids = reinterpret_cast<const Id*>(p.topk_idx + token_idx * p.token_stride_in_bytes);
+    uint8_t* row = p.has_mask() ? p.is_token_in_rank + token_idx * p.num_ranks : nullptr;
+    if (p.has_mask())
+      for (int i = 0; i < p.num_ranks; ++i) row[i] = 0;
     for (int slot = 0; slot < p.num_topk; ++slot) {
-      const Id id = reinterpret_cast<const Id*>(p.topk_idx + token_idx * p.token_stride_in_bytes)[slot];
+      const Id id = ids[slot];
       if (!p.is_expert(id)) {
         const auto selection = static_cast<unsigned long long>(token_idx * p.num_topk + slot);
-        if (!p.is_padding(id)) atomicMax(&p.scratch->invalid, ~selection);
+        if (p.is_invalid(id)) atomicMax(&p.scratch->invalid, ~selection);
         continue;
       }
       atomicAdd(&expert_counts[id], 1);
       const int rank_idx = p.find_rank(static_cast<int>(id));
-      if (rank_idx < 0 || is_in_rank[rank_idx]) continue;
-      atomicAdd(&rank_counts[rank_idx], 1);
-      if (p.num_counted_nodes > 0) {
-        const int node_idx = rank_idx / p.num_ranks_per_node;
-        bool is_in_node = false;
-        for (int i = 0; i < p.num_ranks_per_node; ++i)
-          is_in_node |= is_in_rank[node_idx * p.num_ranks_per_node + i] != 0;
-        if (!is_in_node) atomicAdd(&node_counts[node_idx], 1);
+      if (rank_idx < 0) continue;
+
+      // Has an earlier slot of this token led to this rank, or to this node? The row of the mask tells. If
+      // there is no mask, the earlier slots are looked up again.
+      const int node_idx = p.num_counted_nodes > 0 ? rank_idx / p.num_ranks_per_node : 0;
+      const int begin_rank = node_idx * p.num_ranks_per_node;
+      bool is_in_node = false;
+      if (p.has_mask()) {
+        if (row[rank_idx] != 0) continue;
+        if (p.num_counted_nodes > 0)
+          for (int i = 0; i < p.num_ranks_per_node; ++i) is_in_node |= row[begin_rank + i] != 0;
+        row[rank_idx] = 1;
+      } else {
+        bool is_in_rank = false;
+        for (int i = 0; i < slot && !is_in_rank; ++i) {
+          const int earlier = p.is_expert(ids[i]) ? p.find_rank(static_cast<int>(ids[i])) : -1;
+          is_in_rank = earlier == rank_idx;
+          is_in_node |= earlier >= begin_rank && earlier < begin_rank + p.num_ranks_per_node;
+        }
+        if (is_in_rank) continue;
       }
-      is_in_rank[rank_idx] = 1;
+      atomicAdd(&rank_counts[rank_idx], 1);
+      if (p.num_counted_nodes > 0 && !is_in_node) atomicAdd(&node_counts[node_idx], 1);
     }
   }
   finish_grid(p);
@@ -402,8 +439,7 @@ inline bool has_masks_in_registers(const LayoutParameters& p) {
 
 // Returns the bytes of what a block of the kernel keeps in shared memory
 inline size_t get_shared_bytes(const LayoutParameters& p, int num_threads) {
-  const size_t num_mask_words = static_cast<size_t>(p.num_ranks) +
-                                (has_masks_in_registers(p) ? 0 : static_cast<size_t>(p.num_counted_nodes));
+  const size_t num_mask_words = static_cast<size_t>(p.num_mask_words(has_masks_in_registers(p)));
   const size_t num_block_words = p.num_counts() + 2 + static_cast<size_t>(p.num_experts);
   return sizeof(uint4) + sizeof(uint32_t) * (num_block_words + num_threads / 32 * num_mask_words);
 }
@@ -462,18 +498,26 @@ inline cudaError_t make_parameters(const DispatchLayoutArguments& a, LayoutParam
       a.num_nodes <= 0 || a.num_ranks % a.num_nodes != 0 ||
       (has_ids && (a.topk_idx == nullptr || reinterpret_cast<uintptr_t>(a.topk_idx) % id_bytes != 0)) ||
       a.num_tokens_per_rank == nullptr || a.num_tokens_per_expert == nullptr ||
-      (has_nodes && a.num_tokens_per_rdma_rank == nullptr) ||
-      (a.num_tokens > 0 && a.is_token_in_rank == nullptr) || a.scratch == nullptr ||
+      (has_nodes && a.num_tokens_per_rdma_rank == nullptr) || a.scratch == nullptr ||
       reinterpret_cast<uintptr_t>(a.scratch) % alignof(Scratch) != 0)
     return cudaErrorInvalidValue;
   p->topk_idx = static_cast<const unsigned char*>(a.topk_idx);
   p->token_stride_in_bytes = a.token_stride * id_bytes;
   p->num_tokens = a.num_tokens;
   p->num_topk = a.num_topk;
-  p->has_padding = is_signed(a.topk_idx_type);
   // Read as unsigned, the negative ids of a signed type are the upper half of its range
-  const int num_id_bits = 8 * id_bytes - (p->has_padding ? 1 : 0);
+  const bool has_negatives = is_signed(a.topk_idx_type);
+  const int num_id_bits = 8 * id_bytes - (has_negatives ? 1 : 0);
   p->id_end = num_id_bits < 31 ? std::min(a.num_experts, 1 << num_id_bits) : a.num_experts;
+  p->skipped_ids[0] = has_negatives ? ~uint64_t{0} : 0;
+  p->empty_expert = -1;
+  if (a.empty_id.has_value()) {
+    const uint64_t empty_id = *a.empty_id & ~uint64_t{0} >> (64 - 8 * id_bytes);
+    if (empty_id < p->id_end)
+      p->empty_expert = static_cast<int>(empty_id);
+    else
+      p->skipped_ids[1] = empty_id;
+  }
   p->num_experts = a.num_experts;
   p->num_ranks = a.num_ranks;
   p->num_counted_nodes = has_nodes ? a.num_nodes : 0;

@@ -11,6 +11,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 
 namespace dispatch_layout {
 
@@ -28,6 +29,9 @@ struct DispatchLayoutArguments {
   int64_t num_tokens = 0;
   int num_topk = 0;
   int64_t token_stride = 0;
+  // An id that selects nothing either, even if it is the id of an expert. Of these bits, only as many of the
+  // lowest count as an id has.
+  std::optional<uint64_t> empty_id;
 
   int num_experts = 0;
   int num_ranks = 0;
@@ -45,10 +49,11 @@ struct DispatchLayoutArguments {
   // [num_nodes]; within one node it is not written, and may be null
   int32_t* num_tokens_per_rdma_rank = nullptr;
   int32_t* num_tokens_per_expert = nullptr;  // [num_experts]
-  uint8_t* is_token_in_rank = nullptr;       // [num_tokens, num_ranks], 0 or 1
+  // [num_tokens, num_ranks], 0 or 1. If it is null, nothing is done for it.
+  uint8_t* is_token_in_rank = nullptr;
 
-  // The first selection, numbered `token * num_topk + slot`, whose id is neither -1 nor an expert, or ~0 if
-  // there is none. Such ids are skipped everywhere else. If this is null, they are skipped and not reported.
+  // The first selection, numbered `token * num_topk + slot`, whose id is neither empty nor an expert, or ~0
+  // if there is none. Such ids are skipped everywhere else. If this is null, they are skipped and not reported.
   uint64_t* first_invalid_selection = nullptr;
 
   // `dispatch_layout_scratch_bytes` bytes, aligned to 8 bytes, which must be zero before the first launch.

@@ -75,11 +75,12 @@ const char* check(const LayoutProblem& q, const Layout& expected, const DeviceLi
   a.topk_idx = ids.data + offset + q.first_id * get_id_bytes(q.type);
   a.topk_idx_type = q.type;
   a.num_tokens = q.num_tokens, a.num_topk = q.num_topk, a.token_stride = q.token_stride;
+  a.empty_id = q.empty_id;
   a.num_experts = q.num_experts, a.num_ranks = q.num_ranks, a.num_nodes = q.num_nodes;
   a.rank_of_expert = q.rank_of_expert.empty() ? nullptr : table.data;
   a.num_tokens_per_rank = per_rank.data, a.num_tokens_per_expert = per_expert.data;
   a.num_tokens_per_rdma_rank = q.num_nodes > 1 ? per_node.data : nullptr;
-  a.is_token_in_rank = mask.data + offset;
+  a.is_token_in_rank = q.has_mask ? mask.data + offset : nullptr;
   a.first_invalid_selection = q.is_strict ? invalid.data : nullptr;
   a.scratch = scratch.data;
   LayoutParameters parameters{};
@@ -140,6 +141,18 @@ LayoutProblem make_problem(size_t limits_idx) {
                  0x80, 0x7f, -(int64_t{1} << 32), int64_t{1} << 31, -(int64_t{1} << 31), -1,
                  uniform(INT64_MIN / 2, INT64_MAX / 2)});
     std::memcpy(&q.ids[i * id_bytes], &id, id_bytes);
+  }
+
+  q.has_mask = uniform(0, 2) > 0;
+  if (uniform(0, 1) == 0) {
+    // Ids of experts and others, -1, and ids that most types cannot hold
+    q.empty_id = pick({0, 1, uniform(0, q.num_experts - 1), q.num_experts - 1, q.num_experts, -1, -2});
+    if (uniform(0, 1) == 0)
+      q.empty_id = pick({0x7f, 0x80, 0xff, 0x7fff, 0x8000, 0xffff, INT32_MAX, 0x80000000, INT32_MIN,
+                         0xffffffff, (int64_t{1} << 32) + 5, INT64_MAX, INT64_MIN});
+    const int64_t rate = pick({0, 10, 500, 1000});
+    for (int64_t i = 0; i < num_ids; ++i)
+      if (uniform(0, 999) < rate) std::memcpy(&q.ids[i * id_bytes], &*q.empty_id, id_bytes);
   }
   return q;
 }
@@ -255,9 +268,10 @@ int main(int argc, char** argv) {
     const int offset = uniform(0, 4) == 0 ? get_id_bytes(q.type) : 0;
     if (const char* failure = check(q, get_reference_layout(q), limits, offset)) {
       std::printf("FAILED %s: seed %u case %u type %d T %" PRId64 " K %d stride %" PRId64
-                  " E %d R %d nodes %d table %d strict %d offset %d\n",
+                  " E %d R %d nodes %d table %d strict %d offset %d mask %d empty %d %" PRId64 "\n",
                   failure, seed, i, static_cast<int>(q.type), q.num_tokens, q.num_topk, q.token_stride,
-                  q.num_experts, q.num_ranks, q.num_nodes, !q.rank_of_expert.empty(), q.is_strict, offset);
+                  q.num_experts, q.num_ranks, q.num_nodes, !q.rank_of_expert.empty(), q.is_strict, offset,
+                  q.has_mask, q.empty_id.has_value(), q.empty_id.value_or(0));
       return 1;
     }
   }

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <optional>
 #include <set>
 #include <vector>
 
@@ -16,7 +17,8 @@ struct LayoutProblem {
   int num_topk = 0;
   int64_t token_stride = 0, first_id = 0;  // In elements
   int num_experts = 1, num_ranks = 1, num_nodes = 1;
-  bool is_strict = true;
+  std::optional<uint64_t> empty_id;
+  bool is_strict = true, has_mask = true;
   std::vector<int32_t> rank_of_expert;
   std::vector<char> ids;
 };
@@ -28,12 +30,12 @@ struct Layout {
 };
 
 // The value of an id. All types together need 65 bits.
-inline __int128 read_id(const LayoutProblem& q, int64_t index) {
+inline __int128 read_id(IdType type, const void* bytes) {
   const auto read = [&](auto id) -> __int128 {
-    std::memcpy(&id, q.ids.data() + index * sizeof(id), sizeof(id));
+    std::memcpy(&id, bytes, sizeof(id));
     return id;
   };
-  switch (q.type) {
+  switch (type) {
     case IdType::kInt64: return read(int64_t{});
     case IdType::kInt32: return read(int32_t{});
     case IdType::kUint32: return read(uint32_t{});
@@ -50,15 +52,18 @@ inline Layout get_reference_layout(const LayoutProblem& q) {
   layout.num_tokens_per_rank.resize(q.num_ranks);
   layout.num_tokens_per_rdma_rank.resize(q.num_nodes > 1 ? q.num_nodes : 0);
   layout.num_tokens_per_expert.resize(q.num_experts);
-  layout.is_token_in_rank.resize(q.num_tokens * q.num_ranks);
+  if (q.has_mask) layout.is_token_in_rank.resize(q.num_tokens * q.num_ranks);
   const int num_experts_per_rank = q.num_experts / q.num_ranks;
+  const __int128 empty_id = q.empty_id.has_value() ? read_id(q.type, &*q.empty_id) : -1;
   for (int64_t token_idx = 0; token_idx < q.num_tokens; ++token_idx) {
     std::set<int> ranks, nodes;
     for (int slot = 0; slot < q.num_topk; ++slot) {
-      const __int128 id = read_id(q, q.first_id + token_idx * q.token_stride + slot);
+      const int64_t index = q.first_id + token_idx * q.token_stride + slot;
+      const __int128 id = read_id(q.type, &q.ids[index * get_id_bytes(q.type)]);
+      if (id == -1 || id == empty_id) continue;
       if (id < 0 || id >= q.num_experts) {
         const uint64_t selection = token_idx * q.num_topk + slot;
-        if (id != -1) layout.first_invalid_selection = std::min(layout.first_invalid_selection, selection);
+        layout.first_invalid_selection = std::min(layout.first_invalid_selection, selection);
         continue;
       }
       const int expert_idx = static_cast<int>(id);
@@ -72,7 +77,7 @@ inline Layout get_reference_layout(const LayoutProblem& q) {
     }
     for (int rank_idx : ranks) {
       ++layout.num_tokens_per_rank[rank_idx];
-      layout.is_token_in_rank[token_idx * q.num_ranks + rank_idx] = 1;
+      if (q.has_mask) layout.is_token_in_rank[token_idx * q.num_ranks + rank_idx] = 1;
     }
     if (q.num_nodes > 1)
       for (int node_idx : nodes) ++layout.num_tokens_per_rdma_rank[node_idx];

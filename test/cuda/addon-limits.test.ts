@@ -21,6 +21,7 @@ const onTheAddon = `
   const stream = addon.createStream();
   const memory = addon.allocate(64, stream, false);
   const order = { currentStream: stream, previous: null, asyncFinish: false, allocateOnCommStream: false };
+  const strict = { hasMask: true, isStrict: true };
   const planOf = (count) =>
     addon.createPlan({ commStream: stream, numExperts: count, numRanks: count, numNodes: 1, rankOfExpert: null });`;
 
@@ -31,14 +32,14 @@ describe('limits of the addon', function () {
     const output = run(`${onTheAddon}
       const plan = planOf(16384);
       const type = { code: 2 };
-      const ids = { allocation: memory, byteOffset: 0, type, numTokens: 2 ** 50, numTopk: 0, tokenStride: 0 };
-      const hostIds = { data: new Int32Array(0), offset: 0, slotStride: 1, type, numTokens: 2 ** 50, numTopk: 0, tokenStride: 0 };
-      console.log(attempt(() => addon.outputOffsets(plan, 2 ** 50)));
-      console.log(attempt(() => addon.launchOnDevice({ plan, ids, outputs: null, isStrict: true, order })));
-      console.log(attempt(() => addon.launchOnHost({ plan, ids: hostIds, isStrict: true, order })));
+      const ids = { allocation: memory, byteOffset: 0, type, numTokens: 2 ** 50, numTopk: 0, tokenStride: 0, emptyId: null };
+      const hostIds = { data: new Int32Array(0), offset: 0, slotStride: 1, type, numTokens: 2 ** 50, numTopk: 0, tokenStride: 0, emptyId: null };
+      console.log(attempt(() => addon.outputOffsets(plan, 2 ** 50, true)));
+      console.log(attempt(() => addon.launchOnDevice({ plan, ids, outputs: null, ...strict, order })));
+      console.log(attempt(() => addon.launchOnHost({ plan, ids: hostIds, ...strict, order })));
       const small = planOf(4);
       const huge = { ...hostIds, numTokens: 2 ** 34, numTopk: 2 ** 34 };
-      console.log(attempt(() => addon.launchOnHost({ plan: small, ids: huge, isStrict: true, order })));
+      console.log(attempt(() => addon.launchOnHost({ plan: small, ids: huge, ...strict, order })));
       const outputs = {
         numTokensPerRank: { allocation: memory, byteOffset: 0 },
         numTokensPerRdmaRank: null,
@@ -46,12 +47,19 @@ describe('limits of the addon', function () {
         isTokenInRank: { allocation: memory, byteOffset: 48 },
       };
       const launch = (numTokens) =>
-        addon.launchOnDevice({ plan: small, ids: { ...ids, numTokens }, outputs, isStrict: true, order }).memory;
+        addon.launchOnDevice({ plan: small, ids: { ...ids, numTokens }, outputs, ...strict, order }).memory;
       console.log(attempt(() => launch(5)));
+      console.log(attempt(() => launch(4)));
+      outputs.isTokenInRank = null;
       console.log(attempt(() => launch(4)));`);
     const tooLarge = `a layout of ${2 ** 50} tokens on 16384 ranks is larger than any memory`;
     const lines = [tooLarge, tooLarge, tooLarge, 'the ids are larger than any memory'];
-    assert.deepStrictEqual(output.split('\n'), [...lines, 'an output is larger than its memory', 'null']);
+    assert.deepStrictEqual(output.split('\n'), [
+      ...lines,
+      'an output is larger than its memory',
+      'null',
+      'isTokenInRank is missing',
+    ]);
   });
 
   it('no tokens with very many slots each give zeros', () => {
@@ -66,18 +74,61 @@ describe('limits of the addon', function () {
 
   it('more slots than the kernel can count are refused, not truncated', () => {
     const output = run(`${onTheAddon}
-      const ids = { allocation: memory, byteOffset: 0, type: { code: 7 }, numTokens: 1, numTopk: 2 ** 32, tokenStride: 2 ** 32 };
+      const ids = { allocation: memory, byteOffset: 0, type: { code: 7 }, numTokens: 1, numTopk: 2 ** 32, tokenStride: 2 ** 32, emptyId: null };
       try {
-        addon.launchOnDevice({ plan: planOf(4), ids, outputs: null, isStrict: true, order });
+        addon.launchOnDevice({ plan: planOf(4), ids, outputs: null, ...strict, order });
       } catch ({ cuda }) {
         console.log(cuda.cudaName, cuda.isSticky);
       }`);
     assert.strictEqual(output, 'cudaErrorInvalidValue false');
   });
 
+  it('a layout without a mask counts the same, and has no memory for the mask', () => {
+    const output = run(`${onTheAddon}
+      const shape = { type: { code: 2 }, numTokens: 3, numTopk: 2, tokenStride: 2, emptyId: 5n };
+      const data = Int32Array.of(0, 1, 3, 3, -1, 5);
+      addon.upload(memory, 0, data, stream);
+      const options = { plan: planOf(4), hasMask: false, isStrict: true, order };
+
+      const host = addon.launchOnHost({ ...options, ids: { ...shape, data, offset: 0, slotStride: 1 } });
+      const counts = { numTokensPerRank: new Int32Array(4), numTokensPerRdmaRank: null };
+      const arrays = { ...counts, numTokensPerExpert: new Int32Array(4), isTokenInRank: null };
+      console.log(addon.synchronizeHost(host), addon.copyHostOutputs(host, arrays));
+      console.log(arrays.numTokensPerRank.join(), arrays.numTokensPerExpert.join());
+
+      const ids = { ...shape, allocation: memory, byteOffset: 0 };
+      const { memory: outputs } = addon.launchOnDevice({ ...options, ids, outputs: null });
+      const read = (allocation, offset) => {
+        const array = new Int32Array(4);
+        addon.finishDownload(addon.download(allocation, offset, 16, stream), array);
+        return array.join();
+      };
+      const places = addon.outputOffsets(options.plan, 3, false);
+      console.log(read(outputs, places.numTokensPerRank), read(outputs, places.numTokensPerExpert));
+      console.log(attempt(() => read(outputs, places.isTokenInRank)));
+
+      const given = addon.allocate(48, stream, false);
+      addon.upload(given, 0, new Int32Array(12).fill(7), stream);
+      const placeAt = (byteOffset) => ({ allocation: given, byteOffset });
+      // Nothing is written to a mask that is not wanted
+      const some = { numTokensPerRank: placeAt(0), numTokensPerRdmaRank: null, numTokensPerExpert: placeAt(16) };
+      for (const isTokenInRank of [null, placeAt(32)]) {
+        addon.launchOnDevice({ ...options, ids, outputs: { ...some, isTokenInRank } });
+        console.log(read(given, 0), read(given, 16), read(given, 32));
+      }`);
+    assert.deepStrictEqual(output.split('\n'), [
+      '-1 true',
+      '1,1,0,1 1,1,0,2',
+      '1,1,0,1 1,1,0,2',
+      'more bytes than the tensor has',
+      '1,1,0,1 1,1,0,2 7,7,7,7',
+      '1,1,0,1 1,1,0,2 7,7,7,7',
+    ]);
+  });
+
   it('the outputs are those of TypeScript, in its order', () => {
     const output = run(`${onTheAddon}
-      console.log(Object.keys(addon.outputOffsets(planOf(4), 4)).join());`);
+      console.log(Object.keys(addon.outputOffsets(planOf(4), 4, true)).join());`);
     assert.strictEqual(output, outputNames.join());
   });
 
@@ -85,16 +136,18 @@ describe('limits of the addon', function () {
     const output = run(`${onTheAddon}
       const plan = planOf(4);
       const type = { code: 2 };
-      const ids = { allocation: memory, byteOffset: 0, type, numTokens: 0, numTopk: 0, tokenStride: 0 };
-      const launch = { plan, ids, outputs: null, isStrict: true, order };
+      const ids = { allocation: memory, byteOffset: 0, type, numTokens: 0, numTopk: 0, tokenStride: 0, emptyId: null };
+      const launch = { plan, ids, outputs: null, ...strict, order };
       const wrong = [
         {},
         { ...launch, plan: stream },
         { ...launch, ids: { ...ids, allocation: undefined } },
         { ...launch, ids: { ...ids, numTokens: '1' } },
         { ...launch, ids: { ...ids, type: { code: 8 } } },
+        ...[5, undefined, -1n, 2n ** 64n].map((emptyId) => ({ ...launch, ids: { ...ids, emptyId } })),
         { ...launch, outputs: {} },
         { ...launch, outputs: { numTokensPerRank: { allocation: memory, byteOffset: -1 } } },
+        { ...launch, hasMask: undefined },
         { ...launch, isStrict: 1 },
         { ...launch, order: { ...order, previous: undefined } },
       ];
@@ -108,8 +161,13 @@ describe('limits of the addon', function () {
       'TypeError: launch.ids.allocation is missing: it must be a handle of the CUDA addon',
       'TypeError: launch.ids.numTokens must be a number',
       'TypeError: launch.ids.type must be an id type',
+      'TypeError: launch.ids.emptyId must be null or a bigint of 64 bits',
+      'TypeError: launch.ids.emptyId is missing: it must be null or a bigint of 64 bits',
+      'TypeError: launch.ids.emptyId must be null or a bigint of 64 bits',
+      'TypeError: launch.ids.emptyId must be null or a bigint of 64 bits',
       'TypeError: launch.outputs.numTokensPerRank is missing: it must be an object',
       'TypeError: launch.outputs.numTokensPerRank.byteOffset must be 0 or more',
+      'TypeError: launch.hasMask is missing: it must be a boolean',
       'TypeError: launch.isStrict must be a boolean',
       'TypeError: launch.order.previous is missing: it must be a handle of the CUDA addon',
       'plan.numExperts must be a positive 32-bit integer',

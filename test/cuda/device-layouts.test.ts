@@ -17,7 +17,7 @@ import { Random } from '../support/random.ts';
 import { type IdArray, type IdType, idArray, idRange, idTypeNames } from '../support/topk-storage.ts';
 import { describeOnCuda } from './on-cuda.ts';
 
-function toHost(layout: DeviceDispatchLayout): LayoutArrays {
+function toHost(layout: DeviceDispatchLayout | DeviceDispatchLayout<'none'>): LayoutArrays {
   return forOutputs((name) => layout[name]?.toTypedArray() ?? null) as unknown as LayoutArrays;
 }
 
@@ -249,6 +249,110 @@ describeOnCuda('ids on the GPU that are not experts', () => {
     using topkIdx = DeviceTensor.from(invalid.data, invalid.shape);
     using layout = getDispatchLayout(topkIdx, 8, { ...group, invalidExperts: 'ignore' });
     expectArrays(toHost(layout), reference(invalid, 8, { ...group, invalidExperts: 'ignore' }));
+  });
+});
+
+describeOnCuda('an empty id', () => {
+  const numExperts = 16;
+  const options = { numRanks: 8, numRanksPerNode: 4 };
+  const emptyIds = [0n, 7n, 15n, 16n, -1n, -2n, 127n, 128n, 255n, 2n ** 31n - 1n, 2n ** 32n - 1n]
+    .concat([2n ** 32n + 5n, 2n ** 63n - 1n, 2n ** 64n - 1n, -(2n ** 63n)])
+    .map((id) => (Number.isSafeInteger(Number(id)) ? Number(id) : id));
+
+  /** The arrays of a layout, or what its error says. */
+  function outcome(compute: () => LayoutArrays): unknown {
+    try {
+      const layout = compute();
+      return forOutputs((name) => layout[name]);
+    } catch (error) {
+      if (!(error instanceof InvalidExpertError)) throw error;
+      const { token, slot, value } = error;
+      return { token, slot, value };
+    }
+  }
+
+  it('is skipped in tensors and host arrays of every type, and is not invalid', () => {
+    const random = new Random(17);
+    for (const type of idTypeNames) {
+      const [smallest, largest] = idRange[type];
+      for (const emptyId of emptyIds) {
+        const fits = smallest <= emptyId && emptyId <= largest;
+        for (const invalidExperts of ['throw', 'ignore'] as const) {
+          const ids: (number | bigint)[] = [...randomIds(random, type, 40, 4, numExperts)];
+          for (const index of ids.keys()) if (fits && random.chance(0.3)) ids[index] = emptyId;
+          if (random.chance(0.5)) ids[random.below(160)] = random.pick([numExperts, 127]);
+          const topkIdx = { data: idArray(type, ids), shape: [40, 4] } as const;
+          const call = { ...options, emptyId, invalidExperts };
+          const right = outcome(() => reference(topkIdx, numExperts, call));
+          const onHost = outcome(() => getDispatchLayout(topkIdx, numExperts, { ...call, device: 'cuda' }));
+          assert.deepStrictEqual(onHost, right, `${type}, emptyId ${emptyId}`);
+          using tensor = DeviceTensor.from(topkIdx.data, topkIdx.shape);
+          using layout = new ExpertGroup(options).getDispatchLayout(tensor, numExperts, { emptyId, invalidExperts });
+          assert.deepStrictEqual(
+            outcome(() => toHost(layout)),
+            right,
+            `a tensor of ${type}, emptyId ${emptyId}`,
+          );
+        }
+      }
+    }
+  });
+
+  it('that was written over an invalid id is not reported in its place', async () => {
+    const expertGroup = new ExpertGroup({ numRanks: 2, device: 'cuda' });
+    const data = Int32Array.of(99, 0);
+    const { event } = expertGroup.getDispatchLayout({ data, shape: [1, 2] }, 8, { emptyId: 9, asyncFinish: true });
+    data.fill(9);
+    await expectRejection(event.wait(), { code: 'INVALID_EXPERT', token: 0, slot: 0, value: 99 });
+
+    using topkIdx = DeviceTensor.from(Int32Array.of(99, 0), [1, 2]);
+    using layout = expertGroup.getDispatchLayout(topkIdx, 8, { emptyId: 9 });
+    // The counts of 9 tokens, all of which go to both ranks
+    const other = new ExpertGroup({ numRanks: 2 });
+    using tokens = DeviceTensor.from(
+      Int32Array.from({ length: 18 }, (_, index) => (index % 2) * 4),
+      [9, 2],
+    );
+    using counts = other.getDispatchLayout(tokens, 8);
+    other.getDispatchLayout(tokens, 8, { out: { ...counts, numTokensPerRank: topkIdx.strided([2], [1]) } });
+    assert.deepStrictEqual([...topkIdx.toTypedArray()], [9, 9]);
+    assert.throws(
+      () => layout.numTokensPerRank.toTypedArray(),
+      InvalidExpertError,
+      /^topkIdx\[0\]\[0\] was not an expert in \[0, 8\)/,
+    );
+  });
+});
+
+describeOnCuda("mask: 'none'", () => {
+  const withoutMask = { ...expected, isTokenInRank: null };
+  const options = { ...group, mask: 'none' } as const;
+
+  it('tensors: the counts without a mask, into new tensors and into those of the caller', () => {
+    using topkIdx = DeviceTensor.from(rows.data, rows.shape);
+    using layout = getDispatchLayout(topkIdx, 8, options);
+    expectArrays(toHost(layout), withoutMask);
+    using tokens = DeviceTensor.from(Int32Array.of(7, -1), [1, 2]);
+    using again = getDispatchLayout(tokens, 8, { ...options, out: layout });
+    assert.strictEqual(again.numTokensPerRank, layout.numTokensPerRank);
+    assert.deepStrictEqual([...again.numTokensPerRank.toTypedArray()], [0, 0, 0, 1]);
+    using whole = getDispatchLayout(topkIdx, 8, group);
+    const call = (out: unknown) => () => getDispatchLayout(topkIdx, 8, { ...options, out: out as typeof layout });
+    expectError(call(whole), { code: 'OUT', message: /isTokenInRank .* It must be null with mask: 'none'\./ });
+    expectError(() => getDispatchLayout(topkIdx, 8, { ...group, out: layout as unknown as typeof whole }), {
+      code: 'OUT',
+      message: /isTokenInRank/,
+    });
+  });
+
+  it('host arrays: the same, also if their event is waited for', async () => {
+    const expertGroup = new ExpertGroup({ ...group, device: 'cuda' });
+    const layout = expertGroup.getDispatchLayout(rows, 8, { mask: 'none' });
+    expectArrays(layout as unknown as LayoutArrays, withoutMask);
+    const later = expertGroup.getDispatchLayout(rows, 8, { mask: 'none', asyncFinish: true });
+    await later.event.wait();
+    expectArrays(later as unknown as LayoutArrays, withoutMask);
+    expectArrays(expertGroup.getDispatchLayout(rows, 8), expected);
   });
 });
 

@@ -172,7 +172,7 @@ describe('faults of CUDA', function () {
       expectUnavailable(
         findings,
         'ADDON_BROKEN',
-        /another version of dispatch-layout \(interface 0, not 2\)/,
+        /another version of dispatch-layout \(interface 0, not 3\)/,
         /DISPATCH_LAYOUT_CUDA_ADDON/,
       );
     });

@@ -77,12 +77,14 @@ interface NativeIds {
   readonly numTokens: number;
   readonly numTopk: number;
   readonly tokenStride: number;
+  /** The 64 bits of an id that is skipped as -1 is; null if there is none. */
+  readonly emptyId: bigint | null;
 }
 
 /** Ids on the GPU. The ids of one token are contiguous. */
 export interface NativeDeviceIds extends NativeIds, NativePlace {}
 
-/** Ids in a host array. `TopkIdx` has this form. */
+/** Ids in a host array. */
 export interface NativeHostIds extends NativeIds {
   readonly data: ArrayBufferView;
   /** The index in `data` of the first id. */
@@ -105,6 +107,8 @@ export interface DeviceLaunch {
   readonly ids: NativeDeviceIds;
   /** The tensors to write to. If this is null, memory for all outputs is allocated in one piece. */
   readonly outputs: Readonly<Record<OutputName, NativePlace | null>> | null;
+  /** Whether `isTokenInRank` is wanted. If not, it takes no memory and is not written. */
+  readonly hasMask: boolean;
   readonly isStrict: boolean;
   readonly order: NativeStreamOrder;
 }
@@ -123,6 +127,8 @@ export interface LaunchedOnDevice {
 export interface HostLaunch {
   readonly plan: PlanHandle;
   readonly ids: NativeHostIds;
+  /** Whether `isTokenInRank` is wanted. If not, it takes no memory and is not written. */
+  readonly hasMask: boolean;
   readonly isStrict: boolean;
   readonly order: NativeStreamOrder;
 }
@@ -162,7 +168,7 @@ export interface CudaAddon {
 
   createPlan(plan: NativePlan): PlanHandle;
   /** Returns where each output lies in the memory that `launchOnDevice` allocates. */
-  outputOffsets(plan: PlanHandle, numTokens: number): Readonly<Record<OutputName, number>>;
+  outputOffsets(plan: PlanHandle, numTokens: number, hasMask: boolean): Readonly<Record<OutputName, number>>;
   launchOnDevice(launch: DeviceLaunch): LaunchedOnDevice;
   launchOnHost(launch: HostLaunch): HostLayoutHandle;
   /** Waits for the layout. Returns the first invalid selection, or -1. */

@@ -17,13 +17,19 @@ import type { TensorArrays } from '../../layout/tensors.ts';
 import type { OutputTensors } from './device-layout.ts';
 import { DeviceTensor } from './device-tensor.ts';
 
+/** The shape of a request, and which outputs it wants. */
+export interface OutputShape extends LayoutShape {
+  /** Whether `isTokenInRank` is wanted. */
+  readonly hasMask: boolean;
+}
+
 /**
  * Checks the tensors that a layout is to be written to. A tensor of rows may have more rows than there are tokens. A
  * view of the rows that are needed then takes its place.
  *
  * @throws DispatchLayoutError `OUT`, `DISPOSED`
  */
-export function checkTensors(out: TensorArrays, shape: LayoutShape, topkIdx: DeviceTensor): OutputTensors {
+export function checkTensors(out: TensorArrays, shape: OutputShape, topkIdx: DeviceTensor): OutputTensors {
   if (typeof out !== 'object' || out === null) {
     throw wrongValue('OUT', 'out', out, 'Pass an object with the result tensors.');
   }
@@ -32,13 +38,14 @@ export function checkTensors(out: TensorArrays, shape: LayoutShape, topkIdx: Dev
   return tensors;
 }
 
-function checkTensor(name: string, output: Output, tensor: unknown, shape: LayoutShape): DeviceTensor | null {
+function checkTensor(name: string, output: Output, tensor: unknown, shape: OutputShape): DeviceTensor | null {
+  const { type, kind } = output;
   const size = lengthOfOutput(output, shape);
   if (size === null) {
     if (tensor === null || tensor === undefined) return null;
-    throw wrongValue('OUT', `out.${name}`, tensor, 'It must be null within one node.');
+    const where = kind === 'rows' ? "with mask: 'none'" : 'within one node';
+    throw wrongValue('OUT', `out.${name}`, tensor, `It must be null ${where}.`);
   }
-  const { type, kind } = output;
   if (!(tensor instanceof DeviceTensor) || tensor.dtype !== type || !tensor.isContiguous) {
     const remedy = `For a topkIdx on the GPU it must be a contiguous DeviceTensor of ${type}.`;
     throw wrongValue('OUT', `out.${name}`, tensor, remedy);

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { DispatchLayoutError, InvalidExpertError, isInvalidExpert } from '../../errors/errors.ts';
+import { DispatchLayoutError, InvalidExpertError } from '../../errors/errors.ts';
 import type { LayoutRequest } from '../../layout/layout-request.ts';
 import type { HostLayoutHandle } from './addon.ts';
 import { idValue } from './id-check.ts';
@@ -31,13 +31,11 @@ function invalidExpert(
   { topkIdx, numTopk, numExperts }: LayoutRequest,
   selection: number,
 ): InvalidExpertError {
-  const valueAt = (token: number, slot: number) => {
-    // The caller's own value is reported if it is still invalid, since it may be wider than the id that was computed
-    // with
-    const own = topkIdx.valueAt(token, slot);
-    if (own !== undefined && isInvalidExpert(own, numExperts)) return own;
-    return idValue(addonInUse().readHostId(layout, selection), topkIdx.type.name);
-  };
+  // The caller's own values in nested arrays may be wider than the ids that were computed with, which are a copy and so
+  // cannot have changed since. A typed array may hold something else by now.
+  const isNested = topkIdx.unfit !== null || topkIdx.isBigint !== null;
+  const valueAt = (token: number, slot: number) =>
+    isNested ? topkIdx.valueAt(token, slot) : idValue(addonInUse().readHostId(layout, selection), topkIdx.type.name);
   return InvalidExpertError.at(selection, { numTopk, leadingAxes: topkIdx.leadingAxes, valueAt }, numExperts);
 }
 

@@ -5,7 +5,7 @@
  * @module
  */
 import { InvalidExpertError } from '../../errors/errors.ts';
-import type { TopkIdx } from '../../input/topk-idx.ts';
+import type { EmptyId, TopkIdx } from '../../input/topk-idx.ts';
 import { type IdType, idTypes } from '../../values/id-types.ts';
 import type { StatusHandle } from './addon.ts';
 import { addonInUse } from './runtime.ts';
@@ -24,17 +24,21 @@ export class IdCheck {
   #offender: Offender | undefined;
   #isReported = false;
   readonly #idType: IdType;
+  readonly #emptyId: bigint | null;
   readonly #axes: Pick<TopkIdx, 'numTopk' | 'leadingAxes'>;
   readonly #numExperts: number;
 
+  /** @param emptyId as {@link emptyIdBits} returns it. */
   constructor(
     status: StatusHandle,
     idType: IdType,
+    emptyId: bigint | null,
     axes: Pick<TopkIdx, 'numTopk' | 'leadingAxes'>,
     numExperts: number,
   ) {
     this.#status = status;
     this.#idType = idType;
+    this.#emptyId = emptyId;
     this.#axes = axes;
     this.#numExperts = numExperts;
   }
@@ -79,10 +83,16 @@ export class IdCheck {
     const addon = addonInUse();
     const selection = addon.firstInvalidSelection(status);
     if (selection < 0) return undefined;
-    const bits = addon.readDeviceId(status, selection);
-    // If the caller has disposed of the tensor by now, the value is unknown
-    return { selection, value: bits === null ? undefined : idValue(bits, this.#idType) };
+    const id = addon.readDeviceId(status, selection);
+    // If the caller has disposed of the tensor by now, or has written the empty id there, the value is unknown
+    const isUnknown = id === null || BigInt.asUintN(64, id) === this.#emptyId;
+    return { selection, value: isUnknown ? undefined : idValue(id, this.#idType) };
   }
+}
+
+/** Converts the id that stands for an empty slot beside -1 to what the addon takes: its 64 bits. */
+export function emptyIdBits(emptyId: EmptyId): bigint | null {
+  return emptyId === null ? null : BigInt.asUintN(64, BigInt(emptyId));
 }
 
 /** Converts an id from the addon to an element of a typed array of its type. */

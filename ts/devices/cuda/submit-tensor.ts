@@ -8,23 +8,16 @@ import { readShape, readStrides } from '../../input/read-topk-idx.ts';
 import type { TopkIdx } from '../../input/topk-idx.ts';
 import { EventOverlap, notRecorded } from '../../layout/event-overlap.ts';
 import type { TensorRequest } from '../../layout/layout-request.ts';
-import {
-  dimensionsOf,
-  type LayoutShape,
-  lengthOfOutput,
-  outputNames,
-  outputs,
-  perOutput,
-} from '../../layout/outputs.ts';
+import { dimensionsOf, lengthOfOutput, outputNames, outputs, perOutput } from '../../layout/outputs.ts';
 import type { TensorLayout } from '../../layout/tensors.ts';
 import { idTypes } from '../../values/id-types.ts';
 import type { AllocationHandle, PlanHandle } from './addon.ts';
-import { checkTensors } from './check-tensors.ts';
+import { checkTensors, type OutputShape } from './check-tensors.ts';
 import { communicationStreamOf } from './communication-stream.ts';
 import { deviceLayout, type OutputTensors } from './device-layout.ts';
 import { DeviceTensor } from './device-tensor.ts';
 import { TensorLayoutEvent } from './events.ts';
-import { IdCheck } from './id-check.ts';
+import { emptyIdBits, IdCheck } from './id-check.ts';
 import { addonInUse } from './runtime.ts';
 import { SharedAllocation } from './shared-allocation.ts';
 import { nativeOrder } from './stream-order.ts';
@@ -32,15 +25,17 @@ import { nativeOrder } from './stream-order.ts';
 /** Queues a layout of a tensor, whose results go to the caller's tensors or to new ones. */
 export function submitTensor(request: TensorRequest): TensorLayout {
   const topkIdx = request.topkIdx as DeviceTensor;
-  const { partition, isStrict } = request;
+  const { partition, hasMask, isStrict } = request;
   const comm = communicationStreamOf(partition.group);
   const plan = comm.planFor(partition);
   if (isStrict) comm.reportEarlier();
   const axes = readTensor(topkIdx);
   const { numExperts, numRanks, numRdmaRanks } = partition;
   const shape = { numTokens: axes.numTokens, numTopk: axes.numTopk, numExperts, numRanks, numRdmaRanks };
-  checkLengths(shape);
-  const given = request.out === undefined ? null : checkTensors(request.out, shape, topkIdx);
+  const outputShape = { ...shape, hasMask };
+  checkLengths(outputShape);
+  const given = request.out === undefined ? null : checkTensors(request.out, outputShape, topkIdx);
+  const emptyId = emptyIdBits(request.emptyId);
   const { memory, event, status } = addonInUse().launchOnDevice({
     plan,
     ids: {
@@ -50,14 +45,16 @@ export function submitTensor(request: TensorRequest): TensorLayout {
       numTokens: shape.numTokens,
       numTopk: shape.numTopk,
       tokenStride: axes.tokenStride,
+      emptyId,
     },
     outputs: given && perOutput((name) => given[name]?.place ?? null),
+    hasMask,
     isStrict,
     order: nativeOrder(request),
   });
-  const check = status === null ? undefined : new IdCheck(status, topkIdx.dtype, axes, numExperts);
+  const check = status === null ? undefined : new IdCheck(status, topkIdx.dtype, emptyId, axes, numExperts);
   if (check !== undefined) comm.remember(check);
-  const tensors = given ?? tensorsIn(new SharedAllocation(memory as AllocationHandle), plan, shape);
+  const tensors = given ?? tensorsIn(new SharedAllocation(memory as AllocationHandle), plan, outputShape);
   for (const name of outputNames) tensors[name]?.writtenBy(check);
   const overlap = event === null ? notRecorded : new EventOverlap(new TensorLayoutEvent(event, check));
   return deviceLayout(tensors, shape, overlap, given === null);
@@ -80,8 +77,8 @@ function readTensor({ shape, strides }: DeviceTensor): TensorAxes {
 type TensorAxes = Pick<TopkIdx, 'numTokens' | 'numTopk' | 'leadingAxes' | 'tokenStride' | 'slotStride'>;
 
 /** Makes new tensors for the outputs, in one piece of memory. */
-function tensorsIn(memory: SharedAllocation, plan: PlanHandle, shape: LayoutShape): OutputTensors {
-  const byteOffsets = addonInUse().outputOffsets(plan, shape.numTokens);
+function tensorsIn(memory: SharedAllocation, plan: PlanHandle, shape: OutputShape): OutputTensors {
+  const byteOffsets = addonInUse().outputOffsets(plan, shape.numTokens, shape.hasMask);
   return perOutput((name) => {
     const dimensions = dimensionsOf(outputs[name], shape);
     return dimensions && new DeviceTensor(memory, byteOffsets[name], dimensions, outputs[name].type);
@@ -94,7 +91,7 @@ function tensorsIn(memory: SharedAllocation, plan: PlanHandle, shape: LayoutShap
 const maxElements = 2 ** 48;
 
 /** @throws DispatchLayoutError `TOO_LARGE` */
-function checkLengths(shape: LayoutShape): void {
+function checkLengths(shape: OutputShape): void {
   for (const name of outputNames) {
     const length = lengthOfOutput(outputs[name], shape) ?? 0;
     if (length <= maxElements) continue;
