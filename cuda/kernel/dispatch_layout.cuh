@@ -47,11 +47,10 @@ struct LayoutParameters {
   int64_t token_stride_in_bytes;
   int64_t num_tokens;
   int num_topk;
-  uint32_t id_end;  // An id is an expert if its bits, read as unsigned, are below this
-  // The ids that are neither experts nor invalid: -1, and the empty id. In the place of either that does not
-  // exist is 0, which is always an expert.
-  uint64_t skipped_ids[2];
-  int empty_expert;  // The expert whose id is the empty id, or -1. It gets no tokens.
+  uint32_t id_end;     // An id is an expert if its bits, read as unsigned, are below this
+  bool has_negatives;  // Whether the type is signed, so that all bits set are -1
+  uint64_t empty_id;   // Stands for an empty slot beside -1. 0, which is always an expert, stands for none
+  int empty_expert;    // The expert whose id is the empty id, or -1. It gets no tokens.
   int num_experts, num_ranks;
   int num_counted_nodes;  // 0 within one node, where nodes are not counted
   int num_experts_per_rank, num_ranks_per_node;
@@ -64,6 +63,10 @@ struct LayoutParameters {
   __host__ __device__ int num_counts() const { return num_experts + num_ranks + num_counted_nodes; }
 
   __host__ __device__ bool has_mask() const { return is_token_in_rank != nullptr; }
+
+  // Whether the layout has a mask, and no empty id to compare ids with. Most layouts are plain, and have kernels
+  // of their own: with the conditions of the others they take up to a third longer.
+  bool is_plain() const { return has_mask() && empty_id == 0; }
 
   // The number of words of shared memory in which each warp keeps the ranks and nodes of its tile. If it
   // collects them in registers, they are put there only to be written out.
@@ -87,11 +90,12 @@ struct LayoutParameters {
   __device__ bool is_expert(Id id) const {
     return id < id_end;
   }
-  // Whether an id that is no expert is invalid. `&` compiles to fewer branches than `&&`, here and in the
-  // kernel.
-  template <typename Id>
+  // Whether an id that is no expert is invalid
+  template <bool kIsPlain, typename Id>
   __device__ bool is_invalid(Id id) const {
-    return (id != static_cast<Id>(skipped_ids[0])) & (id != static_cast<Id>(skipped_ids[1]));
+    if constexpr (kIsPlain) return !(has_negatives && id == static_cast<Id>(~Id{0}));
+    // `&` compiles to fewer branches than `&&`
+    return !(has_negatives & (id == static_cast<Id>(~Id{0}))) & (id != static_cast<Id>(empty_id));
   }
 
   __device__ void write_count(int index, int32_t count) const {
@@ -224,14 +228,16 @@ __device__ inline void finish_grid(const LayoutParameters& p) {
 
 // `Id` is the unsigned type of the ids' width, and `Piece` is the type of one load, which brings one or more
 // ids
-template <typename Id, typename Piece, bool kMasksInRegisters>
+template <typename Id, typename Piece, bool kMasksInRegisters, bool kIsPlain>
 __global__ void __launch_bounds__(kMaxThreads, 1) get_dispatch_layout(const LayoutParameters p) {
   constexpr int kIdsPerPiece = sizeof(Piece) / sizeof(Id);
   constexpr int kPiecesPerBatch = kIdsPerBatch / kIdsPerPiece;
 
   extern __shared__ uint4 shared_memory[];
   const int lane_idx = threadIdx.x % 32, warp_idx = threadIdx.x / 32, num_warps = blockDim.x / 32;
-  const int num_mask_words = p.num_mask_words(kMasksInRegisters);
+  const bool has_mask = kIsPlain || p.has_mask();
+  const int num_mask_words =
+      (kMasksInRegisters && !has_mask ? 0 : p.num_ranks) + (kMasksInRegisters ? 0 : p.num_counted_nodes);
   // These lie as in the scratch memory, with one more count for ids that are not experts
   auto* invalid = reinterpret_cast<unsigned long long*>(shared_memory);
   auto* counts = reinterpret_cast<int32_t*>(shared_memory + 1);
@@ -292,7 +298,7 @@ __global__ void __launch_bounds__(kMaxThreads, 1) get_dispatch_layout(const Layo
         const bool has_id = has_token && begin_slot + i < p.num_topk;
         const bool is_expert = has_id && p.is_expert(ids[i]);
         experts[i] = is_expert ? static_cast<uint32_t>(ids[i]) : p.num_experts;
-        if (has_id & !is_expert & p.is_invalid(ids[i])) first_invalid = i;
+        if (has_id && !is_expert && p.template is_invalid<kIsPlain>(ids[i])) first_invalid = i;
       }
       const bool is_row_done = p.num_topk - begin_slot <= kIdsPerBatch;
       load_batch(is_row_done ? token_idx + token_step : token_idx,
@@ -311,7 +317,7 @@ __global__ void __launch_bounds__(kMaxThreads, 1) get_dispatch_layout(const Layo
         own_invalid = ~static_cast<unsigned long long>(token_idx * p.num_topk + begin_slot + first_invalid);
     }
     if constexpr (kMasksInRegisters)
-      if (p.has_mask()) register_masks.store(rank_bits, p.num_ranks, lane_idx);
+      if (has_mask) register_masks.store(rank_bits, p.num_ranks, lane_idx);
     __syncwarp();
 
     // Count tokens per rank and node
@@ -324,7 +330,7 @@ __global__ void __launch_bounds__(kMaxThreads, 1) get_dispatch_layout(const Layo
     }
 
     // Write the rows of the tile: byte i is bit i of the bit string
-    if (p.has_mask()) {
+    if (has_mask) {
       uint8_t* rows = p.is_token_in_rank + tile_token * p.num_ranks;
       const int num_rows =
           static_cast<int>(min(p.num_tokens - tile_token, static_cast<int64_t>(kTokensPerTile)));
@@ -377,7 +383,7 @@ __global__ void __launch_bounds__(kMaxThreads, 1) get_dispatch_layout_in_scratch
       const Id id = ids[slot];
       if (!p.is_expert(id)) {
         const auto selection = static_cast<unsigned long long>(token_idx * p.num_topk + slot);
-        if (p.is_invalid(id)) atomicMax(&p.scratch->invalid, ~selection);
+        if (p.template is_invalid<false>(id)) atomicMax(&p.scratch->invalid, ~selection);
         continue;
       }
       atomicAdd(&expert_counts[id], 1);
@@ -469,8 +475,11 @@ LayoutKernel select_kernel(const LayoutParameters& p, bool fits_in_shared_memory
   // The size of a piece must divide the address, the stride and the length of the rows
   const auto select = [&](auto piece) -> LayoutKernel {
     using Piece = decltype(piece);
-    return has_masks_in_registers(p) ? get_dispatch_layout<Id, Piece, true>
-                                     : get_dispatch_layout<Id, Piece, false>;
+    if (p.is_plain())
+      return has_masks_in_registers(p) ? get_dispatch_layout<Id, Piece, true, true>
+                                       : get_dispatch_layout<Id, Piece, false, true>;
+    return has_masks_in_registers(p) ? get_dispatch_layout<Id, Piece, true, false>
+                                     : get_dispatch_layout<Id, Piece, false, false>;
   };
   const uintptr_t row_bits = reinterpret_cast<uintptr_t>(p.topk_idx) |
                              static_cast<uintptr_t>(p.token_stride_in_bytes) | p.num_topk * sizeof(Id);
@@ -509,14 +518,14 @@ inline cudaError_t make_parameters(const DispatchLayoutArguments& a, LayoutParam
   const bool has_negatives = is_signed(a.topk_idx_type);
   const int num_id_bits = 8 * id_bytes - (has_negatives ? 1 : 0);
   p->id_end = num_id_bits < 31 ? std::min(a.num_experts, 1 << num_id_bits) : a.num_experts;
-  p->skipped_ids[0] = has_negatives ? ~uint64_t{0} : 0;
+  p->has_negatives = has_negatives;
   p->empty_expert = -1;
   if (a.empty_id.has_value()) {
     const uint64_t empty_id = *a.empty_id & ~uint64_t{0} >> (64 - 8 * id_bytes);
     if (empty_id < p->id_end)
       p->empty_expert = static_cast<int>(empty_id);
     else
-      p->skipped_ids[1] = empty_id;
+      p->empty_id = empty_id;
   }
   p->num_experts = a.num_experts;
   p->num_ranks = a.num_ranks;
