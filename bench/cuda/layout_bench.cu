@@ -28,8 +28,10 @@ namespace {
     }                                                                                              \
   } while (0)
 
-enum class Routing { kUniform, kSkewed, kHalfEmpty, kOneExpert };
-const char* const kRoutingNames[] = {"uniform", "skewed", "half -1", "one expert"};
+// The last two are uniform as well: half of the ids are an empty id beside -1, and a layout without a mask
+enum class Routing { kUniform, kSkewed, kHalfEmpty, kOneExpert, kEmptyId, kNoMask };
+const char* const kRoutingNames[] = {"uniform",    "skewed",        "half -1",
+                                     "one expert", "half empty id", "uniform, no mask"};
 
 struct Case {
   int num_tokens, num_topk, num_experts, num_ranks;
@@ -39,8 +41,11 @@ struct Case {
   int id_bytes() const { return get_id_bytes(type); }
   int num_nodes() const { return num_ranks % 8 == 0 ? num_ranks / 8 : 1; }
   int64_t num_ids() const { return int64_t{num_tokens} * num_topk; }
+  bool has_mask() const { return routing != Routing::kNoMask; }
   // Each id read once, the mask written once
-  int64_t num_bytes() const { return num_ids() * id_bytes() + int64_t{num_tokens} * num_ranks; }
+  int64_t num_bytes() const {
+    return num_ids() * id_bytes() + (has_mask() ? int64_t{num_tokens} * num_ranks : 0);
+  }
 };
 
 // Distinct experts for each token, as a top-k gives (`kOneExpert` apart, the worst case for the histogram)
@@ -58,9 +63,9 @@ std::vector<int64_t> make_ids(const Case& c) {
       for (int64_t j = row; j < i && c.routing != Routing::kOneExpert; ++j) is_taken |= ids[j] == ids[i];
     } while (is_taken);
   }
-  if (c.routing == Routing::kHalfEmpty)
+  if (c.routing == Routing::kHalfEmpty || c.routing == Routing::kEmptyId)
     for (int64_t& id : ids)
-      if (random() >> 8 & 1) id = -1;
+      if (random() >> 8 & 1) id = c.routing == Routing::kHalfEmpty ? -1 : c.num_experts;
   return ids;
 }
 
@@ -139,7 +144,8 @@ struct Problem {
     a.num_experts = c.num_experts, a.num_ranks = c.num_ranks, a.num_nodes = c.num_nodes();
     a.num_tokens_per_rank = b.per_rank, a.num_tokens_per_rdma_rank = b.per_node,
     a.num_tokens_per_expert = b.per_expert;
-    a.is_token_in_rank = b.mask, a.scratch = b.scratch;
+    a.is_token_in_rank = c.has_mask() ? b.mask : nullptr, a.scratch = b.scratch;
+    if (c.routing == Routing::kEmptyId) a.empty_id = c.num_experts;
     return a;
   }
   LaunchPlan plan() const {
@@ -171,7 +177,7 @@ struct Problem {
     };
     append(b.per_rank, c.num_ranks * sizeof(int32_t));
     append(b.per_expert, c.num_experts * sizeof(int32_t));
-    append(b.mask, size_t(c.num_tokens) * c.num_ranks);
+    if (c.has_mask()) append(b.mask, size_t(c.num_tokens) * c.num_ranks);
     if (b.per_node != nullptr) append(b.per_node, c.num_nodes() * sizeof(int32_t));
     return bytes;
   }
@@ -344,7 +350,8 @@ void measure(const char* json_path, const char* markdown_path) {
     for (const IdType type : {IdType::kInt32, IdType::kInt16, IdType::kUint8})
       cases.push_back({num_tokens, 8, 256, 64, type});
   for (const int num_tokens : {4096, 1 << 20})
-    for (const Routing routing : {Routing::kSkewed, Routing::kHalfEmpty, Routing::kOneExpert})
+    for (const Routing routing :
+         {Routing::kSkewed, Routing::kHalfEmpty, Routing::kOneExpert, Routing::kEmptyId, Routing::kNoMask})
       cases.push_back({num_tokens, 8, 256, 64, IdType::kInt64, routing});
 
   for (size_t i = 0; i < cases.size(); ++i) {
