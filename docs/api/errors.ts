@@ -1,6 +1,6 @@
 /**
- * What the pages of errors say of their codes, made from the doc comments of the sources: the index, and the head of each
- * page. The rest of them is written by hand.
+ * What the pages of errors say of their codes, made from the doc comments of the sources: the index, the head of each page,
+ * and what the codes of devices mean. The rest of the pages is written by hand.
  *
  * @module
  */
@@ -40,12 +40,34 @@ function withPart(path: string, part: string): [path: string, text: string] {
   return [path, text.slice(0, from) + made + text.slice(to + end.length + 1)];
 }
 
+const obstacles = 'docs/errors/DEVICE_UNAVAILABLE.md';
+
+/**
+ * The page with its table of obstacles. The first two cells of each row are made, in the order of the sources; the others,
+ * what `describeDevices()` says and what to do, are written by hand and stay with their code.
+ */
+function withObstacles(page: string): string {
+  const row = /^\| `([A-Z_]+)` \| .*? \| (.*) \|$/gm;
+  const written = new Map([...page.matchAll(row)].map(([, code, cells]) => [code, cells]));
+  const rows = codesOf('ts/errors/availability.ts', 'ObstacleCode').map(({ code, meaning }) => {
+    const cells = written.get(code);
+    if (cells === undefined)
+      throw new Error(`${obstacles} has no row for ${code}: add one, | \`${code}\` | | reason | fix |`);
+    return `| \`${code}\` | ${meaning.replace(/\.$/, '')} | ${cells} |`;
+  });
+  const [first] = page.match(/^\| `[A-Z_]+` \|.*$/m) ?? [''];
+  const begin = page.indexOf(first);
+  const table = /^(\|.*\n)+/.exec(page.slice(begin))?.[0] ?? '';
+  return page.slice(0, begin) + rows.map((each) => `${each}\n`).join('') + page.slice(begin + table.length);
+}
+
 /** The pages as they should be, by their paths. */
 export function errorPages(): Map<string, string> {
   const codes = codesOf('ts/errors/errors.ts', 'ErrorCode');
   const rows = codes.map(({ code, meaning }) => `| [\`${code}\`](${code}.md) | ${meaning.replace(/\.$/, '')} |`);
-  return new Map([
+  const pages = new Map([
     withPart('docs/errors/README.md', ['| code | meaning |', '| --- | --- |', ...rows].join('\n')),
     ...codes.map(({ code, meaning }) => withPart(`docs/errors/${code}.md`, `# ${code}\n\n${meaning}`)),
   ]);
+  return pages.set(obstacles, withObstacles(pages.get(obstacles) ?? ''));
 }
