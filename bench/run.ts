@@ -8,7 +8,7 @@
  *   --report         makes the document anew from the last results
  *   --processes N    default 5
  *
- * The ways in Python are measured by the `python3` of the PATH, as far as it has numpy and PyTorch.
+ * The layouts in Python are measured with the `python3` of the PATH, as far as it has numpy and PyTorch.
  *
  * @module
  */
@@ -101,7 +101,10 @@ function measure(count: number, flags: readonly string[], maxFull = count) {
   return combine(processes);
 }
 
-/** Runs a script in `count` processes, each of which prints the same names with numbers. Returns the median of each number. */
+/**
+ * Runs a script in `count` processes, each of which prints the same names with numbers. Returns the medians of the
+ * numbers.
+ */
 function medians<Numbers extends object>(count: number, parameters: readonly string[]): Numbers {
   console.error(
     `Measuring ${parameters
