@@ -32,7 +32,7 @@ const docs = new URL('../docs/', import.meta.url);
 /** The share by which a ratio may fall short of what is expected, because machines and their noise differ. */
 const tolerance = 0.25;
 
-/** Only so many processes measure more than the layouts, because that takes most of the time. */
+/** The number of processes that measure more than the layouts. It is small, because this takes most of the time. */
 const maxFullProcesses = 3;
 
 const { values: settings } = parseArgs({

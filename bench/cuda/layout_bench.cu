@@ -332,9 +332,9 @@ void measure(const char* json_path, const char* markdown_path) {
   print(
       "Microseconds per launch, medians: in a CUDA graph, and alone between two events. \"DeepEP design\" "
       "is\n"
-      "`deepep_design.cuh` on int64 ids. Bandwidth counts `T * (K * id bytes + R)` over the graph time. "
-      "Inputs rotate "
-      "over\nat least 4 sets, and over more than the L2 cache from about 3 MB a launch on.\n\n"
+      "`deepep_design.cuh` on int64 ids. Bandwidth counts `T * (K * id bytes + R)`, without R if there is no "
+      "mask, over the\ngraph time. Inputs rotate "
+      "over at least 4 sets, and over more than the L2 cache from about 3 MB a launch on.\n\n"
       "| T | K | E | R | ids | routing | graph | event | DeepEP design, graph | event | times faster | TB/s "
       "| of copy "
       "|\n|--:|--:|--:|--:|---|---|--:|--:|--:|--:|--:|--:|--:|\n");
