@@ -1,11 +1,11 @@
 /**
- * The house, from the ground up. A module may import from its own room and from rooms below it, but never from one
- * above. Modules must not import each other in a circle, even if some of the imports are only of types. The lint step
- * of build.sh checks this.
+ * The folders of the library, from the lowest layer to the highest. A module may import from its own folder and from
+ * lower ones, but never from a higher one. There must be no import cycles, even if some of the imports are type
+ * imports. The lint step of build.sh checks these rules.
  */
-const rooms = [
-  { name: 'values', path: '^ts/values/' }, // typed arrays, id types, values as messages name them
-  { name: 'errors', path: '^ts/errors/' }, // the error family, and why a device can or cannot be used
+const layers = [
+  { name: 'values', path: '^ts/values/' }, // typed arrays, id types, and how messages show values
+  { name: 'errors', path: '^ts/errors/' }, // the error classes, and why a device can or cannot be used
   { name: 'input', path: '^ts/input/' }, // topkIdx in every form; which expert is on which rank
   { name: 'layout', path: '^ts/layout/' }, // the table of outputs, the request, the result, events
   { name: 'devices', path: '^ts/devices/' }, // what a device is; the devices js, wasm and cuda
@@ -14,49 +14,54 @@ const rooms = [
   { name: 'cli', path: '^ts/cli/' }, // the command line
 ];
 
-const upward = rooms.slice(0, -1).map(({ name, path }, floor) => ({
-  name: `${name}-imports-nothing-above-it`,
+const upward = layers.slice(0, -1).map(({ name, path }, level) => ({
+  name: `${name}-imports-from-no-higher-layer`,
   severity: 'error',
   from: { path },
-  to: { path: rooms.slice(floor + 1).map((room) => room.path) },
+  to: { path: layers.slice(level + 1).map((layer) => layer.path) },
 }));
 
-/** @param exceptions the modules that `from` may import all the same. */
+/**
+ * A rule that modules of `from` must not import those of `to`.
+ *
+ * @param exceptions the modules of `to` that they may import nevertheless.
+ */
 function forbid(name, from, to, ...exceptions) {
   return { name, severity: 'error', from, to: { path: to, pathNot: exceptions } };
 }
 
 export default {
   forbidden: [
-    { name: 'no-circle', severity: 'error', from: {}, to: { circular: true } },
+    { name: 'no-import-cycle', severity: 'error', from: {}, to: { circular: true } },
     ...upward,
     forbid(
-      'only-the-choice-of-devices-asks-the-platform',
+      'only-choose-device-imports-the-platform',
       { path: '^ts/', pathNot: '^ts/choose-device[.]ts$' },
       '^(ts|dist)/platform/',
     ),
-    // The plain reference is beside the folders of the other devices, since it checks them
+    // Both may import the plain reference, which lies beside their folders, since it checks them
     forbid(
-      'wasm-and-cuda-do-not-know-each-other',
+      'wasm-and-cuda-do-not-import-each-other',
       { path: '^ts/devices/(wasm|cuda)/' },
       '^ts/devices/.*/',
       '^ts/devices/$1/',
     ),
-    // The API's declarations contain the types of tensors. Their code is in no bundle for browsers, which a test checks
+    // The declarations of the API contain the types of tensors. A test checks that no bundle for browsers has their
+    // code
     forbid(
-      'of-cuda-the-api-sees-tensors-only',
+      'the-api-imports-only-tensors-from-cuda',
       { path: '^ts/[^/]+[.]ts$' },
       '^ts/devices/cuda/',
       'device-(tensor|layout)[.]ts$',
     ),
     forbid(
-      'the-command-line-sees-one-module-of-the-library',
+      'only-library-ts-of-the-command-line-imports-the-library',
       { path: '^ts/cli/', pathNot: '/library[.]ts$' },
       '^ts/',
       '^ts/cli/',
     ),
     forbid(
-      'the-library-needs-no-package-but-the-loader',
+      'the-library-imports-no-package-but-the-loader',
       { path: '^ts/', pathNot: '^ts/cli/' },
       'node_modules/',
       '@assemblyscript/loader/',

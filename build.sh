@@ -7,7 +7,7 @@ cd "$(dirname "$0")"
 say() { printf '\033[1m%s\033[0m\n' "$*" >&2; }
 fail() { printf 'build.sh: %s\n' "$*" >&2; exit 1; }
 
-# newer TARGET SOURCE...: succeeds if TARGET exists and nothing under the sources is newer
+# newer TARGET SOURCE...: succeeds if TARGET exists and no file under the sources is newer
 newer() {
   local target=$1
   shift
@@ -22,8 +22,8 @@ install_packages() {
   npm ci --include=dev --no-audit --no-fund
 }
 
-# install_in FOLDER: installs the packages of a folder that has a package.json of its own, for those who need that
-# folder
+# install_in FOLDER: installs the packages of a folder that has a package.json of its own. Only the tasks that use the
+# folder call this
 install_in() {
   newer "$1/node_modules/.package-lock.json" "$1/package.json" "$1/package-lock.json" && return
   say "Installing the npm packages of $1"
@@ -69,14 +69,14 @@ addon_obstacle() {
     echo 'there is no nvcc here. To build it, install the CUDA toolkit, 12.8 or later'
   else
     release=$("$nvcc" --version | sed -n 's/.*release \([0-9.]*\).*/\1/p')
-    # CUDA 12.8 is the first for the newest GPUs of the list in cuda/CMakeLists.txt
+    # CUDA 12.8 is the first version that supports the newest GPUs in the list of cuda/CMakeLists.txt
     if [ "$(printf '%s\n' 12.8 "$release" | sort -V | head -n 1)" != 12.8 ]; then
       echo "$nvcc is of CUDA ${release:-unknown}, too old. To build it, install the CUDA toolkit, 12.8 or later"
     fi
   fi
 }
 
-# Without the addon, the library lacks only the device `cuda`
+# Builds the addon if that is possible. Without the addon, the library lacks only the device `cuda`
 build_addon() {
   local obstacle stamp=build/cuda/architectures architectures=${CUDA_ARCHITECTURES:-all}
   obstacle=$(addon_obstacle)
@@ -94,7 +94,7 @@ build_addon() {
 build_library() {
   newer dist/cli.js ts wasm/embed-kernel.mjs tsconfig.json package.json package-lock.json build.sh && return
   say 'Building the library and the command line'
-  # Outputs of sources that no longer exist are removed. The command line, which the check above looks at, is made last
+  # This removes the outputs of sources that no longer exist. dist/cli.js, whose age is checked above, is made last
   find dist -mindepth 1 -maxdepth 1 ! -name kernel.wasm ! -name prebuilds -exec rm -rf {} +
   node_modules/.bin/tsc -p tsconfig.json
   node ts/bundle.mjs
@@ -113,8 +113,7 @@ run_tests() {
   node_modules/.bin/c8 node_modules/.bin/mocha "$@"
 }
 
-# Runs the tests that take long and rarely fail: those of whatever runs without end, and those that run the kernels at
-# length on a machine without a GPU
+# Runs the tests that take long and rarely fail: endurance tests, and long tests of the kernels on the CPU
 run_slow_tests() {
   build
   node_modules/.bin/mocha --no-config --import=tsx/esm --timeout=600000 'test/slow/**/*.test.ts' "$@"
@@ -141,7 +140,7 @@ run_fuzz() {
   build/native/fuzz build/fuzz test/native/corpus -max_total_time="${1:-60}" -max_len=400 -artifact_prefix=build/fuzz-
 }
 
-# Tests the packed library in every runtime and bundler. The packages for that are not among those of the build
+# Tests the packed library in every runtime and bundler. These are npm packages that only this task installs
 run_runtimes() {
   build
   local folder=test/runtimes
@@ -153,8 +152,8 @@ run_runtimes() {
   node $folder/run.mjs "$@"
 }
 
-# run_projects [NAME]...: tests the packed library in small projects such as users have; each installs its own packages
-# in a temporary folder
+# run_projects [NAME]...: tests the packed library in small projects like those of users. Each project installs its
+# packages in a temporary folder
 run_projects() {
   build
   say 'Checking projects that use the packed library'
@@ -180,14 +179,15 @@ run_lint() {
   git ls-files -z '*.h' '*.cpp' '*.cc' '*.cu' '*.cuh' | xargs -0 clang-format --dry-run -Werror
 }
 
-# Installs the packages of the examples, and beside them the library as it was built
+# Installs the packages of the examples, and links the built library beside them
 install_examples() {
   build
   install_in examples/onnx-router
   ln -sfn ../../.. examples/onnx-router/node_modules/dispatch-layout
 }
 
-# make_docs [--check]: what is made of doc comments in docs/, or whether all of it is up to date
+# make_docs [--check]: writes the pages of docs/ that are made from doc comments. With --check, only checks that they
+# are up to date
 make_docs() {
   build
   install_in docs/api

@@ -1,7 +1,6 @@
 /**
- * Fails if packages in any lockfile have known vulnerabilities: from "moderate" on for packages that `dist` contains,
- * which users get, and from "high" on for all others. If the registry does not answer, nothing is known, and nothing
- * fails.
+ * Fails if packages in any lockfile have known vulnerabilities: "moderate" or worse for packages that `dist` contains,
+ * because users get these, and "high" or worse for all others. If the registry does not answer, the check is skipped.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';

@@ -1,13 +1,13 @@
 /**
  * Makes the tarball to publish, in build/release: ./build.sh release [--rehearse]
  *
- * It refuses what must not be published: changes that are not committed, a version without a date in the changelog,
- * documents that say that the library is not on npm yet, and an addon that is missing or only for some GPUs. A
- * rehearsal checks only the addon.
+ * It fails if the result must not be published: if changes are not committed, if the version has no date in the
+ * changelog, if documents say that the library is not on npm yet, or if the addon is missing or is only for some GPUs.
+ * A rehearsal checks only the addon.
  *
  * The tarball is that of `npm pack`, except for the README. A registry shows the README on a page of its own, where
- * relative links lead nowhere. They are turned into addresses of the same files in the published package, which a
- * mirror of the registry serves.
+ * relative links lead nowhere. They are replaced by addresses of the same files in the published package, on a mirror
+ * of the registry.
  */
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';

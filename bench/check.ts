@@ -1,6 +1,6 @@
 /**
- * How many times faster one variant should be than another, and whether a run meets that. Ratios vary much less from machine to
- * machine than times do.
+ * How many times as fast as another a variant should be, and whether a run meets that. Ratios vary much less from
+ * machine to machine than times do.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import type { Entry } from './results.ts';
 import { medianRatio } from './statistics.ts';
 import { names } from './variants/names.ts';
 
-/** How many times faster one variant is than another. */
+/** How many times as fast as another a variant is. */
 export interface Expectation {
   readonly configuration: string;
   readonly faster: string;
@@ -51,7 +51,7 @@ export function expectationsOf(layouts: readonly Entry[], tolerance: number): Ex
   return { tolerance, ratios };
 }
 
-/** Compares results with expectations. One about a variant that could not be measured here is left out. */
+/** Compares results with expectations. An expectation of a variant that could not be measured here is left out. */
 export function checkExpectations({ tolerance, ratios }: Expectations, layouts: readonly Entry[]): Finding[] {
   return ratios.flatMap((expectation) => {
     const { configuration, faster, than, ratio } = expectation;

@@ -18,7 +18,10 @@ function uniform(numTokens: number, numTopk: number, numExperts: number, numRank
   return { numTokens, numTopk, numExperts, numRanks, routing: 'uniform' };
 }
 
-/** What MoE layers are like: decoding, prefill and routing logs; few and many experts and ranks; skewed and padded routing. */
+/**
+ * Layers as models have them: decoding, prefill and routing logs; few and many experts and ranks; skewed and padded
+ * routing.
+ */
 export const configurations: readonly Configuration[] = [
   uniform(128, 8, 256, 8),
   uniform(4096, 8, 256, 8),

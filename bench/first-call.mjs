@@ -1,7 +1,7 @@
 /**
- * A process that has just started: how long it takes to get the library and to compute a first tiny layout, and what the
- * library takes of memory. Run by run.ts in fresh processes of plain node, with the form as its argument, `import` or
- * `require`; prints one JSON object.
+ * Measures the first call in a process: how long it takes to load the library and to compute a tiny layout, and how
+ * much memory the library takes. run.ts runs this in new processes of plain Node.js. The argument says how the library
+ * is loaded, `import` or `require`. The output is one JSON object.
  */
 import { createRequire } from 'node:module';
 

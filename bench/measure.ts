@@ -1,6 +1,7 @@
 /**
- * One process of the benchmark. It measures everything, the variants taking turns, and prints one JSON object. Started by
- * run.ts. With `--layouts` it measures only the layouts of the first table, with `--quick` in one round instead of three.
+ * One process of the benchmark, which run.ts starts. It measures everything, with the variants in turn, and prints one
+ * JSON object. With `--layouts`, it measures only the layouts of the first table. With `--quick`, it measures one round
+ * instead of three.
  *
  * @module
  */
@@ -32,8 +33,8 @@ export interface Measurements {
 }
 
 /**
- * The oracle makes an object of every id, so it is not asked about more tokens than these. The `js` device, which the oracle
- * has checked on fewer, then says what is right.
+ * The largest number of tokens that the oracle is asked about, since it makes an object of every id. For more tokens,
+ * the `js` device, which the oracle has checked on fewer, says what is right.
  */
 const maxOracleTokens = 100_000;
 
@@ -93,7 +94,7 @@ function measure(configuration: Configuration, chosen: readonly string[], rounds
   return Object.fromEntries(entries.map(({ name, samples }) => [name, median(samples)]));
 }
 
-/** Python's ways, and then those of JavaScript that they are compared with. */
+/** Measures the layouts in Python, and then those in JavaScript that they are compared with. */
 function measureInPython(configuration: Configuration): Seconds {
   const problem = makeProblem(configuration);
   const layout = variants[names.call].variant(problem).layout();

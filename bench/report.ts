@@ -1,5 +1,5 @@
 /**
- * Makes `docs/benchmarks.md`, and the tables on the terminal, of results.
+ * Makes `docs/benchmarks.md` and the tables on the terminal from the results.
  *
  * @module
  */
@@ -14,14 +14,14 @@ export function report(results: Results): string {
   return `# Benchmarks
 
 Made by \`./build.sh bench\` from [bench/results/benchmarks.json](../bench/results/benchmarks.json); do not edit. Measured on
-${results.date.slice(0, 10)}, in processes that ran one after the other: the first section in ${numProcessesOf(layouts)} of them, what follows it up to Python in ${numProcessesOf(results.overTokens)}.
-A process checks every variant, against the oracle of the conformance suite or, if there are more than 100,000 tokens, against the
-\`js\` device; then it times the variants in turn. Every figure is the median over the processes; ± is half the range between the
-slowest and the fastest of them, in percent of the median.
+${results.date.slice(0, 10)}, in processes that ran one after the other: ${numProcessesOf(layouts)} for the first section, and ${numProcessesOf(results.overTokens)} for the sections after it, up to and including Python.
+Each process first checks every variant against the oracle of the conformance suite or, if there are more than 100,000 tokens,
+against the \`js\` device. Then it times the variants in turn. Every figure is the median over the processes; ± is half the
+difference between the slowest and the fastest process, in percent of the median.
 
 T · K · E · R are the numbers of tokens, of experts that each token selects (top-k), of experts and of ranks, with 8 ranks a
-node. The routing is uniformly random unless the row says otherwise: in \`skewed\`, an eighth of the experts gets 44 % of the
-selections; in \`half empty\`, each slot is -1 with a probability of one half.
+node. The routing is uniformly random unless the row says otherwise. In \`skewed\`, an eighth of the experts gets 44 % of the
+selections. In \`half empty\`, each slot is -1 with a probability of one half.
 
 ${table(['', ''], Object.entries(machine))}
 
@@ -36,8 +36,8 @@ ${Object.entries(variants)
   .join('\n')}
 
 The plain function becomes slower once V8 has seen it called with both types of arrays, because V8 then compiles one piece of
-code for both. The table has both figures because both happen: \`${names.plain}\` is what a library pays that takes
-either type, \`${names.plainOnly}\` is what a loop takes that is written for one model.
+code for both. The table has both figures, since both occur in practice: \`${names.plain}\` is the time of a library that accepts
+either type, and \`${names.plainOnly}\` is the time of a loop that is written for a single model.
 
 ![Nanoseconds per token of each variant](benchmarks-layouts.svg)
 
@@ -45,11 +45,11 @@ How many times as fast the first variant of each column is as the second (median
 
 ${ratiosTable(layouts)}
 
-The ratio to \`native\` is the share of the native build's speed that the WASM kernel reaches: at 0.80 it takes 1.25 times as long.
+The ratio to \`native\` is the share of the native build's speed that the WASM kernel reaches. At 0.80, it takes 1.25 times as long.
 
 ## From 1 to 10,000,000 tokens
 
-Top-8 of 256 experts on 8 ranks, millions of tokens per second:
+The figures are millions of tokens per second, for top-8 of 256 experts on 8 ranks:
 
 ${scalingTable('tokens', results.overTokens, ({ numTokens }) => numTokens, millionsPerSecond)}
 
@@ -57,12 +57,13 @@ ${scalingTable('tokens', results.overTokens, ({ numTokens }) => numTokens, milli
 
 ## More ranks, and more experts
 
-4,096 tokens, top-8, nanoseconds per token. First 256 experts on more and more ranks; with up to 64 of them, the kernel builds a
-token's row of the mask in a register:
+The figures are nanoseconds per token, for 4,096 tokens and top-8. The first table has 256 experts on more and more ranks. With
+up to 64 ranks, the kernel builds a token's row of the mask in a register:
 
 ${scalingTable('ranks', results.overRanks, ({ numRanks }) => numRanks, nanosecondsPerToken)}
 
-Then 8 ranks with more and more experts; with more than 4,088 of them, the kernel's table is too large for 16-bit offsets:
+The second table has 8 ranks with more and more experts. With more than 4,088 experts, the kernel's table is too large for 16-bit
+offsets:
 
 ${scalingTable('experts', results.overExperts, ({ numExperts }) => numExperts, nanosecondsPerToken)}
 
@@ -70,8 +71,8 @@ ${scalingTable('experts', results.overExperts, ({ numExperts }) => numExperts, n
 
 ## The same layout in Python
 
-What one would use in Python, on the CPU: the whole layout too, all four outputs, of the same ids. Microseconds per layout, and in
-brackets how many times as long as \`${names.call}\` it takes:
+This is what one would use in Python, on the CPU. It computes the whole layout, with all four outputs, from the same ids. The
+figures are microseconds per layout; in brackets is how many times as long as \`${names.call}\` that is:
 
 ${pythonTable(results.inPython)}
 
@@ -80,8 +81,9 @@ ${pythonNotes(results.inPython)}
 ## The first call
 
 A fresh process of Node.js loads the library, by \`import\` or by \`require\`, and computes a layout of two tokens
-(\`[[0, 5], [6, -1]]\`), for which the kernel is decoded, compiled and instantiated. Medians of 20 processes. Resident memory is
-that of the whole process after the layout, including Node.js itself; in brackets is what loading the library added to it.
+(\`[[0, 5], [6, -1]]\`), for which the kernel is decoded, compiled and instantiated. The figures are medians of 20 processes.
+Resident memory is that of the whole process after the layout, including Node.js itself; in brackets is what loading the library
+added to it.
 
 ${table(
   ['', 'loading, ms', 'first layout, ms', 'together, ms', 'resident, MB'],
@@ -101,7 +103,7 @@ ${table(
   Object.entries(sizes).map(([name, { raw, gzip }]) => [name, kilobytes(raw), kilobytes(gzip)]),
 )}
 
-The two rows for browsers are one file each, minified by esbuild, with the kernel in it.
+Each of the two rows for browsers is one file, minified by esbuild, which contains the kernel.
 
 After calls of 4,096 · 8 · 256 · 64, the kernel holds ${kilobytes(heldMemory.wasmBytes)} of WASM memory, which all groups of a thread
 share. A call with reused \`out\` leaves ${Math.max(0, heldMemory.heapBytesPerCall).toFixed(1)} bytes on the JavaScript heap.
@@ -124,7 +126,7 @@ export function layoutsTable(layouts: readonly Entry[]): string {
   );
 }
 
-/** How many times as fast the kernel, a workspace and a whole call are as others. */
+/** How many times as fast as other variants the kernel, a workspace and a whole call are. */
 export function ratiosTable(layouts: readonly Entry[]): string {
   const pairs = [
     [names.kernel, names.plain],
@@ -175,11 +177,11 @@ function pythonTable(entries: readonly Entry[]): string {
   );
 }
 
-/** What the rows of the table are, and which of them are missing. */
+/** Explains the rows of the table, and says which of them are missing. */
 export function pythonNotes(entries: readonly Entry[]): string {
   const rows = Object.keys(entries[0].seconds);
   const threads = rows.some((name) => name.endsWith('threads'))
-    ? "The rows that name a number of threads are with PyTorch's default."
+    ? "The rows that name a number of threads use PyTorch's default."
     : "One thread is also PyTorch's default on this machine.";
   return [
     rows.includes('numpy')

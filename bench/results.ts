@@ -1,5 +1,5 @@
 /**
- * What a benchmark found, in the form of `results/benchmarks.json`. Everything that the report shows is computed from it.
+ * The results of a benchmark, in the form of `results/benchmarks.json`. Everything in the report is computed from them.
  *
  * @module
  */
@@ -15,7 +15,7 @@ export interface Entry {
   readonly seconds: Samples;
 }
 
-/** Medians of processes that have just started; first-call.mjs says what each number is. */
+/** Medians of the first call in a process; first-call.mjs says what each number is. */
 export interface FirstCall {
   readonly loadMilliseconds: number;
   readonly firstMilliseconds: number;
@@ -49,7 +49,7 @@ export interface Results {
   readonly overTokens: readonly Entry[];
   readonly overRanks: readonly Entry[];
   readonly overExperts: readonly Entry[];
-  /** The ways to compute a layout in Python, and beside them those of JavaScript that they are compared with. */
+  /** Layouts in Python, and the layouts in JavaScript that they are compared with. */
   readonly inPython: readonly Entry[];
   /** By how the library is loaded: `import`, `require`. */
   readonly firstCalls: Readonly<Record<string, FirstCall>>;

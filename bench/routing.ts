@@ -6,9 +6,10 @@
 import { Random } from '../test/support/random.ts';
 
 /**
- * In `uniform`, each token selects distinct experts uniformly at random, which is hardest for branch prediction. In `skewed`
- * it selects distinct experts with the number `numExperts * u ** 3` for a uniform `u`, so that an eighth of the experts gets
- * 44 % of the selections (top-8 of 256). `half empty` is like uniform, but each slot is -1 with a probability of one half.
+ * In `uniform`, each token selects distinct experts uniformly at random, which is hardest for branch prediction. In
+ * `skewed`, the numbers of these experts are `numExperts * u ** 3`, rounded down, for a uniform `u` in [0, 1), so that
+ * an eighth of the experts gets 44 % of the selections (top-8 of 256). `half empty` is like uniform, but each slot is
+ * -1 with a probability of one half.
  */
 export type Routing = 'uniform' | 'skewed' | 'half empty';
 

@@ -8,7 +8,7 @@
  *   --report         makes the document anew from the last results
  *   --processes N    default 5
  *
- * The ways in Python are measured by the `python3` of the PATH, as far as it has numpy and PyTorch.
+ * The layouts in Python are measured with the `python3` of the PATH, as far as it has numpy and PyTorch.
  *
  * @module
  */
@@ -32,7 +32,7 @@ const docs = new URL('../docs/', import.meta.url);
 /** The share by which a ratio may fall short of what is expected, because machines and their noise differ. */
 const tolerance = 0.25;
 
-/** Only so many processes measure more than the layouts, because that takes most of the time. */
+/** The number of processes that measure more than the layouts. It is small, because this takes most of the time. */
 const maxFullProcesses = 3;
 
 const { values: settings } = parseArgs({
@@ -101,7 +101,10 @@ function measure(count: number, flags: readonly string[], maxFull = count) {
   return combine(processes);
 }
 
-/** Runs a script in `count` processes, each of which prints the same names with numbers. Returns the median of each number. */
+/**
+ * Runs a script in `count` processes, each of which prints the same names with numbers. Returns the medians of the
+ * numbers.
+ */
 function medians<Numbers extends object>(count: number, parameters: readonly string[]): Numbers {
   console.error(
     `Measuring ${parameters

@@ -32,7 +32,7 @@ const documents = [
   'SECURITY.md',
   ...['docs', 'examples'].flatMap((folder) => filesUnder(folder, '.md')),
 ];
-/** Those whose examples are to be run: the others are made of doc comments. */
+/** The documents whose examples are run. The others are made from doc comments, whose examples are run, too. */
 const written = documents.filter((path) => !/^docs\/api(-cuda)?\.md$/.test(path));
 const sources = filesUnder('ts', '.ts');
 
@@ -140,7 +140,7 @@ describe('documentation', function () {
   });
 
   it('links to files and headings that are there', () => {
-    // As code hosts make them: the second heading of a name ends in -1
+    // The anchors are those that code hosts make: if two headings are equal, the anchor of the second ends in -1
     const anchorsOf = (text: string) => {
       const seen = new Map<string, number>();
       return [...text.replace(/^```.*?^```$/gms, '').matchAll(/^#+ (.*)$/gm)].map(([, heading]) => {

@@ -1,4 +1,4 @@
-/** The rules of which folder may import which: the lint that checks them finds imports that break them. */
+/** The rules of which folder may import which: the code obeys them, and the lint finds imports that break them. */
 import { spawnSync } from 'node:child_process';
 import { appendFileSync, cpSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -10,7 +10,7 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 
 /** What the lint prints about the sources with one more import. */
 function lintWith(module: string, code: string): string {
-  const copy = mkdtempSync(join(tmpdir(), 'dispatch-layout-house-'));
+  const copy = mkdtempSync(join(tmpdir(), 'dispatch-layout-imports-'));
   try {
     for (const name of ['ts', 'package.json', '.dependency-cruiser.mjs']) {
       cpSync(join(root, name), join(copy, name), { recursive: true });
@@ -29,17 +29,17 @@ function lintWith(module: string, code: string): string {
 }
 
 describe('the rules of imports', () => {
-  it('hold: there is no circle of modules, and no folder imports from one above it', () => {
+  it('hold: there are no import cycles, and no folder imports from a higher one', () => {
     assert.match(lintWith('ts/index.ts', ''), /no dependency violations found/);
   });
 
-  it('find a circle, also of imports of types', () => {
+  it('find an import cycle, even one of type imports', () => {
     const code = "\nimport type { IdType } from './id-types.ts';\nexport type Planted = IdType;\n";
-    assert.match(lintWith('ts/values/typed-array.ts', code), /error no-circle/);
+    assert.match(lintWith('ts/values/typed-array.ts', code), /error no-import-cycle/);
   });
 
-  it('find an import from a folder above', () => {
+  it('find an import from a higher folder', () => {
     const code = "\nimport { jsDevice } from '../devices/js.ts';\nexport const planted = jsDevice;\n";
-    assert.match(lintWith('ts/layout/outputs.ts', code), /error layout-imports-nothing-above-it/);
+    assert.match(lintWith('ts/layout/outputs.ts', code), /error layout-imports-from-no-higher-layer/);
   });
 });

@@ -3,9 +3,9 @@
  *
  *   index.cjs, cuda.cjs    the two entries for `require`
  *   index.mjs, cuda.mjs    the same for `import`, with declarations beside them
- *   node.cjs               what these four re-export: all code for Node.js, which a process then has only once,
- *                          whether it uses `import` or `require`
- *   index.js, cuda.js      the two entries for bundles for Node.js, which contain ES modules only
+ *   node.cjs               what these four re-export: all code for Node.js. A process has one copy of it, whether it
+ *                          uses `import` or `require`
+ *   index.js, cuda.js      the two entries for bundles for Node.js. They are ES modules only
  *   node.js                what these two re-export
  *   browser.js, .cjs       for browsers, and for every runtime that is not recognised
  *   edge.js                for Cloudflare workerd and Vercel's edge runtime
@@ -18,7 +18,7 @@ import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
-// The files are made here and then moved, so that `dist` never holds half a file
+// The files are made here and then moved to `dist`, so that `dist` never contains an incomplete file
 const workshop = join(root, 'build', 'bundles');
 const dist = join(root, 'dist');
 
@@ -30,12 +30,12 @@ const common = {
 };
 
 /**
- * Source maps point to the sources in the package. The sources of other packages are not in it, so the maps contain
- * them.
+ * Source maps refer to the library's own sources by path, since these are in the package. The sources of other packages
+ * are not, so the maps contain their text.
  */
 const written = { ...common, outdir: workshop, sourcemap: 'linked', metafile: true };
 
-/** Puts the part of the loader that is needed into the function that evaluates it. */
+/** Puts the code of the loader, as far as it is needed, into the function that evaluates it. */
 const inlineLoader = {
   name: 'inline-loader',
   setup({ onLoad }) {
@@ -54,7 +54,7 @@ const inlineLoader = {
   },
 };
 
-/** On edge runtimes the kernel stays an import, which the user's bundler compiles. */
+/** In the file for edge runtimes, the kernel stays an import, which the user's bundler compiles. */
 const keepKernelImport = {
   name: 'keep-kernel-import',
   setup({ onResolve }) {
@@ -68,7 +68,7 @@ const cuda = "export * from './devices/cuda/index.ts';";
 /**
  * Bundles the library, and returns what esbuild reports about the output, such as the names of its exports.
  *
- * @param conditions the conditions that choose what package.json's `#platform` stands for.
+ * @param conditions the conditions by which package.json chooses the module that `#platform` stands for.
  */
 async function bundle(file, contents, platform, conditions) {
   const [name, extension] = file.split('.');
@@ -81,12 +81,12 @@ async function bundle(file, contents, platform, conditions) {
     platform,
     conditions,
     format: isCommonJs ? 'cjs' : 'esm',
-    // These are the targets that the documents promise. Hermes cannot parse static blocks
+    // These are the targets that the documentation promises. Static blocks are left out, since Hermes cannot parse them
     target: ['es2022', 'node20.16', 'safari16.4'],
     supported: { 'class-static-blocks': false },
     define: {
       IS_NODE: String(conditions.includes('node')),
-      // CommonJS has another name for the place of a module
+      // CommonJS has `__filename` instead of `import.meta.url`
       ...(isCommonJs && { 'import.meta.url': '__filename' }),
     },
     plugins: [inlineLoader, keepKernelImport],
@@ -124,7 +124,7 @@ const commandLine = await build({
 const write = (file, text) => writeFile(join(workshop, file), text);
 
 /**
- * Each entry of Node.js re-exports its part of everything. An ES module re-exports from the small CommonJS entry and
+ * Each entry for Node.js re-exports its part of the library. An ES module re-exports from the small CommonJS entry and
  * not from node.cjs, since Node.js searches an imported CommonJS file for the names of its exports, which takes 25 ms
  * for all of node.cjs.
  */
@@ -146,15 +146,15 @@ await write('THIRD-PARTY-NOTICES.txt', await notices());
 
 for (const file of await readdir(workshop)) await keepForeignSources(file);
 await chmod(join(workshop, 'cli.js'), 0o755);
-// As in the code, the declarations belong to the CommonJS entries, and the ES modules re-export them
+// The declarations are those of the CommonJS entries, and the ES modules re-export them, as with the code
 await writeFile(join(dist, 'types', 'package.json'), '{ "type": "commonjs" }\n');
-// The command line comes last, since build.sh looks at its time to tell whether `dist` is up to date
+// The command line is moved last, because build.sh tells by its age whether `dist` is up to date
 for (const file of (await readdir(workshop)).sort((a, b) => Number(a === 'cli.js') - Number(b === 'cli.js'))) {
   await rename(join(workshop, file), join(dist, file));
 }
 await rm(workshop, { recursive: true });
 
-/** Removes from a source map the text of those sources that are in the package. */
+/** Removes from a source map the text of the library's own sources, and corrects their paths. */
 async function keepForeignSources(file) {
   if (!file.endsWith('.map')) return;
   const map = JSON.parse(await readFile(join(workshop, file), 'utf8'));
@@ -163,7 +163,7 @@ async function keepForeignSources(file) {
   await write(file, JSON.stringify(map));
 }
 
-/** The licences of everything in `dist` that other people wrote. */
+/** The licences of all code in `dist` that other people wrote. */
 async function notices() {
   const inputs = Object.keys(commandLine.metafile.inputs);
   const packages = inputs.flatMap((path) => /^node_modules\/((@[^/]*\/)?[^/]*)\//.exec(path)?.[1] ?? []);

@@ -50,8 +50,8 @@ import { Workspace, type WorkspaceOptions, workspaceOptions } from './workspace.
 type AnyOptions = LayoutOptions<MaskForm> | DeviceLayoutOptions<MaskForm>;
 
 /**
- * Computes layouts for one group of ranks. It owns the device, the communication stream and the prepared tables, so
- * that repeated calls with the same `numExperts` cost nothing but the kernel.
+ * Computes layouts for one group of ranks. It keeps the device, the communication stream and the tables, so that
+ * repeated calls with the same `numExperts` prepare nothing anew.
  *
  * ```ts
  * import { ExpertGroup } from 'dispatch-layout';
@@ -76,7 +76,7 @@ export class ExpertGroup {
 
   /**
    * @throws {@link DispatchLayoutError} `NUM_RANKS`, `NUM_RANKS_PER_NODE`, `PLACEMENT`, `OPTION`, `ENVIRONMENT`
-   * @throws {@link DeviceUnavailableError} if `device` names one that cannot be used here.
+   * @throws {@link DeviceUnavailableError} if `device` names a device that cannot be used here.
    */
   constructor(options: ExpertGroupOptions) {
     const { numRanks, numRanksPerNode = 8, placement, device } = checkOptions(options, groupOptions);
@@ -92,17 +92,17 @@ export class ExpertGroup {
     return isSamePlacement(this.#placement, placement);
   }
 
-  /** Number of ranks in the group. */
+  /** The number of ranks in the group. */
   get numRanks(): number {
     return this.#group.numRanks;
   }
 
-  /** Number of ranks that share a node. */
+  /** The number of ranks that share a node. */
   get numRanksPerNode(): number {
     return this.#group.numRanksPerNode;
   }
 
-  /** Number of nodes; 1 within one node, where `numTokensPerRdmaRank` is `null`. */
+  /** The number of nodes; 1 within one node, where `numTokensPerRdmaRank` is `null`. */
   get numRdmaRanks(): number {
     return this.#group.numRdmaRanks;
   }
@@ -120,13 +120,13 @@ export class ExpertGroup {
    * to each expert, and which token goes to which rank. The semantics are those of DeepEP's
    * `Buffer.get_dispatch_layout`.
    *
-   * For a `DeviceTensor` the results are DeviceTensors; nothing is copied, and nothing is waited for. An id that is
-   * neither -1 nor an expert is then reported by the next synchronisation: the event's `wait()`, a copy of a result to
-   * the host, or the next call.
+   * For a `DeviceTensor`, the results are DeviceTensors; nothing is copied, and nothing is waited for. An invalid id is
+   * then reported by the next synchronisation: the event's `wait()`, a copy of a result to the host, or the next call.
    *
    * @param topkIdx `[numTokens, numTopk]` integers: the expert of each slot of each token, -1 for none.
-   * @param numExperts experts over all ranks.
-   * @throws {@link InvalidExpertError} for the first id that is neither -1 nor an expert, unless they are ignored.
+   * @param numExperts the number of experts over all ranks.
+   * @throws {@link InvalidExpertError} for the first id that is neither empty nor an expert, unless such ids are
+   *   ignored.
    * @throws {@link DispatchLayoutError} `TOPK_TYPE`, `TOPK_SHAPE`, `DETACHED_BUFFER`, `NUM_EXPERTS`, `UNEVEN_EXPERTS`,
    *   `PLACEMENT`, `OUT`, `OPTION`, `EVENT_FLAGS`, `TOO_LARGE`, `OUT_OF_MEMORY`, `CUDA_ERROR`, `DISPOSED`
    */
@@ -149,7 +149,7 @@ export class ExpertGroup {
     return this.layoutOf(topkIdx, numExperts, options);
   }
 
-  /** @internal The same, where the names of the options were checked. */
+  /** @internal Does the same, for options whose names were checked before. */
   layoutOf(
     topkIdx: TopkIdxInput | DeviceTensor,
     numExperts: number,

@@ -39,7 +39,7 @@ export interface DispatchLayoutOptions<Mask extends MaskForm = 'bytes'>
  *
  * @param topkIdx `[numTokens, numTopk]` integers: the expert of each slot of each token, -1 for none. A `DeviceTensor`
  *   (of `dispatch-layout/cuda`) gives a layout of DeviceTensors.
- * @param numExperts experts over all ranks.
+ * @param numExperts the number of experts over all ranks.
  * @throws the errors of {@link ExpertGroup} and its `getDispatchLayout`.
  */
 export function getDispatchLayout<Mask extends MaskForm = 'bytes'>(
@@ -57,7 +57,7 @@ export function getDispatchLayout(
   numExperts: number,
   options: ExpertGroupOptions & (LayoutOptions<MaskForm> | DeviceLayoutOptions<MaskForm>),
 ): DispatchLayout<MaskForm> | DeviceDispatchLayout<MaskForm> {
-  // Without options it is numRanks that is missing
+  // If no options are passed, the error says that `numRanks` is missing
   const given: typeof options = Object(options);
   checkOptions(given, allOptions);
   return groupOf(given).layoutOf(topkIdx, numExperts, given);
@@ -83,7 +83,7 @@ function groupOf(options: ExpertGroupOptions): ExpertGroup {
   return group;
 }
 
-/** Makes the next call choose its device anew. */
+/** Makes the next call create a new group, which chooses its device anew. */
 export function forgetLastGroup(): void {
   last = undefined;
 }

@@ -15,19 +15,19 @@ import type { LayoutArrays, MaskForm } from './layout/outputs.ts';
 
 /** Options of an {@link ExpertGroup}. */
 export interface ExpertGroupOptions {
-  /** Number of ranks in the expert-parallel group. */
+  /** The number of ranks in the expert-parallel group. */
   readonly numRanks: number;
   /**
-   * Number of ranks that share a node, and so form one RDMA rank. It must divide `numRanks`, or be at least `numRanks`.
-   * The default is 8, the number that DeepEP is built for.
+   * The number of ranks that share a node, and so form one RDMA rank. It must divide `numRanks`, or be at least
+   * `numRanks`. The default is 8, the number that DeepEP is built for.
    */
   readonly numRanksPerNode?: number | undefined;
   /**
-   * Which rank each expert is on. A table, `[numExperts]`, has the rank of each expert, or -1 for an expert that is on no
-   * rank: its selections are counted per expert, but go nowhere. The table is copied. There are also two names, which are
-   * those of vLLM. `linear` places contiguous blocks, and gives one expert more to each of the first `numExperts % numRanks`
-   * ranks. `round_robin` places expert e on rank `e % numRanks`. Default: contiguous blocks of `numExperts / numRanks`
-   * experts, as in DeepEP; experts that do not divide evenly are then an error.
+   * Which rank each expert is on: a table or a name. A table, `[numExperts]`, has the rank of each expert, or -1 for an
+   * expert that is on no rank; its selections are counted per expert, but go nowhere. The table is copied. The names
+   * are those of vLLM: `linear` places contiguous blocks, and gives each of the first `numExperts % numRanks` ranks one
+   * expert more; `round_robin` places expert e on rank `e % numRanks`. Default: contiguous blocks of
+   * `numExperts / numRanks` experts, as in DeepEP; it is then an error if the experts do not divide evenly.
    */
   readonly placement?: PlacementName | ArrayLike<number> | undefined;
   /**
@@ -40,20 +40,21 @@ export interface ExpertGroupOptions {
 /** The options that can differ from one call to the next, except for the place of the results. */
 interface CallOptions<Mask extends MaskForm> {
   /**
-   * Whether `isTokenInRank` is made. `bytes` (default) makes it. `none` is for callers who want only the counts: it is null
-   * then, and nothing is allocated or copied for it.
+   * Whether `isTokenInRank` is made. `bytes` (default) makes it. `none` is for callers who want only the counts:
+   * `isTokenInRank` is then null, and nothing is allocated or copied for it.
    */
   readonly mask?: Mask | undefined;
   /**
-   * What to do with an id that is neither -1 nor in `[0, numExperts)`, and with experts that do not divide evenly among
-   * ranks. `throw` (default) reports the first such id, or the uneven experts, as an error. `ignore` skips such ids,
-   * and leaves the last experts without a rank, as DeepEP does; but DeepEP first narrows ids to int32, and so counts
-   * 2^32 + 3 as expert 3. Here ids are never truncated.
+   * What to do with an id that is neither in `[0, numExperts)` nor empty (-1 or `emptyId`), and with experts that do
+   * not divide evenly among the ranks. `throw` (default) reports the first such id, or the uneven experts, as an error.
+   * `ignore` skips such ids, and leaves the last experts without a rank, as DeepEP does. One difference remains: DeepEP
+   * first narrows ids to int32, and so counts 2^32 + 3 as expert 3. Here, ids are never truncated.
    */
   readonly invalidExperts?: 'throw' | 'ignore' | undefined;
   /**
-   * An id that stands for an empty slot, beside -1: a safe integer or a bigint, such as `numExperts`, or 255 in captures of
-   * uint8. One that the type of the ids cannot hold matches none. If it is an expert, that expert gets no tokens.
+   * An id that stands for an empty slot, beside -1: a safe integer or a bigint, such as `numExperts`, or 255 in routing
+   * that was recorded as uint8. If the type of the ids cannot hold it, it matches no id. If it is the id of an expert,
+   * that expert gets no tokens.
    */
   readonly emptyId?: number | bigint | undefined;
   /** Work to wait for before the layout is computed. */
@@ -64,7 +65,9 @@ interface CallOptions<Mask extends MaskForm> {
    * `event.wait()` rejects, and for host arrays `event.currentStreamWait()` throws. Default false.
    */
   readonly asyncFinish?: boolean | undefined;
-  /** Whether the outputs belong to the communication stream; needs `previousEvent` and `asyncFinish`. Default false. */
+  /**
+   * Whether the outputs belong to the communication stream. It needs `previousEvent` and `asyncFinish`. Default false.
+   */
   readonly allocateOnCommStream?: boolean | undefined;
 }
 
@@ -83,7 +86,7 @@ export interface LayoutOptions<Mask extends MaskForm = 'bytes'> extends CallOpti
 export interface DeviceLayoutOptions<Mask extends MaskForm = 'bytes'> extends CallOptions<Mask> {
   /**
    * Tensors to write to, such as an earlier result. The kernel finds an invalid id only while it writes to them, so
-   * that they are not untouched after that error. Default: new tensors.
+   * they have changed when that error is thrown. Default: new tensors.
    */
   readonly out?: DeviceLayoutArrays<Mask> | undefined;
 }

@@ -19,13 +19,13 @@ import { type IdType, idTypeNames, idTypes, isIdType, type TypedArrayOf } from '
 
 /** Options of a {@link Workspace}: what it has room for. */
 export interface WorkspaceOptions<Type extends IdType = 'int64', Mask extends MaskForm = 'bytes'> {
-  /** Experts over all ranks. */
+  /** The number of experts over all ranks. */
   readonly numExperts: number;
   /** The largest number of tokens of a layout. */
   readonly maxTokens: number;
-  /** Slots of each token. */
+  /** The number of slots of each token. */
   readonly numTopk: number;
-  /** Element type of the ids. Default `int64`, the type that an ONNX TopK returns. */
+  /** The element type of the ids. Default `int64`, the type that an ONNX TopK returns. */
   readonly idType?: Type | undefined;
   /** What to do with invalid ids, as in `getDispatchLayout`. Default `throw`. */
   readonly invalidExperts?: 'throw' | 'ignore' | undefined;
@@ -57,25 +57,25 @@ export const workspaceOptions: Readonly<Record<keyof WorkspaceOptions, true>> = 
  * console.log(workspace.run(2).numTokensPerRank.join(' ')); // 1 0 1 1
  * ```
  *
- * All layouts of a workspace are in the same arrays: each run overwrites the results of the run before, so copy what
- * must last, with `slice()`. The arrays stay valid as long as anybody holds them, whatever becomes of the workspace and
+ * All layouts of a workspace are in the same arrays, and each run overwrites the results of the run before. Copy what
+ * must last with `slice()`. The arrays stay valid as long as anybody holds them, whatever becomes of the workspace and
  * its group. On `wasm`, their memory never moves, and it cannot be transferred to another thread. A workspace may be
  * large: for each token it takes `numTopk` ids, as many positions of 2 bytes (4 beyond 4088 experts), and `numRanks`
- * bytes.
+ * bytes for the mask.
  */
 export class Workspace<Type extends IdType = IdType, Mask extends MaskForm = MaskForm> {
   /** `[maxTokens, numTopk]`, row-major: the experts of each token, -1 for none. A run leaves them as they are. */
   readonly topkIdx: TypedArrayOf[Type];
   /** The largest number of tokens of a run. */
   readonly maxTokens: number;
-  /** Slots of each token. */
+  /** The number of slots of each token. */
   readonly numTopk: number;
   /** The device that computes. */
   readonly device: DeviceName;
   readonly #memory: WorkspaceMemory;
   readonly #shape: Omit<LayoutShape, 'numTokens'> & { readonly hasMask: boolean };
   readonly #isStrict: boolean;
-  /** The results that were asked for so far, by number of tokens. */
+  /** The result objects of the runs so far, by number of tokens. */
   readonly #layouts = new Map<number, DispatchLayout<Mask>>();
 
   /** @internal Use `group.createWorkspace`. */
@@ -117,12 +117,12 @@ export class Workspace<Type extends IdType = IdType, Mask extends MaskForm = Mas
   }
 
   /**
-   * Computes the layout of the first `numTokens` tokens of `topkIdx`. Every number of tokens has a result object of its
-   * own, which later runs of as many tokens return again. At most 1024 of these objects are kept.
+   * Computes the layout of the first `numTokens` tokens of `topkIdx`. There is one result object for each number of
+   * tokens, which later runs with as many tokens return again. At most 1024 of these objects are kept.
    *
    * @param numTokens 0 to `maxTokens`. Default `maxTokens`.
-   * @throws {@link InvalidExpertError} for the first id that is neither -1 nor an expert, unless they are ignored. The
-   *   results of the run before are then untouched.
+   * @throws {@link InvalidExpertError} for the first id that is neither empty nor an expert, unless such ids are
+   *   ignored. The results of the run before are then untouched.
    * @throws {@link DispatchLayoutError} `OPTION` if `numTokens` is outside this range.
    */
   run(numTokens: number = this.maxTokens): DispatchLayout<Mask> {
@@ -149,7 +149,7 @@ export class Workspace<Type extends IdType = IdType, Mask extends MaskForm = Mas
   }
 }
 
-/** The largest number of result objects that are kept. No decoder has as many different numbers of tokens. */
+/** The largest number of result objects that are kept. No decoder uses so many different numbers of tokens. */
 const maxLayouts = 1024;
 
 /** The arrays of a workspace on a device that can read and write any memory. */

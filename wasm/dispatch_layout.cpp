@@ -14,7 +14,7 @@ Plan the_plan;
 
 bool has_mask_rows(const Plan& plan) { return plan.num_ranks <= kMaxMaskRanks; }
 
-// Calls use(type) with the type as a constant.
+// Calls use(type) with the type as a compile-time constant.
 template <class Use>
 auto with_id_type(IdType type, Use use) {
   switch (type) {
@@ -72,8 +72,8 @@ EXPORT void finish();
 // num_ids is the number of ids in the whole layout.
 EXPORT void begin(uint32_t num_ids) {
   Plan& plan = the_plan;
-  // An earlier layout may not have ended, because an id was invalid, the stack overflowed, or a vm timed out.
-  // Its counts are discarded here
+  // An earlier layout may not have been finished, because an id was invalid, the stack overflowed, or a call in
+  // a `vm` timed out. Its counts are discarded here
   if (plan.is_adding) finish();
   // Adding up the copies of a table takes time, which is worth it only if there are many ids
   plan.num_copies = num_ids / kMinIdsPerCopiedExpert < plan.num_experts ? 1 : max_copies(plan);
@@ -82,15 +82,15 @@ EXPORT void begin(uint32_t num_ids) {
 }
 
 // Finds the entries of ids, and writes where they are to plan.positions from index first_id on. Returns whether
-// all ids are experts, -1 or empty_id. Every id that is not an expert gets an empty entry. What empty_id can be
-// is in topk_ids.h.
+// all ids are experts, -1 or empty_id. Every id that is not an expert gets an empty entry. topk_ids.h says
+// which values empty_id can have.
 EXPORT bool locate(const uint8_t* ids, IdType type, uint32_t num_ids, uint32_t first_id, int32_t empty_id) {
   Plan& plan = the_plan;
   plan.num_located = first_id + num_ids;
   return with_id_type(type, [&](auto id_type) {
     return with_table(plan, [&](auto table) {
       auto* first = static_cast<typename decltype(table)::Position*>(plan.positions) + first_id;
-      // Most calls have no empty id, and the comparison takes a tenth of their time
+      // Most calls have no empty id. The comparison with one would make them a tenth slower
       return empty_id == -1
                  ? locate<id_type.value, false>(ids, num_ids, plan.num_experts, empty_id, table, first)
                  : locate<id_type.value, true>(ids, num_ids, plan.num_experts, empty_id, table, first);
@@ -98,8 +98,9 @@ EXPORT bool locate(const uint8_t* ids, IdType type, uint32_t num_ids, uint32_t f
   });
 }
 
-// Returns the index of the first id that is neither an expert, nor -1, nor the empty id, or num_ids. The empty id
-// is any that the type can hold, in two halves; the id of an expert stands for no empty id.
+// Returns the index of the first id that is neither an expert, nor -1, nor the empty id; num_ids if there is
+// none. The empty id comes in two halves, and can be any id of the type. If it is the id of an expert, it
+// changes nothing, and means that there is no empty id.
 EXPORT uint32_t find_invalid(const uint8_t* ids, IdType type, uint32_t num_ids, uint32_t empty_low,
                              uint32_t empty_high) {
   const int64_t empty_id = static_cast<int64_t>(static_cast<uint64_t>(empty_high) << 32 | empty_low);
@@ -112,7 +113,7 @@ EXPORT uint32_t find_invalid(const uint8_t* ids, IdType type, uint32_t num_ids, 
   return i;
 }
 
-// Adds tokens whose positions begin at index first_id. Their rows go to is_token_in_rank.
+// Adds tokens whose positions begin at index first_id. Their rows are written to is_token_in_rank.
 EXPORT void add_tokens(uint32_t first_id, uint32_t num_tokens, uint32_t num_topk, uint32_t first_token,
                        uint8_t* is_token_in_rank) {
   start_adding();

@@ -1,8 +1,8 @@
 // Turns ids of any integer type into positions in the expert table, 8 or 4 at a time.
 //
-// Loading saturates: an id that does not fit the lane becomes one that no table has (the largest or the
-// smallest value of the lane), never one that a table has, and never -1. One unsigned comparison can then
-// tell experts from everything else, and -1 stays -1.
+// Loading saturates: an id that does not fit the lane becomes the largest or the smallest value of the lane.
+// No table has an entry for these values, and neither is -1. One unsigned comparison can then tell experts
+// from everything else, and -1 stays -1.
 #pragma once
 
 #include <wasm_simd128.h>
@@ -82,10 +82,11 @@ inline v128_t load_4_ids(const uint8_t* ids) {
 // experts. An id that is not an expert, such as -1, goes to one of the empty entries behind the experts: as an
 // unsigned number it is at least num_experts, and so its minimum with num_experts + lane is also at least
 // num_experts. The lanes use the copies of the table in turn; the number of copies is a power of 2. Reads and
-// writes up to 7 ids further than num_ids; it does not matter what these are.
+// writes up to 7 ids beyond num_ids; their values do not matter.
 //
-// A lane that equals empty_id becomes -1. An empty_id of -1 changes nothing, and so stands for none. Any other is at
-// most 32766 away from 0. There a lane is exactly its id, since ids that do not fit have become 32767 or -32768.
+// A lane that equals empty_id becomes -1. An empty_id of -1 changes nothing, and means that there is none. Any
+// other empty_id is at most 32766 away from 0. A lane that equals it holds exactly its id, since ids that do
+// not fit have become 32767 or -32768.
 template <IdType kType, bool kHasEmptyId>
 __attribute__((noinline)) bool locate(const uint8_t* ids, uint32_t num_ids, uint32_t num_experts,
                                       int32_t empty_id, SmallTable table, uint16_t* positions) {
@@ -117,7 +118,7 @@ __attribute__((noinline)) bool locate(const uint8_t* ids, uint32_t num_ids, uint
   return !wasm_v128_any_true(wasm_u16x8_gt(largest, last));
 }
 
-// Does the same for a large table, 4 ids at a time. Here an empty_id is at most 2^31 - 2 away from 0.
+// Does the same for a large table, 4 ids at a time. Here, an empty_id is at most 2^31 - 2 away from 0.
 template <IdType kType, bool kHasEmptyId>
 __attribute__((noinline)) bool locate(const uint8_t* ids, uint32_t num_ids, uint32_t num_experts,
                                       int32_t empty_id, LargeTable table, uint32_t* positions) {
@@ -140,7 +141,7 @@ __attribute__((noinline)) bool locate(const uint8_t* ids, uint32_t num_ids, uint
   return !wasm_v128_any_true(wasm_u32x4_gt(largest, last));
 }
 
-// One id, with the sign or the zeros of its type in front.
+// Returns an id of any type, extended to 64 bits as its type requires: by its sign or by zeros.
 inline int64_t load_id(const uint8_t* ids, IdType type, uint32_t i) {
   auto load = [=](auto id) {
     memcpy(&id, ids + i * sizeof(id), sizeof(id));

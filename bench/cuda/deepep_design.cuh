@@ -1,5 +1,5 @@
 // The benchmark's baseline: a kernel of DeepEP's design, written for comparison from a description of it. Each
-// block owns 4 experts or 8 ranks and reads the whole of `topk_idx`, a row per thread; no atomics.
+// block owns 4 experts or 8 ranks, and reads the whole of `topk_idx`, one row per thread. There are no atomics.
 #pragma once
 
 #include <cuda_runtime.h>

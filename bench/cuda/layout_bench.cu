@@ -2,9 +2,10 @@
 //
 // Times are medians, per launch, in microseconds:
 //   graph   a CUDA graph of many launches, divided by their number
-//   event   a launch alone between two events, which adds what the events cost
-// Launches rotate among sets of inputs and outputs, as many as exceed the L2 cache (64 at most: small problems stay
-// in it, as they do after a router). Results, those of graph replays too, are compared with the baseline's.
+//   event   a launch alone between two events, which includes the cost of the events
+// Launches rotate among sets of inputs and outputs. There are so many sets that together they exceed the L2
+// cache, but at most 64: small problems stay in the cache, as they do after a router. All results, also those of
+// graph replays, are compared with those of the baseline.
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
@@ -28,7 +29,7 @@ namespace {
     }                                                                                              \
   } while (0)
 
-// The last two are uniform as well: half of the ids are an empty id beside -1, and a layout without a mask
+// The last two are uniform as well. In kEmptyId, half of the ids are an empty id beside -1; kNoMask has no mask
 enum class Routing { kUniform, kSkewed, kHalfEmpty, kOneExpert, kEmptyId, kNoMask };
 const char* const kRoutingNames[] = {"uniform",    "skewed",        "half -1",
                                      "one expert", "half empty id", "uniform, no mask"};
@@ -42,13 +43,14 @@ struct Case {
   int num_nodes() const { return num_ranks % 8 == 0 ? num_ranks / 8 : 1; }
   int64_t num_ids() const { return int64_t{num_tokens} * num_topk; }
   bool has_mask() const { return routing != Routing::kNoMask; }
-  // Each id read once, the mask written once
+  // Each id is read once, and the mask is written once
   int64_t num_bytes() const {
     return num_ids() * id_bytes() + (has_mask() ? int64_t{num_tokens} * num_ranks : 0);
   }
 };
 
-// Distinct experts for each token, as a top-k gives (`kOneExpert` apart, the worst case for the histogram)
+// Makes distinct experts for each token, as a top-k does; with `kOneExpert`, the worst case for the histogram,
+// all ids are the same
 std::vector<int64_t> make_ids(const Case& c) {
   std::minstd_rand random(c.num_tokens + c.num_experts);
   std::vector<int64_t> ids(c.num_ids());
@@ -224,7 +226,7 @@ Timing time_launches(int num_sets, const std::function<void(int, cudaStream_t)>&
   }
   Timing timing{0, median(event_times)};
 
-  // Whole rounds over the sets, about 2 ms a graph
+  // A graph has whole rounds over the sets, and takes about 2 ms
   const int num_rounds = std::max(1, static_cast<int>(2000 / timing.event / num_sets));
   const int num_launches = timing.event > 500 ? 1 : num_rounds * num_sets;
   cudaGraph_t graph;
@@ -251,7 +253,7 @@ Timing time_launches(int num_sets, const std::function<void(int, cudaStream_t)>&
 
 __global__ void do_nothing() {}
 
-// TB/s of a device-to-device copy, bytes read plus bytes written
+// Returns the TB/s of a device-to-device copy: bytes read plus bytes written
 double measure_copy_bandwidth() {
   const size_t num_bytes = size_t{1} << 30;
   char* from = allocate<char>(num_bytes);
@@ -263,7 +265,7 @@ double measure_copy_bandwidth() {
   return 2.0 * num_bytes / timing.event / 1e6;
 }
 
-// Graph times of other plans for the same problem: what `plan_launch` should choose
+// Prints the graph times of other plans for the same problem, which show what `plan_launch` should choose
 void compare_plans() {
   const Case cases[] = {{1, 8, 256, 8},       {128, 8, 256, 8},      {512, 8, 256, 8},    {1024, 8, 256, 64},
                         {2048, 8, 256, 64},   {4096, 8, 256, 8},     {4096, 8, 256, 64},  {8192, 8, 256, 8},
@@ -330,9 +332,9 @@ void measure(const char* json_path, const char* markdown_path) {
   print(
       "Microseconds per launch, medians: in a CUDA graph, and alone between two events. \"DeepEP design\" "
       "is\n"
-      "`deepep_design.cuh` on int64 ids. Bandwidth counts `T * (K * id bytes + R)` over the graph time. "
-      "Inputs rotate "
-      "over\nat least 4 sets, and over more than the L2 cache from about 3 MB a launch on.\n\n"
+      "`deepep_design.cuh` on int64 ids. Bandwidth counts `T * (K * id bytes + R)`, without R if there is no "
+      "mask, over the\ngraph time. Inputs rotate "
+      "over at least 4 sets, and over more than the L2 cache from about 3 MB a launch on.\n\n"
       "| T | K | E | R | ids | routing | graph | event | DeepEP design, graph | event | times faster | TB/s "
       "| of copy "
       "|\n|--:|--:|--:|--:|---|---|--:|--:|--:|--:|--:|--:|--:|\n");

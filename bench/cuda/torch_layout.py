@@ -1,8 +1,8 @@
 """Times the layout written in PyTorch, on int64 ids: torch_layout.py <results.json> <results.md>.
 
-Adds its times to both files. The two versions are what one writes without a kernel: `bincount` for experts (it
-synchronises with the host, so it cannot be in a graph), or `scatter` only (graph-capturable). Both are compared
-with a loop on the CPU first.
+Adds its times to both files. The two versions are what one writes without a kernel. One uses `bincount` for experts,
+which synchronises with the host, and so cannot be in a graph. The other uses only `scatter`, and can be captured into
+a graph. Both are first compared with a loop on the CPU.
 """
 
 import json

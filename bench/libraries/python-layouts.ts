@@ -1,5 +1,5 @@
 /**
- * The whole layout in Python: by numpy and by PyTorch, where they are installed.
+ * The whole layout in Python: with numpy and with PyTorch, as far as they are installed.
  *
  * @module
  */
@@ -12,8 +12,8 @@ import type { Problem } from '../variants/variant.ts';
 const script = fileURLToPath(new URL('python_layouts.py', import.meta.url));
 
 /**
- * Seconds per layout of each way that `python_layouts.py` knows, measured in a process of its own, which fails where one
- * of them does not compute the layout that is given. Empty where there is no Python.
+ * The seconds per layout of each function in `python_layouts.py`, measured in a process of its own. That process fails
+ * if a function does not compute the layout that is given here. The result is empty if there is no Python.
  */
 export function timePython({ configuration, int64 }: Problem, layout: LayoutArrays): Record<string, number> {
   const { numTokens, numTopk, numExperts, numRanks } = configuration;

@@ -1,8 +1,8 @@
 """Times the whole layout in Python: python_layouts.py TOKENS TOPK EXPERTS RANKS, with 8 ranks a node.
 
-Standard input has the int64 ids, and after them the right outputs: tokens per rank, per node (nothing within one node) and
-per expert as int32, and the mask. Every way to compute them is compared with these outputs before it is timed. Prints one
-JSON object, the seconds that each way takes; what is not installed is left out of it."""
+Standard input has the int64 ids, and after them the right outputs: tokens per rank, per node (nothing within one node)
+and per expert as int32, and the mask. Every function is compared with these outputs before it is timed. The output is
+one JSON object with the seconds that each function takes, without those whose packages are not installed."""
 
 import json
 import os

@@ -1,5 +1,5 @@
 /**
- * Everything that is compared, by the names that stand in tables and plots. A new way to compute layouts needs one line here.
+ * Everything that is compared, by its name in tables and plots. To add a way to compute layouts, add a line here.
  *
  * @module
  */

@@ -1,6 +1,6 @@
 /**
- * The kernel of this library without the library: int64 ids and all outputs are in WASM memory, and nothing is copied. It
- * calls `kernel.wasm` as the contract says, `wasm/dispatch_layout.h`.
+ * The kernel of this library without the library: int64 ids and all outputs are in WASM memory, and nothing is copied.
+ * This module calls `kernel.wasm` as the contract, `wasm/dispatch_layout.h`, says.
  *
  * @module
  */

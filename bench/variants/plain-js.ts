@@ -1,6 +1,6 @@
 /**
- * Plain JavaScript: the definition as a loop, as one would write it without tuning. It makes one pass, checks the ids, and
- * divides to get the rank of an expert. It takes contiguous rows and equal blocks of experts only.
+ * Plain JavaScript: the definition as a loop, as one would write it without tuning. It makes one pass, checks the ids,
+ * and divides to find the rank of an expert. It supports only contiguous rows, and equal blocks of experts.
  *
  * @module
  */

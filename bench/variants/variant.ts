@@ -18,7 +18,10 @@ export interface Problem {
 export interface Prepared {
   /** What is timed. */
   run(): void;
-  /** How many layouts one run computes, if not one: more where a call from JavaScript would be too large a part of it. */
+  /**
+   * How many layouts a run computes, if not one. There are several if a call from JavaScript would take too large a
+   * share.
+   */
   readonly layoutsPerRun?: number;
   /** What the last run computed. */
   layout(): LayoutArrays;
@@ -40,5 +43,8 @@ export function newArrays(configuration: Configuration): LayoutArrays {
 /** Ranks of one node, as in DeepEP. */
 export const numRanksPerNode = 8;
 
-/** How many ids are located before they are counted. It is the library's number, so the variants that drive its kernel use it. */
+/**
+ * How many ids are located before they are counted. The variants that call the library's kernel use the library's
+ * number.
+ */
 export const maxLocatedIds = 512 * 1024;

@@ -11,8 +11,8 @@
 // If the counts and tables do not fit in shared memory (above about 28 000 experts on an H100, 8 000 on
 // sm_75), a second, slower kernel counts in the scratch memory.
 //
-// The empty id is compared only with ids that are no experts. If it is the id of an expert, that expert is
-// counted like any other, but its entry in the table leads to no rank, and its count is written as 0.
+// The empty id is compared only with ids that are not experts. If it is itself the id of an expert, that expert
+// is counted like any other, but its entry in the table leads to no rank, and its count is written as 0.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -49,7 +49,7 @@ struct LayoutParameters {
   int num_topk;
   uint32_t id_end;     // An id is an expert if its bits, read as unsigned, are below this
   bool has_negatives;  // Whether the type is signed, so that all bits set are -1
-  uint64_t empty_id;   // Stands for an empty slot beside -1. 0, which is always an expert, stands for none
+  uint64_t empty_id;   // Stands for an empty slot, beside -1. 0, which is always an expert, means none
   int empty_expert;    // The expert whose id is the empty id, or -1. It gets no tokens.
   int num_experts, num_ranks;
   int num_counted_nodes;  // 0 within one node, where nodes are not counted
@@ -64,12 +64,12 @@ struct LayoutParameters {
 
   __host__ __device__ bool has_mask() const { return is_token_in_rank != nullptr; }
 
-  // Whether the layout has a mask, and no empty id to compare ids with. Most layouts are plain, and have kernels
-  // of their own: with the conditions of the others they take up to a third longer.
+  // Whether the layout has a mask, and no empty id to compare ids with. Most layouts are plain. They have
+  // kernels of their own, since the conditions that the others need would make them up to a third slower.
   bool is_plain() const { return has_mask() && empty_id == 0; }
 
-  // The number of words of shared memory in which each warp keeps the ranks and nodes of its tile. If it
-  // collects them in registers, they are put there only to be written out.
+  // The number of words of shared memory in which each warp keeps the ranks and nodes of its tile. If the warp
+  // collects them in registers, it needs shared memory only for the ranks, to write the mask from there.
   __host__ __device__ int num_mask_words(bool are_in_registers) const {
     if (are_in_registers) return has_mask() ? num_ranks : 0;
     return num_ranks + num_counted_nodes;
@@ -90,7 +90,7 @@ struct LayoutParameters {
   __device__ bool is_expert(Id id) const {
     return id < id_end;
   }
-  // Whether an id that is no expert is invalid
+  // Whether an id that is not an expert is invalid
   template <bool kIsPlain, typename Id>
   __device__ bool is_invalid(Id id) const {
     if constexpr (kIsPlain) return !(has_negatives && id == static_cast<Id>(~Id{0}));
@@ -131,7 +131,7 @@ __device__ void transpose_bits(uint32_t (&rows)[kNumMatrices], int lane_idx) {
   }
 }
 
-// Adds the columns of the tile to their counts; each lane adds one column
+// Adds the columns of the tile to their counts. Each lane adds one column
 __device__ inline void add_column(int32_t* counts, uint32_t column, int num_columns, int lane_idx) {
   if (lane_idx < num_columns && column != 0) atomicAdd(&counts[lane_idx], __popc(column));
 }
@@ -238,7 +238,7 @@ __global__ void __launch_bounds__(kMaxThreads, 1) get_dispatch_layout(const Layo
   const bool has_mask = kIsPlain || p.has_mask();
   const int num_mask_words =
       (kMasksInRegisters && !has_mask ? 0 : p.num_ranks) + (kMasksInRegisters ? 0 : p.num_counted_nodes);
-  // These lie as in the scratch memory, with one more count for ids that are not experts
+  // The layout of shared memory is that of the scratch memory, with one more count for ids that are not experts
   auto* invalid = reinterpret_cast<unsigned long long*>(shared_memory);
   auto* counts = reinterpret_cast<int32_t*>(shared_memory + 1);
   int32_t* expert_counts = counts + p.num_ranks + p.num_counted_nodes;
@@ -390,7 +390,7 @@ __global__ void __launch_bounds__(kMaxThreads, 1) get_dispatch_layout_in_scratch
       const int rank_idx = p.find_rank(static_cast<int>(id));
       if (rank_idx < 0) continue;
 
-      // Has an earlier slot of this token led to this rank, or to this node? The row of the mask tells. If
+      // Has an earlier slot of this token led to this rank, or to this node? The row of the mask says so. If
       // there is no mask, the earlier slots are looked up again.
       const int node_idx = p.num_counted_nodes > 0 ? rank_idx / p.num_ranks_per_node : 0;
       const int begin_rank = node_idx * p.num_ranks_per_node;

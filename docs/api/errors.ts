@@ -1,6 +1,6 @@
 /**
- * What the pages of errors say of their codes, made from the doc comments of the sources: the index, the head of each page,
- * and what the codes of devices mean. The rest of the pages is written by hand.
+ * The parts of the pages about errors that are made from doc comments: the index, the head of each page, and what the
+ * codes of devices mean. The rest is written by hand.
  *
  * @module
  */
@@ -14,7 +14,7 @@ export interface DocumentedCode {
   readonly meaning: string;
 }
 
-/** The codes that a union type of a module consists of. */
+/** The codes of a union type in a module. */
 export function codesOf(path: string, union: string): DocumentedCode[] {
   const source = readFileSync(new URL(path, root), 'utf8');
   const [, members] = new RegExp(`export type ${union} =(.*?'\\w+');`, 's').exec(source) ?? [];
@@ -28,7 +28,7 @@ export function codesOf(path: string, union: string): DocumentedCode[] {
 const begin = '<!-- Made by ./build.sh docs from the doc comments of ErrorCode in ts/errors/errors.ts: edit those. -->';
 const end = '<!-- End of what ./build.sh docs makes. -->';
 
-/** A file whose part between two comments is made; a new one begins with it. */
+/** A file, with its part between the two comments replaced. A new file has only this part. */
 function withPart(path: string, part: string): [path: string, text: string] {
   const made = `${begin}\n\n${part}\n\n${end}\n`;
   const url = new URL(path, root);
@@ -61,7 +61,7 @@ function withObstacles(page: string): string {
   return page.slice(0, begin) + rows.map((each) => `${each}\n`).join('') + page.slice(begin + table.length);
 }
 
-/** The pages as they should be, by their paths. */
+/** The texts that the pages should have, by their paths. */
 export function errorPages(): Map<string, string> {
   const codes = codesOf('ts/errors/errors.ts', 'ErrorCode');
   const rows = codes.map(({ code, meaning }) => `| [\`${code}\`](${code}.md) | ${meaning.replace(/\.$/, '')} |`);

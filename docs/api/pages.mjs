@@ -1,18 +1,18 @@
 /**
- * A plugin of typedoc that has typedoc-plugin-markdown write one page for each entry of the package, to be read on a code
- * host: what a signature shows is not said again below it, and only what has a name is a heading.
+ * A plugin of typedoc by which typedoc-plugin-markdown writes one page for each entry of the package, for readers on a
+ * code host. What a signature shows is not repeated below it, and only named things have headings.
  */
 import { Converter, LiteralType, ReflectionFlag, ReflectionKind, UnionType } from 'typedoc';
 import { MarkdownPageEvent, MarkdownTheme, MarkdownThemeContext, ModuleRouter } from 'typedoc-plugin-markdown';
 
-/** Of each module that is an entry: by what name it is imported, its file without ending, and its source. */
+/** For each module that is an entry: the name by which it is imported, the name of its page, and its source file. */
 const entries = {
   index: { name: 'dispatch-layout', page: 'api', source: 'ts/index.ts' },
   'devices/cuda': { name: 'dispatch-layout/cuda', page: 'api-cuda', source: 'ts/devices/cuda/index.ts' },
 };
 
 export function load(app) {
-  /** The types of TypeScript, which are gone when all is read. */
+  /** TypeScript's own types of the aliases, which are no longer available when all sources have been read. */
   const types = new Map();
   app.converter.on(Converter.EVENT_CREATE_DECLARATION, (context, reflection) => {
     if (reflection.kind !== ReflectionKind.TypeAlias) return;
@@ -42,14 +42,14 @@ function showNames(alias, { types }) {
   alias.type = new UnionType(types.map(({ value }) => new LiteralType(value)));
 }
 
-/** A getter is shown as what it looks like to callers: a property. */
+/** A getter is shown as a property, since it is one for callers. */
 function makeProperty(accessor) {
   const { comment, type } = accessor.getSignature;
   Object.assign(accessor, { kind: ReflectionKind.Property, comment, type, getSignature: undefined });
   accessor.setFlag(ReflectionFlag.Readonly);
 }
 
-/** Codes of errors lead to their pages. */
+/** Makes the codes of errors links to their pages. */
 function linkErrors(text, project) {
   const union = project.getReflectionsByKind(ReflectionKind.TypeAlias).find(({ name }) => name === 'ErrorCode');
   const codes = union.type.types.map(({ value }) => value).join('|');
@@ -57,7 +57,7 @@ function linkErrors(text, project) {
 }
 
 class PageRouter extends ModuleRouter {
-  /** None for both entries together. */
+  /** There is no page for both entries together. */
   buildPages(project) {
     return super.buildPages(project).filter(({ model }) => model !== project);
   }
@@ -80,7 +80,7 @@ class PageContext extends MarkdownThemeContext {
     const { declaration, signatureTitle, unionType } = partials;
     const { getDescriptionForComment } = helpers;
 
-    // In an overview, the first sentence
+    // An overview has only the first sentence
     helpers.getDescriptionForComment = (comment) => getDescriptionForComment(comment)?.replace(/\. (?=[A-Z`[]).*/, '.');
 
     Object.assign(partials, {
@@ -112,7 +112,7 @@ class PageContext extends MarkdownThemeContext {
     });
   }
 
-  /** An entry: an overview, and all of it. */
+  /** The page of an entry: an overview, and then everything that it exports. */
   entry({ comment, groups, source }) {
     const { partials } = this;
     const sections = groups.map(({ title, children }) => ({ title, children: children.toSorted(byName) }));
@@ -131,7 +131,7 @@ class PageContext extends MarkdownThemeContext {
     );
   }
 
-  /** With its signature where that is more than its name. */
+  /** A class or an interface, with its signature if that says more than its name. */
   classOrInterface({ comment, groups = [], kind, name, typeHierarchy, typeParameters }, { headingLevel }) {
     const { partials } = this;
     const keyword = this.helpers.getKeyword(kind) ?? 'interface';
@@ -153,7 +153,7 @@ class PageContext extends MarkdownThemeContext {
     );
   }
 
-  /** What there is to say of a function below its title. */
+  /** What is shown of a function below its title. */
   signature({ comment, kind, parameters = [], type }) {
     const { partials } = this;
     const lineOf = ({ content }) => this.helpers.getCommentParts(content).replace(/\s*\n\s*/g, ' ');
@@ -169,7 +169,7 @@ class PageContext extends MarkdownThemeContext {
     );
   }
 
-  /** A type whose values have a meaning each. */
+  /** A union type of which each value has a doc comment. */
   codes({ comment, type }) {
     const rows = type.types.map(
       ({ value }, index) => `| \`${value}\` | ${this.helpers.getCommentParts(type.elementSummaries[index])} |`,

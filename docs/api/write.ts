@@ -1,6 +1,6 @@
 /**
- * Writes what is made of doc comments to docs/: the pages of errors, and those of the API, which typedoc has put into
- * build/api. With --check it writes nothing, and fails if a file is not what would be written.
+ * Writes to docs/ what is made from doc comments: the pages about errors, and those about the API, which typedoc has
+ * put into build/api. With --check, it writes nothing, and fails if a file is outdated.
  *
  * @module
  */

@@ -206,7 +206,7 @@ function requestOf(parameters: Case): Request {
     'one that no type holds': 2n ** 64n + BigInt(popular),
   };
   const exact = emptyIds[parameters.emptyId];
-  // As a number where that is exact, and now and then as a bigint all the same
+  // The id is a number where that is exact, but now and then a bigint nevertheless
   const emptyId =
     typeof exact === 'bigint' && Number.isSafeInteger(Number(exact)) && seed % 2 === 0 ? Number(exact) : exact;
   const emptySlots = emptyId !== undefined && emptyId >= smallest && emptyId <= largest ? 0.1 : 0;
@@ -304,7 +304,7 @@ export function properties(device: TestDevice): void {
 
     it('requests of several axes, which are read as tokens', () => {
       const axes = fc.array(fc.integer({ min: 0, max: 4 }), { minLength: 2, maxLength: 4 });
-      // Room between the elements of axes, where the strides still let them be read as one
+      // There are gaps between elements, but with these strides the axes can still be read as one
       const gap = fc.constantFrom(null, 0, 3);
       const property = fc.property(caseArbitrary, axes, gap, (parameters, leading, spare) => {
         const numTokens = leading.reduce((product, length) => product * length, 1);

@@ -1,7 +1,7 @@
 """The dispatch layout as DeepEP's own tests compute it in PyTorch, to check its kernel.
 
 The operations are those of DeepEP's test_intranode.py and test_internode.py, except that the mask is taken as soon as
-it is there: the tests go on to sort the tokens of each rank, which no output of the layout needs. What they compare
+it is known: the tests go on to sort the tokens of each rank, which no output of the layout needs. What they compare
 with is `get_dispatch_layout` of the class `Buffer` in deep_ep/buffers/legacy.py (commit dd758ca)."""
 
 import torch

@@ -4,9 +4,10 @@ COMMAND is the library's command, as in `parity.py 1 1000 dispatch-layout` or `p
 the COUNT cases goes to it as an int64 .npy file, and comes back as an .npz, all arrays of which must equal those that
 deepep_reference.py computes in PyTorch, in name, type, shape and every number.
 
-A third of the cases are those in which the library differs from DeepEP unless it is told `--invalid-experts ignore`: ids
-that are no expert, and experts that do not divide evenly among the ranks, so that the last ones are on no rank. DeepEP's
-kernel narrows an id to 32 bits before it looks at it, which the library never does; so all ids here fit into 32 bits."""
+A third of the cases are those in which the library differs from DeepEP unless it is told `--invalid-experts ignore`:
+ids that are not experts, and experts that do not divide evenly among the ranks, so that the last ones are on no rank.
+DeepEP's kernel narrows an id to 32 bits before it looks at it, which the library never does. Therefore all ids here fit
+32 bits."""
 
 import os
 import subprocess
@@ -65,7 +66,7 @@ class Cases:
 def expected_layout(ids, num_experts, num_ranks, ignore):
     if not ignore:
         return deepep_reference.layout(ids, num_experts, num_ranks)
-    # As DeepEP's kernel has it: what is no expert is skipped, and what is on no rank is counted as an expert only
+    # As in DeepEP's kernel, ids that are not experts are skipped, and an expert on no rank is counted only as an expert
     experts_per_rank = num_experts // num_ranks
     experts = ids.masked_fill((ids < 0) | (ids >= num_experts), -1)
     on_ranks = experts.masked_fill(experts >= experts_per_rank * num_ranks, -1)

@@ -1,6 +1,6 @@
 /**
- * Makes a project that can be copied to another machine, where `npm install && npm test` runs the conformance suite on
- * the packed library in it: node test/runtimes/make-project.mjs FOLDER
+ * Makes a project with the packed library and the conformance suite: node test/runtimes/make-project.mjs FOLDER. The
+ * project can be copied to another machine, where `npm install && npm test` runs the suite.
  */
 import { mkdir, rename, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';

@@ -1,5 +1,5 @@
 /**
- * What `getDispatchLayout` adds to a page: everything that a bundler makes of it, minified and gzipped.
+ * Measures what `getDispatchLayout` adds to a page: all scripts that a bundler makes, minified and gzipped.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { pageBundlers } from './bundlers.mjs';
 
-/** The README promises that it is less. */
+/** The README promises that the size in bytes is below this. */
 const limit = 21_000;
 
 const program = `import { getDispatchLayout } from 'dispatch-layout';

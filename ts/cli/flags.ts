@@ -13,7 +13,7 @@ import { type DeviceOption, deviceNames, type LayoutOptions, type MaskForm, type
  */
 export const limits = { experts: 2 ** 20, ranks: 2 ** 16, layers: 10_000 } as const;
 
-/** What happens to ids that are neither -1 nor an expert. */
+/** What happens to ids that are neither empty nor an expert. */
 export type InvalidExperts = NonNullable<LayoutOptions['invalidExperts']>;
 
 /** The choices of `--device`. */

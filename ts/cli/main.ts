@@ -92,7 +92,7 @@ function createProgram(): Command {
     )
     .addOption(deviceOption())
     .addOption(
-      new Option('--invalid-experts <mode>', 'whether ids that are neither -1 nor an expert are an error or skipped')
+      new Option('--invalid-experts <mode>', 'whether ids that are neither empty nor experts are an error or skipped')
         .choices(invalidExpertsChoices)
         .default('throw'),
     )

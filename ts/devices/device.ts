@@ -39,9 +39,9 @@ export interface Device {
   /**
    * Computes the layout of a request into `request.out`. Returns `finishedHandle` if the work is done on return.
    *
-   * @throws InvalidExpertError with the first id, in row-major order, that is neither -1 nor an expert, if the request
-   *   is strict. If `request.out` was given, it is then untouched. If the work is not done on return, the event throws
-   *   the error instead.
+   * @throws InvalidExpertError with the first id, in row-major order, that is neither empty nor an expert, if the
+   *   request is strict. If `request.out` was given, it is then untouched. If the work is not done on return, the event
+   *   throws the error instead.
    */
   submit(request: LayoutRequest): EventHandle;
   /** What only a device with streams can do. */

@@ -13,8 +13,8 @@ export function wrongValue(code: ErrorCode, name: string, value: unknown, remedy
 }
 
 /**
- * Returns the options, after checking that they are an object and have no names but these. The names are checked in every
- * call, since a loop over the few names that an object has takes only some nanoseconds.
+ * Checks that the options are an object that has only these names, and returns them. The names are checked in every
+ * call: a loop over the few names of an object takes only a few nanoseconds.
  *
  * @throws DispatchLayoutError with the given code
  */
@@ -38,7 +38,7 @@ function unknownOption(name: string, names: readonly string[], code: ErrorCode):
   return new DispatchLayoutError(code, `there is no option ${describe(name)} here`, { value: name, remedy });
 }
 
-/** Whether so many characters, inserted, deleted or replaced, make one of two words of the other. */
+/** Whether at most `numEdits` insertions, deletions and replacements of characters turn one word into the other. */
 function areNear(left: string, right: string, numEdits: number): boolean {
   if (left === right) return true;
   if (numEdits === 0) return false;

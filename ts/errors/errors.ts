@@ -9,7 +9,7 @@ import { type DeviceDescription, type DeviceName, describeObstacle, type Obstacl
 
 /** A stable identifier of what went wrong. */
 export type ErrorCode =
-  /** An id of `topkIdx` is neither `-1` nor in `[0, numExperts)`. */
+  /** An id of `topkIdx` is neither an expert, in `[0, numExperts)`, nor empty (`-1` or `emptyId`). */
   | 'INVALID_EXPERT'
   /** `topkIdx` is not one of the accepted forms, or its elements are not integers. */
   | 'TOPK_TYPE'
@@ -96,11 +96,15 @@ export function isInvalidExpert(id: number | bigint, numExperts: number): boolea
   return id < -1 || id >= numExperts;
 }
 
-/** An id of `topkIdx` is neither `-1` (no selection) nor an expert. The first one in row-major order is reported. */
+/**
+ * An id of `topkIdx` is neither an expert nor empty (`-1` or `emptyId`). The first one in row-major order is reported.
+ */
 export class InvalidExpertError extends DispatchLayoutError {
   /** The name of the class. */
   override readonly name = 'InvalidExpertError';
-  /** The row of the offending id in `topkIdx`; where several axes are read as tokens, counted along all of them. */
+  /**
+   * The row of the offending id in `topkIdx`. If several axes are read as tokens, rows are counted along all of them.
+   */
   readonly token: number;
   /** The column of the offending id in `topkIdx`. */
   readonly slot: number;

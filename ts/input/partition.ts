@@ -11,7 +11,7 @@ import { describe } from '../values/describe.ts';
 export interface RankGroup {
   readonly numRanks: number;
   readonly numRanksPerNode: number;
-  /** Number of nodes; 1 within one node. */
+  /** The number of nodes; 1 within one node. */
   readonly numRdmaRanks: number;
 }
 
@@ -25,8 +25,8 @@ export interface Partition extends RankGroup {
 }
 
 /**
- * The entry of an expert that is on no rank. As in DeepEP, these are the experts that are left over when each rank has
- * `floor(numExperts / numRanks)`.
+ * The entry of an expert that is on no rank: the placement table says so, or, as in DeepEP, the expert is left over
+ * when each rank has `floor(numExperts / numRanks)`.
  */
 export const noRank = -1;
 
@@ -57,10 +57,10 @@ export function checkRankGroup(numRanks: number, numRanksPerNode: number): RankG
   return { numRanks, numRanksPerNode, numRdmaRanks: Math.max(1, numRanks / numRanksPerNode) | 0 };
 }
 
-/** Placements that have a name, in the words of vLLM. */
+/** The placements that have a name. The names are those of vLLM. */
 export type PlacementName = 'linear' | 'round_robin';
 
-/** A placement that was read: its name, or a table. */
+/** A placement that was read and checked: its name, or a table. */
 export type Placement = PlacementName | Int32Array;
 
 /**

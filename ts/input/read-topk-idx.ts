@@ -17,7 +17,10 @@ export interface TopkTensor {
    * run time.
    */
   readonly data: ArrayLike<unknown>;
-  /** `[numTokens, numTopk]`; axes in front of these are tokens, too, so that `[batch, sequence, numTopk]` is taken as it is. */
+  /**
+   * `[numTokens, numTopk]`. All axes before the last are read as tokens, so `[batch, sequence, numTopk]` can be passed
+   * as it is.
+   */
   readonly dims: readonly number[];
   /** The element type; if it is given, it must be that of `data`. */
   readonly type?: string | undefined;
@@ -27,11 +30,11 @@ export interface TopkTensor {
 export interface TopkNdarray {
   /** The ids. The array may be longer than the shape needs only if strides or an offset are given. */
   readonly data: IntegerArray;
-  /** `[numTokens, numTopk]`; axes in front of these are tokens, too, in row-major order. */
+  /** `[numTokens, numTopk]`. All axes before the last are read as tokens, in row-major order. */
   readonly shape: readonly number[];
   /**
-   * The number of elements from one index to the next, for each axis: any integers. They must let all axes but the last be
-   * read as one. Default: row-major.
+   * For each axis, the number of elements from one index to the next. Strides may be any integers with which all axes
+   * before the last can be read as one. Default: row-major.
    */
   readonly strides?: readonly number[] | undefined;
   /** The same as `strides`, under the name that `ndarray` uses. */
@@ -44,11 +47,11 @@ export interface TopkNdarray {
 
 /**
  * The experts that each token selected, `[numTokens, numTopk]`; -1 in a slot without a selection. Typed arrays may come
- * from another realm or be over a SharedArrayBuffer, and are read where they are.
+ * from another realm, or be views of a SharedArrayBuffer. They are read in place.
  *
- * A shape may have more axes. All axes but the last are then read as one axis of tokens, without a copy, and errors count
- * tokens along that axis. Note that `[layers, numTokens, numTopk]` would be read as the tokens of a single layer: pass the
- * layers one by one. Nested arrays are always two deep.
+ * A shape may have more axes. All axes before the last are then read as one axis of tokens, without a copy, and errors
+ * count tokens along that axis. Note that `[layers, numTokens, numTopk]` would be read as the tokens of a single layer:
+ * pass the layers one by one. Nested arrays always have two levels.
  */
 export type TopkIdxInput = TopkTensor | TopkNdarray | readonly ArrayLike<number | bigint>[];
 
@@ -100,7 +103,7 @@ export function readTopkIdx(input: TopkIdxInput, ids: TopkIdx, emptyId?: number 
 }
 
 /**
- * Reads the id that stands for an empty slot beside -1.
+ * Reads the id that stands for an empty slot beside -1. Returns null if there is none, or if the type cannot hold it.
  *
  * @throws DispatchLayoutError `OPTION`
  */
@@ -145,7 +148,7 @@ function readNested(rows: readonly unknown[], ids: TopkIdx, emptyId: EmptyId): v
         });
       }
       const index = token * numTopk + slot;
-      // Here it becomes -1 at once, since the data are a copy
+      // The data are a copy, so the empty id can be replaced by -1 at once
       const value = id === emptyId || Number(id) === emptyId ? -1 : Number(id);
       const fits = value === (value | 0);
       data[index] = fits ? value : doesNotFit;
@@ -182,7 +185,7 @@ function notIntegers(data: unknown): DispatchLayoutError {
   );
 }
 
-/** What is found out of a shape. */
+/** What is read from a shape. */
 type Axes = Pick<TopkIdx, 'numTokens' | 'numTopk' | 'leadingAxes'>;
 
 /**
@@ -209,7 +212,7 @@ export function readShape(shape: unknown, ids: Axes): void {
   checkSelections(numTokens, numTopk);
 }
 
-/** More axes than anybody has. */
+/** The largest number of axes that is accepted, which is more than anybody needs. */
 const maxAxes = 64;
 
 /**
@@ -235,10 +238,10 @@ export function readStrides(strides: unknown, ids: Axes & Pick<TopkIdx, 'tokenSt
   ids.slotStride = slotStride;
 }
 
-/** The stride of several axes that are read as one, in row-major order; NaN where there is none. */
+/** The stride of several axes that are read as one, in row-major order; NaN if they cannot be read as one. */
 function strideOfTokens(axes: readonly number[], strides: readonly number[]): number {
   let stride = 0;
-  // Where the axis that comes next, further to the left, must have its elements
+  // The stride that the next axis to the left must have
   let next: number | undefined;
   for (let axis = axes.length - 1; axis >= 0; axis--) {
     if (axes[axis] === 1) continue;

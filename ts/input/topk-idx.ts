@@ -7,8 +7,8 @@
 import { type IdTypeFacts, type IntegerArray, idTypes } from '../values/id-types.ts';
 
 /**
- * The id that stands for an empty slot beside -1: a number where that is exact, else a bigint. Null where there is none, or
- * none that the type of the ids can hold.
+ * The id that stands for an empty slot beside -1. It is a number if a number is exact, else a bigint. It is null if
+ * there is no such id, or if the type of the ids cannot hold it.
  */
 export type EmptyId = number | bigint | null;
 
@@ -20,13 +20,15 @@ export class TopkIdx {
   type: IdTypeFacts = idTypes.int32;
   numTokens = 0;
   numTopk = 0;
-  /** The axes that are read as tokens, where there are several. */
+  /** The lengths of the axes that are read as tokens, if there are several. */
   leadingAxes: readonly number[] | null = null;
   offset = 0;
   tokenStride = 0;
   slotStride = 1;
   emptyId: EmptyId = null;
-  /** What `emptyId` was read from, so that the next call need not read the same again. */
+  /**
+   * The caller's value and the id type from which `emptyId` was read. If a call has the same ones, it reads nothing.
+   */
   givenEmptyId: unknown = undefined;
   emptyIdType: IdTypeFacts | undefined = undefined;
   /**
@@ -47,8 +49,8 @@ export class TopkIdx {
   }
 
   /**
-   * Sets the offset and the strides of rows that lie one after the other from the start of the data, or of such columns
-   * if the data are column-major.
+   * Sets the offset and the strides for rows that lie one after the other from the start of the data; if the data are
+   * column-major, for such columns.
    */
   setDense(isColumnMajor = false): void {
     this.offset = 0;

@@ -39,7 +39,7 @@ export class LayoutRequest implements LayoutShape, StreamOrder {
   readonly out: OutArrays = new OutArrays();
   /** Whether the arrays of `out` are the caller's. A call that fails must then leave them untouched. */
   isOutGiven = false;
-  /** Whether an id that is neither -1 nor in `[0, numExperts)` is an error. Otherwise, such an id is skipped. */
+  /** Whether an id that is neither empty nor in `[0, numExperts)` is an error. Otherwise, such an id is skipped. */
   isStrict = true;
   /** Whether `isTokenInRank` is wanted. If not, it is null. */
   hasMask = true;
@@ -57,7 +57,7 @@ export class LayoutRequest implements LayoutShape, StreamOrder {
   allocateOnCommStream = false;
 
   /**
-   * Takes over the shape of the ids that were read, that of the partition, and whether there is a mask. What has not changed
+   * Takes over the shape of the ids that were read, the partition, and whether there is a mask. What has not changed
    * since the call before is not computed again.
    */
   setShape(partition: Partition, hasMask: boolean): void {

@@ -9,15 +9,15 @@
 
 /** The shape of a request. The length of every output follows from it. */
 export interface LayoutShape {
-  /** Tokens of this rank. */
+  /** The number of tokens of this rank. */
   readonly numTokens: number;
-  /** Slots of each token. */
+  /** The number of slots of each token. */
   readonly numTopk: number;
-  /** Experts over all ranks. */
+  /** The number of experts over all ranks. */
   readonly numExperts: number;
-  /** Ranks of the group. */
+  /** The number of ranks of the group. */
   readonly numRanks: number;
-  /** Number of nodes; `1` within one node, where `numTokensPerRdmaRank` is `null`. */
+  /** The number of nodes; `1` within one node, where `numTokensPerRdmaRank` is `null`. */
   readonly numRdmaRanks: number;
 }
 
@@ -25,15 +25,15 @@ export interface LayoutShape {
 export type MaskForm = 'bytes' | 'none';
 
 /**
- * The output arrays of a layout. Pass an earlier result, or arrays of your own, as `out` to have them reused. With `mask:
- * 'none'` there is no `isTokenInRank`.
+ * The output arrays of a layout. To have arrays reused, pass an earlier result, or arrays of your own, as `out`. With
+ * `mask: 'none'` there is no `isTokenInRank`.
  */
 export interface LayoutArrays<Mask extends MaskForm = 'bytes'> {
   /** `[numRanks]`: tokens to send to each rank. */
   readonly numTokensPerRank: Int32Array;
   /** `[numRdmaRanks]`: tokens to send to each RDMA rank (node); `null` within one node. */
   readonly numTokensPerRdmaRank: Int32Array | null;
-  /** `[numExperts]`: tokens to send to each expert; an expert selected twice by one token counts twice. */
+  /** `[numExperts]`: selections of each expert; an expert that a token selects twice counts twice. */
   readonly numTokensPerExpert: Int32Array;
   /** `[numTokens, numRanks]`, row-major: 1 where the token goes to the rank, else 0; `null` with `mask: 'none'`. */
   readonly isTokenInRank: Mask extends 'none' ? null : Uint8Array;
@@ -59,7 +59,7 @@ export interface Output {
   readonly width: (shape: WidthShape) => number | null;
 }
 
-/** What the widths of the outputs follow from. */
+/** The numbers that determine the widths of the outputs. */
 interface WidthShape extends Pick<LayoutShape, 'numExperts' | 'numRanks' | 'numRdmaRanks'> {
   /** Whether `isTokenInRank` is wanted. Default true. */
   readonly hasMask?: boolean;

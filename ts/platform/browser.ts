@@ -5,11 +5,11 @@
  * @module
  */
 
-// The kernel is imported first, so that it also comes first in a bundle. Amid the code, it takes half a kilobyte more
-// when the bundle is compressed.
+// The kernel is imported first, so that it also comes first in a bundle. In the middle of the code, it would add half a
+// kilobyte to the compressed bundle.
 
 import { embeddedKernel } from '../devices/wasm/embedded-kernel.ts';
-// The rest is imported after it.
+// Everything else is imported after the kernel.
 
 import type { Device } from '../devices/device.ts';
 import { jsDevice } from '../devices/js.ts';

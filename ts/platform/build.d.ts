@@ -1,5 +1,5 @@
 /**
- * Whether the bundle is the one for Node.js, Bun and Deno. `ts/bundle.mjs` replaces this by `true` or `false`, and so leaves
- * out of the other bundles what is only for runtimes that may have a GPU.
+ * Whether the code is bundled for Node.js, Bun and Deno. `ts/bundle.mjs` replaces this name by `true` or `false`, so
+ * code that needs a GPU is left out of the bundles for other runtimes.
  */
 declare const IS_NODE: boolean;

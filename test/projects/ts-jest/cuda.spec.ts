@@ -1,4 +1,4 @@
-// Read when the library first looks for CUDA; so the test means the same on a machine with a GPU
+// The library reads this when it first looks for CUDA. With it, the test gives the same result on a machine with a GPU.
 process.env.DISPATCH_LAYOUT_DISABLE = 'cuda';
 
 import { DeviceUnavailableError } from 'dispatch-layout';

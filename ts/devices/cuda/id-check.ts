@@ -1,6 +1,6 @@
 /**
- * Strict mode for ids that are on the GPU: the kernel records the first selection whose id is neither -1 nor an expert,
- * and the next synchronisation reports it.
+ * Strict mode for ids that are on the GPU: the kernel records the first selection whose id is neither empty nor an
+ * expert, and the next synchronisation reports it.
  *
  * @module
  */
@@ -10,7 +10,7 @@ import { type IdType, idTypes } from '../../values/id-types.ts';
 import type { StatusHandle } from './addon.ts';
 import { addonInUse } from './runtime.ts';
 
-/** The first selection whose id is neither -1 nor an expert. */
+/** The first selection whose id is neither empty nor an expert. */
 interface Offender {
   /** `token * numTopk + slot` */
   readonly selection: number;

@@ -67,7 +67,7 @@ function locateAndAddInTurn(kernel: WasmKernel, request: LayoutRequest): void {
 /**
  * Locates the ids of tokens `[firstToken, end)`, numbered from 0.
  *
- * @throws InvalidExpertError for the first id that is neither an expert nor -1, if `isChecked`.
+ * @throws InvalidExpertError for the first id that is neither an expert nor empty, if `isChecked`.
  */
 function locateTokens(
   kernel: WasmKernel,

@@ -1,9 +1,10 @@
 /**
- * Makes instances of the kernel with the loader, either when they are needed, or ahead of that without blocking.
+ * Makes instances of the kernel: when they are needed, or ahead of time without blocking.
  *
  * @module
  */
 import { evaluateLoader } from './loader.ts';
+
 /** The source of the compiled kernel. */
 export interface KernelSource {
   /** Returns the compiled kernel; compiles it synchronously if that has not been done yet. */
@@ -46,13 +47,13 @@ export function instantiateKernel(): Record<string, unknown> {
 export async function instantiateAhead(): Promise<void> {
   const module = await source.compile();
   // Browsers that limit synchronous compilation also limit synchronous instantiation. If the loader fails for that
-  // reason, the engine instantiates the module asynchronously
+  // reason, the module is instantiated asynchronously, without the loader
   madeAhead ??= loaded(module) ?? (await WebAssembly.instantiate(module, {})).exports;
 }
 
 /**
- * Returns the exports of a new instance that the loader makes; undefined if the loader fails. It is not essential,
- * since the kernel imports nothing.
+ * Returns the exports of a new instance that the loader makes; undefined if the loader fails. The library can do
+ * without the loader, since the kernel imports nothing.
  */
 function loaded(module: WebAssembly.Module): Record<string, unknown> | undefined {
   try {
@@ -62,7 +63,7 @@ function loaded(module: WebAssembly.Module): Record<string, unknown> | undefined
   }
 }
 
-/** Returns an exported function itself, without the closure that the loader wraps it in. */
+/** Returns the exported function itself. The loader wraps each one in a closure. */
 export function original(exported: unknown): (...values: number[]) => number {
   return ((exported as { readonly original?: unknown }).original ?? exported) as (...values: number[]) => number;
 }

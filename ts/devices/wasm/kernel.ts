@@ -50,16 +50,16 @@ export function planOf(partition: Partition, places: Places): Readonly<Record<st
 
 const pageBytes = 65536;
 
-/** Everything that depends on a partition and on `numTopk`. */
+/** The places of the buffers for a partition and a `numTopk`, and what follows from these places. */
 interface Placed {
   readonly numTopk: number;
   readonly places: Places;
-  /** The contents of the kernel's `Plan` for them. */
+  /** The contents of the kernel's `Plan`. */
   readonly plan: readonly number[];
   readonly views: Views;
   /**
-   * A view of all rows of a full window, and one of the rows of the last, shorter window. Calls of one shape need no
-   * others.
+   * A view of all rows of a full window. `lastRows` is a view of the rows of the last, shorter window. While the shape
+   * of calls does not change, no other views are needed.
    */
   readonly allRows: Uint8Array;
   lastRows: Uint8Array;
@@ -73,7 +73,7 @@ export class WasmKernel {
   readonly windows: Windows;
   #partition: Partition | undefined;
   #placed!: Placed;
-  /** What was placed for partitions that were used before, so that groups that take turns find their buffers again. */
+  /** The places for partitions that were used before, so that groups that take turns find their buffers again. */
   readonly #known = new WeakMap<Partition, Placed>();
 
   constructor(windows: Windows = passing) {
@@ -91,7 +91,7 @@ export class WasmKernel {
     return this.#find(partition, numTopk) !== undefined;
   }
 
-  /** Whether the tables of this partition are the current ones, with room for this `numTopk`. */
+  /** Whether the tables of this partition are the current ones, and there is room for this `numTopk`. */
   holds(partition: Partition, numTopk: number): boolean {
     return this.#partition === partition && numTopk <= this.#placed.numTopk;
   }
@@ -128,8 +128,8 @@ export class WasmKernel {
   }
 
   /**
-   * Locates the ids in the window, numbered from `firstId`. Returns whether all of them are experts or empty. An empty id
-   * that is far from 0 may look like an invalid one here; {@link findInvalid} can tell them apart.
+   * Locates the ids in the window, numbered from `firstId`. Returns whether all of them are experts or empty. An empty
+   * id that is far from 0 may be taken for an invalid one; {@link findInvalid} makes no such mistake.
    */
   locate({ code, bytes }: IdTypeFacts, emptyId: EmptyId, numIds: number, firstId: number): boolean {
     let idType = code;
@@ -137,8 +137,8 @@ export class WasmKernel {
     if (emptyId !== null) {
       const isLarge = this.#partition !== undefined && this.#partition.numExperts > maxSmallTableExperts;
       if (Math.abs(Number(emptyId)) <= (isLarge ? 2 ** 31 - 2 : 32766)) empty = Number(emptyId);
-      // The largest id of an unsigned type has all bits set. Read as the signed type of the same width it is -1, and the
-      // other ids that become negative there are no experts in either type
+      // The largest id of an unsigned type has all bits set. Read as the signed type of the same width, it is -1. Other
+      // ids that become negative in this way are not experts in either type
       else if (emptyId === 2 ** (8 * bytes) - 1) idType--;
     }
     return this.#exports.locate(this.#placed.places.ids, idType, numIds, firstId, empty) !== 0;
@@ -146,7 +146,7 @@ export class WasmKernel {
 
   /** The index of the first id in the window that is neither an expert nor empty, or `numIds`. */
   findInvalid(type: IdTypeFacts, emptyId: EmptyId, numIds: number): number {
-    // An expert, such as 0, stands for no empty id
+    // The id of an expert, such as 0, says that there is no empty id
     const bits = BigInt(emptyId ?? 0);
     const low = Number(BigInt.asIntN(32, bits));
     return this.#exports.find_invalid(this.#placed.places.ids, type.code, numIds, low, Number(bits >> 32n));
@@ -176,7 +176,7 @@ export class WasmKernel {
     return this.#placed.views.outputs;
   }
 
-  /** What was placed before for this partition, with room for this `numTopk`. */
+  /** The places that were found before for this partition, if there is room for this `numTopk`. */
   #find(partition: Partition, numTopk: number): Placed | undefined {
     const known = this.#known.get(partition);
     return known !== undefined && numTopk <= known.numTopk ? known : undefined;

@@ -19,8 +19,8 @@ const locatingMany: Windows = { ...passing, locatedIds: 8 * 1024 * 1024 };
 
 let shared: WasmKernel | undefined;
 /**
- * The instance with these windows; null if it could not be made. It is not tried again, since that would cost each
- * large call the garbage collections by which the engine looks for memory, 70 ms.
+ * The instance with these windows; null if it could not be made. The library does not try again, since the engine would
+ * then collect garbage in every large call to find memory, which takes 70 ms.
  */
 let roomy: WasmKernel | null | undefined;
 const ownKernels = new WeakMap<Partition, WasmKernel>();

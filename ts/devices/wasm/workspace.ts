@@ -16,7 +16,7 @@ import { anotherKernel } from './kernels.ts';
 import { passing } from './memory.ts';
 
 /**
- * Makes a workspace; null if no further instance of the kernel can be made.
+ * Makes a workspace. Returns null if no further instance of the kernel can be made.
  *
  * @throws DispatchLayoutError `OUT_OF_MEMORY`
  */
@@ -25,7 +25,7 @@ export function createWorkspace(partition: Partition, shape: WorkspaceShape): Wa
   const numIds = maxTokens * numTopk;
   const kernel = anotherKernel({
     idsBytes: numIds * idTypes[idType].bytes,
-    // All rows, or those that pass through where nobody wants them
+    // The window holds all rows. Without a mask, nobody reads the rows, so they pass through a window of the usual size
     rowsBytes: hasMask ? 0 : passing.rowsBytes,
     minRows: hasMask ? Math.max(maxTokens, 1) : 1,
     locatedIds: numIds,
