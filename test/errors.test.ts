@@ -197,6 +197,10 @@ const provocations: Record<Exclude<ErrorCode, ElsewhereCode>, () => [string, Pro
       },
     ]),
     [
+      'a stride that is no integer, of an axis of length 1',
+      { run: () => call({ data: new Int32Array(8), shape: [1, 4, 2], strides: ['2', 2, 1] }) },
+    ],
+    [
       'several axes, column by column',
       { run: () => call({ data: new Int32Array(8), shape: [2, 2, 2], fortranOrder: true }), message: /\[1, 2, 4\]/ },
     ],
@@ -467,6 +471,10 @@ const provocations: Record<Exclude<ErrorCode, ElsewhereCode>, () => [string, Pro
         value: 'idtype',
         message: /Did you mean idType\?/,
       },
+    ],
+    [
+      'an option with a long name',
+      { run: () => call(good, 8, { ['x'.repeat(400)]: 0 }), message: /here\. The options/ },
     ],
     ...forValues(['ignored', 'THROW', true, false, null, 0, {}], (invalidExperts) => call(good, 8, { invalidExperts })),
     ...forValues(['yes', 1, 0, null, {}], (asyncFinish) => call(good, 8, { asyncFinish })).map(

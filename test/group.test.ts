@@ -124,6 +124,29 @@ describe('getDispatchLayout', () => {
     assert.strictEqual(mask(getDispatchLayout([[0], [3]], 4, { numRanks: 2, placement })), '1001');
   });
 
+  it('uses the right group if a getter in the placement calls it for another one', () => {
+    const placement = [0, 0, 1, 1];
+    const hostile = Object.defineProperty([...placement], 3, {
+      get() {
+        getDispatchLayout([[0]], 4, { numRanks: 4 });
+        return 1;
+      },
+    });
+    for (const table of [placement, hostile, hostile]) {
+      assert.strictEqual(mask(getDispatchLayout([[0], [3]], 4, { numRanks: 2, placement: table })), '1001');
+    }
+  });
+
+  it('ignores what other code has added to the prototype of all objects', () => {
+    const prototype = Object.prototype as { added?: number };
+    prototype.added = 1;
+    try {
+      assert.strictEqual(mask(getDispatchLayout([[0], [3]], 4, { numRanks: 2 })), '1001');
+    } finally {
+      delete prototype.added;
+    }
+  });
+
   it('does not let callers reach the table of its group', () => {
     const group = new ExpertGroup({ numRanks: 2, placement: [0, 1] });
     assert.deepStrictEqual(Object.keys(group), []);

@@ -315,6 +315,21 @@ describeOnEachDevice('unusual forms of topkIdx', (device) => {
     expectError(() => run([new Int16Array(3), new Float32Array(3)]), { code: 'TOPK_SHAPE' });
   });
 
+  it('nested arrays with an empty id that only uint64 can hold, or that is not exact as a number', () => {
+    const forms: (readonly [bigint, ArrayLike<number | bigint>])[] = [
+      [2n ** 64n - 1n, [0n, 2n ** 64n - 1n]],
+      [2n ** 64n - 1n, BigUint64Array.of(0n, 2n ** 64n - 1n)],
+      [2n ** 63n, [0, 2 ** 63]],
+    ];
+    for (const [emptyId, row] of forms) {
+      const layout = device.getDispatchLayout([row], numExperts, group, { emptyId });
+      expectArrays(layout, expectedFor([[0, -1]]));
+      expectError(() => device.getDispatchLayout([row], numExperts, group, { emptyId: emptyId + 1n }), {
+        code: 'INVALID_EXPERT',
+      });
+    }
+  });
+
   it('a tensor with the types of ONNX Runtime, and properties that are undefined', () => {
     const data: BigInt64Array | Float32Array | string[] = int64();
     const tensor: { data: typeof data; dims: readonly number[]; type: string } = { data, dims: [4, 3], type: 'int64' };

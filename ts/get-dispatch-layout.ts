@@ -69,14 +69,16 @@ let last: { readonly group: ExpertGroup; readonly options: ExpertGroupOptions } 
 
 function groupOf(options: ExpertGroupOptions): ExpertGroup {
   const { numRanks, numRanksPerNode, placement, device } = options;
+  // A getter in the placement may call this function, which then changes `last`
+  const known = last;
   if (
-    last !== undefined &&
-    last.options.numRanks === numRanks &&
-    last.options.numRanksPerNode === numRanksPerNode &&
-    last.options.device === device &&
-    last.group.hasPlacement(placement)
+    known !== undefined &&
+    known.options.numRanks === numRanks &&
+    known.options.numRanksPerNode === numRanksPerNode &&
+    known.options.device === device &&
+    known.group.hasPlacement(placement)
   ) {
-    return last.group;
+    return known.group;
   }
   const group = new ExpertGroup({ numRanks, numRanksPerNode, placement, device });
   last = { group, options: { numRanks, numRanksPerNode, device } };

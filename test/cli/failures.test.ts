@@ -151,7 +151,7 @@ describe('command line: failures', function () {
     const cases: (readonly [string | Uint8Array, RegExp])[] = [
       ['[0, 1, 2]', /placement-0 has the ranks of 3 experts, but --num-experts is 8/],
       ['[0, 1, 2, 3, 0, 1, 2, 4]', /placement-1, expert 7: 4 is not a rank in \[0, 4\)/],
-      ['[0, 1, 2, 3, 0, 1, 2, -1]', /expert 7: -1 is not a rank/],
+      ['[0, 1, 2, 3, 0, 1, 2, -2]', /expert 7: -2 is not a rank in \[0, 4\), nor -1 for none/],
       ['[[0, 1]]', /has shape \[1, 2\]; a placement has shape \[experts\]/],
       ['[0.5]', /not an integer/],
       [

@@ -17,6 +17,8 @@ export interface Vector {
   /** The elements in memory order. */
   readonly data: readonly JsonInteger[];
   readonly shape: readonly number[];
+  /** Axes whose product is the number of tokens. A shape of these axes and numTopk must give the same answer. */
+  readonly leadingAxes?: readonly number[];
   /** In elements; both absent for contiguous rows. */
   readonly strides?: readonly number[];
   readonly offset?: number;
@@ -24,7 +26,11 @@ export interface Vector {
   readonly numRanks: number;
   readonly numRanksPerNode: number;
   readonly placement?: readonly number[];
+  /** A name for the table in `placement`. It must give the same answer. */
+  readonly placementName?: 'linear' | 'round_robin';
   readonly invalidExperts: 'throw' | 'ignore';
+  /** The id that stands for an empty slot beside -1. */
+  readonly emptyId?: JsonInteger;
   /** Exactly one of the following two is there. */
   readonly expected?: Omit<ExpectedLayout, 'isTokenInRank'> & {
     /** One string of `0` and `1` per token, rank 0 first. */
@@ -44,18 +50,17 @@ export interface VectorFile {
 }
 
 /** What a vector asks, before the oracle has answered it. */
-interface VectorRequest {
-  readonly name: string;
-  readonly dtype: IdType;
+interface VectorRequest
+  extends Pick<
+    Vector,
+    'name' | 'dtype' | 'leadingAxes' | 'offset' | 'numExperts' | 'numRanks' | 'placement' | 'placementName'
+  > {
   readonly data: readonly (number | bigint)[];
   readonly shape: readonly [number, number];
   readonly strides?: readonly [number, number];
-  readonly offset?: number;
-  readonly numExperts: number;
-  readonly numRanks: number;
   readonly numRanksPerNode?: number;
-  readonly placement?: readonly number[];
   readonly invalidExperts?: 'throw' | 'ignore';
+  readonly emptyId?: number | bigint;
 }
 
 function toJson(value: number | bigint): JsonInteger {
@@ -74,7 +79,8 @@ export function storageOfVector(vector: Pick<Vector, 'dtype' | 'data' | 'shape' 
 }
 
 function answered(request: VectorRequest): Vector {
-  const { name, dtype, shape, strides, offset, numExperts, numRanks, placement } = request;
+  const { name, dtype, shape, leadingAxes, strides, offset, numExperts, numRanks, placement, placementName, emptyId } =
+    request;
   const question = {
     numExperts,
     numRanks,
@@ -87,11 +93,14 @@ function answered(request: VectorRequest): Vector {
     dtype,
     data: request.data.map(toJson),
     shape,
+    ...(leadingAxes && { leadingAxes }),
     ...(strides && { strides }),
     ...(offset !== undefined && { offset }),
     ...question,
+    ...(placementName && { placementName }),
+    ...(emptyId !== undefined && { emptyId: toJson(emptyId) }),
   };
-  const result = answer({ ...question, rows: rowsOf(storageOfVector(vector)) });
+  const result = answer({ ...question, emptyId, rows: rowsOf(storageOfVector(vector)) });
   if ('error' in result) {
     const { code, offender } = result.error;
     return { ...vector, expectedError: { code, ...(offender && { ...offender, value: toJson(offender.value) }) } };
@@ -181,6 +190,86 @@ function cornerRequests(): VectorRequest[] {
     { ...small, name: 'Fortran order', data: [0, 2, 5, 1, 7, 4], strides: [1, 3] },
     { ...small, name: 'row stride zero', data: [99, 3, 6], strides: [0, 1], offset: 1 },
     { ...small, name: 'the first offender in rows, not in memory', data: [0, 2, 70, 1, 80, 4], strides: [1, 3] },
+    ...optionRequests(),
+  ];
+}
+
+/** Cases for what DeepEP does not have: more axes, empty ids other than -1, placements by name, experts on no rank. */
+function optionRequests(): VectorRequest[] {
+  const small = { dtype: 'int64', shape: [3, 2], ...twoNodes } as const;
+  const folded = { ...small, shape: [4, 2], leadingAxes: [2, 2] } as const;
+  const linear = { ...small, placementName: 'linear' } as const;
+  const roundRobin = { ...small, placementName: 'round_robin' } as const;
+  return [
+    { ...folded, name: 'more than two axes', data: [0, 1, 2, 7, 5, 4, -1, 6] },
+    {
+      ...folded,
+      name: 'more than two axes, with strides',
+      data: [0, 1, 99, 2, 7, 99, 5, 4, 99, -1, 6],
+      strides: [3, 1],
+    },
+    { ...folded, name: 'more than two axes, one of them 0', shape: [0, 2], leadingAxes: [5, 0], data: [] },
+    ...inBothModes({ ...folded, name: 'more than two axes, an invalid id', data: [0, 1, 2, 7, 5, 8, 9, 6] }),
+    ...inBothModes({ ...small, name: 'empty id: numExperts', emptyId: 8, data: [0, 8, -1, 7, 8, 8] }),
+    ...inBothModes({ ...small, name: 'empty id: another id is invalid', emptyId: 8, data: [0, 8, 9, 7, -2, 8] }),
+    { ...small, name: 'empty id: -2', emptyId: -2, data: [0, -2, -1, 7, -2, -2] },
+    { ...small, name: 'empty id: an expert', emptyId: 5, data: [0, 5, 5, 5, 4, 5] },
+    { ...small, name: 'empty id: expert 0', emptyId: 0, data: [0, 5, 0, 0, 4, 3] },
+    { ...small, name: 'empty id: 2^63 - 1', emptyId: 2n ** 63n - 1n, data: [0, 2n ** 63n - 1n, 2, 7, 5, 4] },
+    { ...small, name: 'empty id: 2^32 + 5 is not 5', emptyId: 2n ** 32n + 5n, data: [0, 5, 2n ** 32n + 5n, 5, 3, 4] },
+    ...(
+      [
+        ['uint8', 255],
+        ['uint16', 65535],
+        ['uint32', 2 ** 32 - 1],
+        ['uint64', 2n ** 64n - 1n],
+      ] as const
+    ).map(([dtype, id]) => ({
+      ...small,
+      name: `empty id: ${id} of ${dtype}`,
+      dtype,
+      emptyId: id,
+      data: [0, id, 2, id, id, 7],
+    })),
+    { ...small, name: 'empty id: uint8 cannot hold 256', dtype: 'uint8', emptyId: 256, data: [0, 1, 2, 0, 5, 4] },
+    ...inBothModes({
+      ...small,
+      name: 'empty id: uint8 cannot hold -1',
+      dtype: 'uint8',
+      emptyId: -1,
+      data: [0, 255, 2, 3, 5, 4],
+    }),
+    {
+      ...linear,
+      name: 'placement linear',
+      numExperts: 10,
+      placement: [0, 0, 0, 1, 1, 1, 2, 2, 3, 3],
+      data: [0, 9, 8, 9, 7, 2],
+    },
+    {
+      ...linear,
+      name: 'placement linear, fewer experts than ranks',
+      numExperts: 3,
+      placement: [0, 1, 2],
+      data: [0, 2, 1, 1, -1, 0],
+    },
+    { ...linear, name: 'placement linear, even', placement: [0, 0, 1, 1, 2, 2, 3, 3], data: [0, 1, 2, 7, 5, 4] },
+    {
+      ...roundRobin,
+      name: 'placement round_robin',
+      numExperts: 10,
+      placement: [0, 1, 2, 3, 0, 1, 2, 3, 0, 1],
+      data: [0, 9, 8, 9, 7, 2],
+    },
+    {
+      ...roundRobin,
+      name: 'placement round_robin, fewer experts than ranks',
+      numExperts: 3,
+      placement: [0, 1, 2],
+      data: [0, 2, 1, 1, -1, 0],
+    },
+    { ...small, name: '-1 in a placement', placement: [0, -1, 1, 1, -1, 3, 3, 2], data: [1, 0, 4, 1, 7, 4] },
+    { ...small, name: 'nothing but -1 in a placement', placement: new Array(8).fill(-1), data: [1, 0, 4, 1, 7, 7] },
   ];
 }
 

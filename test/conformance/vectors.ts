@@ -4,9 +4,11 @@
  * @module
  */
 import { assert } from 'chai';
+import type { DispatchLayout, TopkIdxInput } from 'dispatch-layout';
 import { expectArrays, expectError } from '../support/expect.ts';
+import type { TopkStorage } from '../support/topk-storage.ts';
 import type { TestDevice } from './devices.ts';
-import { makeVectors, storageOfVector, type VectorFile } from './vector-cases.ts';
+import { makeVectors, storageOfVector, type Vector, type VectorFile } from './vector-cases.ts';
 import file from './vectors.json' with { type: 'json' };
 
 const committed = file as unknown as VectorFile;
@@ -28,20 +30,36 @@ export function vectors(device: TestDevice): void {
   describe('vectors', () => {
     for (const vector of committed.vectors) {
       it(vector.name, () => {
-        const { numExperts, numRanks, numRanksPerNode, placement, invalidExperts, expected, expectedError } = vector;
-        const group = { numRanks, numRanksPerNode, ...(placement && { placement }) };
-        const run = () => device.getDispatchLayout(storageOfVector(vector), numExperts, group, { invalidExperts });
-        if (expected !== undefined) {
-          expectArrays(run(), {
-            ...expected,
-            isTokenInRank: Uint8Array.from(expected.isTokenInRank.join(''), Number),
+        const { numExperts, numRanks, numRanksPerNode, placementName, leadingAxes, invalidExperts } = vector;
+        const storage = storageOfVector(vector);
+        const emptyId = typeof vector.emptyId === 'string' ? BigInt(vector.emptyId) : vector.emptyId;
+        const check = (topkIdx: TopkIdxInput, placement: Vector['placement'] | Vector['placementName']) =>
+          checkAnswer(vector, () => {
+            const group = { numRanks, numRanksPerNode, ...(placement && { placement }) };
+            return device.getDispatchLayout(topkIdx, numExperts, group, { invalidExperts, emptyId });
           });
-        } else {
-          const { code, token, slot, value } = expectedError ?? assert.fail('the vector expects nothing');
-          const error = expectError(run, token === undefined || slot === undefined ? { code } : { code, token, slot });
-          if (value !== undefined) assert.strictEqual(String(error.value), String(value));
-        }
+        check(storage, vector.placement);
+        if (placementName !== undefined) check(storage, placementName);
+        if (leadingAxes !== undefined) check(withAxes(storage, leadingAxes), vector.placement);
       });
     }
   });
+}
+
+/** The same ids with more axes in place of the tokens. Tokens that follow one another are equally far apart. */
+function withAxes({ shape, strides, ...rest }: TopkStorage, axes: readonly number[]): TopkIdxInput {
+  const [tokenStride, slotStride] = strides ?? [shape[1], 1];
+  const stridesOfAxes = axes.map((_, axis) => axes.slice(axis + 1).reduce((a, b) => a * b, tokenStride));
+  return { ...rest, shape: [...axes, shape[1]], ...(strides && { strides: [...stridesOfAxes, slotStride] }) };
+}
+
+function checkAnswer({ expected, expectedError }: Vector, run: () => DispatchLayout): void {
+  if (expected !== undefined) {
+    const isTokenInRank = Uint8Array.from(expected.isTokenInRank.join(''), Number);
+    expectArrays(run(), { ...expected, isTokenInRank });
+    return;
+  }
+  const { code, token, slot, value } = expectedError ?? assert.fail('the vector expects nothing');
+  const error = expectError(run, token === undefined || slot === undefined ? { code } : { code, token, slot });
+  if (value !== undefined) assert.strictEqual(String(error.value), String(value));
 }

@@ -25,7 +25,8 @@ export function checkOptions<Options extends object>(
 ): Options {
   if (typeof options !== 'object' || options === null) throw wrongValue(code, 'options', options, 'Pass an object.');
   for (const name in options) {
-    if (names[name] !== true) throw unknownOption(name, Object.keys(names), code);
+    // What other code has added to the prototype of all objects is no option
+    if (names[name] !== true && !(name in Object.prototype)) throw unknownOption(name, Object.keys(names), code);
   }
   return options;
 }
@@ -41,7 +42,8 @@ function unknownOption(name: string, names: readonly string[], code: ErrorCode):
 /** Whether at most `numEdits` insertions, deletions and replacements of characters turn one word into the other. */
 function areNear(left: string, right: string, numEdits: number): boolean {
   if (left === right) return true;
-  if (numEdits === 0) return false;
+  // Without the second condition, a long word would take minutes
+  if (numEdits === 0 || Math.abs(left.length - right.length) > numEdits) return false;
   let i = 0;
   while (left[i] === right[i]) i++;
   const rest = numEdits - 1;

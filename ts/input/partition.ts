@@ -83,7 +83,7 @@ export function readPlacement(placement: PlacementName | ArrayLike<number>, numR
       throw new DispatchLayoutError(
         'PLACEMENT',
         `placement[${expert}] is ${describe(rank)}, not a rank in [0, ${numRanks})`,
-        { value: rank, remedy: 'placement must be a table from expert to rank, -1 for an expert on no rank.' },
+        { value: rank, remedy: 'placement must be a table from expert to rank, with -1 for an expert on no rank.' },
       );
     }
     rankOfExpert[expert] = rank as number;

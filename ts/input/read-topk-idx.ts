@@ -69,7 +69,7 @@ const doesNotFit = -(2 ** 31);
  */
 export function readTopkIdx(input: TopkIdxInput, ids: TopkIdx, emptyId?: number | bigint): void {
   if (Array.isArray(input)) {
-    readNested(input as readonly unknown[], ids, readEmptyId(emptyId, idTypes.int64));
+    readNested(input as readonly unknown[], ids, readEmptyId(emptyId, anyInteger));
     return;
   }
   if (typeof input !== 'object' || input === null) throw unknownForm(input);
@@ -102,12 +102,15 @@ export function readTopkIdx(input: TopkIdxInput, ids: TopkIdx, emptyId?: number 
   if (ids.numTokens * ids.numTopk === 0) ids.setDense();
 }
 
+/** Nested arrays hold integers of every type, also those of a BigUint64Array. */
+const anyInteger = { bytes: 9, isSigned: true };
+
 /**
  * Reads the id that stands for an empty slot beside -1. Returns null if there is none, or if the type cannot hold it.
  *
  * @throws DispatchLayoutError `OPTION`
  */
-export function readEmptyId(emptyId: unknown, { bytes, isSigned }: IdTypeFacts): EmptyId {
+export function readEmptyId(emptyId: unknown, { bytes, isSigned }: Pick<IdTypeFacts, 'bytes' | 'isSigned'>): EmptyId {
   if (emptyId === undefined) return null;
   if (typeof emptyId !== 'bigint' && !Number.isSafeInteger(emptyId)) {
     throw wrongValue('OPTION', 'emptyId', emptyId, 'It must be a safe integer or a bigint.');
@@ -148,8 +151,9 @@ function readNested(rows: readonly unknown[], ids: TopkIdx, emptyId: EmptyId): v
         });
       }
       const index = token * numTopk + slot;
+      const isEmpty = typeof emptyId === 'bigint' ? BigInt(id as number | bigint) === emptyId : Number(id) === emptyId;
       // The data are a copy, so the empty id can be replaced by -1 at once
-      const value = id === emptyId || Number(id) === emptyId ? -1 : Number(id);
+      const value = isEmpty ? -1 : Number(id);
       const fits = value === (value | 0);
       data[index] = fits ? value : doesNotFit;
       if (!fits) unfit ??= { index, value: id as number | bigint };
@@ -224,8 +228,8 @@ export function readStrides(strides: unknown, ids: Axes & Pick<TopkIdx, 'tokenSt
   let { length, 0: tokenStride, 1: slotStride } = Object(strides) as { length: number; 0: number; 1: number };
   const { leadingAxes } = ids;
   if (leadingAxes !== null) {
-    const steps = Array.from(strides as ArrayLike<number>);
-    length = steps.length === leadingAxes.length + 1 ? 2 : 0;
+    const steps = length === leadingAxes.length + 1 ? Array.from(strides as ArrayLike<number>) : [];
+    length = steps.every(Number.isSafeInteger) ? 2 : 0;
     slotStride = steps.pop() as number;
     tokenStride = strideOfTokens(leadingAxes, steps);
   }
