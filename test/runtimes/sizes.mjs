@@ -9,7 +9,7 @@ import { gzipSync } from 'node:zlib';
 import { pageBundlers } from './bundlers.mjs';
 
 /** The README promises that it is less. */
-const limit = 21_000;
+const limit = 21_500;
 
 const program = `import { getDispatchLayout } from 'dispatch-layout';
 globalThis.layout = getDispatchLayout([[0, 5]], 8, { numRanks: 4 });
