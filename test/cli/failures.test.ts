@@ -53,7 +53,10 @@ describe('command line: failures', function () {
       [[file, '--num-experts', '8', '--num-ranks', '65537'], /--num-ranks.*whole number from 1 to 65536/],
       [[file, ...sizes, '--ranks-per-node', '0'], /--ranks-per-node.*whole number/],
       [[file, ...sizes, '--ranks-per-node', '3'], /--ranks-per-node that divides 4, or is at least 4/],
-      [[file, '--num-experts', '8', '--num-ranks', '3'], /8 experts do not divide evenly among 3 ranks.*--placement/],
+      [
+        [file, '--num-experts', '8', '--num-ranks', '3'],
+        /8 experts do not divide evenly among 3 ranks.*--placement linear or/,
+      ],
       [[file, '--num-experts', '2', '--num-ranks', '4'], /do not divide evenly/],
       [[file, ...sizes, '--layer', '0'], /--layer is for routing of several layers; .* is \[2, 2\]/],
       [[file, ...sizes, '--axes', 'tokens,layers,topk'], /--axes tokens,layers,topk is for routing of several layers/],
@@ -151,7 +154,7 @@ describe('command line: failures', function () {
     const cases: (readonly [string | Uint8Array, RegExp])[] = [
       ['[0, 1, 2]', /placement-0 has the ranks of 3 experts, but --num-experts is 8/],
       ['[0, 1, 2, 3, 0, 1, 2, 4]', /placement-1, expert 7: 4 is not a rank in \[0, 4\)/],
-      ['[0, 1, 2, 3, 0, 1, 2, -2]', /expert 7: -2 is not a rank in \[0, 4\), nor -1 for none/],
+      ['[0, 1, 2, 3, 0, 1, -1, -2]', /expert 7: -2 is not a rank in \[0, 4\), nor -1 for none/],
       ['[[0, 1]]', /has shape \[1, 2\]; a placement has shape \[experts\]/],
       ['[0.5]', /not an integer/],
       [

@@ -107,7 +107,7 @@ const flagOfOption: Readonly<Record<string, string>> = {
 export function inFlags(message: string): string {
   return message
     .replace(/\bdevice: '(\w+)'/g, '--device $1')
-    .replace(/\binvalidExperts: '(\w+)'/g, 'invalidExperts $1')
+    .replace(/\b(invalidExperts|placement): '(\w+)'/g, '$1 $2')
     .replace(/\b[a-zA-Z]+\b(?!\[)/g, (word) => (Object.hasOwn(flagOfOption, word) ? flagOfOption[word] : word));
 }
 
