@@ -36,6 +36,9 @@ const prepared = new Map<DeviceOption, Promise<DeviceName>>();
  * module of this size synchronously on a page's main thread. There, `auto` computes in plain JavaScript for groups that
  * are made before this promise has resolved, and in WebAssembly for later ones.
  *
+ * As a callback, write `() => prepare()`, for instance in `requestIdleCallback(() => prepare())`, since an argument would
+ * be read as the options.
+ *
  * @returns the device that is ready. For `auto` that is `wasm`, or `js` where WebAssembly cannot be used, and the
  *   promise does not reject, unless the environment leaves no device.
  * @throws {@link DeviceUnavailableError} (the promise rejects) if `device` names a device that cannot be used here; a
