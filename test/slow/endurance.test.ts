@@ -78,7 +78,8 @@ describe('very many groups', function () {
       const mebibytes = (process.memoryUsage.rss() - before) / 2 ** 20;
       console.log(JSON.stringify({ mebibytes, seconds: (performance.now() - started) / 1000 }));`,
       { NODE_V8_COVERAGE: '' },
-      ['--expose-gc', '--max-old-space-size=64'],
+      // V8 enlarges the young generation by tens of MiB at a time of its own choice, which is no growth of ours
+      ['--expose-gc', '--max-old-space-size=64', '--max-semi-space-size=2'],
     ) as { mebibytes: number; seconds: number };
   }
 
@@ -94,7 +95,7 @@ describe('very many groups', function () {
           if (numTokensPerExpert[i % 8] !== 1) throw new Error('group ' + i + ' is wrong');
         }`,
       );
-      assert.isBelow(mebibytes, 16);
+      assert.isBelow(mebibytes, 8);
     });
   }
 
