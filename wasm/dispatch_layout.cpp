@@ -29,6 +29,10 @@ auto with_id_type(IdType type, Use use) {
   }
 }
 
+int64_t join(uint32_t low, uint32_t high) {
+  return static_cast<int64_t>(static_cast<uint64_t>(high) << 32 | low);
+}
+
 void fill(uint32_t* values, uint32_t count, uint32_t value) {
   for (uint32_t i = 0; i < count; i++) values[i] = value;
 }
@@ -82,18 +86,21 @@ EXPORT void begin(uint32_t num_ids) {
 }
 
 // Finds the entries of ids, and writes where they are to plan.positions from index first_id on. Returns whether
-// all ids are experts, -1 or empty_id. Every id that is not an expert gets an empty entry. topk_ids.h says
-// which values empty_id can have.
-EXPORT bool locate(const uint8_t* ids, IdType type, uint32_t num_ids, uint32_t first_id, int32_t empty_id) {
+// all ids are experts, -1 or the empty id. Every id that is not an expert gets an empty entry. The empty id, if
+// there is one, comes in two halves, and can be any id of the type; if it is that of an expert, the expert gets
+// no selections.
+EXPORT bool locate(const uint8_t* ids, IdType type, uint32_t num_ids, uint32_t first_id, bool has_empty_id,
+                   uint32_t empty_low, uint32_t empty_high) {
   Plan& plan = the_plan;
+  const int64_t empty_id = join(empty_low, empty_high);
   plan.num_located = first_id + num_ids;
   return with_id_type(type, [&](auto id_type) {
     return with_table(plan, [&](auto table) {
       auto* first = static_cast<typename decltype(table)::Position*>(plan.positions) + first_id;
       // Most calls have no empty id. The comparison with one would make them a tenth slower
-      return empty_id == -1
-                 ? locate<id_type.value, false>(ids, num_ids, plan.num_experts, empty_id, table, first)
-                 : locate<id_type.value, true>(ids, num_ids, plan.num_experts, empty_id, table, first);
+      return has_empty_id
+                 ? locate<id_type.value, true>(ids, num_ids, plan.num_experts, empty_id, table, first)
+                 : locate<id_type.value, false>(ids, num_ids, plan.num_experts, empty_id, table, first);
     });
   });
 }
@@ -103,7 +110,7 @@ EXPORT bool locate(const uint8_t* ids, IdType type, uint32_t num_ids, uint32_t f
 // changes nothing, and means that there is no empty id.
 EXPORT uint32_t find_invalid(const uint8_t* ids, IdType type, uint32_t num_ids, uint32_t empty_low,
                              uint32_t empty_high) {
-  const int64_t empty_id = static_cast<int64_t>(static_cast<uint64_t>(empty_high) << 32 | empty_low);
+  const int64_t empty_id = join(empty_low, empty_high);
   uint32_t i = 0;
   for (; i < num_ids; i++) {
     const int64_t id = load_id(ids, type, i);

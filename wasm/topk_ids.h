@@ -12,7 +12,24 @@
 #include "dispatch_layout.h"
 #include "expert_table.h"
 
-// Loads 8 ids into int16 lanes.
+// Fills the lanes, of so many bytes, with the value.
+template <int kBytes>
+inline v128_t splat(int64_t value) {
+  if constexpr (kBytes == 8) return wasm_i64x2_splat(value);
+  if constexpr (kBytes == 4) return wasm_i32x4_splat(static_cast<int32_t>(value));
+  return wasm_i16x8_splat(static_cast<int16_t>(value));
+}
+
+// Where lanes of so many bytes are equal, all their bits are 1, so that they are -1.
+template <int kBytes>
+inline v128_t equal(v128_t a, v128_t b) {
+  if constexpr (kBytes == 8) return wasm_i64x2_eq(a, b);
+  if constexpr (kBytes == 4) return wasm_i32x4_eq(a, b);
+  return wasm_i16x8_eq(a, b);
+}
+
+// Loads 8 ids into int16 lanes. Those that equal the lanes of empty_ids become -1. They are compared before
+// anything is narrowed, since they could not be told from others afterwards.
 //
 // For int64, the first narrowing saturates both halves of every id to int16, and the second saturates the
 // pair (low, high), read as one int32, to int16. The cases are:
@@ -25,36 +42,41 @@
 // - High half -1: a low half that saturates to l gives the pair -65536 + (l as uint16). It is -1 only for l =
 //   -1, and the low half is then -1 too, so the id is -1. Otherwise it is below -1, so the result is negative
 //   and never -1 by mistake.
-template <IdType kType>
-inline v128_t load_8_ids(const uint8_t* ids) {
-  auto load = [ids](int i) { return wasm_v128_load(ids + 16 * i); };
-  auto load_unsigned = [&](int i) { return wasm_u32x4_min(load(i), wasm_i32x4_const_splat(INT32_MAX)); };
-  if constexpr (kType == IdType::kInt64) {
+template <IdType kType, bool kHasEmptyId>
+inline v128_t load_8_ids(const uint8_t* ids, v128_t empty_ids) {
+  constexpr int kBytes = id_bytes(kType);
+  auto with_empty = [=](v128_t id, v128_t exact_id) __attribute__((always_inline)) {
+    return kHasEmptyId ? wasm_v128_or(id, equal<kBytes>(exact_id, empty_ids)) : id;
+  };
+  auto load = [=](int i) __attribute__((always_inline)) {
+    const v128_t id = wasm_v128_load(ids + 16 * i);
+    if constexpr (kType == IdType::kUint64 || kType == IdType::kUint32) {
+      return with_empty(wasm_u32x4_min(id, wasm_i32x4_const_splat(INT32_MAX)), id);
+    } else if constexpr (kType == IdType::kUint16) {
+      return with_empty(wasm_u16x8_min(id, wasm_i16x8_const_splat(INT16_MAX)), id);
+    } else {
+      return with_empty(id, id);
+    }
+  };
+  if constexpr (kBytes == 8) {
     return wasm_i16x8_narrow_i32x4(wasm_i16x8_narrow_i32x4(load(0), load(1)),
                                    wasm_i16x8_narrow_i32x4(load(2), load(3)));
-  } else if constexpr (kType == IdType::kUint64) {
-    return wasm_i16x8_narrow_i32x4(wasm_i16x8_narrow_i32x4(load_unsigned(0), load_unsigned(1)),
-                                   wasm_i16x8_narrow_i32x4(load_unsigned(2), load_unsigned(3)));
-  } else if constexpr (kType == IdType::kInt32) {
+  } else if constexpr (kBytes == 4) {
     return wasm_i16x8_narrow_i32x4(load(0), load(1));
-  } else if constexpr (kType == IdType::kUint32) {
-    return wasm_i16x8_narrow_i32x4(load_unsigned(0), load_unsigned(1));
-  } else if constexpr (kType == IdType::kInt16) {
+  } else if constexpr (kBytes == 2) {
     return load(0);
-  } else if constexpr (kType == IdType::kUint16) {
-    return wasm_u16x8_min(load(0), wasm_i16x8_const_splat(INT16_MAX));
-  } else if constexpr (kType == IdType::kInt8) {
-    return wasm_i16x8_load8x8(ids);
   } else {
-    return wasm_u16x8_load8x8(ids);
+    const v128_t id = kType == IdType::kInt8 ? wasm_i16x8_load8x8(ids) : wasm_u16x8_load8x8(ids);
+    return with_empty(id, id);
   }
 }
 
-// Loads 4 ids into int32 lanes. An id that does not fit becomes INT32_MAX.
-template <IdType kType>
-inline v128_t load_4_ids(const uint8_t* ids) {
+// Loads 4 ids into int32 lanes. An id that does not fit becomes INT32_MAX, and one that equals the lanes of
+// empty_ids becomes -1.
+template <IdType kType, bool kHasEmptyId>
+inline v128_t load_4_ids(const uint8_t* ids, v128_t empty_ids) {
   const v128_t largest = wasm_i32x4_const_splat(INT32_MAX);
-  if constexpr (kType == IdType::kInt64 || kType == IdType::kUint64) {
+  if constexpr (id_bytes(kType) == 8) {
     const v128_t a = wasm_v128_load(ids), b = wasm_v128_load(ids + 16);
     const v128_t low = wasm_i32x4_shuffle(a, b, 0, 2, 4, 6);
     const v128_t high = wasm_i32x4_shuffle(a, b, 1, 3, 5, 7);
@@ -62,19 +84,24 @@ inline v128_t load_4_ids(const uint8_t* ids) {
     const v128_t fits = kType == IdType::kInt64
                             ? wasm_i32x4_eq(high, sign)
                             : wasm_i32x4_eq(wasm_v128_or(high, sign), wasm_i32x4_const_splat(0));
-    return wasm_v128_bitselect(low, largest, fits);
-  } else if constexpr (kType == IdType::kInt32) {
-    return wasm_v128_load(ids);
-  } else if constexpr (kType == IdType::kUint32) {
-    return wasm_u32x4_min(wasm_v128_load(ids), largest);
-  } else if constexpr (kType == IdType::kInt16) {
-    return wasm_i32x4_load16x4(ids);
-  } else if constexpr (kType == IdType::kUint16) {
-    return wasm_u32x4_load16x4(ids);
+    const v128_t id = wasm_v128_bitselect(low, largest, fits);
+    if constexpr (!kHasEmptyId) return id;
+    return wasm_v128_or(id, wasm_i32x4_shuffle(equal<8>(a, empty_ids), equal<8>(b, empty_ids), 0, 2, 4, 6));
   } else {
-    const v128_t bytes = wasm_v128_load32_zero(ids);
-    return kType == IdType::kInt8 ? wasm_i32x4_extend_low_i16x8(wasm_i16x8_extend_low_i8x16(bytes))
-                                  : wasm_u32x4_extend_low_u16x8(wasm_u16x8_extend_low_u8x16(bytes));
+    v128_t exact_id;
+    if constexpr (id_bytes(kType) == 4) {
+      exact_id = wasm_v128_load(ids);
+    } else if constexpr (kType == IdType::kInt16) {
+      exact_id = wasm_i32x4_load16x4(ids);
+    } else if constexpr (kType == IdType::kUint16) {
+      exact_id = wasm_u32x4_load16x4(ids);
+    } else {
+      const v128_t bytes = wasm_v128_load32_zero(ids);
+      exact_id = kType == IdType::kInt8 ? wasm_i32x4_extend_low_i16x8(wasm_i16x8_extend_low_i8x16(bytes))
+                                        : wasm_u32x4_extend_low_u16x8(wasm_u16x8_extend_low_u8x16(bytes));
+    }
+    const v128_t id = kType == IdType::kUint32 ? wasm_u32x4_min(exact_id, largest) : exact_id;
+    return kHasEmptyId ? wasm_v128_or(id, equal<4>(exact_id, empty_ids)) : id;
   }
 }
 
@@ -83,23 +110,20 @@ inline v128_t load_4_ids(const uint8_t* ids) {
 // unsigned number it is at least num_experts, and so its minimum with num_experts + lane is also at least
 // num_experts. The lanes use the copies of the table in turn; the number of copies is a power of 2. Reads and
 // writes up to 7 ids beyond num_ids; their values do not matter.
-//
-// A lane that equals empty_id becomes -1. An empty_id of -1 changes nothing, and means that there is none. Any
-// other empty_id is at most 32766 away from 0. A lane that equals it holds exactly its id, since ids that do
-// not fit have become 32767 or -32768.
 template <IdType kType, bool kHasEmptyId>
 __attribute__((noinline)) bool locate(const uint8_t* ids, uint32_t num_ids, uint32_t num_experts,
-                                      int32_t empty_id, SmallTable table, uint16_t* positions) {
-  auto splat = [](uint32_t value) { return wasm_i16x8_splat(static_cast<int16_t>(value)); };
+                                      int64_t empty_id, SmallTable table, uint16_t* positions) {
   const v128_t lanes = wasm_i16x8_const(0, 1, 2, 3, 4, 5, 6, 7);
-  const v128_t last = splat(num_experts);
-  const v128_t empty_ids = splat(empty_id);
+  const v128_t last = splat<2>(num_experts);
+  const v128_t empty_ids = splat < id_bytes(kType) == 1 ? 2 : id_bytes(kType) > (empty_id);
   const v128_t empty = wasm_i16x8_add(last, lanes);
-  const v128_t copy = wasm_v128_and(lanes, splat(table.num_copies - 1));
-  const v128_t first_entry = wasm_i16x8_mul(copy, splat(num_experts + kNumEmptyEntries));
+  const v128_t copy = wasm_v128_and(lanes, splat<2>(table.num_copies - 1));
+  const v128_t first_entry = wasm_i16x8_mul(copy, splat<2>(num_experts + kNumEmptyEntries));
   v128_t largest = wasm_i16x8_const_splat(0);
+  auto load = [&](const uint8_t* first) __attribute__((always_inline)) {
+    return load_8_ids<kType, kHasEmptyId>(first, empty_ids);
+  };
   auto locate_8 = [&](v128_t id, int i = 0) __attribute__((always_inline)) {
-    if constexpr (kHasEmptyId) id = wasm_v128_or(id, wasm_i16x8_eq(id, empty_ids));
     largest = wasm_u16x8_max(largest, wasm_i16x8_add(id, wasm_i16x8_const_splat(1)));
     const v128_t entry = wasm_i16x8_add(first_entry, wasm_u16x8_min(id, empty));
     wasm_v128_store(positions + i, wasm_i16x8_shl(entry, 4));
@@ -108,36 +132,35 @@ __attribute__((noinline)) bool locate(const uint8_t* ids, uint32_t num_ids, uint
   const uint16_t* const end = positions + num_ids / 8 * 8;
   if constexpr (kType == IdType::kInt64) {  // This is the usual type
     for (; positions + 8 < end; positions += 16, ids += 2 * kStep) {
-      locate_8(load_8_ids<kType>(ids));
-      locate_8(load_8_ids<kType>(ids + kStep), 8);
+      locate_8(load(ids));
+      locate_8(load(ids + kStep), 8);
     }
   }
-  for (; positions < end; positions += 8, ids += kStep) locate_8(load_8_ids<kType>(ids));
-  if (num_ids % 8 > 0)
-    locate_8(wasm_v128_and(load_8_ids<kType>(ids), wasm_i16x8_lt(lanes, splat(num_ids % 8))));
+  for (; positions < end; positions += 8, ids += kStep) locate_8(load(ids));
+  if (num_ids % 8 > 0) locate_8(wasm_v128_and(load(ids), wasm_i16x8_lt(lanes, splat<2>(num_ids % 8))));
   return !wasm_v128_any_true(wasm_u16x8_gt(largest, last));
 }
 
-// Does the same for a large table, 4 ids at a time. Here, an empty_id is at most 2^31 - 2 away from 0.
+// Does the same for a large table, 4 ids at a time.
 template <IdType kType, bool kHasEmptyId>
 __attribute__((noinline)) bool locate(const uint8_t* ids, uint32_t num_ids, uint32_t num_experts,
-                                      int32_t empty_id, LargeTable table, uint32_t* positions) {
-  auto splat = [](uint32_t value) { return wasm_i32x4_splat(static_cast<int32_t>(value)); };
+                                      int64_t empty_id, LargeTable table, uint32_t* positions) {
   const v128_t lanes = wasm_i32x4_const(0, 1, 2, 3);
-  const v128_t base = splat(reinterpret_cast<uintptr_t>(table.entries()));
-  const v128_t last = splat(num_experts);
-  const v128_t empty_ids = splat(empty_id);
+  const v128_t base = splat<4>(reinterpret_cast<uintptr_t>(table.entries()));
+  const v128_t last = splat<4>(num_experts);
+  const v128_t empty_ids = splat < id_bytes(kType) == 8 ? 8 : 4 > (empty_id);
   const v128_t empty = wasm_i32x4_add(last, lanes);
   v128_t largest = wasm_i32x4_const_splat(0);
+  auto load = [&](const uint8_t* first) __attribute__((always_inline)) {
+    return load_4_ids<kType, kHasEmptyId>(first, empty_ids);
+  };
   auto locate_4 = [&](v128_t id) __attribute__((always_inline)) {
-    if constexpr (kHasEmptyId) id = wasm_v128_or(id, wasm_i32x4_eq(id, empty_ids));
     largest = wasm_u32x4_max(largest, wasm_i32x4_add(id, wasm_i32x4_const_splat(1)));
     wasm_v128_store(positions, wasm_i32x4_add(base, wasm_i32x4_shl(wasm_u32x4_min(id, empty), 4)));
   };
   const uint32_t* const end = positions + num_ids / 4 * 4;
-  for (; positions < end; positions += 4, ids += 4 * id_bytes(kType)) locate_4(load_4_ids<kType>(ids));
-  if (num_ids % 4 > 0)
-    locate_4(wasm_v128_and(load_4_ids<kType>(ids), wasm_i32x4_lt(lanes, splat(num_ids % 4))));
+  for (; positions < end; positions += 4, ids += 4 * id_bytes(kType)) locate_4(load(ids));
+  if (num_ids % 4 > 0) locate_4(wasm_v128_and(load(ids), wasm_i32x4_lt(lanes, splat<4>(num_ids % 4))));
   return !wasm_v128_any_true(wasm_u32x4_gt(largest, last));
 }
 

@@ -86,18 +86,13 @@ class KernelRun {
     for (uint32_t token = first_token; token < end; token += case_.tokens_of_ids) {
       const uint32_t count = std::min(case_.tokens_of_ids, end - token), num_ids = count * num_topk;
       std::copy_n(problem_.ids.begin() + token * token_bytes, count * token_bytes, ids_.data());
-      // As ts/devices/wasm/kernel.ts does: an empty id that locate cannot tell from others is left to find_invalid
-      const __int128 empty_id = problem_.has_empty_id ? problem_.empty_id : -1;
-      const int64_t largest =
-          problem_.partition.num_experts() <= kMaxSmallTableExperts ? 32766 : INT32_MAX - 1;
-      const bool is_located = empty_id >= -largest && empty_id <= largest;
-      const uint64_t bits = problem_.has_empty_id ? static_cast<uint64_t>(empty_id) : 0;
+      const auto bits = problem_.has_empty_id ? static_cast<uint64_t>(problem_.empty_id) : 0;
+      const uint32_t low = static_cast<uint32_t>(bits), high = static_cast<uint32_t>(bits >> 32);
       const bool is_valid = locate(ids_.data(), problem_.id_type, num_ids, (token - first_token) * num_topk,
-                                   is_located ? static_cast<int32_t>(empty_id) : -1);
-      const uint32_t invalid =
-          find_invalid(ids_.data(), problem_.id_type, num_ids, static_cast<uint32_t>(bits), bits >> 32);
-      if (is_located ? is_valid != (invalid == num_ids) : is_valid && invalid < num_ids)
-        failure = "locate and find_invalid disagree";
+                                   problem_.has_empty_id, low, high);
+      // An empty id of 0, an expert's, means that find_invalid has none
+      const uint32_t invalid = find_invalid(ids_.data(), problem_.id_type, num_ids, low, high);
+      if (is_valid != (invalid == num_ids)) failure = "locate and find_invalid disagree";
       if (invalid == num_ids) continue;
       layout_.first_invalid_id = std::min(layout_.first_invalid_id, uint64_t{token} * num_topk + invalid);
     }

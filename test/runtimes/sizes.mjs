@@ -8,8 +8,8 @@ import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { pageBundlers } from './bundlers.mjs';
 
-/** The README promises that the size in bytes is below this. */
-const limit = 21_500;
+/** docs/install.md promises that the size in bytes is below this. */
+const limit = 21_700;
 
 const program = `import { getDispatchLayout } from 'dispatch-layout';
 globalThis.layout = getDispatchLayout([[0, 5]], 8, { numRanks: 4 });

@@ -86,7 +86,7 @@ function locateTokens(
     const numIds = count * numTopk;
     if (kernel.locate(type, emptyId, numIds, (token - firstToken) * numTopk) || !isChecked) continue;
     const invalid = kernel.findInvalid(type, emptyId, numIds);
-    if (invalid < numIds) throw InvalidExpertError.at(token * numTopk + invalid, topkIdx, numExperts);
+    throw InvalidExpertError.at(token * numTopk + invalid, topkIdx, numExperts);
   }
 }
 

@@ -8,21 +8,21 @@ import type { Partition } from '../../input/partition.ts';
 import type { EmptyId } from '../../input/topk-idx.ts';
 import type { IdTypeFacts, IntegerArray } from '../../values/id-types.ts';
 import { instantiateKernel, original } from './instance.ts';
-import {
-  maxSmallTableExperts,
-  type Places,
-  passing,
-  placeBuffers,
-  type Views,
-  viewBuffers,
-  type Windows,
-} from './memory.ts';
+import { type Places, passing, placeBuffers, type Views, viewBuffers, type Windows } from './memory.ts';
 
 interface Exports {
   plan(): number;
   build_table(): void;
   begin(numIds: number): void;
-  locate(ids: number, idType: number, numIds: number, firstId: number, emptyId: number): number;
+  locate(
+    ids: number,
+    idType: number,
+    numIds: number,
+    firstId: number,
+    hasEmptyId: boolean,
+    emptyLow: number,
+    emptyHigh: number,
+  ): number;
   find_invalid(ids: number, idType: number, numIds: number, emptyLow: number, emptyHigh: number): number;
   add_tokens(firstId: number, numTokens: number, numTopk: number, firstToken: number, isTokenInRank: number): void;
   finish(): void;
@@ -127,29 +127,18 @@ export class WasmKernel {
     this.#exports.begin(numIds);
   }
 
-  /**
-   * Locates the ids in the window, numbered from `firstId`. Returns whether all of them are experts or empty. An empty
-   * id that is far from 0 may be taken for an invalid one; {@link findInvalid} makes no such mistake.
-   */
-  locate({ code, bytes }: IdTypeFacts, emptyId: EmptyId, numIds: number, firstId: number): boolean {
-    let idType = code;
-    let empty = -1;
-    if (emptyId !== null) {
-      const isLarge = this.#partition !== undefined && this.#partition.numExperts > maxSmallTableExperts;
-      if (Math.abs(Number(emptyId)) <= (isLarge ? 2 ** 31 - 2 : 32766)) empty = Number(emptyId);
-      // The largest id of an unsigned type has all bits set. Read as the signed type of the same width, it is -1. Other
-      // ids that become negative in this way are not experts in either type
-      else if (emptyId === 2 ** (8 * bytes) - 1) idType--;
-    }
-    return this.#exports.locate(this.#placed.places.ids, idType, numIds, firstId, empty) !== 0;
+  /** Locates the ids in the window, numbered from `firstId`. Returns whether all of them are experts or empty. */
+  locate(type: IdTypeFacts, emptyId: EmptyId, numIds: number, firstId: number): boolean {
+    const { ids } = this.#placed.places;
+    const [hasEmptyId, id] = [emptyId !== null, emptyId ?? 0];
+    return this.#exports.locate(ids, type.code, numIds, firstId, hasEmptyId, lowHalf(id), highHalf(id)) !== 0;
   }
 
-  /** The index of the first id in the window that is neither an expert nor empty, or `numIds`. */
+  /** The index of the first id in the window that is neither an expert nor empty, if there is one. */
   findInvalid(type: IdTypeFacts, emptyId: EmptyId, numIds: number): number {
     // The id of an expert, such as 0, says that there is no empty id
-    const bits = BigInt(emptyId ?? 0);
-    const low = Number(BigInt.asIntN(32, bits));
-    return this.#exports.find_invalid(this.#placed.places.ids, type.code, numIds, low, Number(bits >> 32n));
+    const id = emptyId ?? 0;
+    return this.#exports.find_invalid(this.#placed.places.ids, type.code, numIds, lowHalf(id), highHalf(id));
   }
 
   /** Counts tokens whose ids were located with numbers from `firstId`, and writes their rows to the window. */
@@ -212,4 +201,14 @@ export class WasmKernel {
       });
     }
   }
+}
+
+/** The low 32 bits of an id. */
+function lowHalf(id: number | bigint): number {
+  return typeof id === 'bigint' ? Number(BigInt.asIntN(32, id)) : id | 0;
+}
+
+/** The bits of an id above the low 32, with its sign. */
+function highHalf(id: number | bigint): number {
+  return typeof id === 'bigint' ? Number(id >> 32n) : Math.floor(id / 2 ** 32);
 }

@@ -69,7 +69,7 @@ class WasmWorkspace implements WorkspaceMemory {
     if (!kernel.locate(type, emptyId, numIds, 0) && isStrict) {
       const invalid = kernel.findInvalid(type, emptyId, numIds);
       const ids = { numTopk, valueAt: (token: number, slot: number) => this.topkIdx[token * numTopk + slot] };
-      if (invalid < numIds) throw InvalidExpertError.at(invalid, ids, this.#numExperts);
+      throw InvalidExpertError.at(invalid, ids, this.#numExperts);
     }
     const step = this.#tokensPerWindow;
     for (let token = 0; token < numTokens; token += step) {
