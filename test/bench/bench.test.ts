@@ -12,7 +12,7 @@ import { combine, type Entry, type Results } from '../../bench/results.ts';
 import { makeRouting } from '../../bench/routing.ts';
 import { median, medianRatio, spread } from '../../bench/statistics.ts';
 import { names } from '../../bench/variants/names.ts';
-import { hasPython } from '../cli/command.ts';
+import { hasPython, requirePython } from '../cli/command.ts';
 import { outputNames } from '../conformance/oracle.ts';
 
 const committed = results as unknown as Results;
@@ -96,10 +96,7 @@ describe('benchmark', () => {
   });
 
   it('times whole layouts in Python, and fails where they are not those of the library', function () {
-    if (!hasPython('numpy')) {
-      console.log('    SKIPPED: no python3 with numpy on this machine');
-      this.skip();
-    }
+    requirePython(this, 'numpy');
     const numRanks = 16;
     const configuration = { numTokens: 64, numTopk: 8, numExperts: 64, numRanks, routing: 'half empty' } as const;
     const int32 = makeRouting('half empty', 64, 8, 64);

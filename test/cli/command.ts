@@ -112,6 +112,13 @@ export function python(script: string, ...args: string[]): string {
   return stdout;
 }
 
+/** Skips a test, or from a hook all of its tests, where this machine has no `python3` with these modules. */
+export function requirePython(context: Mocha.Context, modules: string): void {
+  if (hasPython(modules)) return;
+  console.log(`    SKIPPED: no python3 with ${modules} on this machine`);
+  context.skip();
+}
+
 /** Whether this machine has `python3` with a module. */
 export function hasPython(module: string): boolean {
   return spawnSync('python3', ['-c', `import ${module}`]).status === 0;

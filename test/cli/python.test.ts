@@ -4,7 +4,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { assert } from 'chai';
-import { commandPath, hasPython, python, succeed, temporaryFolder } from './command.ts';
+import { commandPath, python, requirePython, succeed, temporaryFolder } from './command.ts';
 
 const writeInputs = `
 import sys, numpy as np
@@ -44,10 +44,7 @@ describe('command line: with numpy', function () {
   this.timeout(60_000);
   const folder = temporaryFolder();
   before(function () {
-    if (!hasPython('numpy')) {
-      console.log('    SKIPPED: no python3 with numpy on this machine');
-      this.skip();
-    }
+    requirePython(this, 'numpy');
     python(writeInputs, folder.path('.'));
   });
 
@@ -147,10 +144,7 @@ np.save(sys.argv[2], np.arange(8, dtype=np.uint8) % 4)
 describe('command line: at a terminal', function () {
   this.timeout(60_000);
   before(function () {
-    if (!hasPython('pty')) {
-      console.log('    SKIPPED: no python3 on this machine');
-      this.skip();
-    }
+    requirePython(this, 'pty');
   });
   const folder = temporaryFolder();
 
@@ -189,7 +183,7 @@ describe('command line: at a terminal', function () {
         'generate',
         ...args,
       );
-    const shown = run(folder.path('long.npy'), '--num-tokens', '200000', '--num-experts', '128');
+    const shown = run(folder.path('long.npy'), '--num-tokens', '1000000', '--num-experts', '128');
     assert.match(shown, /generating .*%/);
     assert.match(shown, /wrote .*\r\nexit code 0\r\n$/);
     assert.match(run('-'), /standard output is a terminal; redirect it, or name a file\r\nexit code 2/);

@@ -5,7 +5,7 @@
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { assert } from 'chai';
-import { commandPath, hasPython } from '../cli/command.ts';
+import { commandPath, requirePython } from '../cli/command.ts';
 
 const script = fileURLToPath(new URL('parity.py', import.meta.url));
 
@@ -21,10 +21,7 @@ function parity(count: number, ...flags: string[]) {
 describe("parity with DeepEP's reference in PyTorch", function () {
   this.timeout(120_000);
   before(function () {
-    if (!hasPython('torch, numpy')) {
-      console.log('    SKIPPED: no python3 with torch and numpy on this machine');
-      this.skip();
-    }
+    requirePython(this, 'torch, numpy');
   });
 
   it('random layouts are equal in every number', () => {

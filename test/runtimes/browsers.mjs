@@ -8,6 +8,7 @@ import { execFileSync, spawn } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { chromiumNames, quietFlags } from '../projects/support/chromium-command.mjs';
 
 const timeout = 600_000;
 
@@ -29,21 +30,9 @@ const firefoxPreferences = {
 
 const browsers = {
   Chromium: {
-    candidates: ['chromium', 'chromium-browser', 'google-chrome'],
+    candidates: chromiumNames,
     package: 'chromium',
-    args: (profile) => [
-      '--headless',
-      '--no-sandbox',
-      '--disable-gpu',
-      '--disable-dev-shm-usage',
-      '--disable-quic',
-      '--disable-sync',
-      '--disable-background-networking',
-      '--disable-component-update',
-      '--no-first-run',
-      '--enable-logging=stderr',
-      `--user-data-dir=${profile}`,
-    ],
+    args: (profile) => [...quietFlags, '--enable-logging=stderr', `--user-data-dir=${profile}`],
   },
   Firefox: {
     candidates: ['firefox-esr', 'firefox'],

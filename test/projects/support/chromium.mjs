@@ -10,10 +10,9 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { chromiumNames, quietFlags } from './chromium-command.mjs';
 
-const executable = ['chromium', 'chromium-browser', 'google-chrome'].find(
-  (name) => spawnSync(name, ['--version'], { stdio: 'ignore' }).status === 0,
-);
+const executable = chromiumNames.find((name) => spawnSync(name, ['--version'], { stdio: 'ignore' }).status === 0);
 
 /** Why Chromium cannot be started on this machine, or undefined. */
 export function whyNoChromium() {
@@ -23,24 +22,10 @@ export function whyNoChromium() {
 /** Starts Chromium with an empty profile for as long as `use` takes, and returns what `use` returns. */
 export async function withChromium(use, { args = [] } = {}) {
   const profile = await mkdtemp(join(tmpdir(), 'chromium-'));
-  const child = spawn(
-    executable,
-    [
-      '--headless',
-      '--no-sandbox',
-      '--disable-gpu',
-      '--disable-dev-shm-usage',
-      '--disable-quic',
-      '--disable-sync',
-      '--disable-background-networking',
-      '--disable-component-update',
-      '--no-first-run',
-      '--remote-debugging-pipe',
-      `--user-data-dir=${profile}`,
-      ...args,
-    ],
-    { stdio: ['ignore', 'ignore', 'pipe', 'pipe', 'pipe'], env: { ...process.env, HOME: profile } },
-  );
+  const child = spawn(executable, [...quietFlags, '--remote-debugging-pipe', `--user-data-dir=${profile}`, ...args], {
+    stdio: ['ignore', 'ignore', 'pipe', 'pipe', 'pipe'],
+    env: { ...process.env, HOME: profile },
+  });
   let log = '';
   child.stderr.setEncoding('utf8').on('data', (text) => {
     log = (log + text).slice(-4000);
