@@ -70,8 +70,8 @@ struct LayoutParameters {
 
   // The number of words of shared memory in which each warp keeps the ranks and nodes of its tile. If the warp
   // collects them in registers, it needs shared memory only for the ranks, to write the mask from there.
-  __host__ __device__ int num_mask_words(bool are_in_registers) const {
-    if (are_in_registers) return has_mask() ? num_ranks : 0;
+  __host__ __device__ int num_mask_words(bool are_in_registers, bool with_mask) const {
+    if (are_in_registers) return with_mask ? num_ranks : 0;
     return num_ranks + num_counted_nodes;
   }
 
@@ -236,8 +236,7 @@ __global__ void __launch_bounds__(kMaxThreads, 1) get_dispatch_layout(const Layo
   extern __shared__ uint4 shared_memory[];
   const int lane_idx = threadIdx.x % 32, warp_idx = threadIdx.x / 32, num_warps = blockDim.x / 32;
   const bool has_mask = kIsPlain || p.has_mask();
-  const int num_mask_words =
-      (kMasksInRegisters && !has_mask ? 0 : p.num_ranks) + (kMasksInRegisters ? 0 : p.num_counted_nodes);
+  const int num_mask_words = p.num_mask_words(kMasksInRegisters, has_mask);
   // The layout of shared memory is that of the scratch memory, with one more count for ids that are not experts
   auto* invalid = reinterpret_cast<unsigned long long*>(shared_memory);
   auto* counts = reinterpret_cast<int32_t*>(shared_memory + 1);
@@ -445,7 +444,8 @@ inline bool has_masks_in_registers(const LayoutParameters& p) {
 
 // Returns the bytes of what a block of the kernel keeps in shared memory
 inline size_t get_shared_bytes(const LayoutParameters& p, int num_threads) {
-  const size_t num_mask_words = static_cast<size_t>(p.num_mask_words(has_masks_in_registers(p)));
+  const size_t num_mask_words =
+      static_cast<size_t>(p.num_mask_words(has_masks_in_registers(p), p.has_mask()));
   const size_t num_block_words = p.num_counts() + 2 + static_cast<size_t>(p.num_experts);
   return sizeof(uint4) + sizeof(uint32_t) * (num_block_words + num_threads / 32 * num_mask_words);
 }

@@ -7,6 +7,7 @@ import { checkAttached, wrongValue } from '../errors/checks.ts';
 import { DispatchLayoutError } from '../errors/errors.ts';
 import { describe } from '../values/describe.ts';
 import { type IdTypeFacts, type IntegerArray, idArrayNames, idTypeOf, idTypes } from '../values/id-types.ts';
+import { denseStrides } from '../values/shape.ts';
 import { lengthOf } from '../values/typed-array.ts';
 import type { EmptyId, TopkIdx } from './topk-idx.ts';
 
@@ -88,7 +89,8 @@ export function readTopkIdx(input: TopkIdxInput, ids: TopkIdx, emptyId?: number 
   readShape(lengths, ids);
   const steps: unknown = strides ?? stride;
   if (steps !== undefined) readStrides(steps, ids);
-  else if (fortranOrder && ids.leadingAxes !== null) readStrides(columnMajorStrides(ids), ids);
+  else if (fortranOrder && ids.leadingAxes !== null)
+    readStrides(denseStrides([...ids.leadingAxes, ids.numTopk], true), ids);
   else ids.setDense(Boolean(fortranOrder));
   ids.offset = offset === undefined ? 0 : checkOffset(offset);
   ids.data = data as IntegerArray;
@@ -254,15 +256,6 @@ function strideOfTokens(axes: readonly number[], strides: readonly number[]): nu
     next = strides[axis] * axes[axis];
   }
   return stride;
-}
-
-function columnMajorStrides({ leadingAxes, numTopk }: Axes): number[] {
-  let stride = 1;
-  return [...(leadingAxes ?? []), numTopk].map((length) => {
-    const own = stride;
-    stride *= length;
-    return own;
-  });
 }
 
 function isPair(length: unknown, first: unknown, second: unknown): boolean {

@@ -130,8 +130,8 @@ export class WasmKernel {
   /** Locates the ids in the window, numbered from `firstId`. Returns whether all of them are experts or empty. */
   locate(type: IdTypeFacts, emptyId: EmptyId, numIds: number, firstId: number): boolean {
     const { ids } = this.#placed.places;
-    const [hasEmptyId, id] = [emptyId !== null, emptyId ?? 0];
-    return this.#exports.locate(ids, type.code, numIds, firstId, hasEmptyId, lowHalf(id), highHalf(id)) !== 0;
+    const id = emptyId ?? 0;
+    return this.#exports.locate(ids, type.code, numIds, firstId, emptyId !== null, lowHalf(id), highHalf(id)) !== 0;
   }
 
   /** The index of the first id in the window that is neither an expert nor empty, if there is one. */
