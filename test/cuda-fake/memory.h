@@ -1,0 +1,25 @@
+// Device memory, which is host memory, and pinned memory. Freed memory is overwritten and handed out again as soon as a
+// real pool could do so, so that a use without the right order shows in the results.
+#pragma once
+
+#include <cstddef>
+
+namespace fake_cuda {
+
+constexpr size_t kDeviceBytes = size_t{8} << 30;
+
+struct MemoryRange {
+  const void* base;
+  size_t bytes;
+  int device;
+  bool is_pinned;
+};
+
+bool has_pools();
+// Finds the allocation that an address is in. Memory of `cudaMalloc` may look like several pieces, see
+// FAKE_CUDA_MEMORY_CHUNK
+bool find_memory(const void* pointer, MemoryRange* range);
+// Ends the process if the memory is that of another device
+void check_touch(const void* pointer, int device);
+
+}  // namespace fake_cuda
