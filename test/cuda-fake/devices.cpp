@@ -20,8 +20,11 @@ constexpr int kRuntimeVersion = CUDART_VERSION;
 std::mutex contexts_mutex;
 
 CUctx_st& primary_context(int device) {
-  static auto& contexts = *new std::array<CUctx_st, kMaxDevices>;
-  contexts[device].device = device;
+  static auto& contexts = *[] {
+    auto* all = new std::array<CUctx_st, kMaxDevices>;
+    for (int each = 0; each < kMaxDevices; ++each) (*all)[each].device = each;
+    return all;
+  }();
   return contexts[device];
 }
 

@@ -59,7 +59,7 @@ void order_with_legacy_stream(CUstream_st& stream) {
       other->has_new_work = false;
     }
     for (const EndedStream& ended : ended_streams)
-      if (ended.device == stream.device && ended.is_blocking) wait_for(ended.done);
+      if (ended.device == stream.device && ended.is_blocking && !ended.done->is_done()) wait_for(ended.done);
   } else if (stream.is_blocking) {
     stream.has_new_work = true;
     const auto legacy = legacy_streams.find(stream.device);
