@@ -40,10 +40,12 @@ struct Report {
     std::string contexts;
     for (int device = 0; device < 64; ++device)
       if (counters.contexts >> device & 1) contexts += (contexts.empty() ? "" : ",") + std::to_string(device);
-    std::fprintf(stderr,
-                 "fake CUDA: contexts %s; event queries %ld; high-priority streams %d; most streams %d\n",
-                 contexts.empty() ? "none" : contexts.c_str(), counters.event_queries.load(),
-                 counters.high_priority_streams.load(), counters.most_streams.load());
+    std::fprintf(
+        stderr,
+        "fake CUDA: contexts %s; event queries %ld; high-priority streams %d of %d; most streams %d\n",
+        contexts.empty() ? "none" : contexts.c_str(), counters.event_queries.load(),
+        counters.high_priority_streams.load(), counters.all_high_priority_streams.load(),
+        counters.most_streams.load());
   }
 } report;
 

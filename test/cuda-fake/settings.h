@@ -24,7 +24,8 @@
 //   FAKE_CUDA_WRONG=1            every kernel counts one token too many
 //   FAKE_CUDA_REPORT=1           writes to stderr, when the process ends, what was not released, and in a second line
 //                                which contexts were created, how often events were queried, how many streams of high
-//                                priority were not released, and how many streams there were at most at one time
+//                                priority were not released, of how many, and how many streams there were at most at
+//                                one time
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -53,7 +54,7 @@ cudaError_t named_fault(const char* function);
 // These are never destroyed: if nobody waits for the streams, they are still working when the process ends
 struct Counters {
   std::atomic<int> streams{0}, high_priority_streams{0}, events{0}, pools{0}, pinned{0}, allocations{0};
-  std::atomic<int> most_streams{0};
+  std::atomic<int> most_streams{0}, all_high_priority_streams{0};
   std::atomic<long> event_queries{0};
   std::atomic<uint64_t> contexts{0};  // One bit for each device
 };

@@ -86,7 +86,10 @@ cudaError_t create_stream(cudaError_t injected, cudaStream_t* handle, unsigned f
     *handle = new CUstream_st{device, false, flags == cudaStreamDefault, priority};
     streams.insert(*handle);
     if ((*handle)->is_blocking) blocking_streams.insert(*handle);
-    if (priority < 0) ++counters.high_priority_streams;
+    if (priority < 0) {
+      ++counters.high_priority_streams;
+      ++counters.all_high_priority_streams;
+    }
     counters.most_streams = std::max(counters.most_streams.load(), ++counters.streams);
     return cudaSuccess;
   });

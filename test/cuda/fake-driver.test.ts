@@ -311,7 +311,7 @@ describe('the fake CUDA runtime', function () {
     );
     assert.deepStrictEqual(stderr.trim().split('\n'), [
       'fake CUDA: live streams 2, events 1, pools 0, pinned 0, allocations 1',
-      'fake CUDA: contexts 2; event queries 1; high-priority streams 0; most streams 3',
+      'fake CUDA: contexts 2; event queries 1; high-priority streams 0 of 0; most streams 3',
     ]);
   });
 
