@@ -3,9 +3,9 @@
 #   libfake_cuda.so             the fake CUDA runtime, with the kernel on the CPU
 #   dispatch_layout_cuda.node   the addon, on the fake runtime
 #   other_library.node          another library in the same process that uses the fake runtime
-# With FAKE_CUDA_SANITIZE=address, all of them are built with AddressSanitizer, into build/cuda-fake-address/. Node.js then
-# needs LD_PRELOAD with libasan.so and libstdc++.so. The other sanitizers of g++ can be named too, but ThreadSanitizer
-# does not understand the fibers of the kernel.
+# With FAKE_CUDA_SANITIZE=address, all of them are built with AddressSanitizer, into build/cuda-fake-address/. Node.js
+# then needs LD_PRELOAD with libasan.so and libstdc++.so. The other sanitizers of g++ can be named too, but
+# ThreadSanitizer does not understand the fibers of the kernel.
 set -eu
 cd "$(dirname "$0")/../.."
 sanitize=${FAKE_CUDA_SANITIZE:-}

@@ -115,8 +115,8 @@ Block remove_block(void* pointer, bool is_pinned) {
   return block;
 }
 
-// With a lost context, nobody waits for the work that uses memory, and here a kernel may still be writing. So nothing is
-// overwritten or given back
+// With a lost context, nobody waits for the work that uses memory, and here a kernel may still be writing. So nothing
+// is overwritten or given back
 bool may_release() { return sticky == 0; }
 
 // Frees memory in the order of a stream

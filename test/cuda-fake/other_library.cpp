@@ -1,8 +1,8 @@
-// Another library in the process that uses the same CUDA runtime, for tests of what the addon does to others and they to
-// it. It uses only the runtime, under its real names, so it can be built with the fake runtime and with CUDA.
+// Another library in the process that uses the same CUDA runtime, for tests of what the addon does to others and they
+// do to it. It uses only the runtime, under its real names, so it can be built with the fake runtime and with CUDA.
 //
-// Handles and pointers are bigints. A call that fails throws an Error whose message is `<CUDA's name of the error>: <the
-// function>`.
+// Handles and pointers are bigints. A call that fails throws an Error whose message is CUDA's name of the error, a
+// colon and the name of the function.
 #include <cuda_runtime_api.h>
 #include <napi.h>
 

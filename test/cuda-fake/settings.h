@@ -9,7 +9,8 @@
 //   FAKE_CUDA_DRIVER=12040       the version of the driver; 0 means that there is none
 //   FAKE_CUDA_DEVICES=0          the number of GPUs
 //   FAKE_CUDA_NAMES="A,B"        the names of the GPUs; if there are more, the last name is that of the rest
-//   FAKE_CUDA_CAPABILITY=90,61   the compute capabilities of the GPUs, times ten; again the last one is that of the rest
+//   FAKE_CUDA_CAPABILITY=90,61   the compute capabilities of the GPUs, times ten; here too, the last one is that of the
+//                                rest
 //   FAKE_CUDA_POOLS=0            the GPUs have no memory pools
 //   FAKE_CUDA_BROKEN_DEVICE=1    the GPU whose properties cannot be read: error 999
 //   FAKE_CUDA_FAULT=cudaMallocFromPoolAsync=2@3   the third call from now on, and those after it, return error 2. With

@@ -1,5 +1,5 @@
-// Streams, events and captures. A stream is a thread that executes a queue. Whatever the order of work needs is recorded
-// when the work is queued, under one mutex, so a task waits only for tasks that were queued before it.
+// Streams, events and captures. A stream is a thread that executes a queue. Whatever the order of work needs is
+// recorded when the work is queued, under one mutex, so a task waits only for tasks that were queued before it.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -86,8 +86,8 @@ struct CUstream_st {
   const fake_cuda::QueuePtr queue = fake_cuda::Queue::start();
   fake_cuda::CapturePtr capture = nullptr;  // Null if the stream is not capturing
 
-  // The order of the legacy stream and the blocking ones. The former counts its tasks. The latter know how many of these
-  // they wait for, and whether they have work that the legacy stream does not wait for yet
+  // The order of the legacy stream and the blocking ones. The former counts its tasks. The latter know how many of
+  // these they wait for, and whether they have work that the legacy stream does not wait for yet
   uint64_t num_legacy_tasks = 0;
   bool has_new_work = false;
 };
