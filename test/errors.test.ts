@@ -74,7 +74,7 @@ const dataView = new DataView(new ArrayBuffer(32));
 const buffer = new ArrayBuffer(1024);
 
 /** The codes that this process cannot provoke: those of the GPU, and that of environment variables (`settings.test.ts`). */
-type ElsewhereCode = 'CUDA_ERROR' | 'DISPOSED' | 'TENSOR' | 'ENVIRONMENT';
+type ElsewhereCode = 'CAPTURE' | 'CUDA_ERROR' | 'DISPOSED' | 'TENSOR' | 'ENVIRONMENT';
 
 /**
  * The provocations of every other code. The type makes the table complete: without a provocation, a new code does not

@@ -8,6 +8,7 @@ import type { Device, DeviceStreams } from './devices/device.ts';
 import {
   type Availability,
   type DeviceDescription,
+  type DeviceName,
   type DeviceOption,
   describeObstacle,
 } from './errors/availability.ts';
@@ -70,21 +71,34 @@ export function deviceForLargeArrays(request: LayoutRequest): Device | undefined
 }
 
 /**
- * The device for tensors.
+ * The device for tensors that are on the device of this name.
  *
- * @throws DeviceUnavailableError; DispatchLayoutError `OPTION` if the option names a device that has no tensors.
+ * @throws DeviceUnavailableError; DispatchLayoutError `OPTION` if the option names another device.
  */
-export function chooseTensorDevice(option: DeviceOption): StreamsDevice {
-  // If no device has tensors here, the first one of the list would have them elsewhere, and it says why it cannot be
-  // used
-  const device = devices.find((candidate) => candidate.streams !== undefined) ?? devices[0];
-  if (option !== 'auto' && option !== device.name) {
-    throw new DispatchLayoutError('OPTION', `topkIdx is on the GPU, and the group's device is ${describe(option)}`, {
+export function chooseTensorDevice(option: DeviceOption, name: DeviceName): StreamsDevice {
+  const device = resolve(name);
+  if (option !== 'auto' && resolve(option) !== device) {
+    throw new DispatchLayoutError('OPTION', `topkIdx is on '${name}', and the group's device is ${describe(option)}`, {
       value: option,
-      remedy: "Make the group with device: 'cuda', or copy the ids to the host.",
+      remedy: `Make the group with device: '${name}', or copy the ids to the host.`,
     });
   }
   return requireAvailable(device, option) as StreamsDevice;
+}
+
+/**
+ * The device with streams that an option stands for. `auto` stands for the first one.
+ *
+ * @throws DeviceUnavailableError; DispatchLayoutError `OPTION` if the option names a device without streams.
+ */
+export function chooseStreamsDevice(option: DeviceOption): StreamsDevice {
+  // If no device has streams here, the first one of the list would have them elsewhere, and it says why it cannot be
+  // used
+  const device =
+    option === 'auto' ? (devices.find(({ streams }) => streams !== undefined) ?? devices[0]) : resolve(option);
+  requireAvailable(device, option);
+  if (device.streams !== undefined) return device as StreamsDevice;
+  throw wrongValue('OPTION', "the group's device", option, "Only a group with device: 'cuda' or 'auto' has streams.");
 }
 
 /**
@@ -92,13 +106,14 @@ export function chooseTensorDevice(option: DeviceOption): StreamsDevice {
  * already.
  */
 export function streamsInUse(option: DeviceOption): DeviceStreams | undefined {
-  return devices.find(({ name, streams }) => (option === 'auto' ? streams?.areInUse : option === name))?.streams;
+  const device = option === 'auto' ? devices.find(({ streams }) => streams?.areInUse) : resolve(option);
+  return device?.streams;
 }
 
 /** Prepares every device that this option may choose for host arrays, without blocking. */
 export async function prepareAhead(option: DeviceOption): Promise<void> {
   for (const device of devices) {
-    const isMeant = option === 'auto' || option === device.name;
+    const isMeant = option === 'auto' || device === resolve(option);
     if (isMeant && disabledBy(device.name) === undefined) await device.prepareAhead?.();
   }
 }
@@ -113,20 +128,24 @@ export function describeDevices(option: DeviceOption = 'auto'): readonly DeviceD
   const meant = readDeviceOption(option);
   const chosen = resolve(meant);
   return devices.map((device): DeviceDescription => {
-    const { name } = device;
-    const availability = availabilityOf(device);
-    if (!availability.isAvailable) return describeObstacle(name, availability);
+    // Of several GPUs, the one that is asked for is described
+    const described = device.named?.(meant as DeviceName) ?? device;
+    const { name } = described;
+    const availability = availabilityOf(described);
+    const gpus = device.describeGpus && { gpus: device.describeGpus() };
+    if (!availability.isAvailable) return { ...describeObstacle(name, availability), ...gpus };
     const { fromSelections } = device;
-    const isChosen = device === chosen;
+    const isChosen = described === chosen;
     return {
       device: name,
       available: true,
       chosen: isChosen,
-      choice: choiceOf(device, isChosen, meant, meant !== option),
+      choice: choiceOf(described, isChosen, meant, meant !== option),
       fromSelections,
       code: 'AVAILABLE',
       reason: availability.reason,
       versions: availability.versions,
+      ...gpus,
     };
   });
 }
@@ -154,10 +173,20 @@ function resolve(option: DeviceOption): Device {
     option === 'auto'
       ? (devices.find((candidate) => candidate !== last && candidate.fromSelections === 0 && isUsable(candidate)) ??
         last)
-      : devices.find(({ name }) => name === option);
+      : (devices.find(({ name }) => name === option) ?? deviceOfGpu(option));
   if (device !== undefined) return device;
   const names = ['auto', ...devices.map(({ name }) => name)];
   throw wrongValue('OPTION', 'device', option, `It must be one of ${names.join(', ')}.`);
+}
+
+/** The device that is one of several GPUs. The option may be any value. */
+function deviceOfGpu(option: unknown): Device | undefined {
+  if (typeof option !== 'string') return undefined;
+  for (const device of devices) {
+    const numbered = device.named?.(option as DeviceName);
+    if (numbered !== undefined) return numbered;
+  }
+  return undefined;
 }
 
 function requireAvailable(device: Device, option: DeviceOption): Device {

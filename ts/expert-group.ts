@@ -5,6 +5,7 @@
  */
 import {
   chooseDevice,
+  chooseStreamsDevice,
   chooseTensorDevice,
   deviceForLargeArrays,
   largeArraysFrom,
@@ -14,6 +15,7 @@ import {
 } from './choose-device.ts';
 import type { DeviceDispatchLayout } from './devices/cuda/device-layout.ts';
 import type { DeviceTensor } from './devices/cuda/device-tensor.ts';
+import type { Stream } from './devices/cuda/stream.ts';
 import type { Device } from './devices/device.ts';
 import type { DeviceName, DeviceOption } from './errors/availability.ts';
 import { checkOptions } from './errors/checks.ts';
@@ -160,7 +162,8 @@ export class ExpertGroup {
       const isStrict = readStrictness(invalidExperts);
       const order: StreamOrder = { previous: null, asyncFinish: false, allocateOnCommStream: false };
       readOrder(options, order);
-      this.#tensorDevice ??= chooseTensorDevice(this.#option);
+      const { device } = topkIdx;
+      if (this.#tensorDevice?.name !== device) this.#tensorDevice = chooseTensorDevice(this.#option, device);
       const partition = this.#partitionFor(numExperts, isStrict);
       this.#awaitPrevious(this.#tensorDevice, order);
       const layout: unknown = this.#tensorDevice.streams.submit({
@@ -209,6 +212,17 @@ export class ExpertGroup {
     // The current stream belongs to the process. It may hold work before this group has computed anything
     const streams = IS_NODE ? streamsInUse(this.#option) : undefined;
     return new EventOverlap(streams?.capture() ?? finishedHandle);
+  }
+
+  /**
+   * The stream on which the layouts of this group run: the counterpart of DeepEP's `get_comm_stream`. Its priority is
+   * high. With `device: 'auto'`, it is that of the first GPU.
+   *
+   * @throws {@link DeviceUnavailableError} if there is no GPU here.
+   * @throws {@link DispatchLayoutError} `OPTION` if the group's device is a CPU; `CUDA_ERROR`
+   */
+  get communicationStream(): Stream {
+    return chooseStreamsDevice(this.#option).streams.communicationStream(this.#group) as Stream;
   }
 
   #layoutOfArrays(

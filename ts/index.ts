@@ -13,6 +13,8 @@ export type {
   DeviceName,
   DeviceOption,
   DeviceVersions,
+  GpuDescription,
+  GpuName,
   Obstacle,
   ObstacleCode,
 } from './errors/availability.ts';

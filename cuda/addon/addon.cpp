@@ -3,14 +3,18 @@
 // resource when it is collected, when it is disposed of, or when its environment ends.
 #include <cstring>
 #include <exception>
+#include <map>
 #include <memory>
 #include <new>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "capture.h"
 #include "cuda_error.h"
+#include "driver.h"
 #include "layout.h"
+#include "notifier.h"
 #include "resources.h"
 #include "values.h"
 
@@ -18,26 +22,38 @@ namespace dispatch_layout {
 namespace {
 
 // This number is raised whenever a function changes: JavaScript refuses an addon with another number
-constexpr int kInterfaceVersion = 3;
+constexpr int kInterfaceVersion = 4;
 
 class InstanceData {
  public:
   ~InstanceData() {
-    if (environment_ != nullptr) environment_->close();
+    for (const auto& [ordinal, environment] : environments_) environment->close();
   }
 
-  // The environment is created on first use, and nothing of CUDA is touched before
-  const EnvironmentPtr& environment() {
-    if (environment_ == nullptr) environment_ = Environment::create();
-    return environment_;
+  // The environment of a GPU is created on first use, and nothing of CUDA is touched before
+  const EnvironmentPtr& environment(int ordinal) {
+    auto found = environments_.find(ordinal);
+    if (found == environments_.end())
+      found = environments_.emplace(ordinal, Environment::create(ordinal)).first;
+    return found->second;
+  }
+
+  Notifier& notifier(Napi::Env env) {
+    if (notifier_ == nullptr) notifier_ = std::make_unique<Notifier>(env);
+    return *notifier_;
   }
 
  private:
-  EnvironmentPtr environment_;
+  std::map<int, EnvironmentPtr> environments_;
+  std::unique_ptr<Notifier> notifier_;
 };
 
-const EnvironmentPtr& environment_of(const Napi::CallbackInfo& info) {
-  return info.Env().GetInstanceData<InstanceData>()->environment();
+InstanceData& instance_data(const Napi::CallbackInfo& info) {
+  return *info.Env().GetInstanceData<InstanceData>();
+}
+
+const EnvironmentPtr& environment_of(const Napi::CallbackInfo& info, const Argument& ordinal) {
+  return instance_data(info).environment(static_cast<int>(integer(ordinal)));
 }
 
 // --- The driver ---
@@ -49,6 +65,25 @@ Napi::Object describe_error(Napi::Env env, const CudaError& error) {
   object["call"] = Napi::String::New(env, error.call);
   object["isSticky"] = Napi::Boolean::New(env, error.is_sticky);
   return object;
+}
+
+Napi::Object describe_device(Napi::Env env, int ordinal) {
+  Napi::Object device = Napi::Object::New(env);
+  device["ordinal"] = Napi::Number::New(env, ordinal);
+  try {
+    cudaDeviceProp properties{};
+    int has_pools = 0;
+    CHECK_CUDA(cudaGetDeviceProperties(&properties, ordinal));
+    CHECK_CUDA(cudaDeviceGetAttribute(&has_pools, cudaDevAttrMemoryPoolsSupported, ordinal));
+    device["name"] = Napi::String::New(env, properties.name);
+    device["major"] = Napi::Number::New(env, properties.major);
+    device["minor"] = Napi::Number::New(env, properties.minor);
+    device["totalMemory"] = Napi::Number::New(env, static_cast<double>(properties.totalGlobalMem));
+    device["hasMemoryPools"] = Napi::Boolean::New(env, has_pools != 0);
+  } catch (const CudaError& error) {
+    device["error"] = describe_error(env, error);
+  }
+  return device;
 }
 
 // Reports the versions and the devices, or the error that says why there are none. It creates no context.
@@ -63,27 +98,8 @@ Napi::Value probe(const Napi::CallbackInfo& info) {
     CHECK_CUDA(cudaRuntimeGetVersion(&runtime_version));
     CHECK_CUDA(cudaDriverGetVersion(&driver_version));
     int num_devices = 0;
-    const cudaError_t error = cudaGetDeviceCount(&num_devices);
-    if (error != cudaSuccess) throw CudaError(error, "cudaGetDeviceCount");
-    for (int i = 0; i < num_devices; ++i) {
-      cudaDeviceProp properties{};
-      int has_pools = 0;
-      try {
-        CHECK_CUDA(cudaGetDeviceProperties(&properties, i));
-        CHECK_CUDA(cudaDeviceGetAttribute(&has_pools, cudaDevAttrMemoryPoolsSupported, i));
-      } catch (const CudaError&) {
-        // Only the first device is used, so another one that is broken does no harm
-        if (i == 0) throw;
-        continue;
-      }
-      Napi::Object device = Napi::Object::New(env);
-      device["name"] = Napi::String::New(env, properties.name);
-      device["major"] = Napi::Number::New(env, properties.major);
-      device["minor"] = Napi::Number::New(env, properties.minor);
-      device["totalMemory"] = Napi::Number::New(env, static_cast<double>(properties.totalGlobalMem));
-      device["hasMemoryPools"] = Napi::Boolean::New(env, has_pools != 0);
-      devices[devices.Length()] = device;
-    }
+    CHECK_CUDA(cudaGetDeviceCount(&num_devices));
+    for (int i = 0; i < num_devices; ++i) devices[i] = describe_device(env, i);
   } catch (const CudaError& error) {
     found["error"] = describe_error(env, error);
   }
@@ -93,13 +109,27 @@ Napi::Value probe(const Napi::CallbackInfo& info) {
 }
 
 // --- Streams and events ---
+// Takes (ordinal, whether its priority is high)
 Napi::Value create_stream(const Napi::CallbackInfo& info) {
-  return make_handle(info.Env(), std::make_shared<Stream>(environment_of(info)));
+  const auto priority =
+      boolean({info, 1, "hasHighPriority"}) ? Stream::Priority::kHigh : Stream::Priority::kDefault;
+  return make_handle(info.Env(),
+                     std::make_shared<Stream>(environment_of(info, {info, 0, "ordinal"}), priority));
 }
 
+// Takes (ordinal, handle)
 Napi::Value wrap_stream(const Napi::CallbackInfo& info) {
-  const auto handle = static_cast<cudaStream_t>(from_bigint(info[0]));
-  return make_handle(info.Env(), std::make_shared<Stream>(environment_of(info), handle));
+  const auto handle = static_cast<cudaStream_t>(from_bigint(info[1]));
+  return make_handle(info.Env(),
+                     std::make_shared<Stream>(environment_of(info, {info, 0, "ordinal"}), handle));
+}
+
+// Takes (ordinal, handle). Returns the ordinal of the GPU that a stream of somebody else belongs to. The driver
+// must be asked on some GPU, which may be another one
+Napi::Value ordinal_of_stream(const Napi::CallbackInfo& info) {
+  const auto handle = static_cast<cudaStream_t>(from_bigint(info[1]));
+  const OnDevice on_device(environment_of(info, {info, 0, "ordinal"})->context);
+  return Napi::Number::New(info.Env(), device_of_stream(handle));
 }
 
 Napi::Value stream_handle(const Napi::CallbackInfo& info) {
@@ -107,80 +137,129 @@ Napi::Value stream_handle(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value synchronize_stream(const Napi::CallbackInfo& info) {
-  CHECK_CUDA(cudaStreamSynchronize(from_handle<Stream>({info, 0, "stream"})->handle));
+  const StreamPtr& stream = from_handle<Stream>({info, 0, "stream"});
+  const OnDevice on_device(stream->environment->context);
+  if (capture_of(stream->handle).is_active) throw CaptureError("WAIT");
+  CHECK_CUDA(cudaStreamSynchronize(stream->handle));
   return info.Env().Undefined();
 }
 
 Napi::Value record_event(const Napi::CallbackInfo& info) {
-  return make_handle(info.Env(), std::make_shared<Event>(environment_of(info),
-                                                         from_handle<Stream>({info, 0, "stream"})->handle));
+  const StreamPtr& stream = from_handle<Stream>({info, 0, "stream"});
+  const OnDevice on_device(stream->environment->context);
+  const bool is_captured = capture_of(stream->handle).is_active;
+  const auto event = std::make_shared<Event>(stream->environment, stream->handle);
+  event->is_captured = is_captured;
+  return make_handle(info.Env(), event);
 }
 
 Napi::Value make_stream_wait(const Napi::CallbackInfo& info) {
-  from_handle<Event>({info, 1, "event"})->make_wait(from_handle<Stream>({info, 0, "stream"})->handle);
+  const StreamPtr& stream = from_handle<Stream>({info, 0, "stream"});
+  const EventPtr& event = from_handle<Event>({info, 1, "event"});
+  const OnDevice on_device(stream->environment->context);
+  if (capture_of(stream->handle).is_active && !event->is_captured) throw CaptureError("EARLIER_EVENT");
+  event->make_wait(stream->handle);
   return info.Env().Undefined();
 }
 
 Napi::Value synchronize_event(const Napi::CallbackInfo& info) {
-  from_handle<Event>({info, 0, "event"})->synchronize();
+  const EventPtr& event = from_handle<Event>({info, 0, "event"});
+  const OnDevice on_device(event->environment->context);
+  event->synchronize();
   return info.Env().Undefined();
 }
 
 // Takes an event, a status or a download
 Napi::Value is_done(const Napi::CallbackInfo& info) {
   const char* kind = handle_base({info, 0, "handle"})->kind;
-  const bool done = kind == kind_of<Event>    ? from_handle<Event>({info, 0, "handle"})->is_done()
-                    : kind == kind_of<Status> ? from_handle<Status>({info, 0, "handle"})->is_done()
-                                              : from_handle<Download>({info, 0, "handle"})->is_done();
+  const auto ask = [](const auto& work) {
+    const OnDevice on_device(work->environment->context);
+    return work->is_done();
+  };
+  const bool done = kind == kind_of<Event>    ? ask(from_handle<Event>({info, 0, "handle"}))
+                    : kind == kind_of<Status> ? ask(from_handle<Status>({info, 0, "handle"}))
+                                              : ask(from_handle<Download>({info, 0, "handle"}));
   return Napi::Boolean::New(info.Env(), done);
 }
 
+// Takes an event or a download, and a function, which is called once when it is done
+Napi::Value when_done(const Napi::CallbackInfo& info) {
+  const bool is_event = handle_base({info, 0, "handle"})->kind == kind_of<Event>;
+  const EventPtr event =
+      is_event ? from_handle<Event>({info, 0, "handle"}) : from_handle<Download>({info, 0, "handle"})->done;
+  if (!info[1].IsFunction()) Argument(info, 1, "callback").fail("a function");
+  const OnDevice on_device(event->environment->context);
+  instance_data(info).notifier(info.Env()).call_when_done(*event, info[1].As<Napi::Function>());
+  return info.Env().Undefined();
+}
+
 // --- Memory ---
+// Takes (bytes, stream, whether other processes may open it)
 Napi::Value allocate(const Napi::CallbackInfo& info) {
   const auto bytes = size({info, 0, "bytes"});
   const bool is_shareable = boolean({info, 2, "isShareable"});
   const StreamPtr& stream = from_handle<Stream>({info, 1, "stream"});
-  const EnvironmentPtr& environment = environment_of(info);
+  const EnvironmentPtr& environment = stream->environment;
+  const OnDevice on_device(environment->context);
+  if (capture_of(stream->handle).is_active) throw CaptureError("ALLOCATION");
   return make_handle(info.Env(), is_shareable ? Allocation::shareable(environment, bytes)
                                               : Allocation::from_pool(environment, bytes, stream, stream));
 }
 
-// Wraps memory of somebody else, which must be the GPU's or accessible to it
+// Takes (ordinal, pointer, bytes), and wraps memory of somebody else, which must be the GPU's or accessible to
+// it. The ordinal is that of a GPU that is in use anyway: where the memory is, the driver tells. Returns
+// { allocation, ordinal, bytes }. The allocation is null if CUDA does not know so many bytes, but only `bytes`.
 Napi::Value wrap_pointer(const Napi::CallbackInfo& info) {
-  void* pointer = from_bigint(info[0]);
-  const size_t bytes = size({info, 1, "bytes"});
-  const EnvironmentPtr& environment = environment_of(info);
-  // Without elements, any address will do: that of an empty tensor is 0
-  if (bytes > 0) {
-    cudaPointerAttributes attributes{};
-    CHECK_CUDA(cudaPointerGetAttributes(&attributes, pointer));
-    if (attributes.type == cudaMemoryTypeUnregistered) return info.Env().Null();
-    int device_idx = 0;
-    CHECK_CUDA(cudaGetDevice(&device_idx));
-    if (attributes.type == cudaMemoryTypeDevice && attributes.device != device_idx)
-      throw CudaError(cudaErrorInvalidDevice, "cudaPointerGetAttributes");
-  }
-  return make_handle(info.Env(), std::make_shared<Allocation>(environment, Allocation::Origin::kExternal,
-                                                              pointer, bytes, nullptr));
+  const Napi::Env env = info.Env();
+  void* pointer = from_bigint(info[1]);
+  const size_t bytes = size({info, 2, "bytes"});
+  const OnDevice on_device(environment_of(info, {info, 0, "ordinal"})->context);
+  cudaPointerAttributes attributes{};
+  CHECK_CUDA(cudaPointerGetAttributes(&attributes, pointer));
+  const bool is_known = attributes.type != cudaMemoryTypeUnregistered;
+  const size_t known_bytes = is_known ? allocated_bytes(pointer, bytes) : 0;
+  Napi::Object found = Napi::Object::New(env);
+  found["ordinal"] = Napi::Number::New(env, attributes.device);
+  found["bytes"] = Napi::Number::New(env, static_cast<double>(known_bytes));
+  found["allocation"] = env.Null();
+  if (!is_known || known_bytes < bytes) return found;
+  const EnvironmentPtr& environment = instance_data(info).environment(attributes.device);
+  found["allocation"] = make_handle(
+      env, std::make_shared<Allocation>(environment, Allocation::Origin::kExternal, pointer, bytes, nullptr));
+  return found;
 }
 
+// Takes (ordinal, handle, bytes). Returns the same as `wrapPointer`
 Napi::Value open_ipc_handle(const Napi::CallbackInfo& info) {
-  const Bytes bytes = bytes_of({info, 0, "handle"});
+  const Napi::Env env = info.Env();
+  const Bytes bytes = bytes_of({info, 1, "handle"});
   cudaIpcMemHandle_t handle;
-  if (bytes.length != sizeof(handle)) fail(info.Env(), "an IPC handle has 64 bytes");
+  if (bytes.length != sizeof(handle)) fail(env, "an IPC handle has 64 bytes");
   std::memcpy(&handle, bytes.data, sizeof(handle));
-  const size_t num_bytes = size({info, 1, "bytes"});
-  const EnvironmentPtr& environment = environment_of(info);
+  const size_t num_bytes = size({info, 2, "bytes"});
+  const EnvironmentPtr& environment = environment_of(info, {info, 0, "ordinal"});
+  const OnDevice on_device(environment->context);
   void* pointer = nullptr;
   CHECK_CUDA(cudaIpcOpenMemHandle(&pointer, handle, cudaIpcMemLazyEnablePeerAccess));
-  return make_handle(info.Env(), std::make_shared<Allocation>(environment, Allocation::Origin::kIpc, pointer,
-                                                              num_bytes, nullptr));
+  const auto allocation =
+      std::make_shared<Allocation>(environment, Allocation::Origin::kIpc, pointer, num_bytes, nullptr);
+  cudaPointerAttributes attributes{};
+  CHECK_CUDA(cudaPointerGetAttributes(&attributes, pointer));
+  const size_t known_bytes = allocated_bytes(pointer, num_bytes);
+  Napi::Object found = Napi::Object::New(env);
+  found["ordinal"] = Napi::Number::New(env, attributes.device);
+  found["bytes"] = Napi::Number::New(env, static_cast<double>(known_bytes));
+  found["allocation"] = env.Null();
+  if (attributes.device == environment->ordinal && known_bytes == num_bytes)
+    found["allocation"] = make_handle(env, allocation);
+  return found;
 }
 
 // Returns null for memory that cannot be shared
 Napi::Value ipc_handle(const Napi::CallbackInfo& info) {
   const AllocationPtr& allocation = from_handle<Allocation>({info, 0, "allocation"});
   if (allocation->origin != Allocation::Origin::kShareable) return info.Env().Null();
+  const OnDevice on_device(allocation->environment->context);
   cudaIpcMemHandle_t handle;
   CHECK_CUDA(cudaIpcGetMemHandle(&handle, allocation->pointer));
   Napi::Uint8Array bytes = Napi::Uint8Array::New(info.Env(), sizeof(handle));
@@ -193,7 +272,9 @@ Napi::Value pointer_of(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value record_stream(const Napi::CallbackInfo& info) {
-  from_handle<Allocation>({info, 0, "allocation"})->record(from_handle<Stream>({info, 1, "stream"}));
+  const AllocationPtr& allocation = from_handle<Allocation>({info, 0, "allocation"});
+  const OnDevice on_device(allocation->environment->context);
+  allocation->record(from_handle<Stream>({info, 1, "stream"}));
   return info.Env().Undefined();
 }
 
@@ -205,9 +286,9 @@ Napi::Value upload(const Napi::CallbackInfo& info) {
   const StreamPtr& stream = from_handle<Stream>({info, 3, "stream"});
   if (source.length > allocation->bytes || offset > allocation->bytes - source.length)
     fail(info.Env(), "more bytes than the tensor has");
-  allocation->record(stream);
-  environment_of(info)->upload(static_cast<uint8_t*>(allocation->pointer) + offset, source.data,
-                               source.length, stream->handle);
+  const OnDevice on_device(allocation->environment->context);
+  if (capture_of(stream->handle).is_active) throw CaptureError("COPY");
+  allocation->environment->upload(allocation, offset, source.data, source.length, stream);
   return info.Env().Undefined();
 }
 
@@ -215,11 +296,12 @@ Napi::Value upload(const Napi::CallbackInfo& info) {
 Napi::Value download(const Napi::CallbackInfo& info) {
   const AllocationPtr& allocation = from_handle<Allocation>({info, 0, "allocation"});
   const auto offset = size({info, 1, "byteOffset"}), bytes = size({info, 2, "bytes"});
+  const StreamPtr& stream = from_handle<Stream>({info, 3, "stream"});
   if (bytes > allocation->bytes || offset > allocation->bytes - bytes)
     fail(info.Env(), "more bytes than the tensor has");
-  return make_handle(info.Env(),
-                     std::make_shared<Download>(environment_of(info), DevicePlace{allocation, offset}, bytes,
-                                                from_handle<Stream>({info, 3, "stream"})));
+  const OnDevice on_device(allocation->environment->context);
+  if (capture_of(stream->handle).is_active) throw CaptureError("COPY");
+  return make_handle(info.Env(), std::make_shared<Download>(DevicePlace{allocation, offset}, bytes, stream));
 }
 
 // Waits for a download and copies it into a typed array of its size
@@ -227,6 +309,7 @@ Napi::Value finish_download(const Napi::CallbackInfo& info) {
   const std::shared_ptr<Download>& source = from_handle<Download>({info, 0, "download"});
   const Bytes target = bytes_of({info, 1, "target"});
   if (target.length != source->bytes) fail(info.Env(), "the array has another length than the tensor");
+  const OnDevice on_device(source->environment->context);
   source->finish(target.data);
   return info.Env().Undefined();
 }
@@ -253,12 +336,13 @@ Napi::Value create_plan(const Napi::CallbackInfo& info) {
       rank_of_expert.fail("a table of numExperts 32-bit integers");
     table = reinterpret_cast<const int32_t*>(bytes.data);
   }
-  return make_handle(info.Env(), std::make_shared<Plan>(environment_of(info), comm_stream, num_experts,
-                                                        num_ranks, num_nodes, table));
+  const OnDevice on_device(comm_stream->environment->context);
+  return make_handle(info.Env(),
+                     std::make_shared<Plan>(comm_stream, num_experts, num_ranks, num_nodes, table));
 }
 
-// Takes (plan, tokens, hasMask). Returns the byte offset of each output, by its name, in the memory that a
-// layout allocates
+// Takes (plan, tokens, hasMask). Returns the byte offset of each output, by its name, in the piece of memory that
+// a layout allocates for its kind
 Napi::Value output_offsets(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const OutputPlaces places =
@@ -291,7 +375,17 @@ StreamOrder read_order(const Argument& order) {
           boolean({order, "asyncFinish"}), boolean({order, "allocateOnCommStream"})};
 }
 
-// Takes { plan, ids, outputs, hasMask, isStrict, order }, and returns { memory, event, status }, each of
+// Returns { token, slot, id } of the selection that strict mode has found, or null
+Napi::Value describe_invalid(Napi::Env env, const InvalidSelection& invalid) {
+  if (invalid.token_idx < 0) return env.Null();
+  Napi::Object found = Napi::Object::New(env);
+  found["token"] = Napi::Number::New(env, static_cast<double>(invalid.token_idx));
+  found["slot"] = Napi::Number::New(env, static_cast<double>(invalid.slot));
+  found["id"] = Napi::BigInt::New(env, invalid.id);
+  return found;
+}
+
+// Takes { plan, ids, outputs, hasMask, isStrict, order }, and returns { counts, rows, event, status }, each of
 // which may be null. `ids` also has `allocation` and `byteOffset`. `outputs` is null, or has
 // { allocation, byteOffset } or null for each output.
 Napi::Value launch_on_device(const Napi::CallbackInfo& info) {
@@ -304,14 +398,20 @@ Napi::Value launch_on_device(const Napi::CallbackInfo& info) {
     const Argument output(outputs, kOutputs[i].name);
     if (!output.value.IsNull()) places[i] = read_place(output);
   }
+  const std::shared_ptr<Plan>& plan = from_handle<Plan>({launch, "plan"});
+  const bool has_mask = boolean({launch, "hasMask"}), is_strict = boolean({launch, "isStrict"});
+  const StreamOrder order = read_order({launch, "order"});
+  const OnDevice on_device(plan->environment()->context);
   const Plan::DeviceLayout layout =
-      from_handle<Plan>({launch, "plan"})
-          ->launch_on_device(device_ids, has_outputs ? &places : nullptr, boolean({launch, "hasMask"}),
-                             boolean({launch, "isStrict"}), read_order({launch, "order"}));
+      plan->launch_on_device(device_ids, has_outputs ? &places : nullptr, has_mask, is_strict, order);
+  const auto handle_or_null = [&](const auto& pointer) {
+    return pointer == nullptr ? env.Null() : make_handle(env, pointer);
+  };
   Napi::Object result = Napi::Object::New(env);
-  result["memory"] = layout.memory == nullptr ? env.Null() : make_handle(env, layout.memory);
-  result["event"] = layout.event == nullptr ? env.Null() : make_handle(env, layout.event);
-  result["status"] = layout.status == nullptr ? env.Null() : make_handle(env, layout.status);
+  result["counts"] = handle_or_null(layout.memory.counts);
+  result["rows"] = handle_or_null(layout.memory.rows);
+  result["event"] = handle_or_null(layout.event);
+  result["status"] = handle_or_null(layout.status);
   return result;
 }
 
@@ -327,6 +427,7 @@ Napi::Value launch_on_host(const Napi::CallbackInfo& info) {
   const int64_t byte_offset = integer({ids, "offset"}) * get_id_bytes(shape.type);
   // The address is taken last, since reading a field may run code that transfers the array away
   const uint8_t* data = bytes_of({ids, "data"}).data;
+  const OnDevice on_device(plan->environment()->context);
   return make_handle(
       info.Env(), plan->launch_on_host({shape, slot_stride, data + byte_offset}, has_mask, is_strict, order));
 }
@@ -335,10 +436,12 @@ Napi::Value event_of(const Napi::CallbackInfo& info) {
   return make_handle(info.Env(), from_handle<HostLayout>({info, 0, "layout"})->done);
 }
 
-// Waits for the layout, and writes nothing. Returns the first invalid selection, or -1.
+// Waits for the layout, and writes nothing. Returns what strict mode has found.
 Napi::Value synchronize_host(const Napi::CallbackInfo& info) {
-  const int64_t selection = from_handle<HostLayout>({info, 0, "layout"})->synchronize();
-  return Napi::Number::New(info.Env(), static_cast<double>(selection));
+  const std::shared_ptr<HostLayout>& layout = from_handle<HostLayout>({info, 0, "layout"});
+  const OnDevice on_device(layout->environment->context);
+  layout->synchronize();
+  return describe_invalid(info.Env(), *layout->first_invalid());
 }
 
 // Takes (host layout, an array or null for each output), and copies the finished outputs. If an array no
@@ -361,23 +464,9 @@ Napi::Value copy_host_outputs(const Napi::CallbackInfo& info) {
   return Napi::Boolean::New(info.Env(), true);
 }
 
-Napi::Value read_host_id(const Napi::CallbackInfo& info) {
-  const int64_t id = from_handle<HostLayout>({info, 0, "layout"})->read_id(integer({info, 1, "selection"}));
-  return Napi::BigInt::New(info.Env(), id);
-}
-
-// Returns the first invalid selection of a layout that is done, or -1
-Napi::Value first_invalid_selection(const Napi::CallbackInfo& info) {
-  const int64_t selection = from_handle<Status>({info, 0, "status"})->first_invalid_selection();
-  return Napi::Number::New(info.Env(), static_cast<double>(selection));
-}
-
-// Returns null if the memory of the ids was released
-Napi::Value read_device_id(const Napi::CallbackInfo& info) {
-  int64_t id = 0;
-  const int64_t selection = integer({info, 1, "selection"});
-  if (!from_handle<Status>({info, 0, "status"})->read_id(selection, &id)) return info.Env().Null();
-  return Napi::BigInt::New(info.Env(), id);
+// Returns what strict mode has found in a layout that is done
+Napi::Value first_invalid(const Napi::CallbackInfo& info) {
+  return describe_invalid(info.Env(), *from_handle<Status>({info, 0, "status"})->first_invalid());
 }
 
 // Runs a function, and turns what it throws into an error of JavaScript
@@ -389,6 +478,10 @@ Napi::Value guarded(const Napi::CallbackInfo& info) {
   } catch (const CudaError& cuda_error) {
     Napi::Error error = Napi::Error::New(env, cuda_error.what());
     error.Set("cuda", describe_error(env, cuda_error));
+    throw error;
+  } catch (const CaptureError& capture_error) {
+    Napi::Error error = Napi::Error::New(env, capture_error.what());
+    error.Set("capture", Napi::String::New(env, capture_error.reason));
     throw error;
   } catch (const Napi::Error&) {
     throw;
@@ -410,12 +503,14 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   EXPORT("probe", probe);
   EXPORT("createStream", create_stream);
   EXPORT("wrapStream", wrap_stream);
+  EXPORT("ordinalOfStream", ordinal_of_stream);
   EXPORT("streamHandle", stream_handle);
   EXPORT("synchronizeStream", synchronize_stream);
   EXPORT("recordEvent", record_event);
   EXPORT("makeStreamWait", make_stream_wait);
   EXPORT("synchronizeEvent", synchronize_event);
   EXPORT("isDone", is_done);
+  EXPORT("whenDone", when_done);
   EXPORT("allocate", allocate);
   EXPORT("wrapPointer", wrap_pointer);
   EXPORT("openIpcHandle", open_ipc_handle);
@@ -433,9 +528,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   EXPORT("eventOf", event_of);
   EXPORT("synchronizeHost", synchronize_host);
   EXPORT("copyHostOutputs", copy_host_outputs);
-  EXPORT("readHostId", read_host_id);
-  EXPORT("firstInvalidSelection", first_invalid_selection);
-  EXPORT("readDeviceId", read_device_id);
+  EXPORT("firstInvalid", first_invalid);
 #undef EXPORT
   return exports;
 }

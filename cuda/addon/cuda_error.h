@@ -14,7 +14,7 @@ class CudaError : public std::exception {
   // `call` is the text of the call. The name of the function ends at the first parenthesis
   CudaError(cudaError_t code, const char* call) : code(code), call(call, std::strcspn(call, "(")) {
     cudaGetLastError();
-    is_sticky = can_lose_context(code) && cudaStreamQuery(nullptr) == code;
+    is_sticky = can_lose_context(code) && make_event() == code;
     cudaGetLastError();
   }
 
@@ -27,6 +27,14 @@ class CudaError : public std::exception {
   bool is_sticky;
 
  private:
+  // Something harmless that every lost context refuses, and that spoils no capture of a graph
+  static cudaError_t make_event() {
+    cudaEvent_t event = nullptr;
+    const cudaError_t error = cudaEventCreateWithFlags(&event, cudaEventDisableTiming);
+    if (error == cudaSuccess) cudaEventDestroy(event);
+    return error;
+  }
+
   // An error that is not listed here may repeat, and still pass later. If memory is too full for a context,
   // for instance, the query that asks whether the error repeats tries to create one, and fails too.
   static bool can_lose_context(cudaError_t code) {

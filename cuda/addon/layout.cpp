@@ -51,15 +51,6 @@ void gather(const HostIds& ids, uint8_t* target) {
       *next++ = source[token * ids.token_stride + slot * ids.slot_stride];
 }
 
-// Reads an id of any type; a uint64 is returned as its bits
-int64_t to_int64(const uint8_t* id, IdType type) {
-  const size_t bytes = get_id_bytes(type);
-  uint64_t value = 0;
-  std::memcpy(&value, id, bytes);
-  const int shift = 64 - 8 * static_cast<int>(bytes);
-  return is_signed(type) ? static_cast<int64_t>(value << shift) >> shift : static_cast<int64_t>(value);
-}
-
 // Copies the ids of all tokens to contiguous rows
 void pack(const HostIds& ids, uint8_t* target) {
   const size_t id_bytes = get_id_bytes(ids.type), row_bytes = ids.num_topk * id_bytes;
@@ -80,11 +71,11 @@ void pack(const HostIds& ids, uint8_t* target) {
   }
 }
 
-// Returns pointers to outputs that lie in one piece of memory; null for an output without elements
-PerOutput<void*> pointers_in(uint8_t* memory, const OutputPlaces& places) {
+// Returns pointers to outputs that lie in two pieces of memory; null for an output without elements
+PerOutput<void*> pointers_in(const PerKind<uint8_t*>& pieces, const OutputPlaces& places) {
   PerOutput<void*> pointers{};
   for (size_t i = 0; i < kNumOutputs; ++i)
-    if (places.bytes[i] > 0) pointers[i] = memory + places.byte_offsets[i];
+    if (places.bytes[i] > 0) pointers[i] = pieces[kOutputs[i].kind] + places.byte_offsets[i];
   return pointers;
 }
 
@@ -111,12 +102,29 @@ void begin_order(const EnvironmentPtr& environment, const StreamOrder& order, cu
     Event(environment, order.current_stream->handle).make_wait(comm);
 }
 
+// Checks that the streams and events of a layout are all of one capture, or of none. Returns that of the current
+// stream. CUDA would otherwise spoil the capture, or capture what is not meant to be
+Capture check_capture(const StreamOrder& order, cudaStream_t comm) {
+  const Capture capture = capture_of(order.current_stream->handle), comm_capture = capture_of(comm);
+  if (comm_capture.is_active && comm_capture != capture) throw CaptureError("OTHER_CAPTURE");
+  if (order.previous == nullptr) return capture;
+  if (capture.is_active && !order.previous->is_captured) throw CaptureError("EARLIER_EVENT");
+  if (!capture.is_active && order.previous->is_captured) throw CaptureError("CAPTURED_EVENT");
+  return capture;
+}
+
+// Where the pieces of the outputs begin in the pinned memory of a layout of host memory, behind what strict mode
+// finds
+constexpr size_t kCountsOffset = 32;
+static_assert(sizeof(InvalidSelection) <= kCountsOffset);
+size_t rows_offset(const OutputPlaces& places) { return kCountsOffset + align(places.piece_bytes.counts); }
+
 }  // namespace
 
 OutputPlaces::OutputPlaces(const LayoutShape& shape) {
   constexpr int64_t kMaxElements = int64_t{1} << 48;
   if (shape.num_tokens < 0) throw std::length_error("the number of tokens is negative");
-  total_bytes = 16;
+  piece_bytes = {0, 0};
   for (size_t i = 0; i < kNumOutputs; ++i) {
     const Output& output = kOutputs[i];
     const int64_t width = output.width(shape);
@@ -125,47 +133,23 @@ OutputPlaces::OutputPlaces(const LayoutShape& shape) {
       throw std::length_error("a layout of " + std::to_string(shape.num_tokens) + " tokens on " +
                               std::to_string(shape.num_ranks) + " ranks is larger than any memory");
     bytes[i] = static_cast<size_t>(num_rows * width) * output.element_bytes;
-    byte_offsets[i] = total_bytes;
-    total_bytes = align(total_bytes + bytes[i]);
+    size_t& end = piece_bytes[output.kind];
+    byte_offsets[i] = align(end);
+    end = byte_offsets[i] + bytes[i];
   }
 }
 
 Status::Status(EnvironmentPtr environment)
-    : environment_(std::move(environment)),
-      memory_(std::make_shared<Pinned>(environment_, sizeof(uint64_t))) {}
+    : environment(std::move(environment)),
+      memory_(std::make_shared<Pinned>(this->environment, sizeof(InvalidSelection))) {}
 
 Status::~Status() {
-  if (done_ != nullptr && !is_finished_) environment_->keep_until(done_, memory_);
-}
-
-uint64_t* Status::word() const { return reinterpret_cast<uint64_t*>(memory_->data()); }
-
-void Status::set_launched(const DeviceIds& ids, EventPtr done) {
-  done_ = std::move(done);
-  ids_ = ids;
-  ids_allocation_ = ids.place.allocation;
-  ids_byte_offset_ = ids.place.byte_offset;
+  if (done_ != nullptr && !is_finished_) environment->keep_until(done_, memory_);
 }
 
 bool Status::is_done() {
   if (!is_finished_) is_finished_ = done_->is_done();
   return is_finished_;
-}
-
-bool Status::read_id(int64_t selection, int64_t* id) const {
-  const AllocationPtr allocation = ids_allocation_.lock();
-  if (allocation == nullptr) return false;
-  const size_t id_bytes = get_id_bytes(ids_.type);
-  const int64_t index = selection / ids_.num_topk * ids_.token_stride + selection % ids_.num_topk;
-  const Stream stream(environment_);
-  const auto pinned = std::make_shared<Pinned>(environment_, id_bytes);
-  done_->make_wait(stream.handle);
-  CHECK_CUDA(cudaMemcpyAsync(
-      pinned->data(), static_cast<const uint8_t*>(allocation->pointer) + ids_byte_offset_ + index * id_bytes,
-      id_bytes, cudaMemcpyDeviceToHost, stream.handle));
-  CHECK_CUDA(cudaStreamSynchronize(stream.handle));
-  *id = to_int64(pinned->data(), ids_.type);
-  return true;
 }
 
 HostLayout::~HostLayout() {
@@ -174,37 +158,32 @@ HostLayout::~HostLayout() {
   environment->keep_until(done, std::move(output));
 }
 
-int64_t HostLayout::synchronize() {
+void HostLayout::synchronize() {
   done->synchronize();
   is_finished = true;
-  uint64_t first_invalid_selection = 0;
-  std::memcpy(&first_invalid_selection, output->data(), sizeof(first_invalid_selection));
-  return static_cast<int64_t>(first_invalid_selection);  // ~0 is -1
+}
+
+PerKind<uint8_t*> HostLayout::pieces() const {
+  return {output->data() + kCountsOffset, output->data() + rows_offset(places)};
 }
 
 void HostLayout::copy_output(size_t output_idx, void* target) const {
   if (places.bytes[output_idx] == 0) return;
-  copy(static_cast<uint8_t*>(target), output->data() + places.byte_offsets[output_idx],
+  copy(static_cast<uint8_t*>(target), pieces()[kOutputs[output_idx].kind] + places.byte_offsets[output_idx],
        places.bytes[output_idx]);
 }
 
-int64_t HostLayout::read_id(int64_t selection) const {
-  return to_int64(input->data() + selection * get_id_bytes(type), type);
-}
-
-Download::Download(EnvironmentPtr environment, const DevicePlace& source, size_t bytes,
-                   const StreamPtr& stream)
-    : environment(std::move(environment)),
-      memory(std::make_shared<Pinned>(this->environment, bytes)),
+Download::Download(const DevicePlace& source, size_t bytes, const StreamPtr& stream)
+    : environment(source.allocation->environment),
+      memory(std::make_shared<Pinned>(environment, bytes)),
       bytes(bytes),
-      done(std::make_shared<Event>(this->environment)) {
-  if (bytes > 0) {
-    source.allocation->record(stream);
+      done(std::make_shared<Event>(environment)) {
+  if (bytes > 0)
     CHECK_CUDA(cudaMemcpyAsync(memory->data(),
                                static_cast<const uint8_t*>(source.allocation->pointer) + source.byte_offset,
                                bytes, cudaMemcpyDeviceToHost, stream->handle));
-  }
   done->record(stream->handle);
+  source.allocation->use_until(done, stream);
 }
 
 Download::~Download() {
@@ -217,24 +196,47 @@ void Download::finish(void* target) {
   if (bytes > 0) copy(static_cast<uint8_t*>(target), memory->data(), bytes);
 }
 
-Plan::Plan(EnvironmentPtr environment, StreamPtr comm_stream, int num_experts, int num_ranks, int num_nodes,
+Plan::Plan(StreamPtr comm_stream, int num_experts, int num_ranks, int num_nodes,
            const int32_t* rank_of_expert)
-    : environment_(std::move(environment)),
-      comm_stream_(std::move(comm_stream)),
+    : comm_stream_(std::move(comm_stream)),
+      environment_(comm_stream_->environment),
       num_experts_(num_experts),
       num_ranks_(num_ranks),
-      num_nodes_(num_nodes) {
-  const size_t scratch_bytes = dispatch_layout_scratch_bytes(num_experts, num_ranks);
-  scratch_ = Allocation::from_pool(environment_, scratch_bytes, comm_stream_, comm_stream_);
-  CHECK_CUDA(cudaMemsetAsync(scratch_->pointer, 0, scratch_bytes, comm_stream_->handle));
-  if (rank_of_expert == nullptr) return;
-  const size_t table_bytes = sizeof(int32_t) * num_experts;
-  rank_of_expert_ = Allocation::from_pool(environment_, table_bytes, comm_stream_, comm_stream_);
-  environment_->upload(rank_of_expert_->pointer, rank_of_expert, table_bytes, comm_stream_->handle);
+      num_nodes_(num_nodes),
+      scratch_(make_scratch()) {
+  if (rank_of_expert != nullptr) rank_of_expert_ = make_memory(sizeof(int32_t) * num_experts, rank_of_expert);
+}
+
+AllocationPtr Plan::make_memory(size_t bytes, const void* content) const {
+  const auto stream = std::make_shared<Stream>(environment_, Stream::Priority::kDefault);
+  const AllocationPtr memory = Allocation::from_pool(environment_, bytes, stream, stream);
+  if (content == nullptr)
+    CHECK_CUDA(cudaMemsetAsync(memory->pointer, 0, bytes, stream->handle));
+  else
+    environment_->upload(memory, 0, content, bytes, stream);
+  CHECK_CUDA(cudaStreamSynchronize(stream->handle));
+  memory->record(comm_stream_);
+  return memory;
+}
+
+AllocationPtr Plan::make_scratch() const {
+  return make_memory(dispatch_layout_scratch_bytes(num_experts_, num_ranks_), nullptr);
+}
+
+void* Plan::scratch_in(const Capture& capture) {
+  if (!capture.is_active) return scratch_->pointer;
+  AllocationPtr& scratch = scratch_of_graphs_[capture.id];
+  if (scratch == nullptr) {
+    scratch = make_scratch();
+    // The graph can outlive this plan
+    comm_stream_->memory_of_graphs.push_back(scratch);
+    comm_stream_->memory_of_graphs.push_back(rank_of_expert_);
+  }
+  return scratch->pointer;
 }
 
 void Plan::run(const void* topk_idx, const Ids& ids, const PerOutput<void*>& outputs,
-               uint64_t* first_invalid_selection) {
+               InvalidSelection* first_invalid, void* scratch) {
   // Without tokens there are no ids, however many each token would have
   const int64_t num_topk = ids.num_tokens == 0 ? 0 : ids.num_topk;
   if (num_topk < 0 || num_topk > std::numeric_limits<int>::max())
@@ -252,85 +254,102 @@ void Plan::run(const void* topk_idx, const Ids& ids, const PerOutput<void*>& out
   arguments.rank_of_expert =
       rank_of_expert_ == nullptr ? nullptr : static_cast<const int32_t*>(rank_of_expert_->pointer);
   for (size_t i = 0; i < kNumOutputs; ++i) kOutputs[i].set_pointer(arguments, outputs[i]);
-  arguments.first_invalid_selection = first_invalid_selection;
-  arguments.scratch = scratch_->pointer;
+  arguments.first_invalid = first_invalid;
+  arguments.scratch = scratch;
   CHECK_CUDA(launch_dispatch_layout(arguments, comm_stream_->handle));
 }
 
 Plan::DeviceLayout Plan::launch_on_device(const DeviceIds& ids, const PerOutput<DevicePlace>* outputs,
                                           bool has_mask, bool is_strict, const StreamOrder& order) {
+  const Capture capture = check_capture(order, comm_stream_->handle);
+  if (capture.is_active) {
+    // A replay would write to memory that is somebody else's by then
+    if (outputs == nullptr) throw CaptureError("NEW_OUTPUTS");
+    if (is_strict) throw CaptureError("STRICT");
+    // The graph would end before the layout
+    if (order.async_finish) throw CaptureError("ASYNC_FINISH");
+  }
   DeviceLayout layout;
   if (is_strict) layout.status = std::make_shared<Status>(environment_);
   const OutputPlaces places = output_places(ids.num_tokens, has_mask);
+  const PerOutput<void*> given = outputs == nullptr ? PerOutput<void*>{} : pointers_to(*outputs, places);
+  void* scratch = scratch_in(capture);
   const auto done = std::make_shared<Event>(environment_);
   begin_order(environment_, order, comm_stream_->handle);
-  PerOutput<void*> pointers;
+  PerOutput<void*> pointers = given;
   if (outputs == nullptr) {
     // The memory is allocated in the order of the communication stream, where the kernel comes next. Without
     // `allocate_on_comm_stream`, it belongs to the current stream, which waits for the kernel unless
     // `async_finish` is set.
-    layout.memory =
-        Allocation::from_pool(environment_, places.total_bytes, comm_stream_,
-                              order.allocate_on_comm_stream ? comm_stream_ : order.current_stream);
-    pointers = pointers_in(static_cast<uint8_t*>(layout.memory->pointer), places);
-  } else {
-    pointers = pointers_to(*outputs, places);
+    const auto allocate = [&](size_t bytes) {
+      return Allocation::from_pool(environment_, bytes, comm_stream_,
+                                   order.allocate_on_comm_stream ? comm_stream_ : order.current_stream);
+    };
+    layout.memory.counts = allocate(places.piece_bytes.counts);
+    if (has_mask) layout.memory.rows = allocate(places.piece_bytes.rows);
+    const auto begin_of = [](const AllocationPtr& piece) {
+      return piece == nullptr ? nullptr : static_cast<uint8_t*>(piece->pointer);
+    };
+    pointers = pointers_in({begin_of(layout.memory.counts), begin_of(layout.memory.rows)}, places);
   }
-
-  // The memory may be disposed of while the kernel is still queued. It must then stay until the kernel is
-  // done, as with `record_stream`. Without `async_finish` the current stream waits for the kernel, so it is
-  // enough to record that stream.
-  const auto record = [&](const AllocationPtr& allocation) {
-    if (allocation == nullptr) return;
-    allocation->record(order.current_stream);
-    if (order.async_finish) allocation->record(comm_stream_);
-  };
-  record(ids.place.allocation);
-  record(layout.memory);
-  if (outputs != nullptr)
-    for (const DevicePlace& output : *outputs) record(output.allocation);
 
   try {
     run(static_cast<const uint8_t*>(ids.place.allocation->pointer) + ids.place.byte_offset, ids, pointers,
-        is_strict ? layout.status->word() : nullptr);
+        is_strict ? layout.status->first_invalid() : nullptr, scratch);
     done->record(comm_stream_->handle);
     if (order.async_finish)
       layout.event = done;
     else
       done->make_wait(order.current_stream->handle);
+    // The memory may be disposed of while the kernel is still queued, and must then stay until the kernel is
+    // done, as with `record_stream`. Memory that belongs to the current stream is freed behind the kernel
+    // anyway if that stream waits for it. A graph runs later, and its memory is up to the caller.
+    const auto use = [&](const AllocationPtr& allocation) {
+      if (allocation == nullptr || capture.is_active) return;
+      if (order.async_finish || !allocation->is_at_home_on(order.current_stream))
+        allocation->use_until(done, comm_stream_);
+    };
+    use(ids.place.allocation);
+    use(layout.memory.counts);
+    use(layout.memory.rows);
+    if (outputs != nullptr)
+      for (const DevicePlace& output : *outputs) use(output.allocation);
   } catch (...) {
     // The current stream now does not wait for the communication stream, but memory is freed in the order of
-    // the current stream
-    cudaStreamSynchronize(comm_stream_->handle);
+    // the current stream. A capture is spoilt by now, and nothing runs
+    if (!capture.is_active) cudaStreamSynchronize(comm_stream_->handle);
     cudaGetLastError();
     throw;
   }
-  if (is_strict) layout.status->set_launched(ids, done);
+  if (is_strict) layout.status->set_launched(done);
   return layout;
 }
 
 std::shared_ptr<HostLayout> Plan::launch_on_host(const HostIds& ids, bool has_mask, bool is_strict,
                                                  const StreamOrder& order) {
+  if (check_capture(order, comm_stream_->handle).is_active) throw CaptureError("HOST_ARRAYS");
   const OutputPlaces places = output_places(ids.num_tokens, has_mask);
   size_t input_bytes = 0;
   if (__builtin_mul_overflow(ids.num_tokens, ids.num_topk, &input_bytes) ||
       __builtin_mul_overflow(input_bytes, get_id_bytes(ids.type), &input_bytes))
     throw std::length_error("the ids are larger than any memory");
-  const std::shared_ptr<HostLayout> layout(new HostLayout{
-      environment_, std::make_shared<Pinned>(environment_, input_bytes),
-      std::make_shared<Pinned>(environment_, places.total_bytes), places, ids.type, nullptr, false});
+  const size_t output_bytes = rows_offset(places) + places.piece_bytes.rows;
+  const std::shared_ptr<HostLayout> layout(
+      new HostLayout{environment_, std::make_shared<Pinned>(environment_, input_bytes),
+                     std::make_shared<Pinned>(environment_, output_bytes), places, nullptr});
   if (ids.num_tokens > 0 && ids.num_topk > 0) pack(ids, layout->input->data());
-  uint8_t* memory = layout->output->data();
-  std::memset(memory, 0xff, sizeof(uint64_t));
+  layout->first_invalid()->token_idx = -1;
   const auto done = std::make_shared<Event>(environment_);
-  begin_order(environment_, order, comm_stream_->handle);
+  // The ids were copied, and the results are in no stream's memory. So if the calling thread waits for the
+  // layout, the current stream need not, and the layout need not wait for that stream
+  const bool waits_here = !order.async_finish;
+  if (!waits_here || order.previous != nullptr) begin_order(environment_, order, comm_stream_->handle);
   Ids packed = ids;
   packed.token_stride = ids.num_topk;
-  run(layout->input->data(), packed, pointers_in(memory, places),
-      is_strict ? reinterpret_cast<uint64_t*>(memory) : nullptr);
+  run(layout->input->data(), packed, pointers_in(layout->pieces(), places),
+      is_strict ? layout->first_invalid() : nullptr, scratch_->pointer);
   done->record(comm_stream_->handle);
   layout->done = done;
-  if (!order.async_finish) layout->done->make_wait(order.current_stream->handle);
   return layout;
 }
 

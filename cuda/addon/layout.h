@@ -4,10 +4,13 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
+#include <utility>
 
 #include "../kernel/dispatch_layout.h"
+#include "capture.h"
 #include "outputs.h"
 #include "resources.h"
 
@@ -46,31 +49,24 @@ struct StreamOrder {
   bool allocate_on_comm_stream = false;
 };
 
-// What strict mode finds in ids in device memory: the first invalid selection, which the kernel writes to
-// host memory. Selections are numbered `token * num_topk + slot`.
+// What strict mode finds in ids in device memory, which the kernel writes to host memory
 class Status {
  public:
   explicit Status(EnvironmentPtr environment);
   ~Status();
   Status(const Status&) = delete;
 
-  // The place where the kernel writes the selection, or ~0 if all ids are valid
-  uint64_t* word() const;
+  InvalidSelection* first_invalid() const { return reinterpret_cast<InvalidSelection*>(memory_->data()); }
   // Must be called when the kernel is queued and `done` is recorded behind it
-  void set_launched(const DeviceIds& ids, EventPtr done);
+  void set_launched(EventPtr done) { done_ = std::move(done); }
+  const EventPtr& done() const { return done_; }
   bool is_done();
-  // Returns the first invalid selection, or -1. This is valid once the kernel is done
-  int64_t first_invalid_selection() const { return static_cast<int64_t>(*word()); }
-  // Reads the id of a selection. Returns false if the memory of the ids was released.
-  bool read_id(int64_t selection, int64_t* id) const;
+
+  const EnvironmentPtr environment;
 
  private:
-  const EnvironmentPtr environment_;
   const PinnedPtr memory_;
   EventPtr done_;
-  Ids ids_{};
-  std::weak_ptr<Allocation> ids_allocation_;
-  size_t ids_byte_offset_ = 0;
   bool is_finished_ = false;
 };
 
@@ -79,22 +75,23 @@ struct HostLayout {
   ~HostLayout();
 
   bool is_done() const { return done->is_done(); }
-  // Waits for the layout. Returns the first invalid selection, or -1.
-  int64_t synchronize();
+  // Waits for the layout
+  void synchronize();
+  // What strict mode has found, once the layout is over
+  InvalidSelection* first_invalid() const { return reinterpret_cast<InvalidSelection*>(output->data()); }
+  PerKind<uint8_t*> pieces() const;
   void copy_output(size_t output_idx, void* target) const;
-  int64_t read_id(int64_t selection) const;
 
   EnvironmentPtr environment;
   PinnedPtr input, output;
-  OutputPlaces places;  // In `output`
-  IdType type;
+  OutputPlaces places;
   EventPtr done;  // Null until the kernel is queued
-  bool is_finished;
+  bool is_finished = false;
 };
 
 // Device memory on its way to the host
 struct Download {
-  Download(EnvironmentPtr environment, const DevicePlace& source, size_t bytes, const StreamPtr& stream);
+  Download(const DevicePlace& source, size_t bytes, const StreamPtr& stream);
   ~Download();
 
   bool is_done() const { return done->is_done(); }
@@ -114,21 +111,23 @@ class Plan {
  public:
   // `rank_of_expert`, [num_experts], is copied; it is null for contiguous blocks. `num_nodes` is 1 within one
   // node.
-  Plan(EnvironmentPtr environment, StreamPtr comm_stream, int num_experts, int num_ranks, int num_nodes,
-       const int32_t* rank_of_expert);
+  Plan(StreamPtr comm_stream, int num_experts, int num_ranks, int num_nodes, const int32_t* rank_of_expert);
 
-  // Returns where `launch_on_device` places the outputs in the memory that it allocates
+  const EnvironmentPtr& environment() const { return environment_; }
+
+  // Returns where `launch_on_device` places the outputs in the pieces of memory that it allocates
   OutputPlaces output_places(int64_t num_tokens, bool has_mask) const {
     return OutputPlaces({num_tokens, num_experts_, num_ranks_, num_nodes_, has_mask});
   }
 
   struct DeviceLayout {
-    AllocationPtr memory;            // Of all outputs; null if they were given
+    PerKind<AllocationPtr> memory;   // Null if the outputs were given. There may be no rows
     EventPtr event;                  // Null unless asynchronous
     std::shared_ptr<Status> status;  // Null unless strict
   };
-  // Queues a layout of device memory. If `outputs` is null, it allocates them, in one piece. An output that
-  // the layout does not have is given by a null allocation.
+  // Queues a layout of device memory. If `outputs` is null, it allocates them. An output that the layout does
+  // not have is given by a null allocation. If the current stream is being captured, the layout becomes a part
+  // of the graph; it must then allocate nothing, and nothing may be left to wait for.
   DeviceLayout launch_on_device(const DeviceIds& ids, const PerOutput<DevicePlace>* outputs, bool has_mask,
                                 bool is_strict, const StreamOrder& order);
 
@@ -138,13 +137,22 @@ class Plan {
                                              const StreamOrder& order);
 
  private:
+  // Makes memory for the kernels, with this content or with zeros. It is ready when this returns, since nothing
+  // can be queued before work of the communication stream that is being captured
+  AllocationPtr make_memory(size_t bytes, const void* content) const;
+  AllocationPtr make_scratch() const;
+  // Returns the scratch memory for a layout that runs in this capture, or in none
+  void* scratch_in(const Capture& capture);
   void run(const void* topk_idx, const Ids& ids, const PerOutput<void*>& outputs,
-           uint64_t* first_invalid_selection);
+           InvalidSelection* first_invalid, void* scratch);
 
-  const EnvironmentPtr environment_;
   const StreamPtr comm_stream_;
+  const EnvironmentPtr environment_;
   const int num_experts_, num_ranks_, num_nodes_;
   AllocationPtr rank_of_expert_, scratch_;
+  // The scratch memory of each graph that layouts were captured into. A graph may be replayed beside other
+  // layouts, with which it must not share any
+  std::map<unsigned long long, AllocationPtr> scratch_of_graphs_;
 };
 
 }  // namespace dispatch_layout

@@ -62,15 +62,24 @@ constexpr size_t kNumOutputs = std::size(kOutputs);
 template <typename T>
 using PerOutput = std::array<T, kNumOutputs>;
 
-// The places of the outputs of one layout in one piece of memory. Each begins at a multiple of 16 bytes,
-// behind the first 16 bytes, in which a layout of host memory has its status word.
+// A value for the counts and one for the rows
+template <typename T>
+struct PerKind {
+  T counts, rows;
+
+  T& operator[](Output::Kind kind) { return kind == Output::Kind::kCount ? counts : rows; }
+  const T& operator[](Output::Kind kind) const { return kind == Output::Kind::kCount ? counts : rows; }
+};
+
+// The places of the outputs of one layout in two pieces of memory, one for each kind. The counts, which are
+// small, can then be kept without the rows. Each output begins at a multiple of 16 bytes.
 struct OutputPlaces {
   // Throws for a layout that is larger than any memory
   explicit OutputPlaces(const LayoutShape& shape);
 
-  PerOutput<size_t> byte_offsets;
+  PerOutput<size_t> byte_offsets;  // In the piece of the output's kind
   PerOutput<size_t> bytes;
-  size_t total_bytes;
+  PerKind<size_t> piece_bytes;
 };
 
 }  // namespace dispatch_layout

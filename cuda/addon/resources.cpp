@@ -7,6 +7,7 @@
 #include <new>
 #include <utility>
 
+#include "capture.h"
 #include "cuda_error.h"
 
 namespace dispatch_layout {
@@ -32,25 +33,8 @@ size_t pinned_capacity(size_t bytes) {
 
 }  // namespace
 
-Stream::Stream(EnvironmentPtr environment)
-    : handle([] {
-        cudaStream_t stream = nullptr;
-        CHECK_CUDA(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
-        return stream;
-      }()),
-      environment_(std::move(environment)),
-      is_owned_(true) {}
-
-Stream::Stream(EnvironmentPtr environment, cudaStream_t handle)
-    : handle(handle), environment_(std::move(environment)), is_owned_(false) {}
-
-// Work that is queued still runs to its end
-Stream::~Stream() {
-  if (is_owned_) ignore(cudaStreamDestroy(handle));
-}
-
-Event::Event(EnvironmentPtr environment) : environment_(std::move(environment)) {
-  std::vector<cudaEvent_t>& idle = environment_->idle_events_;
+Event::Event(EnvironmentPtr environment) : environment(std::move(environment)) {
+  std::vector<cudaEvent_t>& idle = this->environment->idle_events_;
   if (idle.empty()) {
     CHECK_CUDA(cudaEventCreateWithFlags(&handle_, cudaEventDisableTiming));
   } else {
@@ -73,30 +57,125 @@ void Event::record(cudaStream_t stream) {
 
 // The handle can be reused at once: streams that wait for it go on waiting for what was recorded when they
 // were told to
-Event::~Event() { environment_->idle_events_.push_back(handle_); }
+Event::~Event() { environment->idle_events_.push_back(handle_); }
+
+void Event::require_uncaptured() const {
+  if (is_captured) throw CaptureError("CAPTURED_EVENT");
+}
 
 bool Event::is_done() const {
+  require_uncaptured();
   const cudaError_t error = cudaEventQuery(handle_);
   if (error == cudaErrorNotReady) return cudaGetLastError(), false;
   check_cuda(error, "cudaEventQuery");
   return true;
 }
 
-void Event::synchronize() const { CHECK_CUDA(cudaEventSynchronize(handle_)); }
+void Event::synchronize() const {
+  require_uncaptured();
+  CHECK_CUDA(cudaEventSynchronize(handle_));
+}
 
 void Event::make_wait(cudaStream_t stream) const { CHECK_CUDA(cudaStreamWaitEvent(stream, handle_, 0)); }
 
-Allocation::Allocation(EnvironmentPtr environment, Origin origin, void* pointer, size_t bytes, StreamPtr home)
-    : origin(origin),
+Stream::Stream(EnvironmentPtr environment, Priority priority)
+    : environment(std::move(environment)),
+      handle([&] {
+        const OnDevice on_device(this->environment->context);
+        int least = 0, greatest = 0;
+        if (priority == Priority::kHigh) CHECK_CUDA(cudaDeviceGetStreamPriorityRange(&least, &greatest));
+        cudaStream_t stream = nullptr;
+        CHECK_CUDA(cudaStreamCreateWithPriority(&stream, cudaStreamNonBlocking, greatest));
+        return stream;
+      }()),
+      work(std::make_shared<StreamWork>(this->environment, handle)),
+      is_owned_(true) {
+  this->environment->own_streams_.insert(handle);
+}
+
+Stream::Stream(EnvironmentPtr environment, cudaStream_t handle)
+    : environment(std::move(environment)),
+      handle(handle),
+      work(std::make_shared<StreamWork>(this->environment, handle)),
+      is_owned_(false) {}
+
+// Work that is queued still runs to its end
+Stream::~Stream() {
+  if (!is_owned_) return;
+  const OnDevice on_device(environment->context);
+  if (work.use_count() > 1) work->end();
+  environment->own_streams_.erase(handle);
+  ignore(cudaStreamDestroy(handle));
+}
+
+StreamWork::StreamWork(EnvironmentPtr environment, cudaStream_t handle)
+    : handle(handle), environment_(std::move(environment)) {}
+
+void StreamWork::end() noexcept {
+  try {
+    last_ = std::make_shared<Event>(environment_);
+    if (!is_capturing()) last_->record(handle);
+  } catch (const std::exception&) {
+    // An event that was not recorded counts as done
+    ignore(cudaStreamSynchronize(handle));
+  }
+}
+
+bool StreamWork::is_of_same_stream(const StreamWork& other) const {
+  // Once a stream is destroyed, its handle may stand for a new one
+  return this == &other || (!has_ended() && !other.has_ended() && handle == other.handle);
+}
+
+bool StreamWork::is_capturing() const { return !has_ended() && ::dispatch_layout::is_capturing(handle); }
+
+void StreamWork::make_wait(cudaStream_t stream) const {
+  if (has_ended()) return last_->make_wait(stream);
+  // The stream that waits may be one of another GPU
+  const OnDevice on_device(environment_->context);
+  Event(environment_, handle).make_wait(stream);
+}
+
+void StreamWork::synchronize() const {
+  if (has_ended()) return last_->synchronize();
+  CHECK_CUDA(cudaStreamSynchronize(handle));
+}
+
+bool StreamWork::is_over() const { return has_ended() && last_->is_done(); }
+
+bool Use::is_over() const noexcept {
+  try {
+    return done != nullptr ? done->is_done() : work->is_over();
+  } catch (const std::exception&) {
+    return false;
+  }
+}
+
+void Use::make_wait(cudaStream_t stream) const {
+  if (done != nullptr)
+    done->make_wait(stream);
+  else
+    work->make_wait(stream);
+}
+
+void Use::synchronize() const {
+  if (done != nullptr)
+    done->synchronize();
+  else
+    work->synchronize();
+}
+
+Allocation::Allocation(EnvironmentPtr environment, Origin origin, void* pointer, size_t bytes,
+                       StreamWorkPtr home)
+    : environment(std::move(environment)),
+      origin(origin),
       pointer(pointer),
       bytes(bytes),
-      environment_(std::move(environment)),
       home_(std::move(home)) {}
 
 AllocationPtr Allocation::from_pool(const EnvironmentPtr& environment, size_t bytes, const StreamPtr& stream,
                                     const StreamPtr& home) {
   void* pointer = environment->allocate(bytes, stream->handle);
-  return std::make_shared<Allocation>(environment, Origin::kPool, pointer, bytes, home);
+  return std::make_shared<Allocation>(environment, Origin::kPool, pointer, bytes, home->work);
 }
 
 AllocationPtr Allocation::shareable(const EnvironmentPtr& environment, size_t bytes) {
@@ -105,36 +184,30 @@ AllocationPtr Allocation::shareable(const EnvironmentPtr& environment, size_t by
   return std::make_shared<Allocation>(environment, Origin::kShareable, pointer, bytes, nullptr);
 }
 
-void Allocation::record(const StreamPtr& stream) {
-  if (stream == home_) return;
-  const auto is_same = [&](const StreamPtr& user) { return user->handle == stream->handle; };
-  if (home_ != nullptr && is_same(home_)) return;
-  if (std::none_of(users_.begin(), users_.end(), is_same)) users_.push_back(stream);
+bool Allocation::is_at_home_on(const StreamPtr& stream) const {
+  return home_ != nullptr && home_->is_of_same_stream(*stream->work);
 }
 
-Allocation::~Allocation() { release(); }
+void Allocation::record(const StreamPtr& stream) { add_use(stream, nullptr); }
 
-void Allocation::release() noexcept {
-  switch (origin) {
-    case Origin::kExternal: return;
-    case Origin::kIpc:
-    case Origin::kShareable:
-      // Neither of them is freed in the order of a stream
-      for (const StreamPtr& user : users_) ignore(cudaStreamSynchronize(user->handle));
-      ignore(origin == Origin::kIpc ? cudaIpcCloseMemHandle(pointer) : cudaFree(pointer));
-      return;
-    case Origin::kPool:
-      if (users_.empty()) return ignore(cudaFreeAsync(pointer, home_->handle));
-      try {
-        for (const StreamPtr& user : users_)
-          Event(environment_, user->handle).make_wait(environment_->reclaim_);
-        Event(environment_, home_->handle).make_wait(environment_->reclaim_);
-      } catch (const std::exception&) {
-        for (const StreamPtr& user : users_) ignore(cudaStreamSynchronize(user->handle));
-        ignore(cudaStreamSynchronize(home_->handle));
-      }
-      ignore(cudaFreeAsync(pointer, environment_->reclaim_));
+void Allocation::use_until(const EventPtr& done, const StreamPtr& stream) { add_use(stream, done); }
+
+void Allocation::add_use(const StreamPtr& stream, const EventPtr& done) {
+  if (origin == Origin::kExternal || is_at_home_on(stream)) return;
+  for (Use& use : uses_) {
+    if (!use.work->is_of_same_stream(*stream->work)) continue;
+    // A stream reaches its later events later, so a later one stands for the earlier ones, too
+    if (use.done != nullptr) use.done = done;
+    return;
   }
+  // Otherwise a tensor that many streams use in turn would keep something of each of them
+  uses_.erase(std::remove_if(uses_.begin(), uses_.end(), [](const Use& use) { return use.is_over(); }),
+              uses_.end());
+  uses_.push_back({stream->work, done});
+}
+
+Allocation::~Allocation() {
+  if (origin != Origin::kExternal) environment->free({origin, pointer, home_, std::move(uses_)});
 }
 
 Pinned::Pinned(EnvironmentPtr environment, size_t bytes)
@@ -169,6 +242,7 @@ Pinned::Pinned(EnvironmentPtr environment, size_t bytes)
 
 Pinned::~Pinned() {
   Environment& e = *environment_;
+  const OnDevice on_device(e.context);
   if (capacity_ > kMaxIdlePinnedBytes) {
     ignore(cudaFreeHost(data_));
     return;
@@ -184,33 +258,40 @@ Pinned::~Pinned() {
   }
 }
 
-EnvironmentPtr Environment::create() {
-  EnvironmentPtr environment(new Environment);
-  int device_idx = 0;
-  CHECK_CUDA(cudaGetDevice(&device_idx));
+EnvironmentPtr Environment::create(int ordinal) {
+  EnvironmentPtr environment(new Environment(ordinal));
+  const OnDevice on_device(environment->context);
+  CHECK_CUDA(cudaStreamCreateWithFlags(&environment->reclaim_, cudaStreamNonBlocking));
+  int has_pools = 0;
+  CHECK_CUDA(cudaDeviceGetAttribute(&has_pools, cudaDevAttrMemoryPoolsSupported, ordinal));
+  if (has_pools == 0) return environment;
   cudaMemPoolProps properties{};
   properties.allocType = cudaMemAllocationTypePinned;
   properties.location.type = cudaMemLocationTypeDevice;
-  properties.location.id = device_idx;
+  properties.location.id = ordinal;
   CHECK_CUDA(cudaMemPoolCreate(&environment->pool_, &properties));
   // Without this, every synchronisation would give all free memory back to the driver
   uint64_t keep_all = UINT64_MAX;
   CHECK_CUDA(cudaMemPoolSetAttribute(environment->pool_, cudaMemPoolAttrReleaseThreshold, &keep_all));
-  CHECK_CUDA(cudaStreamCreateWithFlags(&environment->reclaim_, cudaStreamNonBlocking));
   return environment;
 }
 
+Environment::Environment(int ordinal) : ordinal(ordinal), context(primary_context(ordinal)) {}
+
 void Environment::close() noexcept {
+  const OnDevice on_device(context);
   for (const Kept& kept : kept_) {
     try {
       kept.done->synchronize();
-    } catch (const CudaError&) {
+    } catch (const std::exception&) {
       // Nothing runs any more
     }
   }
   // The list is emptied first, since a destructor may keep more memory
   std::vector<Kept> kept;
   kept.swap(kept_);
+  is_closed_ = true;
+  free_delayed();
 }
 
 void Environment::drop_kept(size_t num_asked) {
@@ -238,8 +319,10 @@ void Environment::shrink_idle_pinned(size_t max_bytes) noexcept {
 
 // By now everything that is left is idle
 Environment::~Environment() {
+  const OnDevice on_device(context);
   shrink_idle_pinned(0);
   for (cudaEvent_t event : idle_events_) ignore(cudaEventDestroy(event));
+  for (cudaStream_t stream : waiting_streams_) ignore(cudaStreamDestroy(stream));
   if (reclaim_ != nullptr) {
     // The pool must not be destroyed before the memory is freed into it
     ignore(cudaStreamSynchronize(reclaim_));
@@ -249,13 +332,22 @@ Environment::~Environment() {
 }
 
 void* Environment::allocate(size_t bytes, cudaStream_t stream) {
+  free_delayed();
   void* pointer = nullptr;
   const size_t size = std::max<size_t>(bytes, 1);
+  if (pool_ == nullptr) {
+    CHECK_CUDA(cudaMalloc(&pointer, size));
+    return pointer;
+  }
   cudaError_t error = cudaMallocFromPoolAsync(&pointer, size, pool_, stream);
   if (error == cudaErrorMemoryAllocation) {
-    // Memory that was freed but is still used by queued work can serve once that work is done
+    // Memory that was freed but is still used by queued work can serve once that work is done. The streams are
+    // waited for one by one, since waiting for the whole device would spoil a capture of somebody else
     cudaGetLastError();
-    CHECK_CUDA(cudaDeviceSynchronize());
+    for (cudaStream_t own : own_streams_)
+      if (!is_capturing(own)) CHECK_CUDA(cudaStreamSynchronize(own));
+    CHECK_CUDA(cudaStreamSynchronize(stream));
+    CHECK_CUDA(cudaStreamSynchronize(reclaim_));
     CHECK_CUDA(cudaMemPoolTrimTo(pool_, 0));
     error = cudaMallocFromPoolAsync(&pointer, size, pool_, stream);
   }
@@ -263,14 +355,77 @@ void* Environment::allocate(size_t bytes, cudaStream_t stream) {
   return pointer;
 }
 
-void Environment::upload(void* target, const void* source, size_t bytes, cudaStream_t stream) {
+void Environment::free(Dropped memory) noexcept {
+  const OnDevice on_device(context);
+  // Work that a graph is captured from cannot be waited for, and memory cannot be freed in its order
+  const bool is_captured = (memory.home != nullptr && memory.home->is_capturing()) ||
+                           std::any_of(memory.uses.begin(), memory.uses.end(), [](const Use& use) {
+                             return use.done == nullptr && use.work->is_capturing();
+                           });
+  if (!is_captured) return free_in_order(memory);
+  // After the environment is closed, nobody would free it later, and the process or the worker is ending
+  if (!is_closed_) delayed_.push_back(std::move(memory));
+}
+
+void Environment::free_in_order(const Dropped& memory) noexcept {
+  using Origin = Allocation::Origin;
+  if (memory.origin == Origin::kPool && pool_ != nullptr) {
+    if (memory.uses.empty() && !memory.home->has_ended())
+      return ignore(cudaFreeAsync(memory.pointer, memory.home->handle));
+    try {
+      for (const Use& use : memory.uses) use.make_wait(reclaim_);
+      memory.home->make_wait(reclaim_);
+      return ignore(cudaFreeAsync(memory.pointer, reclaim_));
+    } catch (const std::exception&) {
+      // There is no event left, for instance. What follows needs none
+    }
+  }
+  const auto wait = [](const auto& work) {
+    try {
+      work.synchronize();
+    } catch (const std::exception&) {
+      // Nothing runs any more
+    }
+  };
+  for (const Use& use : memory.uses) wait(use);
+  if (memory.home != nullptr) wait(*memory.home);
+  if (memory.origin == Origin::kIpc)
+    ignore(cudaIpcCloseMemHandle(memory.pointer));
+  else if (memory.origin == Origin::kPool && pool_ != nullptr)
+    ignore(cudaFreeAsync(memory.pointer, reclaim_));
+  else
+    ignore(cudaFree(memory.pointer));
+}
+
+void Environment::free_delayed() noexcept {
+  std::vector<Dropped> delayed;
+  delayed.swap(delayed_);
+  for (Dropped& memory : delayed) free(std::move(memory));
+}
+
+cudaStream_t Environment::take_waiting_stream() {
+  if (idle_waiting_streams_.empty()) {
+    cudaStream_t stream = nullptr;
+    CHECK_CUDA(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
+    waiting_streams_.push_back(stream);
+    return stream;
+  }
+  const cudaStream_t stream = idle_waiting_streams_.back();
+  idle_waiting_streams_.pop_back();
+  return stream;
+}
+
+void Environment::upload(const AllocationPtr& target, size_t byte_offset, const void* source, size_t bytes,
+                         const StreamPtr& stream) {
   if (bytes == 0) return;
   const PinnedPtr staging = std::make_shared<Pinned>(shared_from_this(), bytes);
   const EventPtr done = std::make_shared<Event>(shared_from_this());
   std::memcpy(staging->data(), source, bytes);
-  CHECK_CUDA(cudaMemcpyAsync(target, staging->data(), bytes, cudaMemcpyHostToDevice, stream));
-  done->record(stream);
+  CHECK_CUDA(cudaMemcpyAsync(static_cast<uint8_t*>(target->pointer) + byte_offset, staging->data(), bytes,
+                             cudaMemcpyHostToDevice, stream->handle));
+  done->record(stream->handle);
   keep_until(done, staging);
+  target->use_until(done, stream);
 }
 
 }  // namespace dispatch_layout

@@ -1,4 +1,4 @@
-// What one JavaScript environment (the main thread, or a worker) owns on the GPU: streams, events, device
+// What one JavaScript environment (the main thread, or a worker) owns on one GPU: streams, events, device
 // memory from a stream-ordered pool, and pinned host memory. Destructors release everything, in any order,
 // since each resource keeps its environment alive. An environment belongs to one thread, so nothing here is
 // locked.
@@ -11,29 +11,18 @@
 #include <list>
 #include <map>
 #include <memory>
+#include <set>
 #include <utility>
 #include <vector>
+
+#include "driver.h"
 
 namespace dispatch_layout {
 
 class Environment;
 using EnvironmentPtr = std::shared_ptr<Environment>;
-
-// A stream of ours, or one that somebody else made
-class Stream {
- public:
-  Stream(EnvironmentPtr environment);                       // A new stream
-  Stream(EnvironmentPtr environment, cudaStream_t handle);  // A stream that somebody else made
-  ~Stream();
-  Stream(const Stream&) = delete;
-
-  const cudaStream_t handle;
-
- private:
-  const EnvironmentPtr environment_;
-  const bool is_owned_;
-};
-using StreamPtr = std::shared_ptr<Stream>;
+class StreamWork;
+using StreamWorkPtr = std::shared_ptr<StreamWork>;
 
 // A point in the work of a stream. An event that tells when memory is free again should be created before the
 // work that uses the memory is queued, while a failure still does no harm, and recorded after it.
@@ -50,20 +39,84 @@ class Event {
   void synchronize() const;
   void make_wait(cudaStream_t stream) const;
 
+  const EnvironmentPtr environment;
+  // Whether the stream was being captured when the event was recorded. The event is then a point in a graph,
+  // for which only streams of the same capture can wait
+  bool is_captured = false;
+
  private:
-  const EnvironmentPtr environment_;
+  void require_uncaptured() const;
+
   cudaEvent_t handle_;
 };
 using EventPtr = std::shared_ptr<Event>;
 
-// Device memory. When the last reference is dropped, it goes back to its pool behind the work that is then
-// queued on every stream that used it. This is the rule of PyTorch's `record_stream`.
+// A stream of ours, or one that somebody else made
+class Stream {
+ public:
+  enum class Priority { kDefault, kHigh };
+
+  Stream(EnvironmentPtr environment, Priority priority);    // A new stream
+  Stream(EnvironmentPtr environment, cudaStream_t handle);  // A stream that somebody else made
+  ~Stream();
+  Stream(const Stream&) = delete;
+
+  const EnvironmentPtr environment;
+  const cudaStream_t handle;
+  const StreamWorkPtr work;
+  // What graphs that were captured on this stream use when they are replayed. It is kept as long as the stream
+  std::vector<std::shared_ptr<const void>> memory_of_graphs;
+
+ private:
+  const bool is_owned_;
+};
+using StreamPtr = std::shared_ptr<Stream>;
+
+// The work of a stream. It outlives the stream, so that nobody who must wait for the work at some later time
+// needs to keep the stream itself.
+class StreamWork {
+ public:
+  StreamWork(EnvironmentPtr environment, cudaStream_t handle);
+
+  // Must be called before the stream is destroyed. The work then ends with what is queued by now
+  void end() noexcept;
+  bool has_ended() const { return last_ != nullptr; }
+  bool is_of_same_stream(const StreamWork& other) const;
+  bool is_capturing() const;
+  // Makes a stream wait for the work that is queued by now
+  void make_wait(cudaStream_t stream) const;
+  void synchronize() const;
+  // Whether the stream was destroyed and its work is over
+  bool is_over() const;
+
+  const cudaStream_t handle;
+
+ private:
+  const EnvironmentPtr environment_;
+  EventPtr last_;  // Null while the stream exists
+};
+
+// Work that uses memory: that of a stream up to an event or, if the event is null, up to the time when
+// somebody asks
+struct Use {
+  StreamWorkPtr work;
+  EventPtr done;
+
+  // An error counts as not over: whoever asks for the memory then finds out more
+  bool is_over() const noexcept;
+  void make_wait(cudaStream_t stream) const;
+  void synchronize() const;
+};
+
+// Device memory. When the last reference is dropped, it goes back to where it came from behind all work that
+// uses it.
 class Allocation {
  public:
   enum class Origin { kPool, kShareable, kIpc, kExternal };
 
-  // `home` is the stream that the memory is allocated and freed on; null for memory that belongs to somebody else
-  Allocation(EnvironmentPtr environment, Origin origin, void* pointer, size_t bytes, StreamPtr home);
+  // `home` is the stream that the memory is allocated and freed on; null for memory that is not freed in the
+  // order of a stream
+  Allocation(EnvironmentPtr environment, Origin origin, void* pointer, size_t bytes, StreamWorkPtr home);
   ~Allocation();
   Allocation(const Allocation&) = delete;
 
@@ -74,18 +127,22 @@ class Allocation {
   // Allocates memory that other processes can open
   static std::shared_ptr<Allocation> shareable(const EnvironmentPtr& environment, size_t bytes);
 
+  // Tells that `stream` uses the memory, until the memory is dropped. This is PyTorch's `record_stream`
   void record(const StreamPtr& stream);
+  // Tells that `stream` uses the memory until `done`, which is recorded on it
+  void use_until(const EventPtr& done, const StreamPtr& stream);
+  bool is_at_home_on(const StreamPtr& stream) const;
 
+  const EnvironmentPtr environment;
   const Origin origin;
   void* const pointer;
   const size_t bytes;
 
  private:
-  void release() noexcept;
+  void add_use(const StreamPtr& stream, const EventPtr& done);
 
-  const EnvironmentPtr environment_;
-  const StreamPtr home_;
-  std::vector<StreamPtr> users_;  // Streams other than home
+  const StreamWorkPtr home_;
+  std::vector<Use> uses_;  // At most one for each stream. Work at home is not among them
 };
 using AllocationPtr = std::shared_ptr<Allocation>;
 
@@ -109,22 +166,31 @@ using PinnedPtr = std::shared_ptr<Pinned>;
 
 class Environment : public std::enable_shared_from_this<Environment> {
  public:
-  static EnvironmentPtr create();
+  static EnvironmentPtr create(int ordinal);
   ~Environment();
-  // Waits for the work for which pinned memory is kept, and drops that memory, which would otherwise keep
-  // this environment alive
+  // Waits for the work for which memory is kept, and drops that memory, which would otherwise keep this
+  // environment alive
   void close() noexcept;
 
   void* allocate(size_t bytes, cudaStream_t stream);
   // Copies `bytes` of host memory, which may change as soon as this returns
-  void upload(void* target, const void* source, size_t bytes, cudaStream_t stream);
+  void upload(const AllocationPtr& target, size_t byte_offset, const void* source, size_t bytes,
+              const StreamPtr& stream);
   // Keeps pinned memory from reuse until the work that uses it is done
   void keep_until(EventPtr done, PinnedPtr memory) { kept_.push_back({std::move(done), std::move(memory)}); }
 
+  // A stream on which nothing but one wait for an event and one host function is queued at a time
+  cudaStream_t take_waiting_stream();
+  void give_waiting_stream(cudaStream_t stream) { idle_waiting_streams_.push_back(stream); }
+
+  const int ordinal;
+  const CUcontext context;
+
  private:
-  friend class Event;
   friend class Allocation;
+  friend class Event;
   friend class Pinned;
+  friend class Stream;
   struct Kept {
     EventPtr done;
     PinnedPtr memory;
@@ -134,22 +200,37 @@ class Environment : public std::enable_shared_from_this<Environment> {
     size_t capacity;
   };
   using IdlePinnedList = std::list<IdlePinned>;
+  // Device memory that nobody holds any more
+  struct Dropped {
+    Allocation::Origin origin;
+    void* pointer;
+    StreamWorkPtr home;
+    std::vector<Use> uses;
+  };
 
-  Environment() = default;
+  explicit Environment(int ordinal);
+  // Frees memory behind the work that uses it, or keeps it for later while any of its streams is captured
+  void free(Dropped memory) noexcept;
+  void free_in_order(const Dropped& memory) noexcept;
+  void free_delayed() noexcept;
   // Asks the next `num_asked` events whether they are done, and drops the memory that is kept for those that
   // are
   void drop_kept(size_t num_asked);
   // Frees idle pinned memory, least recently used first, until at most `max_bytes` are left
   void shrink_idle_pinned(size_t max_bytes) noexcept;
 
-  cudaMemPool_t pool_ = nullptr;
+  cudaMemPool_t pool_ = nullptr;    // Null where the driver has no memory pools
   cudaStream_t reclaim_ = nullptr;  // Frees what several streams used
+  std::set<cudaStream_t> own_streams_;
+  std::vector<cudaStream_t> waiting_streams_, idle_waiting_streams_;
   std::vector<cudaEvent_t> idle_events_;
   IdlePinnedList idle_pinned_;  // In the order of last use
   std::multimap<size_t, IdlePinnedList::iterator> idle_pinned_by_capacity_;
   size_t idle_pinned_bytes_ = 0;
   std::vector<Kept> kept_;
   size_t next_kept_ = 0;  // The index in `kept_` of the next to be asked
+  std::vector<Dropped> delayed_;
+  bool is_closed_ = false;
 };
 
 }  // namespace dispatch_layout

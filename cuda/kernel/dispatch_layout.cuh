@@ -34,7 +34,8 @@ constexpr int kMaxRanksInRegisters = 64, kMaxNodesInRegisters = 32;
 constexpr uint32_t kNowhere = 0xffffffff;
 
 struct Scratch {
-  unsigned long long invalid;  // ~selection of the first invalid id; 0 if there is none
+  // The number of the first invalid selection, by `number_invalid`; 0 if there is none
+  unsigned long long invalid;
   unsigned num_finished_blocks;
   unsigned unused;
 
@@ -47,6 +48,7 @@ struct LayoutParameters {
   int64_t token_stride_in_bytes;
   int64_t num_tokens;
   int num_topk;
+  int num_slot_bits;   // The number of bits of the largest slot
   uint32_t id_end;     // An id is an expert if its bits, read as unsigned, are below this
   bool has_negatives;  // Whether the type is signed, so that all bits set are -1
   uint64_t empty_id;   // Stands for an empty slot, beside -1. 0, which is always an expert, means none
@@ -57,7 +59,7 @@ struct LayoutParameters {
   const int32_t* rank_of_expert;
   int32_t *num_tokens_per_rank, *num_tokens_per_rdma_rank, *num_tokens_per_expert;
   uint8_t* is_token_in_rank;
-  uint64_t* first_invalid_selection;
+  InvalidSelection* first_invalid;
   Scratch* scratch;
 
   __host__ __device__ int num_counts() const { return num_experts + num_ranks + num_counted_nodes; }
@@ -108,8 +110,21 @@ struct LayoutParameters {
       num_tokens_per_expert[expert_idx] = expert_idx == empty_expert ? 0 : count;
   }
 
+  // Returns a number for an invalid selection, which is never 0. The first selection has the largest number.
+  __device__ unsigned long long number_invalid(int64_t token_idx, int slot) const {
+    return ~(static_cast<unsigned long long>(token_idx) << num_slot_bits | static_cast<unsigned>(slot));
+  }
+
+  // Reports the first invalid selection, given its number
+  template <typename Id>
   __device__ void write_invalid(unsigned long long invalid) const {
-    if (first_invalid_selection != nullptr) *first_invalid_selection = ~invalid;
+    if (first_invalid == nullptr) return;
+    const auto token_idx = static_cast<int64_t>(~invalid >> num_slot_bits);
+    const auto slot = static_cast<int64_t>(~invalid & ((1ull << num_slot_bits) - 1));
+    first_invalid->token_idx = invalid == 0 ? -1 : token_idx;
+    if (invalid == 0) return;
+    first_invalid->slot = slot;
+    first_invalid->id = reinterpret_cast<const Id*>(topk_idx + token_idx * token_stride_in_bytes)[slot];
   }
 };
 
@@ -213,7 +228,8 @@ struct SharedMasks {
 
 // The block that finishes last moves the counts from the scratch memory to the outputs, and leaves zeros
 // there
-__device__ inline void finish_grid(const LayoutParameters& p) {
+template <typename Id>
+__device__ void finish_grid(const LayoutParameters& p) {
   __threadfence();
   __syncthreads();
   const bool is_last =
@@ -223,7 +239,7 @@ __device__ inline void finish_grid(const LayoutParameters& p) {
 #pragma unroll 1
   for (int i = threadIdx.x; i < p.num_counts(); i += blockDim.x)
     p.write_count(i, atomicExch(&p.scratch->counts()[i], 0));
-  if (threadIdx.x == 0) p.write_invalid(atomicExch(&p.scratch->invalid, 0ull));
+  if (threadIdx.x == 0) p.template write_invalid<Id>(atomicExch(&p.scratch->invalid, 0ull));
 }
 
 // `Id` is the unsigned type of the ids' width, and `Piece` is the type of one load, which brings one or more
@@ -313,7 +329,7 @@ __global__ void __launch_bounds__(kMaxThreads, 1) get_dispatch_layout(const Layo
       }
       // The selections of a lane ascend, so the first invalid one is the smallest
       if (first_invalid < kIdsPerBatch && own_invalid == 0)
-        own_invalid = ~static_cast<unsigned long long>(token_idx * p.num_topk + begin_slot + first_invalid);
+        own_invalid = p.number_invalid(token_idx, begin_slot + first_invalid);
     }
     if constexpr (kMasksInRegisters)
       if (has_mask) register_masks.store(rank_bits, p.num_ranks, lane_idx);
@@ -355,13 +371,13 @@ __global__ void __launch_bounds__(kMaxThreads, 1) get_dispatch_layout(const Layo
   if (gridDim.x == 1) {
 #pragma unroll 1
     for (int i = threadIdx.x; i < p.num_counts(); i += blockDim.x) p.write_count(i, counts[i]);
-    if (threadIdx.x == 0) p.write_invalid(*invalid);
+    if (threadIdx.x == 0) p.template write_invalid<Id>(*invalid);
   } else {
 #pragma unroll 1
     for (int i = threadIdx.x; i < p.num_counts(); i += blockDim.x)
       if (counts[i] != 0) atomicAdd(&p.scratch->counts()[i], counts[i]);
     if (threadIdx.x == 0 && *invalid != 0) atomicMax(&p.scratch->invalid, *invalid);
-    finish_grid(p);
+    finish_grid<Id>(p);
   }
 }
 
@@ -381,8 +397,8 @@ __global__ void __launch_bounds__(kMaxThreads, 1) get_dispatch_layout_in_scratch
     for (int slot = 0; slot < p.num_topk; ++slot) {
       const Id id = ids[slot];
       if (!p.is_expert(id)) {
-        const auto selection = static_cast<unsigned long long>(token_idx * p.num_topk + slot);
-        if (p.template is_invalid<false>(id)) atomicMax(&p.scratch->invalid, ~selection);
+        if (p.template is_invalid<false>(id))
+          atomicMax(&p.scratch->invalid, p.number_invalid(token_idx, slot));
         continue;
       }
       atomicAdd(&expert_counts[id], 1);
@@ -412,7 +428,7 @@ __global__ void __launch_bounds__(kMaxThreads, 1) get_dispatch_layout_in_scratch
       if (p.num_counted_nodes > 0 && !is_in_node) atomicAdd(&node_counts[node_idx], 1);
     }
   }
-  finish_grid(p);
+  finish_grid<Id>(p);
 }
 
 struct LaunchPlan {
@@ -514,6 +530,7 @@ inline cudaError_t make_parameters(const DispatchLayoutArguments& a, LayoutParam
   p->token_stride_in_bytes = a.token_stride * id_bytes;
   p->num_tokens = a.num_tokens;
   p->num_topk = a.num_topk;
+  while ((a.num_topk - 1) >> p->num_slot_bits > 0) ++p->num_slot_bits;
   // Read as unsigned, the negative ids of a signed type are the upper half of its range
   const bool has_negatives = is_signed(a.topk_idx_type);
   const int num_id_bits = 8 * id_bytes - (has_negatives ? 1 : 0);
@@ -537,7 +554,7 @@ inline cudaError_t make_parameters(const DispatchLayoutArguments& a, LayoutParam
   p->num_tokens_per_rdma_rank = a.num_tokens_per_rdma_rank;
   p->num_tokens_per_expert = a.num_tokens_per_expert;
   p->is_token_in_rank = a.is_token_in_rank;
-  p->first_invalid_selection = a.first_invalid_selection;
+  p->first_invalid = a.first_invalid;
   p->scratch = static_cast<Scratch*>(a.scratch);
   return cudaSuccess;
 }

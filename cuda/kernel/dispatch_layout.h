@@ -20,6 +20,13 @@ enum class IdType { kInt64, kUint64, kInt32, kUint32, kInt16, kUint16, kInt8, kU
 constexpr int get_id_bytes(IdType type) { return 8 >> static_cast<int>(type) / 2; }
 constexpr bool is_signed(IdType type) { return static_cast<int>(type) % 2 == 0; }
 
+// The first selection, in row-major order, whose id is neither empty nor an expert
+struct InvalidSelection {
+  int64_t token_idx;  // -1 if there is none. The other fields are then not written.
+  int64_t slot;
+  uint64_t id;  // The bits of its id, behind zeros
+};
+
 // All pointers are device pointers. "Null" in the comments means the host's null pointer.
 struct DispatchLayoutArguments {
   // [num_tokens, num_topk] expert ids. Token t starts `t * token_stride` elements after `topk_idx`; its ids
@@ -52,9 +59,9 @@ struct DispatchLayoutArguments {
   // [num_tokens, num_ranks], 0 or 1. If it is null, nothing is done for it.
   uint8_t* is_token_in_rank = nullptr;
 
-  // The first selection, numbered `token * num_topk + slot`, whose id is neither empty nor an expert, or ~0
-  // if there is none. Such ids are skipped everywhere else. If this is null, they are skipped and not reported.
-  uint64_t* first_invalid_selection = nullptr;
+  // Ids that are neither empty nor experts are skipped everywhere else. If this is null, they are skipped and
+  // not reported.
+  InvalidSelection* first_invalid = nullptr;
 
   // `dispatch_layout_scratch_bytes` bytes, aligned to 8 bytes, which must be zero before the first launch.
   // Every launch leaves them zero, so launches that are ordered (in one stream, or in one graph) may share

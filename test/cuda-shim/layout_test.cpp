@@ -68,7 +68,7 @@ const char* check(const LayoutProblem& q, const Layout& expected, const DeviceLi
   DeviceArray<int32_t> per_rank(q.num_ranks), per_expert(q.num_experts);
   DeviceArray<int32_t> per_node(expected.num_tokens_per_rdma_rank.size());
   DeviceArray<uint8_t> mask(expected.is_token_in_rank.size() + offset);
-  DeviceArray<uint64_t> invalid(1);
+  DeviceArray<InvalidSelection> invalid(1);
   DeviceArray<char> scratch(dispatch_layout_scratch_bytes(q.num_experts, q.num_ranks), 0);
 
   DispatchLayoutArguments a;
@@ -81,7 +81,7 @@ const char* check(const LayoutProblem& q, const Layout& expected, const DeviceLi
   a.num_tokens_per_rank = per_rank.data, a.num_tokens_per_expert = per_expert.data;
   a.num_tokens_per_rdma_rank = q.num_nodes > 1 ? per_node.data : nullptr;
   a.is_token_in_rank = q.has_mask ? mask.data + offset : nullptr;
-  a.first_invalid_selection = q.is_strict ? invalid.data : nullptr;
+  a.first_invalid = q.is_strict ? invalid.data : nullptr;
   a.scratch = scratch.data;
   LayoutParameters parameters{};
   require(make_parameters(a, &parameters));
@@ -95,8 +95,12 @@ const char* check(const LayoutProblem& q, const Layout& expected, const DeviceLi
   if (per_expert.to_host() != expected.num_tokens_per_expert) return "num_tokens_per_expert";
   if (per_node.to_host() != expected.num_tokens_per_rdma_rank) return "num_tokens_per_rdma_rank";
   if (mask.to_host() != expected_mask) return "is_token_in_rank";
-  if (q.is_strict && invalid.to_host()[0] != expected.first_invalid_selection)
-    return "first_invalid_selection";
+  if (q.is_strict) {
+    const InvalidSelection found = invalid.to_host()[0];
+    if (found.token_idx != expected.first_invalid.token_idx) return "first_invalid.token_idx";
+    if (found.token_idx >= 0 && found.slot != expected.first_invalid.slot) return "first_invalid.slot";
+    if (found.token_idx >= 0 && found.id != expected.first_invalid.id) return "first_invalid.id";
+  }
   for (char byte : scratch.to_host())
     if (byte != 0) return "scratch not restored";
   return nullptr;
@@ -199,7 +203,7 @@ const char* check_large(const DeviceLimits& limits) {
   ids.copy_from({static_cast<char>(200)}, ids.size - 1);
   DeviceArray<int32_t> per_rank(q.num_ranks), per_expert(q.num_experts), per_node(q.num_nodes);
   DeviceArray<uint8_t> mask(num_tokens * q.num_ranks);
-  DeviceArray<uint64_t> invalid(1);
+  DeviceArray<InvalidSelection> invalid(1);
   DeviceArray<char> scratch(dispatch_layout_scratch_bytes(q.num_experts, q.num_ranks), 0);
   DispatchLayoutArguments a;
   a.topk_idx = ids.data, a.topk_idx_type = q.type;
@@ -207,7 +211,7 @@ const char* check_large(const DeviceLimits& limits) {
   a.num_experts = q.num_experts, a.num_ranks = q.num_ranks, a.num_nodes = q.num_nodes;
   a.num_tokens_per_rank = per_rank.data, a.num_tokens_per_expert = per_expert.data;
   a.num_tokens_per_rdma_rank = per_node.data, a.is_token_in_rank = mask.data;
-  a.first_invalid_selection = invalid.data, a.scratch = scratch.data;
+  a.first_invalid = invalid.data, a.scratch = scratch.data;
   LayoutParameters parameters{};
   require(make_parameters(a, &parameters));
   require(launch_dispatch_layout(a, plan_launch(parameters, limits), nullptr));
@@ -230,7 +234,9 @@ const char* check_large(const DeviceLimits& limits) {
     return "large per expert";
   if (per_node.to_host() != total(tile.num_tokens_per_rdma_rank, last_tile.num_tokens_per_rdma_rank))
     return "large per node";
-  if (invalid.to_host()[0] != ids.size - 1) return "large selection";
+  const InvalidSelection found = invalid.to_host()[0];
+  if (found.token_idx != num_tokens - 1 || found.slot != q.num_topk - 1 || found.id != 200)
+    return "large first_invalid";
   const std::vector<uint8_t> rows = mask.to_host();
   for (int64_t i = 0; i < num_tiles; ++i) {
     const std::vector<uint8_t>& expected =

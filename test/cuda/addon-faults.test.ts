@@ -117,10 +117,10 @@ describe('the addon, when a call fails', function () {
   it('an error that can mean a lost context is fatal only if it repeats', () => {
     const output = run(`
       const group = ready();
-      fault('cudaStreamWaitEvent=719@1!');
+      fault('cudaEventRecord=719@1!');
       console.log(attempt(() => group.getDispatchLayout(host(64, 3), 8)));
       console.log(attempt(() => group.getDispatchLayout(host(64, 3), 8)));
-      fault('cudaStreamWaitEvent=719*@1');
+      fault('cudaEventRecord=719*@1');
       console.log(attempt(() => group.getDispatchLayout(host(64, 3), 8)));`);
     assert.strictEqual(output, 'CUDA_ERROR\nnone\nCUDA_ERROR, fatal');
   });

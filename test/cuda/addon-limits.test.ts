@@ -18,7 +18,7 @@ function run(script: string, env: Readonly<Record<string, string>> = {}): string
 
 /** The objects that direct calls of the addon need. */
 const onTheAddon = `
-  const stream = addon.createStream();
+  const stream = addon.createStream(0, false);
   const memory = addon.allocate(64, stream, false);
   const order = { currentStream: stream, previous: null, asyncFinish: false, allocateOnCommStream: false };
   const strict = { hasMask: true, isStrict: true };
@@ -47,7 +47,7 @@ describe('limits of the addon', function () {
         isTokenInRank: { allocation: memory, byteOffset: 48 },
       };
       const launch = (numTokens) =>
-        addon.launchOnDevice({ plan: small, ids: { ...ids, numTokens }, outputs, ...strict, order }).memory;
+        addon.launchOnDevice({ plan: small, ids: { ...ids, numTokens }, outputs, ...strict, order }).counts;
       console.log(attempt(() => launch(5)));
       console.log(attempt(() => launch(4)));
       outputs.isTokenInRank = null;
@@ -97,7 +97,7 @@ describe('limits of the addon', function () {
       console.log(arrays.numTokensPerRank.join(), arrays.numTokensPerExpert.join());
 
       const ids = { ...shape, allocation: memory, byteOffset: 0 };
-      const { memory: outputs } = addon.launchOnDevice({ ...options, ids, outputs: null });
+      const { counts: outputs, rows } = addon.launchOnDevice({ ...options, ids, outputs: null });
       const read = (allocation, offset) => {
         const array = new Int32Array(4);
         addon.finishDownload(addon.download(allocation, offset, 16, stream), array);
@@ -105,7 +105,7 @@ describe('limits of the addon', function () {
       };
       const places = addon.outputOffsets(options.plan, 3, false);
       console.log(read(outputs, places.numTokensPerRank), read(outputs, places.numTokensPerExpert));
-      console.log(attempt(() => read(outputs, places.isTokenInRank)));
+      console.log(rows);
 
       const given = addon.allocate(48, stream, false);
       addon.upload(given, 0, new Int32Array(12).fill(7), stream);
@@ -117,10 +117,10 @@ describe('limits of the addon', function () {
         console.log(read(given, 0), read(given, 16), read(given, 32));
       }`);
     assert.deepStrictEqual(output.split('\n'), [
-      '-1 true',
+      'null true',
       '1,1,0,1 1,1,0,2',
       '1,1,0,1 1,1,0,2',
-      'more bytes than the tensor has',
+      'null',
       '1,1,0,1 1,1,0,2 7,7,7,7',
       '1,1,0,1 1,1,0,2 7,7,7,7',
     ]);
@@ -176,38 +176,19 @@ describe('limits of the addon', function () {
 
   it('an empty tensor may have any address', () => {
     assert.strictEqual(
-      run(`console.log(addon.wrapPointer(0n, 0) !== null, addon.wrapPointer(0n, 8),
+      run(`console.log(JSON.stringify(addon.wrapPointer(0, 0n, 8).allocation),
         DeviceTensor.fromPointer(0n, [0, 8], 'int64').toTypedArray().length);`),
-      'true null 0',
+      'null 0',
     );
-  });
-
-  it('memory of another GPU is refused', () => {
-    const output = run(`
-      const tensor = DeviceTensor.from(Int32Array.of(1));
-      const wrap = () => DeviceTensor.fromPointer(tensor.pointer, [1], 'int32').toTypedArray().join();
-      console.log(attempt(wrap));
-      process.env.FAKE_CUDA_POINTER_DEVICE = '1';
-      console.log(attempt(wrap));`);
-    assert.strictEqual(output, '1\nCUDA_ERROR');
   });
 
   it('values that are not addresses are refused', () => {
     const output = run(`
-      for (const address of [5, -1n, 2n ** 64n, null]) console.log(attempt(() => addon.wrapStream(address)));
-      console.log(attempt(() => addon.wrapPointer(0n, -1)));`);
+      for (const address of [5, -1n, 2n ** 64n, null]) console.log(attempt(() => addon.wrapStream(0, address)));
+      console.log(attempt(() => addon.wrapPointer(0, 0n, -1)));`);
     const fits = 'the address does not fit 64 bits';
     const lines = ['the address is no bigint', fits, fits, 'the address is no bigint'];
     assert.deepStrictEqual(output.split('\n'), [...lines, 'bytes must be 0 or more']);
-  });
-
-  it('a second GPU that is broken does not matter', () => {
-    const output = run(
-      `const { available, reason } = describeDevices().find(({ device }) => device === 'cuda');
-      console.log(available, reason);`,
-      { FAKE_CUDA_DEVICES: '2', FAKE_CUDA_FAULT: 'cudaGetDeviceProperties=101@2!' },
-    );
-    assert.match(output, /^true fake GPU/);
   });
 
   it('memory is released even if a stream that uses it no longer accepts events', () => {

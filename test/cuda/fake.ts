@@ -16,3 +16,8 @@ export function fakeAddon(): string {
   }
   return built;
 }
+
+/** The path of another library that uses the same fake runtime (`test/cuda-fake/other_library.cpp`). */
+export function otherLibrary(): string {
+  return fakeAddon().replace(/[^/]*$/, 'other_library.node');
+}

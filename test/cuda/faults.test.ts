@@ -76,6 +76,8 @@ function expectUnavailable(
   reason: RegExp,
   remedy: RegExp,
 ): void {
+  const { gpus, ...description } = described;
+  assert.isArray(gpus);
   assert.isFalse(described.available);
   assert.strictEqual(described.code, code);
   assert.match(described.reason, reason);
@@ -87,7 +89,7 @@ function expectUnavailable(
     assert.match(attempt.message ?? '', /^device 'cuda' is not available, because /);
     assert.match(attempt.message ?? '', reason);
     assert.match(attempt.message ?? '', remedy);
-    assert.deepStrictEqual(attempt.description, described);
+    assert.deepStrictEqual(attempt.description, description);
   }
 }
 
@@ -172,7 +174,7 @@ describe('faults of CUDA', function () {
       expectUnavailable(
         findings,
         'ADDON_BROKEN',
-        /another version of dispatch-layout \(interface 0, not 3\)/,
+        /another version of dispatch-layout \(interface 0, not 4\)/,
         /DISPATCH_LAYOUT_CUDA_ADDON/,
       );
     });
@@ -214,7 +216,7 @@ describe('faults of CUDA', function () {
     });
 
     it('too old', () => {
-      const reason = /too old: it is for CUDA 12\.4, and the addon needs 13\.0/;
+      const reason = /too old: it is for CUDA 12\.4, and the addon is of CUDA 13\.0/;
       expectUnavailable(find({ FAKE_CUDA_DRIVER: '12040' }), 'OLD_DRIVER', reason, /Update the NVIDIA driver to 580/);
     });
 
@@ -246,6 +248,15 @@ describe('faults of CUDA', function () {
       );
     });
 
+    it('before the fabric manager runs', () => {
+      expectUnavailable(
+        find({ FAKE_CUDA_FAULT: 'cudaGetDeviceCount=802@1' }),
+        'DRIVER_ERROR',
+        /the driver is not ready yet \(cudaGetDeviceCount: cudaErrorSystemNotReady\)/,
+        /fabric manager.*try again/,
+      );
+    });
+
     it('failing with the first context', () => {
       const findings = find({ FAKE_CUDA_FAULT: 'cudaMemPoolCreate=2@1' });
       expectUnavailable(
@@ -258,7 +269,7 @@ describe('faults of CUDA', function () {
       assert.notInclude(findings.described.reason, '.)');
     });
 
-    for (const fault of ['cudaMemPoolCreate=2!@1', 'cudaGetDeviceCount=2!@1']) {
+    for (const fault of ['cudaMemPoolCreate=2!@1', 'cudaGetDeviceCount=2!@1', 'cudaGetDeviceCount=802!@1']) {
       it(`with a shortage at first, ${fault}: the next use finds the GPU`, () => {
         const { stdout } = runScript(
           `
@@ -293,7 +304,7 @@ describe('faults of CUDA', function () {
 
     for (const call of [
       'cudaMallocFromPoolAsync',
-      'cudaStreamCreateWithFlags',
+      'cudaStreamCreateWithPriority',
       'cudaMemsetAsync',
       'cudaLaunchKernelExC',
     ]) {

@@ -4,6 +4,8 @@
  */
 import { passOnTheFake } from './on-the-fake.ts';
 
+const onTensors = ['test/cuda/tensors.test.ts', 'test/cuda/device-layouts.test.ts'];
+
 describe('on the fake GPU', function () {
   this.timeout(600_000);
 
@@ -12,6 +14,10 @@ describe('on the fake GPU', function () {
   });
 
   it('the tests of tensors, streams and events pass', () => {
-    passOnTheFake(['test/cuda/tensors.test.ts', 'test/cuda/device-layouts.test.ts', 'test/events.test.ts']);
+    passOnTheFake([...onTensors, 'test/cuda/capture.test.ts', 'test/events.test.ts']);
+  });
+
+  it('without memory pools, as on some virtual GPUs, the tests of tensors, streams and events pass, too', () => {
+    passOnTheFake(onTensors, 1, { FAKE_CUDA_POOLS: '0' });
   });
 });

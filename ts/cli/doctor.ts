@@ -5,7 +5,7 @@
  */
 
 import { inFlags } from './fail.ts';
-import { type DeviceDescription, type DeviceOption, describeDevices } from './library.ts';
+import { type DeviceDescription, type DeviceOption, describeDevices, type GpuDescription } from './library.ts';
 import { print } from './print.ts';
 import { deviceReason } from './report/device-reason.ts';
 import { wrap } from './report/wrap.ts';
@@ -34,6 +34,7 @@ export async function doctor(flags: DoctorFlags): Promise<void> {
       ...indented(deviceReason(device, devices, flags.device)),
       ...(device.cause === undefined ? [] : indented(`Cause: ${String(device.cause).split('\n')[0]}`)),
       ...indented(`Versions: ${versionsOf(device)}`),
+      ...(device.gpus ?? []).flatMap((gpu) => indented(describeGpu(gpu))),
       ...(device.remedy === undefined ? [] : indented(`Remedy: ${inFlags(device.remedy)}`)),
     ]),
   ];
@@ -43,6 +44,12 @@ export async function doctor(flags: DoctorFlags): Promise<void> {
 function status({ available, chosen, code }: DeviceDescription): string {
   if (!available) return `not available: ${code}`;
   return chosen ? 'available, chosen' : 'available';
+}
+
+function describeGpu({ device, ordinal, name, computeCapability, totalMemory, reason }: GpuDescription): string {
+  const gpu = `GPU ${ordinal} (--device ${device}): ${name}`;
+  if (reason !== undefined) return `${gpu}, which cannot be used, because ${reason}`;
+  return `${gpu}, compute capability ${computeCapability}, ${(totalMemory / 2 ** 30).toFixed(0)} GiB`;
 }
 
 function versionsOf({ versions }: DeviceDescription): string {

@@ -106,7 +106,7 @@ const flagOfOption: Readonly<Record<string, string>> = {
 /** Replaces the names of the library's options in a message by the flags that stand for them here. */
 export function inFlags(message: string): string {
   return message
-    .replace(/\bdevice: '(\w+)'/g, '--device $1')
+    .replace(/\bdevice: '([\w:]+)'/g, '--device $1')
     .replace(/\b(invalidExperts|placement): '(\w+)'/g, '$1 $2')
     .replace(/\b[a-zA-Z]+\b(?!\[)/g, (word) => (Object.hasOwn(flagOfOption, word) ? flagOfOption[word] : word));
 }

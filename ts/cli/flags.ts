@@ -16,8 +16,14 @@ export const limits = { experts: 2 ** 20, ranks: 2 ** 16, layers: 10_000 } as co
 /** What happens to ids that are neither empty nor an expert. */
 export type InvalidExperts = NonNullable<LayoutOptions['invalidExperts']>;
 
-/** The choices of `--device`. */
-export const deviceChoices: readonly DeviceOption[] = ['auto', ...deviceNames];
+/** The choices of `--device`. The last one stands for each of several GPUs. */
+export const deviceChoices: readonly string[] = ['auto', ...deviceNames, 'cuda:N'];
+
+/** A parser of `--device`. */
+export function deviceChoice(text: string): DeviceOption {
+  if (deviceChoices.includes(text.replace(/^cuda:\d+$/, 'cuda:N')) && text !== 'cuda:N') return text as DeviceOption;
+  throw new InvalidArgumentError(`Allowed choices are ${deviceChoices.join(', ')}.`);
+}
 
 // The compiler checks the choices against the type of the library: none is missing, and none is unknown.
 const invalidExperts: Readonly<Record<InvalidExperts, true>> = { throw: true, ignore: true };

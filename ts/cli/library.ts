@@ -13,6 +13,7 @@ export type {
   DeviceDescription,
   DeviceOption,
   ExpertGroupOptions,
+  GpuDescription,
   LayoutArrays,
   LayoutOptions,
   MaskForm,

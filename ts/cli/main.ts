@@ -11,6 +11,7 @@ import {
   anyId,
   axesChoices,
   decimalNumber,
+  deviceChoice,
   deviceChoices,
   invalidExpertsChoices,
   layerChoice,
@@ -52,7 +53,10 @@ The same flags give the same file on every machine.
 `;
 
 function deviceOption(): Option {
-  return new Option('--device <device>', 'the device that computes').choices(deviceChoices).default('auto');
+  return new Option('--device <device>', 'the device that computes')
+    .choices(deviceChoices)
+    .argParser(deviceChoice)
+    .default('auto');
 }
 
 function createProgram(): Command {

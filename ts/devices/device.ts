@@ -4,8 +4,8 @@
  *
  * @module
  */
-import type { Availability, DeviceName } from '../errors/availability.ts';
-import type { Partition } from '../input/partition.ts';
+import type { Availability, DeviceName, GpuDescription } from '../errors/availability.ts';
+import type { Partition, RankGroup } from '../input/partition.ts';
 import type { EmptyId } from '../input/topk-idx.ts';
 import type { EventHandle } from '../layout/event-overlap.ts';
 import type { LayoutRequest, TensorRequest } from '../layout/layout-request.ts';
@@ -44,6 +44,13 @@ export interface Device {
    *   throws the error instead.
    */
   submit(request: LayoutRequest): EventHandle;
+  /**
+   * Returns the device of one of several GPUs, whether it exists or not; undefined if the name is none of a GPU. A device
+   * without this has no others beside it.
+   */
+  named?(name: DeviceName): Device | undefined;
+  /** Describes every GPU that the driver finds, whether it can be used or not. */
+  describeGpus?(): readonly GpuDescription[];
   /** What only a device with streams can do. */
   readonly streams?: DeviceStreams;
   /**
@@ -67,6 +74,8 @@ export interface DeviceStreams {
   submit(request: TensorRequest): TensorLayout;
   /** Records an event on the current stream. */
   capture(): EventHandle;
+  /** The stream on which layouts of a group run. Its type is that of `dispatch-layout/cuda`. */
+  communicationStream(group: RankGroup): unknown;
   /** Whether the streams can wait for an event. The calling thread must wait for any other event. */
   canWaitFor(event: EventHandle): boolean;
 }

@@ -1,8 +1,8 @@
 /**
  * The environment variables, if the runtime has any. They are read once, on first use.
  *
- * - `DISPATCH_LAYOUT_DEVICE=wasm` is the device that `auto` stands for. The option `device` of a group takes
- *   precedence.
+ * - `DISPATCH_LAYOUT_DEVICE=wasm` is the device that `auto` stands for; `cuda:1` is one of several GPUs. The option
+ *   `device` of a group takes precedence.
  * - `DISPATCH_LAYOUT_DISABLE=cuda,wasm` makes devices unavailable; they are not even looked for.
  * - `DISPATCH_LAYOUT_LOG=1` prints a line on standard error (`console.warn`) when a device is chosen.
  *
@@ -24,7 +24,7 @@ let known: Settings | undefined;
 /** @throws DispatchLayoutError `ENVIRONMENT` */
 export function settings(): Settings {
   known ??= {
-    device: (readList('DISPATCH_LAYOUT_DEVICE', ['auto', ...deviceNames], 1)[0] ?? 'auto') as DeviceOption,
+    device: (readList('DISPATCH_LAYOUT_DEVICE', ['auto', ...deviceNames, gpuNames], 1)[0] ?? 'auto') as DeviceOption,
     disabled: readList('DISPATCH_LAYOUT_DISABLE', deviceNames),
     isLogged: readList('DISPATCH_LAYOUT_LOG', ['0', '1'], 1)[0] === '1',
   };
@@ -33,11 +33,13 @@ export function settings(): Settings {
 
 /** Why the environment forbids a device, if it does. */
 export function disabledBy(device: DeviceName): Obstacle | undefined {
-  if (!settings().disabled.includes(device)) return undefined;
+  // 'cuda' stands for all GPUs here
+  const [kind] = device.split(':');
+  if (!settings().disabled.includes(kind)) return undefined;
   return {
     code: 'DISABLED',
-    reason: 'DISPATCH_LAYOUT_DISABLE names it',
-    remedy: `Take '${device}' out of DISPATCH_LAYOUT_DISABLE.`,
+    reason: `DISPATCH_LAYOUT_DISABLE names ${kind === device ? 'it' : kind}`,
+    remedy: `Take '${kind}' out of DISPATCH_LAYOUT_DISABLE.`,
   };
 }
 
@@ -83,11 +85,15 @@ export function log<Event extends keyof typeof lines>(event: Event, ...facts: Pa
   console.warn(`dispatch-layout: ${line}`);
 }
 
+/** How messages write the name of any GPU. */
+const gpuNames = 'cuda:N';
+
 /** The names in a comma-separated list. */
 function readList(name: string, allowed: readonly string[], atMost = allowed.length): string[] {
   const value = variable(name);
   if (value === undefined) return [];
   const items = value.split(',').map((item) => item.trim());
-  if (items.length <= atMost && items.every((item) => allowed.includes(item))) return items;
+  const isAllowed = (item: string) => item !== gpuNames && allowed.includes(item.replace(/^cuda:\d+$/, gpuNames));
+  if (items.length <= atMost && items.every(isAllowed)) return items;
   throw variableError(name, value, `${atMost > 1 ? 'a list of ' : 'one of '}${allowed.join(', ')}`);
 }

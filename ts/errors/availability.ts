@@ -7,11 +7,17 @@
 /** All devices, in order of preference. */
 export const deviceNames = ['cuda', 'wasm', 'js'] as const;
 
-/** The name of a device that `getDispatchLayout` can compute on. */
-export type DeviceName = (typeof deviceNames)[number];
+/** One of several GPUs, by the number that CUDA gives it, from 0 on. */
+export type GpuName = `cuda:${number}`;
 
 /**
- * A device by name, or `auto`. For ids on the GPU, `auto` means `cuda`. For ids in host arrays, it means the first of
+ * The name of a device that `getDispatchLayout` can compute on. `cuda` is the first GPU that can be used; another one is
+ * named by its number.
+ */
+export type DeviceName = (typeof deviceNames)[number] | GpuName;
+
+/**
+ * A device by name, or `auto`. For ids on a GPU, `auto` means that GPU. For ids in host arrays, it means the first of
  * `wasm` and `js` that is available, or `cuda` where that is faster. The environment variable `DISPATCH_LAYOUT_DEVICE`
  * can give `auto` another meaning.
  */
@@ -45,9 +51,9 @@ export type ObstacleCode =
   | 'NO_DRIVER'
   /** `cuda`: the driver is older than the addon's CUDA. */
   | 'OLD_DRIVER'
-  /** `cuda`: the driver finds no GPU. */
+  /** `cuda`: the driver finds no GPU, or none with the number that was asked for. */
   | 'NO_GPU'
-  /** `cuda`: the GPU is too old, or lacks a feature that the addon needs. */
+  /** `cuda`: the GPU is too old. */
   | 'UNSUPPORTED_GPU'
   /** `cuda`: the driver reports an error when it is asked for its GPUs. */
   | 'DRIVER_ERROR'
@@ -105,6 +111,22 @@ export type ChoiceCode =
   /** Not chosen: the device cannot be used here. */
   | 'UNAVAILABLE';
 
+/** A GPU of this machine, as the driver describes it. */
+export interface GpuDescription {
+  /** The device option that chooses it: `cuda` for the first one that can be used, such as `cuda:1` for another one. */
+  readonly device: DeviceName;
+  /** The number that CUDA gives it. `CUDA_VISIBLE_DEVICES` can hide GPUs and change their numbers. */
+  readonly ordinal: number;
+  /** What the driver calls it, such as `NVIDIA H100 80GB HBM3`. */
+  readonly name: string;
+  /** Its compute capability, such as `9.0`; empty if the driver does not tell. */
+  readonly computeCapability: string;
+  /** The bytes of its memory. */
+  readonly totalMemory: number;
+  /** Why it cannot be used; missing if nothing is known against it. Whether it works is found out on first use. */
+  readonly reason?: string;
+}
+
 /** Whether a device can be used here, and whether it would be chosen. */
 export interface DeviceDescription {
   /** Its name. */
@@ -130,6 +152,8 @@ export interface DeviceDescription {
   readonly versions: DeviceVersions;
   /** What to do to make the device available, if it is not. */
   readonly remedy?: string;
+  /** `cuda`: every GPU that the driver finds. The other devices do not have this. */
+  readonly gpus?: readonly GpuDescription[];
 }
 
 /** The description by which `describeDevices` reports an obstacle. */

@@ -45,7 +45,9 @@ export type ErrorCode =
   | 'DEVICE_UNAVAILABLE'
   /** A call of the CUDA runtime failed, or work that was queued on the GPU failed. */
   | 'CUDA_ERROR'
-  /** The type, shape, address or handle of a `DeviceTensor` or `Stream` is invalid, or does not fit the call. */
+  /** A CUDA graph is being captured, and the call cannot be a part of it. */
+  | 'CAPTURE'
+  /** The type, shape, address, handle or GPU of a `DeviceTensor` or `Stream` is invalid, or does not fit the call. */
   | 'TENSOR'
   /** A `DeviceTensor` was used after it was disposed of. */
   | 'DISPOSED';

@@ -10,6 +10,8 @@ import type { LayoutShape, OutputName } from './outputs.ts';
 
 /** A tensor of integers in the memory of a device. */
 export interface GpuTensor {
+  /** The name of the device. */
+  readonly device: DeviceName;
   /** The element type. */
   readonly dtype: IdType;
   /** The lengths of its dimensions. */

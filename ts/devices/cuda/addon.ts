@@ -1,8 +1,9 @@
 /**
  * What the CUDA addon (`cuda/addon/addon.cpp`) exports. The objects that it takes have the fields of the structs in
  * `cuda/addon/layout.h`, under the same names. Handles are opaque. Each keeps the resource that it stands for until the
- * handle is released or collected. Every function throws an Error with `cuda: CudaFailure` if a call of the CUDA
- * runtime fails.
+ * handle is released or collected. An *ordinal* is CUDA's number of a GPU. Every function throws an Error with `cuda:
+ * CudaFailure` if a call of the CUDA runtime fails, and with `capture: string` if it must not be called while a graph is
+ * captured.
  *
  * @module
  */
@@ -33,7 +34,12 @@ export interface CudaFailure {
   readonly isSticky: boolean;
 }
 
-/** What the driver says about a GPU. */
+/** What the driver says about a GPU: its properties, or the error that it reports instead. */
+export type CudaDeviceReport =
+  | ({ readonly ordinal: number; readonly error?: undefined } & CudaDeviceProperties)
+  | { readonly ordinal: number; readonly error: CudaFailure };
+
+/** The properties of a GPU. */
 export interface CudaDeviceProperties {
   readonly name: string;
   /** The major number of its compute capability. */
@@ -48,7 +54,7 @@ export interface CudaDeviceProperties {
 export interface DriverReport {
   readonly driverVersion: number;
   readonly runtimeVersion: number;
-  readonly devices: readonly CudaDeviceProperties[];
+  readonly devices: readonly CudaDeviceReport[];
   readonly error: CudaFailure | null;
 }
 
@@ -105,7 +111,7 @@ export interface NativeStreamOrder {
 export interface DeviceLaunch {
   readonly plan: PlanHandle;
   readonly ids: NativeDeviceIds;
-  /** The tensors to write to. If this is null, memory for all outputs is allocated in one piece. */
+  /** The tensors to write to. If this is null, memory is allocated: a piece for the counts, and one for the rows. */
   readonly outputs: Readonly<Record<OutputName, NativePlace | null>> | null;
   /** Whether `isTokenInRank` is wanted. If not, it takes no memory and is not written. */
   readonly hasMask: boolean;
@@ -115,8 +121,10 @@ export interface DeviceLaunch {
 
 /** A layout of ids on the GPU that was queued. */
 export interface LaunchedOnDevice {
-  /** The memory of the outputs, if it was allocated here. `outputOffsets` says where in it each output lies. */
-  readonly memory: AllocationHandle | null;
+  /** The memory of the counts, if it was allocated here. `outputOffsets` says where in it each output lies. */
+  readonly counts: AllocationHandle | null;
+  /** The memory of the outputs that have a row for each token; null if there are none, too. */
+  readonly rows: AllocationHandle | null;
   /** The event at the end of the layout, if `asyncFinish` was given. */
   readonly event: NativeEvent | null;
   /** What strict mode finds; null if the layout is not strict. */
@@ -133,27 +141,46 @@ export interface HostLaunch {
   readonly order: NativeStreamOrder;
 }
 
-/**
- * The addon's functions. Offsets and lengths are in bytes. A *selection* is a slot of a token, numbered
- * `token * numTopk + slot`.
- */
+/** The first id of a layout that is neither empty nor an expert. */
+export interface InvalidSelection {
+  readonly token: number;
+  readonly slot: number;
+  /** Its bits, as an unsigned number. */
+  readonly id: bigint;
+}
+
+/** Memory that was not allocated here. */
+export interface FoundMemory {
+  /** Null if it has fewer bytes than were asked for, or belongs to another GPU than it was opened for. */
+  readonly allocation: AllocationHandle | null;
+  /** The GPU that it belongs to. */
+  readonly ordinal: number;
+  /** The number of bytes that it has, up to those that were asked for; 0 if CUDA does not know the address. */
+  readonly bytes: number;
+}
+
+/** The addon's functions. Offsets and lengths are in bytes. */
 export interface CudaAddon {
   readonly interfaceVersion: number;
   probe(): DriverReport;
 
-  createStream(): StreamHandle;
-  wrapStream(handle: bigint): StreamHandle;
+  createStream(ordinal: number, hasHighPriority: boolean): StreamHandle;
+  wrapStream(ordinal: number, handle: bigint): StreamHandle;
+  /** The first ordinal is that of any GPU that may be used for asking. */
+  ordinalOfStream(ordinal: number, handle: bigint): number;
   streamHandle(stream: StreamHandle): bigint;
   synchronizeStream(stream: StreamHandle): void;
   recordEvent(stream: StreamHandle): NativeEvent;
   makeStreamWait(stream: StreamHandle, event: NativeEvent): void;
   synchronizeEvent(event: NativeEvent): void;
   isDone(handle: NativeEvent | StatusHandle | DownloadHandle): boolean;
+  /** Calls back once when the work is done. If the context is lost, it never calls back. */
+  whenDone(handle: NativeEvent | DownloadHandle, callback: () => void): void;
 
   allocate(bytes: number, stream: StreamHandle, isShareable: boolean): AllocationHandle;
-  /** Returns null for an address that CUDA does not know. */
-  wrapPointer(pointer: bigint, bytes: number): AllocationHandle | null;
-  openIpcHandle(handle: Uint8Array, bytes: number): AllocationHandle;
+  /** The ordinal is that of any GPU that may be used for asking: where the memory is, the driver tells. */
+  wrapPointer(ordinal: number, pointer: bigint, bytes: number): FoundMemory;
+  openIpcHandle(ordinal: number, handle: Uint8Array, bytes: number): FoundMemory;
   /** Returns null for memory that cannot be shared. */
   ipcHandle(allocation: AllocationHandle): Uint8Array | null;
   pointerOf(allocation: AllocationHandle): bigint;
@@ -167,18 +194,14 @@ export interface CudaAddon {
   release(handle: AllocationHandle | StatusHandle | HostLayoutHandle | DownloadHandle): void;
 
   createPlan(plan: NativePlan): PlanHandle;
-  /** Returns where each output lies in the memory that `launchOnDevice` allocates. */
+  /** Returns where each output lies in the piece of memory that `launchOnDevice` allocates for its kind. */
   outputOffsets(plan: PlanHandle, numTokens: number, hasMask: boolean): Readonly<Record<OutputName, number>>;
   launchOnDevice(launch: DeviceLaunch): LaunchedOnDevice;
   launchOnHost(launch: HostLaunch): HostLayoutHandle;
-  /** Waits for the layout. Returns the first invalid selection, or -1. */
-  synchronizeHost(layout: HostLayoutHandle): number;
+  /** Waits for the layout. Returns what strict mode has found. */
+  synchronizeHost(layout: HostLayoutHandle): InvalidSelection | null;
   /** Copies the results. Returns false, and copies nothing, if an array no longer has the length of its output. */
   copyHostOutputs(layout: HostLayoutHandle, outputs: AnyArrays): boolean;
-  /** Returns the id of a selection, as it was when the layout was queued. */
-  readHostId(layout: HostLayoutHandle, selection: number): bigint;
-  /** Returns the first invalid selection of a layout that is done, or -1. */
-  firstInvalidSelection(status: StatusHandle): number;
-  /** Returns the id of a selection, as it is now; null if the memory of the ids was released. */
-  readDeviceId(status: StatusHandle, selection: number): bigint | null;
+  /** Returns what strict mode has found in a layout that is done. */
+  firstInvalid(status: StatusHandle): InvalidSelection | null;
 }

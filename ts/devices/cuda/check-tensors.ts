@@ -16,6 +16,7 @@ import {
 import type { TensorArrays } from '../../layout/tensors.ts';
 import type { OutputTensors } from './device-layout.ts';
 import { DeviceTensor } from './device-tensor.ts';
+import type { Gpu } from './runtime.ts';
 
 /** The shape of a request, and which outputs it wants. */
 export interface OutputShape extends LayoutShape {
@@ -24,8 +25,8 @@ export interface OutputShape extends LayoutShape {
 }
 
 /**
- * Checks the tensors that a layout is to be written to. A tensor of rows may have more rows than there are tokens. A
- * view of the rows that are needed then takes its place.
+ * Checks the tensors that a layout is to be written to. They must be on the GPU of `topkIdx`. A tensor of rows may have
+ * more rows than there are tokens. A view of the rows that are needed then takes its place.
  *
  * @throws DispatchLayoutError `OUT`, `DISPOSED`
  */
@@ -33,12 +34,13 @@ export function checkTensors(out: TensorArrays, shape: OutputShape, topkIdx: Dev
   if (typeof out !== 'object' || out === null) {
     throw wrongValue('OUT', 'out', out, 'Pass an object with the result tensors.');
   }
-  const tensors = perOutput((name) => checkTensor(name, outputs[name], out[name], shape));
+  const { gpu } = topkIdx.allocation;
+  const tensors = perOutput((name) => checkTensor(name, outputs[name], out[name], shape, gpu));
   checkDisjoint({ topkIdx, ...tensors });
   return tensors;
 }
 
-function checkTensor(name: string, output: Output, tensor: unknown, shape: OutputShape): DeviceTensor | null {
+function checkTensor(name: string, output: Output, tensor: unknown, shape: OutputShape, gpu: Gpu): DeviceTensor | null {
   const { type, kind } = output;
   const size = lengthOfOutput(output, shape);
   if (size === null) {
@@ -49,6 +51,12 @@ function checkTensor(name: string, output: Output, tensor: unknown, shape: Outpu
   if (!(tensor instanceof DeviceTensor) || tensor.dtype !== type || !tensor.isContiguous) {
     const remedy = `For a topkIdx on the GPU it must be a contiguous DeviceTensor of ${type}.`;
     throw wrongValue('OUT', `out.${name}`, tensor, remedy);
+  }
+  if (tensor.allocation.gpu !== gpu) {
+    throw new DispatchLayoutError('OUT', `out.${name} is on '${tensor.device}', and topkIdx on '${gpu.name}'`, {
+      value: tensor,
+      remedy: 'Make all tensors of a layout on one GPU.',
+    });
   }
   if (tensor.size === size) return tensor;
   if (kind === 'rows' && tensor.size > size) return tensor.firstElements(dimensionsOf(output, shape) ?? []);

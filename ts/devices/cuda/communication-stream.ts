@@ -6,21 +6,23 @@
 import { noRank, type Partition, type RankGroup } from '../../input/partition.ts';
 import type { PlanHandle, StreamHandle } from './addon.ts';
 import type { IdCheck } from './id-check.ts';
-import { cudaAddon } from './runtime.ts';
+import { cudaAddon, type Gpu } from './runtime.ts';
+import { Stream } from './stream.ts';
 
-const streams = new WeakMap<RankGroup, CommunicationStream>();
+const streams = new WeakMap<RankGroup, CommunicationStream[]>();
 
 /**
- * The communication stream of a group. It is created for the group's first layout, and collected together with the
- * group.
+ * The communication stream of a group on a GPU. It is created for the group's first layout there, and collected together
+ * with the group.
  */
-export function communicationStreamOf(group: RankGroup): CommunicationStream {
-  let stream = streams.get(group);
-  if (stream === undefined) {
-    stream = new CommunicationStream();
-    streams.set(group, stream);
+export function communicationStreamOf(group: RankGroup, gpu: Gpu): CommunicationStream {
+  let ofGroup = streams.get(group);
+  if (ofGroup === undefined) {
+    ofGroup = [];
+    streams.set(group, ofGroup);
   }
-  return stream;
+  ofGroup[gpu.ordinal] ??= new CommunicationStream(gpu);
+  return ofGroup[gpu.ordinal];
 }
 
 /** The largest number of plans that are kept for a group. When it is reached, all of them are dropped. */
@@ -28,7 +30,10 @@ const maxPlans = 8;
 
 /** The stream on which all layouts of a group run, one after the other. */
 export class CommunicationStream {
-  readonly native: StreamHandle = cudaAddon().createStream();
+  /** As in DeepEP, the stream has a high priority. Otherwise a layout would queue behind the blocks of a large GEMM. */
+  readonly native: StreamHandle;
+  readonly #gpu: Gpu;
+  #stream: Stream | undefined;
   /**
    * The checks of layouts of tensors, in the order of the stream. They are kept here because it may be that nobody ever
    * waits for such a layout.
@@ -36,6 +41,17 @@ export class CommunicationStream {
   readonly #checks: IdCheck[] = [];
   /** The plans by number of experts: the partitions of one group differ in nothing else. */
   readonly #plans = new Map<number, PlanHandle>();
+
+  constructor(gpu: Gpu) {
+    this.native = cudaAddon().createStream(gpu.ordinal, true);
+    this.#gpu = gpu;
+  }
+
+  /** The stream, as users see it. */
+  get stream(): Stream {
+    this.#stream ??= new Stream({}, { native: this.native, gpu: this.#gpu });
+    return this.#stream;
+  }
 
   /**
    * Returns the plan of a partition, which holds its tables on the GPU. A few plans are kept, since a model may have

@@ -5,6 +5,7 @@
  */
 import { DispatchLayoutError } from '../../errors/errors.ts';
 import type { CudaFailure } from './addon.ts';
+import { captureError } from './capture-error.ts';
 
 /**
  * A call of the CUDA runtime failed (code `CUDA_ERROR`), or the GPU's memory or pinned memory is full (code
@@ -39,9 +40,17 @@ export class CudaError extends DispatchLayoutError {
 
 const memoryError = 'cudaErrorMemoryAllocation';
 
-/** Whether an error may be caused by other processes, so that the same call may succeed later. */
+/** The errors that other processes may cause, so that the same call may succeed later. */
+const passingErrors: readonly (string | undefined)[] = [
+  memoryError,
+  'cudaErrorDevicesUnavailable',
+  // On machines with NVSwitch, the fabric manager starts some time after the driver
+  'cudaErrorSystemNotReady',
+];
+
+/** Whether the same call may succeed later. */
 export function isPassing(cudaName: string | undefined): boolean {
-  return cudaName === memoryError || cudaName === 'cudaErrorDevicesUnavailable';
+  return passingErrors.includes(cudaName);
 }
 
 const remedies: Readonly<Record<string, string>> = {
@@ -50,6 +59,7 @@ const remedies: Readonly<Record<string, string>> = {
   cudaErrorNoKernelImageForDevice: "This GPU is too old: use device: 'wasm'.",
   cudaErrorDevicesUnavailable: 'Wait for the other process, or change the compute mode of the GPU.',
   cudaErrorInvalidDevice: 'Correct CUDA_VISIBLE_DEVICES.',
+  cudaErrorSystemNotReady: 'Wait until the fabric manager runs (systemctl status nvidia-fabricmanager).',
 };
 
 function remedyFor(cudaName: string, isSticky: boolean): string {
@@ -79,8 +89,12 @@ function outOfHostMemory(cause: Error): DispatchLayoutError {
   });
 }
 
-/** Translates an error of the addon into one of this library. An error that is no failure of CUDA passes unchanged. */
-export function translate(error: Error & { readonly cuda?: CudaFailure }): Error {
+/** An error of the addon. One that is neither a failure of CUDA nor a forbidden call has neither property. */
+export type AddonError = Error & { readonly cuda?: CudaFailure; readonly capture?: string };
+
+/** Translates an error of the addon into one of this library. One that has neither property passes unchanged. */
+export function translate(error: AddonError): Error {
+  if (error.capture !== undefined) return captureError(error.capture);
   if (error.cuda === undefined) return error;
   if (error.cuda.call === 'malloc') return outOfHostMemory(error);
   const translatedError = new CudaError(error.cuda);

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { DeviceName } from '../../errors/availability.ts';
 import type { EventOverlap } from '../../layout/event-overlap.ts';
 import {
   type LayoutArrays,
@@ -37,8 +38,8 @@ export interface DeviceDispatchLayout<Mask extends MaskForm = 'bytes'>
     Disposable {
   /** The done-event, which is recorded only with `asyncFinish`. */
   readonly event: EventOverlap;
-  /** The device that computes this layout. */
-  readonly device: 'cuda';
+  /** The GPU that computes this layout: `cuda` for the first one, such as `cuda:1` for another one. */
+  readonly device: DeviceName;
   /**
    * Disposes of the tensors, except for those of `out`, which are the caller's. `using layout = …` does so when the
    * block is left.
@@ -56,11 +57,12 @@ export function deviceLayout(
   tensors: OutputTensors,
   shape: LayoutShape,
   event: EventOverlap,
+  device: DeviceName,
   areNew: boolean,
 ): DeviceDispatchLayout {
   const rest = {
     event,
-    device: 'cuda',
+    device,
     [Symbol.dispose]() {
       if (areNew) for (const name of outputNames) tensors[name]?.dispose();
     },

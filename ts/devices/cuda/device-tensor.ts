@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { DeviceName } from '../../errors/availability.ts';
 import { checkAttached, checkOptions, wrongValue } from '../../errors/checks.ts';
 import { DispatchLayoutError } from '../../errors/errors.ts';
 import { type GpuTensor, tensorBrand } from '../../layout/tensors.ts';
@@ -19,13 +20,13 @@ import {
 } from '../../values/id-types.ts';
 import { denseStrides, reachOf, sizeOf } from '../../values/shape.ts';
 import { typedArrayName } from '../../values/typed-array.ts';
-import type { CudaAddon, DownloadHandle, NativePlace } from './addon.ts';
-import { currentStreamHandle } from './current-stream.ts';
+import type { CudaAddon, DownloadHandle, FoundMemory, NativePlace } from './addon.ts';
+import { currentGpu, currentStreamHandle } from './current-stream.ts';
 import type { IdCheck } from './id-check.ts';
-import { untilDone } from './polling.ts';
-import { addonInUse, cudaAddon } from './runtime.ts';
+import { addonInUse, cudaAddon, type Gpu, gpuAt, gpuNamed } from './runtime.ts';
 import { SharedAllocation } from './shared-allocation.ts';
 import { Stream } from './stream.ts';
+import { untilDone } from './until-done.ts';
 
 /** The element type of a typed array. */
 export type TypeOf<Data extends IntegerArray> = {
@@ -46,14 +47,24 @@ export interface AllocationOptions {
    * slower.
    */
   readonly shareable?: boolean | undefined;
+  /** The GPU, such as `cuda:1`. Default: that of the current stream, which outside of `stream.run` is the first one. */
+  readonly device?: DeviceName | undefined;
 }
 
-const allocationOptions: Readonly<Record<keyof AllocationOptions, true>> = { shareable: true };
-const ipcOptions: Readonly<Record<'byteOffset', true>> = { byteOffset: true };
+/** Options of a tensor in the memory of another process. */
+export interface IpcOptions {
+  /** The number of bytes from the address that the handle stands for to the tensor. Default 0. */
+  readonly byteOffset?: number | undefined;
+  /** The GPU that the memory is on. Default: that of the current stream. */
+  readonly device?: DeviceName | undefined;
+}
+
+const allocationOptions: Readonly<Record<keyof AllocationOptions, true>> = { shareable: true, device: true };
+const ipcOptions: Readonly<Record<keyof IpcOptions, true>> = { byteOffset: true, device: true };
 
 /**
  * A tensor of integers on the GPU; only views made by {@link strided} are not row-major. Its memory comes from a pool
- * and is ordered by streams: it is allocated, filled and copied on the current {@link Stream}. As in PyTorch, work on
+ * and is ordered by streams: it is allocated, filled and copied on the current {@link Stream} of its GPU. As in PyTorch, work on
  * *another* stream must be ordered by an event, and must be made known by {@link recordStream} if the tensor may be
  * disposed of before that work ends. Layouts do both themselves.
  *
@@ -119,19 +130,20 @@ export class DeviceTensor<Type extends IdType = IdType> implements GpuTensor {
   /**
    * Makes a new tensor, whose elements have arbitrary values.
    *
-   * @throws DispatchLayoutError `TENSOR`; `OUT_OF_MEMORY` and `CUDA_ERROR` as {@link CudaError}
-   * @throws DeviceUnavailableError if there is no CUDA here.
+   * @throws DispatchLayoutError `TENSOR`, `CAPTURE`; `OUT_OF_MEMORY` and `CUDA_ERROR` as {@link CudaError}
+   * @throws DeviceUnavailableError if there is no CUDA here, or no such GPU.
    */
   static empty<Type extends IdType>(
     shape: readonly number[],
     dtype: Type,
     options: AllocationOptions = {},
   ): DeviceTensor<Type> {
-    const { shareable = false } = checkOptions(options, allocationOptions, 'TENSOR');
+    const { shareable = false, device } = checkOptions(options, allocationOptions, 'TENSOR');
     const size = checkShape(shape);
     const length = size * checkType(dtype);
-    const handle = cudaAddon().allocate(length, currentStreamHandle(), shareable === true);
-    return new DeviceTensor(new SharedAllocation(handle), 0, [...shape], dtype);
+    const gpu = gpuForNew(device);
+    const handle = cudaAddon().allocate(length, currentStreamHandle(gpu), shareable === true);
+    return new DeviceTensor(new SharedAllocation(handle, gpu), 0, [...shape], dtype);
   }
 
   /**
@@ -160,7 +172,8 @@ export class DeviceTensor<Type extends IdType = IdType> implements GpuTensor {
     }
     const tensor = DeviceTensor.empty(ownShape, dtype as TypeOf<Data>, options);
     try {
-      addonInUse().upload(tensor.allocation.handle, 0, array, currentStreamHandle());
+      const { handle, gpu } = tensor.allocation;
+      addonInUse().upload(handle, 0, array, currentStreamHandle(gpu));
     } catch (error) {
       tensor.dispose();
       throw error;
@@ -170,9 +183,10 @@ export class DeviceTensor<Type extends IdType = IdType> implements GpuTensor {
 
   /**
    * Makes a row-major tensor of GPU memory that other code in this process owns. The memory must stay allocated until
-   * the last use of this tensor is over.
+   * the last use of this tensor is over. The driver knows on which GPU it is.
    *
-   * @throws DispatchLayoutError `TENSOR` for an address that is misaligned, or that CUDA does not know.
+   * @throws DispatchLayoutError `TENSOR` for an address that is misaligned, or behind which CUDA does not know as much
+   *   memory as the tensor has; {@link CudaError}
    */
   static fromPointer<Type extends IdType>(pointer: bigint, shape: readonly number[], dtype: Type): DeviceTensor<Type> {
     const length = checkShape(shape) * checkType(dtype);
@@ -182,15 +196,15 @@ export class DeviceTensor<Type extends IdType = IdType> implements GpuTensor {
     }
     // In PyTorch, as here, a tensor without elements has no address that CUDA knows
     if (length === 0) return DeviceTensor.empty(shape, dtype);
-    const handle = cudaAddon().wrapPointer(pointer, length);
-    if (handle === null) {
+    const memory = cudaAddon().wrapPointer(currentGpu().ordinal, pointer, length);
+    if (memory.bytes === 0) {
       throw tensorError(
         `0x${pointer.toString(16)} is no memory that CUDA knows`,
         pointer,
         'Pass the address of device memory of this process; that of another process goes through fromIpcHandle.',
       );
     }
-    return new DeviceTensor(new SharedAllocation(handle), 0, [...shape], dtype);
+    return new DeviceTensor(foundMemory(memory, length, 0, shape), 0, [...shape], dtype);
   }
 
   /**
@@ -199,18 +213,25 @@ export class DeviceTensor<Type extends IdType = IdType> implements GpuTensor {
    * handle.
    *
    * @param handle the 64 bytes of a `cudaIpcMemHandle_t`, or the 66 bytes that PyTorch makes of one.
-   * @param options `byteOffset`: the number of bytes from the address that the handle stands for to the tensor.
-   * @throws DispatchLayoutError `TENSOR`, {@link CudaError}
+   * @throws DispatchLayoutError `TENSOR` also if the memory is smaller than the tensor, or on another GPU;
+   *   {@link CudaError}
    */
   static fromIpcHandle<Type extends IdType>(
     handle: Uint8Array,
     shape: readonly number[],
     dtype: Type,
-    options: { readonly byteOffset?: number | undefined } = {},
+    options: IpcOptions = {},
   ): DeviceTensor<Type> {
-    const { byteOffset = 0 } = checkOptions(options, ipcOptions, 'TENSOR');
+    const { byteOffset = 0, device } = checkOptions(options, ipcOptions, 'TENSOR');
     const elementBytes = checkType(dtype);
     const length = checkShape(shape) * elementBytes;
+    if (typedArrayName(handle) === 'Uint8Array' && isOfExpandableSegments(handle)) {
+      throw tensorError(
+        'PyTorch has this memory in expandable segments, which CUDA cannot share by such a handle',
+        handle,
+        'Start the producer without expandable_segments:True in PYTORCH_CUDA_ALLOC_CONF, or let it copy the tensor to memory of cudaMalloc.',
+      );
+    }
     const plain = typedArrayName(handle) === 'Uint8Array' ? plainIpcHandle(handle) : undefined;
     if (plain === undefined) {
       throw wrongValue('TENSOR', 'the IPC handle', handle, 'Pass the 64 bytes of a cudaIpcMemHandle_t.');
@@ -218,8 +239,17 @@ export class DeviceTensor<Type extends IdType = IdType> implements GpuTensor {
     if (!Number.isSafeInteger(byteOffset) || byteOffset < 0 || byteOffset % elementBytes !== 0) {
       throw wrongValue('TENSOR', 'byteOffset', byteOffset, `It must be a multiple of ${elementBytes}.`);
     }
-    const memory = new SharedAllocation(cudaAddon().openIpcHandle(plain, byteOffset + length));
-    return new DeviceTensor(memory, byteOffset, [...shape], dtype);
+    const gpu = gpuForNew(device);
+    const memory = cudaAddon().openIpcHandle(gpu.ordinal, plain, byteOffset + length);
+    if (memory.ordinal !== gpu.ordinal) {
+      const { name } = gpuAt(memory.ordinal);
+      throw tensorError(
+        `the memory is on '${name}', and was opened for '${gpu.name}'`,
+        handle,
+        `Pass device: '${name}'.`,
+      );
+    }
+    return new DeviceTensor(foundMemory(memory, length, byteOffset, shape), byteOffset, [...shape], dtype);
   }
 
   /**
@@ -261,6 +291,11 @@ export class DeviceTensor<Type extends IdType = IdType> implements GpuTensor {
    */
   firstElements(shape: readonly number[]): DeviceTensor<Type> {
     return new DeviceTensor(this.allocation, this.#byteOffset, shape, this.dtype, { origin: this, isBorrowed: true });
+  }
+
+  /** The GPU that the tensor is on, as a device option: `cuda` for the first one, such as `cuda:1` for another one. */
+  get device(): DeviceName {
+    return this.allocation.gpu.name;
   }
 
   /** Whether the elements lie one after the other. */
@@ -328,7 +363,7 @@ export class DeviceTensor<Type extends IdType = IdType> implements GpuTensor {
     const addon = addonInUse();
     const download = this.#download(addon);
     const check = this.#writer;
-    await untilDone(() => addon.isDone(download));
+    await untilDone(download);
     return this.#finish(addon, download, check);
   }
 
@@ -402,7 +437,8 @@ export class DeviceTensor<Type extends IdType = IdType> implements GpuTensor {
         'Copy the tensor that it is a view of.',
       );
     }
-    return addon.download(this.allocation.handle, this.#byteOffset, this.byteLength, currentStreamHandle());
+    const { handle, gpu } = this.allocation;
+    return addon.download(handle, this.#byteOffset, this.byteLength, currentStreamHandle(gpu));
   }
 
   #finish(addon: CudaAddon, download: DownloadHandle, check: IdCheck | undefined): TypedArrayOf[Type] {
@@ -413,6 +449,36 @@ export class DeviceTensor<Type extends IdType = IdType> implements GpuTensor {
     if (check?.isDone) check.assertValid();
     return array;
   }
+}
+
+/** The GPU for something new. */
+function gpuForNew(device: DeviceName | undefined): Gpu {
+  return device === undefined ? currentGpu() : gpuNamed(device);
+}
+
+/**
+ * The memory of a tensor that somebody else has allocated.
+ *
+ * @throws DispatchLayoutError `TENSOR` if the tensor reaches beyond it.
+ */
+function foundMemory(
+  { allocation, ordinal, bytes }: FoundMemory,
+  length: number,
+  byteOffset: number,
+  shape: readonly number[],
+): SharedAllocation {
+  if (allocation !== null) return new SharedAllocation(allocation, gpuAt(ordinal));
+  const where = byteOffset === 0 ? '' : ` from byte ${byteOffset} on`;
+  throw tensorError(
+    `the tensor has ${length} bytes${where}, and only ${Math.max(0, bytes - byteOffset)} are allocated there`,
+    shape,
+    'Correct the shape, the type or the address.',
+  );
+}
+
+/** Whether PyTorch says that the memory is in expandable segments: it then has the letter e where `c` is otherwise. */
+function isOfExpandableSegments(handle: Uint8Array): boolean {
+  return handle.length !== 64 && handle[1] === 'e'.charCodeAt(0);
 }
 
 /**

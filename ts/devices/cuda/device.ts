@@ -4,30 +4,66 @@
  *
  * @module
  */
+import type { DeviceName, GpuDescription } from '../../errors/availability.ts';
 import type { Device, DeviceStreams } from '../device.ts';
+import { communicationStreamOf } from './communication-stream.ts';
 import { fromSelections, isWorthTheGpu } from './crossover.ts';
-import { currentStreamHandle } from './current-stream.ts';
+import { currentGpu, currentStreamHandle } from './current-stream.ts';
 import { isCudaEvent, StreamEvent } from './events.ts';
 import { probeCuda } from './probe.ts';
-import { addonInUse, isCudaInUse } from './runtime.ts';
+import { addonInUse, cudaRuntime, firstGpu, type Gpu, gpuAt, isCudaInUse, ordinalIn } from './runtime.ts';
 import { submitArrays } from './submit-arrays.ts';
 import { submitTensor } from './submit-tensor.ts';
 
-/** The CUDA device. */
-export const cudaDevice: Device & { readonly streams: DeviceStreams } = {
-  name: 'cuda',
-  probe: probeCuda,
-  get fromSelections() {
-    return fromSelections();
-  },
-  suits: isWorthTheGpu,
-  submit: submitArrays,
-  streams: {
-    get areInUse() {
-      return isCudaInUse();
+type StreamsDevice = Device & { readonly streams: DeviceStreams };
+
+/** The CUDA device: the first GPU that can be used. */
+export const cudaDevice: StreamsDevice = deviceOf('cuda');
+
+/** The devices of single GPUs, by ordinal. */
+const numberedDevices: StreamsDevice[] = [];
+
+/** @param ordinal undefined for the first GPU that can be used. */
+function deviceOf(name: DeviceName, ordinal?: number): StreamsDevice {
+  const gpu = (): Gpu => (ordinal === undefined ? firstGpu() : gpuAt(ordinal));
+  return {
+    name,
+    probe: () => probeCuda(ordinal),
+    get fromSelections() {
+      return fromSelections();
     },
-    submit: submitTensor,
-    capture: () => new StreamEvent(addonInUse().recordEvent(currentStreamHandle())),
-    canWaitFor: isCudaEvent,
-  },
-};
+    suits: isWorthTheGpu,
+    submit: (request) => submitArrays(request, gpu()),
+    named: deviceNamed,
+    describeGpus: () => cudaRuntime().gpus.map(describeGpu),
+    streams: {
+      get areInUse() {
+        return isCudaInUse();
+      },
+      submit: submitTensor,
+      capture() {
+        const recorded = ordinal === undefined ? currentGpu() : gpu();
+        return new StreamEvent(addonInUse().recordEvent(currentStreamHandle(recorded)), recorded);
+      },
+      canWaitFor: isCudaEvent,
+      communicationStream: (group) => communicationStreamOf(group, gpu()).stream,
+    },
+  };
+}
+
+function deviceNamed(name: DeviceName): StreamsDevice | undefined {
+  const ordinal = ordinalIn(name);
+  if (ordinal === undefined) return undefined;
+  // Each GPU has one name. That of the first one is `cuda`
+  const runtime = cudaRuntime();
+  if (runtime.addon !== undefined && runtime.first.ordinal === ordinal) return cudaDevice;
+  numberedDevices[ordinal] ??= deviceOf(name, ordinal);
+  return numberedDevices[ordinal];
+}
+
+function describeGpu({ ordinal, name: device, label, properties, obstacle }: Gpu): GpuDescription {
+  const { name = label, major, minor, totalMemory = 0 } = properties ?? {};
+  const computeCapability = major === undefined ? '' : `${major}.${minor}`;
+  const reason = obstacle?.reason;
+  return { device, ordinal, name, computeCapability, totalMemory, ...(reason !== undefined && { reason }) };
+}

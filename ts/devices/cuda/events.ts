@@ -10,11 +10,11 @@
 import type { EventHandle } from '../../layout/event-overlap.ts';
 import type { LayoutRequest } from '../../layout/layout-request.ts';
 import type { HostLayoutHandle, NativeEvent } from './addon.ts';
-import { currentStreamHandle } from './current-stream.ts';
+import { currentStreamHandle, innermostStream } from './current-stream.ts';
 import { finishHostLayout } from './host-layout.ts';
 import type { IdCheck } from './id-check.ts';
-import { untilDone } from './polling.ts';
-import { addonInUse } from './runtime.ts';
+import { addonInUse, type Gpu } from './runtime.ts';
+import { untilDone } from './until-done.ts';
 
 /** An event that streams can wait for on the GPU. */
 export interface CudaEvent extends EventHandle {
@@ -29,9 +29,12 @@ export function isCudaEvent(event: EventHandle): event is CudaEvent {
 /** A point in the work of a stream. */
 export class StreamEvent implements CudaEvent {
   readonly native: NativeEvent;
+  readonly #gpu: Gpu;
 
-  constructor(native: NativeEvent) {
+  /** @param gpu the GPU of the stream. */
+  constructor(native: NativeEvent, gpu: Gpu) {
     this.native = native;
+    this.#gpu = gpu;
   }
 
   get done(): boolean {
@@ -39,7 +42,8 @@ export class StreamEvent implements CudaEvent {
   }
 
   currentStreamWait(): void {
-    addonInUse().makeStreamWait(currentStreamHandle(), this.native);
+    // A stream can wait for the work of another GPU
+    addonInUse().makeStreamWait(innermostStream()?.native ?? currentStreamHandle(this.#gpu), this.native);
   }
 
   synchronize(): void {
@@ -47,7 +51,7 @@ export class StreamEvent implements CudaEvent {
   }
 
   wait(): Promise<void> {
-    return untilDone(() => this.done);
+    return untilDone(this.native);
   }
 }
 
@@ -56,8 +60,8 @@ export class TensorLayoutEvent extends StreamEvent {
   readonly #check: IdCheck | undefined;
 
   /** @param check undefined if invalid ids are ignored. */
-  constructor(native: NativeEvent, check: IdCheck | undefined) {
-    super(native);
+  constructor(native: NativeEvent, gpu: Gpu, check: IdCheck | undefined) {
+    super(native, gpu);
     this.#check = check;
   }
 
@@ -108,7 +112,7 @@ export class HostLayoutEvent implements CudaEvent {
   }
 
   async wait(): Promise<void> {
-    await untilDone(() => this.done);
+    if (this.#request !== undefined) await untilDone(this.native);
     this.synchronize();
   }
 

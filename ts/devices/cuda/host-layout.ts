@@ -5,7 +5,7 @@
  */
 import { DispatchLayoutError, InvalidExpertError } from '../../errors/errors.ts';
 import type { LayoutRequest } from '../../layout/layout-request.ts';
-import type { HostLayoutHandle } from './addon.ts';
+import type { HostLayoutHandle, InvalidSelection } from './addon.ts';
 import { idValue } from './id-check.ts';
 import { addonInUse } from './runtime.ts';
 
@@ -18,8 +18,8 @@ import { addonInUse } from './runtime.ts';
 export function finishHostLayout(layout: HostLayoutHandle, request: LayoutRequest): void {
   const addon = addonInUse();
   try {
-    const selection = addon.synchronizeHost(layout);
-    if (selection >= 0) throw invalidExpert(layout, request, selection);
+    const invalid = addon.synchronizeHost(layout);
+    if (invalid !== null) throw invalidExpert(invalid, request);
     if (!addon.copyHostOutputs(layout, request.out)) throw detached(request);
   } finally {
     addon.release(layout);
@@ -27,16 +27,15 @@ export function finishHostLayout(layout: HostLayoutHandle, request: LayoutReques
 }
 
 function invalidExpert(
-  layout: HostLayoutHandle,
+  { token, slot, id }: InvalidSelection,
   { topkIdx, numTopk, numExperts }: LayoutRequest,
-  selection: number,
 ): InvalidExpertError {
   // The caller's own values in nested arrays may be wider than the ids that were computed with, which are a copy and so
   // cannot have changed since. A typed array may hold something else by now.
   const isNested = topkIdx.unfit !== null || topkIdx.isBigint !== null;
-  const valueAt = (token: number, slot: number) =>
-    isNested ? topkIdx.valueAt(token, slot) : idValue(addonInUse().readHostId(layout, selection), topkIdx.type.name);
-  return InvalidExpertError.at(selection, { numTopk, leadingAxes: topkIdx.leadingAxes, valueAt }, numExperts);
+  const valueAt = () => (isNested ? topkIdx.valueAt(token, slot) : idValue(id, topkIdx.type.name));
+  const ids = { numTopk, leadingAxes: topkIdx.leadingAxes, valueAt };
+  return InvalidExpertError.at(token * numTopk + slot, ids, numExperts);
 }
 
 function detached({ out }: LayoutRequest): DispatchLayoutError {

@@ -9,5 +9,5 @@ export type { TypedArrayOf } from '../../values/id-types.ts';
 export type { CudaFailure } from './addon.ts';
 export { CudaError } from './cuda-error.ts';
 export type { DeviceDispatchLayout, DeviceLayoutArrays } from './device-layout.ts';
-export { type AllocationOptions, DeviceTensor, type TypeOf } from './device-tensor.ts';
-export { Stream } from './stream.ts';
+export { type AllocationOptions, DeviceTensor, type IpcOptions, type TypeOf } from './device-tensor.ts';
+export { Stream, type StreamOptions } from './stream.ts';

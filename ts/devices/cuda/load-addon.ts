@@ -5,12 +5,12 @@
  * @module
  */
 import type { Obstacle } from '../../errors/availability.ts';
-import type { CudaAddon, CudaFailure } from './addon.ts';
-import { translate } from './cuda-error.ts';
+import type { CudaAddon } from './addon.ts';
+import { type AddonError, translate } from './cuda-error.ts';
 import { checkWhole } from './elf-file.ts';
 
 /** The version of the addon's interface. It must be equal to `kInterfaceVersion` in `cuda/addon/addon.cpp`. */
-const interfaceVersion = 3;
+const interfaceVersion = 4;
 
 /** The addon, or the reason why there is none. */
 export type AddonSearch =
@@ -201,7 +201,7 @@ function guard<Arguments extends unknown[], Result>(call: (...values: Arguments)
     try {
       return call(...values);
     } catch (error) {
-      throw translate(error as Error & { readonly cuda?: CudaFailure });
+      throw translate(error as AddonError);
     }
   };
 }

@@ -1,5 +1,5 @@
 /**
- * Finds out whether the GPU can be used, by a first layout on it.
+ * Finds out whether a GPU can be used, by a first layout on it.
  *
  * @module
  */
@@ -12,38 +12,50 @@ import { allocateOut } from '../../layout/out-arrays.ts';
 import { outputNames } from '../../layout/outputs.ts';
 import { jsDevice } from '../js.ts';
 import { CudaError, isPassing, withoutFullStop } from './cuda-error.ts';
-import { cudaRuntime, isCudaInUse } from './runtime.ts';
+import { cudaRuntime, type Gpu, isCudaInUse, noSuchGpu, reasonOf } from './runtime.ts';
 import { submitArrays } from './submit-arrays.ts';
 
-/** What the first layout on the GPU has shown. */
+/** What the first layout on a GPU has shown. */
 type Checked = Availability & { readonly isPassing?: boolean };
 
-let checked: Checked | undefined;
+/** By ordinal. */
+const checked: Checked[] = [];
 
-/** Loads the addon and checks the GPU. This is done once, and again only if the cause of a failure may have passed. */
-export function probeCuda(): Availability {
+/**
+ * Loads the addon, and checks the first GPU that can be used or, if an ordinal is given, that one. This is done once for
+ * each GPU, and again only if the cause of a failure may have passed.
+ */
+export function probeCuda(ordinal?: number): Availability {
   const runtime = cudaRuntime();
   if (runtime.addon === undefined) return { isAvailable: false, ...runtime };
-  if (checked === undefined || checked.isPassing) checked = selfCheck(runtime.reason, runtime.versions);
-  return checked;
+  const { gpus, first, versions } = runtime;
+  const gpu = ordinal === undefined ? first : gpus[ordinal];
+  const obstacle = gpu === undefined ? noSuchGpu(ordinal as number, gpus) : gpu.obstacle;
+  if (obstacle !== undefined) return { isAvailable: false, versions, ...obstacle };
+  const earlier = checked[gpu.ordinal];
+  if (earlier === undefined || earlier.isPassing) checked[gpu.ordinal] = selfCheck(gpu, versions);
+  return checked[gpu.ordinal];
 }
 
-/** Whether CUDA has been set up, which takes longer than most layouts. */
+/** Whether the first GPU has been set up, which takes longer than most layouts. */
 export function isCudaAwake(): boolean {
-  return checked === undefined ? isCudaInUse() : checked.isAvailable;
+  const runtime = isCudaInUse() ? cudaRuntime() : undefined;
+  if (runtime?.addon === undefined) return false;
+  return checked[runtime.first.ordinal]?.isAvailable ?? true;
 }
 
 /**
  * Before the GPU is trusted, it computes a tiny layout in which every case occurs, and the result is compared with the
  * reference.
  */
-function selfCheck(reason: string, versions: DeviceVersions): Checked {
+function selfCheck(gpu: Gpu, versions: DeviceVersions): Checked {
+  const reason = reasonOf(gpu);
   const code = 'SELF_CHECK_FAILED';
   const expected = smallRequest(0);
   const actual = smallRequest(-1);
   try {
     jsDevice.submit(expected);
-    submitArrays(actual);
+    submitArrays(actual, gpu);
   } catch (cause) {
     return {
       isAvailable: false,

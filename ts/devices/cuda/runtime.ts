@@ -3,24 +3,43 @@
  *
  * @module
  */
-import type { DeviceVersions, Obstacle } from '../../errors/availability.ts';
+import type { DeviceName, DeviceVersions, Obstacle } from '../../errors/availability.ts';
+import { wrongValue } from '../../errors/checks.ts';
 import { DeviceUnavailableError } from '../../errors/errors.ts';
 import { disabledBy } from '../settings.ts';
-import type { CudaAddon, CudaDeviceProperties, DriverReport } from './addon.ts';
+import type { CudaAddon, CudaDeviceProperties, CudaDeviceReport, DriverReport } from './addon.ts';
 import { fatalCudaError, isPassing, withoutFullStop } from './cuda-error.ts';
 import { type AddonSearch, loadAddon } from './load-addon.ts';
 import { cudaSettings } from './settings.ts';
+
+/** A GPU. There is one object for each. */
+export interface Gpu {
+  /** CUDA's number of it. */
+  readonly ordinal: number;
+  /** The device option that chooses it. */
+  readonly name: DeviceName;
+  /** What it is, for messages. */
+  readonly label: string;
+  readonly properties: CudaDeviceProperties | undefined;
+  /** Why it cannot be used, as far as the driver tells. */
+  readonly obstacle: Obstacle | undefined;
+}
 
 /** CUDA, ready for use, or the reason why it is not. */
 export type CudaRuntime =
   | {
       readonly addon: CudaAddon;
-      readonly reason: string;
+      /** All GPUs, by ordinal. */
+      readonly gpus: readonly Gpu[];
+      /** The first one that can be used: what `cuda` means. */
+      readonly first: Gpu;
       readonly versions: DeviceVersions;
       readonly isPassing?: undefined;
     }
   | ({
       readonly addon: undefined;
+      /** The GPUs that the driver finds. */
+      readonly gpus: readonly Gpu[];
       /** Whether asking again may help. */
       readonly isPassing?: boolean;
     } & Obstacle);
@@ -45,6 +64,7 @@ export function cudaRuntime(): CudaRuntime {
   if (fatal === undefined || found.addon === undefined) return found;
   return {
     addon: undefined,
+    gpus: found.gpus,
     code: 'CONTEXT_LOST',
     reason: `the process has lost its CUDA context (${fatal.call}: ${fatal.cudaName})`,
     remedy: 'Restart the process.',
@@ -59,8 +79,12 @@ export function cudaRuntime(): CudaRuntime {
  * @throws DeviceUnavailableError
  */
 export function cudaAddon(): CudaAddon {
+  return readyRuntime().addon;
+}
+
+function readyRuntime(): Extract<CudaRuntime, { readonly addon: CudaAddon }> {
   const runtime = cudaRuntime();
-  if (runtime.addon !== undefined) return runtime.addon;
+  if (runtime.addon !== undefined) return runtime;
   throw new DeviceUnavailableError('cuda', runtime);
 }
 
@@ -79,13 +103,14 @@ export function isCudaInUse(): boolean {
 
 function findRuntime(): CudaRuntime {
   const disabled = disabledBy('cuda');
-  if (disabled !== undefined) return { addon: undefined, ...disabled };
+  if (disabled !== undefined) return { addon: undefined, gpus: [], ...disabled };
   const { addonPath } = cudaSettings();
   try {
     return askDriver(loadAddon(addonPath));
   } catch (cause) {
     return {
       addon: undefined,
+      gpus: [],
       code: 'DRIVER_ERROR',
       reason: `looking for the GPU fails (${withoutFullStop(cause)})`,
       remedy: "Use device: 'wasm' or 'auto'.",
@@ -95,37 +120,103 @@ function findRuntime(): CudaRuntime {
 }
 
 function askDriver(search: AddonSearch): CudaRuntime {
-  if (search.addon === undefined) return search;
+  if (search.addon === undefined) return { gpus: [], ...search };
   const report = search.addon.probe();
   const versions = versionsOf(report);
-  const device = report.devices[0];
-  if (report.error !== null || device === undefined) {
-    return { addon: undefined, ...explain(report), versions, isPassing: isPassing(report.error?.cudaName) };
+  if (report.error !== null || report.devices.length === 0) {
+    const isPassingError = isPassing(report.error?.cudaName);
+    return { addon: undefined, gpus: [], ...explain(report), versions, isPassing: isPassingError };
   }
-  const name = `${device.name} (compute capability ${device.major}.${device.minor})`;
-  const code = 'UNSUPPORTED_GPU';
-  if (isOld(device)) {
+  const obstacles = report.devices.map((device) => obstacleOf(device));
+  const firstOrdinal = obstacles.indexOf(undefined);
+  const gpus = report.devices.map((device, ordinal): Gpu => {
+    const properties = device.error ? undefined : device;
+    const name = ordinal === firstOrdinal ? 'cuda' : (`cuda:${ordinal}` as const);
+    return { ordinal, name, label: labelOf(device), properties, obstacle: obstacles[ordinal] };
+  });
+  if (firstOrdinal >= 0) return { addon: search.addon, gpus, first: gpus[firstOrdinal], versions };
+  // If several GPUs cannot be used, the first one stands for the others
+  const isPassingError = report.devices.some(({ error }) => isPassing(error?.cudaName));
+  return { addon: undefined, gpus, ...(obstacles[0] as Obstacle), versions, isPassing: isPassingError };
+}
+
+function labelOf(device: CudaDeviceReport): string {
+  return device.error ? `GPU ${device.ordinal}` : `${device.name} (compute capability ${device.major}.${device.minor})`;
+}
+
+/** Why a GPU cannot be used, as far as the driver tells. */
+function obstacleOf(device: CudaDeviceReport): Obstacle | undefined {
+  if (device.error) {
+    const { call, cudaName, cudaMessage } = device.error;
     return {
-      addon: undefined,
-      code,
-      reason: `${name} is older than compute capability ${oldestCapability.major}.${oldestCapability.minor}`,
-      remedy: "Use device: 'wasm', or choose another GPU by CUDA_VISIBLE_DEVICES.",
-      versions,
+      code: 'DRIVER_ERROR',
+      reason: `the driver reports an error for ${labelOf(device)} (${call}: ${cudaName}, ${cudaMessage})`,
+      remedy: `Check nvidia-smi and the system log. ${otherwise}`,
     };
   }
-  if (!device.hasMemoryPools) {
-    return {
-      addon: undefined,
-      code,
-      reason: `the driver has no stream-ordered memory pools for ${name}`,
-      remedy: "Use device: 'wasm', or a GPU that is not shared by a virtual machine monitor.",
-      versions,
-    };
+  if (!isOld(device)) return undefined;
+  return {
+    code: 'UNSUPPORTED_GPU',
+    reason: `${labelOf(device)} is older than compute capability ${oldestCapability.major}.${oldestCapability.minor}`,
+    remedy: "Use device: 'wasm', or choose another GPU by CUDA_VISIBLE_DEVICES.",
+  };
+}
+
+/** What can be said of a GPU that can be used: a clause without a full stop. */
+export function reasonOf(gpu: Gpu): string {
+  const { gpus, versions } = found as CudaRuntime;
+  const { totalMemory = 0, hasMemoryPools } = gpu.properties ?? {};
+  const others = gpus.length > 1 ? `, GPU ${gpu.ordinal} of ${gpus.length}` : '';
+  const pools = hasMemoryPools ? '' : ', without memory pools, so that disposing of a tensor waits for the GPU';
+  const memory = `${(totalMemory / 2 ** 30).toFixed(0)} GiB`;
+  return `${gpu.label}, ${memory}${others}${pools}; driver for CUDA ${versions?.driver}, addon of CUDA ${versions?.addon}`;
+}
+
+/**
+ * Returns the GPU that a device option names, to code that makes something new on it.
+ *
+ * @throws DeviceUnavailableError; DispatchLayoutError `TENSOR` if it is no name of a GPU.
+ */
+export function gpuNamed(name: unknown): Gpu {
+  const runtime = readyRuntime();
+  if (name === 'cuda') return runtime.first;
+  const ordinal = typeof name === 'string' ? ordinalIn(name) : undefined;
+  if (ordinal === undefined) {
+    throw wrongValue('TENSOR', 'device', name, `It must be ${listed(runtime.gpus)}.`);
   }
-  const memory = `${(device.totalMemory / 2 ** 30).toFixed(0)} GiB`;
-  const others = report.devices.length > 1 ? `, the first of ${report.devices.length} GPUs` : '';
-  const reason = `${name}, ${memory}${others}; driver for CUDA ${versions.driver}, addon of CUDA ${versions.addon}`;
-  return { addon: search.addon, reason, versions };
+  const gpu = runtime.gpus[ordinal];
+  const obstacle = gpu === undefined ? noSuchGpu(ordinal, runtime.gpus) : gpu.obstacle;
+  if (obstacle !== undefined) throw new DeviceUnavailableError(name as DeviceName, obstacle);
+  return gpu;
+}
+
+/** The GPU with this ordinal, which the driver has named. */
+export function gpuAt(ordinal: number): Gpu {
+  return (found as CudaRuntime).gpus[ordinal];
+}
+
+/** What `cuda` means. It is returned even if the CUDA context has been lost since: a call then throws the real error. */
+export function firstGpu(): Gpu {
+  return (found?.addon === undefined ? readyRuntime() : found).first;
+}
+
+/** The number in a name such as `cuda:1`; undefined if the name is another one. */
+export function ordinalIn(name: string): number | undefined {
+  const digits = /^cuda:(0|[1-9]\d{0,5})$/.exec(name)?.[1];
+  return digits === undefined ? undefined : Number(digits);
+}
+
+/** The reason why a GPU with this number cannot be used: there is none. */
+export function noSuchGpu(ordinal: number, gpus: readonly Gpu[]): Obstacle {
+  return {
+    code: 'NO_GPU',
+    reason: `there is no GPU ${ordinal}: the driver finds ${gpus.length} (${gpus.map(({ label }, i) => `${i}: ${label}`).join(', ')})`,
+    remedy: `Use ${listed(gpus)}, or check CUDA_VISIBLE_DEVICES.`,
+  };
+}
+
+function listed(gpus: readonly Gpu[]): string {
+  return ['cuda', ...gpus.map(({ ordinal }) => `cuda:${ordinal}`)].map((name) => `'${name}'`).join(' or ');
 }
 
 /** The version of CUDA that the driver is for, if there is a driver, and the one that the addon was built with. */
@@ -144,14 +235,14 @@ function explain({ driverVersion, runtimeVersion, error }: DriverReport): Obstac
     return {
       code: 'NO_DRIVER',
       reason: `there is no NVIDIA driver here (${failure})`,
-      remedy: `Install the NVIDIA driver, 580 or later; ${inContainer}. ${otherwise}`,
+      remedy: `Install the NVIDIA driver, ${driverFor(runtimeVersion)} or later; ${inContainer}. ${otherwise}`,
     };
   }
   if (error?.cudaName === 'cudaErrorInsufficientDriver') {
     return {
       code: 'OLD_DRIVER',
-      reason: `the NVIDIA driver is too old: it is for CUDA ${version(driverVersion)}, and the addon needs ${version(runtimeVersion)} (${failure})`,
-      remedy: `Update the NVIDIA driver to 580 or later. ${otherwise}`,
+      reason: `the NVIDIA driver is too old: it is for CUDA ${version(driverVersion)}, and the addon is of CUDA ${version(runtimeVersion)} (${failure})`,
+      remedy: `Update the NVIDIA driver to ${driverFor(runtimeVersion)} or later. ${otherwise}`,
     };
   }
   if (error === null || error.cudaName === 'cudaErrorNoDevice') {
@@ -161,11 +252,26 @@ function explain({ driverVersion, runtimeVersion, error }: DriverReport): Obstac
       remedy: `Check nvidia-smi and CUDA_VISIBLE_DEVICES; ${inContainer}. ${otherwise}`,
     };
   }
+  if (error.cudaName === 'cudaErrorSystemNotReady') {
+    return {
+      code: 'DRIVER_ERROR',
+      reason: `the driver is not ready yet (${failure})`,
+      remedy: `Wait until the fabric manager runs (systemctl status nvidia-fabricmanager), and try again. ${otherwise}`,
+    };
+  }
   return {
     code: 'DRIVER_ERROR',
     reason: `the driver reports an error (${failure}, ${error.cudaMessage})`,
     remedy: `Check nvidia-smi and the system log. ${otherwise}`,
   };
+}
+
+/**
+ * The oldest driver that an addon runs with, given the version of CUDA that it was built with. Within a major version,
+ * an older driver serves a newer runtime: https://docs.nvidia.com/deploy/cuda-compatibility
+ */
+function driverFor(runtimeVersion: number): number {
+  return runtimeVersion < 13000 ? 525 : 580;
 }
 
 function version(number: number): string {

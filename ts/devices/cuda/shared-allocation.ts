@@ -4,16 +4,19 @@
  * @module
  */
 import type { AllocationHandle } from './addon.ts';
-import { addonInUse } from './runtime.ts';
+import { addonInUse, type Gpu } from './runtime.ts';
 
 /** An allocation that is released when the last tensor in it is disposed of. */
 export class SharedAllocation {
   readonly handle: AllocationHandle;
+  /** The GPU that the memory belongs to. */
+  readonly gpu: Gpu;
   #numTensors = 0;
   #pointer: bigint | undefined;
 
-  constructor(handle: AllocationHandle) {
+  constructor(handle: AllocationHandle, gpu: Gpu) {
     this.handle = handle;
+    this.gpu = gpu;
   }
 
   /** The address of the first byte on the GPU. */

@@ -3,14 +3,33 @@
  *
  * @module
  */
-import { wrongValue } from '../../errors/checks.ts';
+import type { DeviceName } from '../../errors/availability.ts';
+import { checkOptions, wrongValue } from '../../errors/checks.ts';
 import { EventOverlap } from '../../layout/event-overlap.ts';
 import type { StreamHandle } from './addon.ts';
-import { defaultStreamHandle, innermostStream, runOn } from './current-stream.ts';
+import { currentGpu, defaultStreamHandle, innermostStream, runOn } from './current-stream.ts';
 import { StreamEvent } from './events.ts';
-import { addonInUse, cudaAddon } from './runtime.ts';
+import { addonInUse, cudaAddon, firstGpu, type Gpu, gpuAt, gpuNamed } from './runtime.ts';
 
-let defaultStream: Stream | undefined;
+/** The default streams, by ordinal. */
+const defaultStreams: Stream[] = [];
+
+/** Options of a stream. */
+export interface StreamOptions {
+  /** The GPU of the stream. Default: that of the current stream. */
+  readonly device?: DeviceName | undefined;
+}
+
+const streamOptions: Readonly<Record<keyof StreamOptions, true>> = { device: true };
+
+/** What is known of a stream that exists. */
+interface ExistingStream {
+  readonly native: StreamHandle;
+  readonly gpu: Gpu;
+}
+
+/** Handles up to this one stand for the default streams of whichever GPU is current. */
+const lastDefaultHandle = 2n;
 
 /**
  * A CUDA stream. Tensors are allocated, copied and computed in the order of the *current* stream, which is CUDA's
@@ -32,45 +51,66 @@ export class Stream {
    * @internal
    */
   readonly native: StreamHandle;
+  /** @internal */
+  readonly gpu: Gpu;
 
   /**
-   * Makes a new stream, which is independent of the default stream. It is destroyed when it is no longer used.
+   * Makes a new stream, which is independent of the default stream. It is destroyed when it is no longer used, and work
+   * that is queued on it by then still runs to its end.
    *
-   * @throws DeviceUnavailableError if there is no CUDA here; {@link CudaError}
+   * @throws DeviceUnavailableError if there is no CUDA here, or no such GPU; {@link CudaError}
+   * @throws DispatchLayoutError `TENSOR` for a wrong option.
    */
-  constructor();
+  constructor(options?: StreamOptions);
   /** @internal */
-  constructor(native: StreamHandle);
-  constructor(native?: StreamHandle) {
-    if (native !== undefined && typeof native !== 'object') {
-      throw wrongValue('TENSOR', 'the argument of new Stream', native, 'Use Stream.fromHandle for a cudaStream_t.');
+  constructor(options: StreamOptions, existing: ExistingStream);
+  constructor(options: StreamOptions = {}, existing?: ExistingStream) {
+    if (typeof options !== 'object' || options === null) {
+      throw wrongValue('TENSOR', 'the argument of new Stream', options, 'Use Stream.fromHandle for a cudaStream_t.');
     }
-    this.native = native ?? cudaAddon().createStream();
+    const { device } = checkOptions(options, streamOptions, 'TENSOR');
+    this.gpu = existing?.gpu ?? (device === undefined ? currentGpu() : gpuNamed(device));
+    this.native = existing?.native ?? cudaAddon().createStream(this.gpu.ordinal, false);
   }
 
   /**
    * Wraps a stream that other code made, such as PyTorch's `torch.cuda.current_stream().cuda_stream` within one
-   * process. The stream must exist for as long as this object does, and every tensor that was used on it.
+   * process. The stream must exist for as long as this object does, and every tensor that was made on it or recorded for
+   * it.
    *
    * @param handle the `cudaStream_t`; 0 is the default stream.
-   * @throws DispatchLayoutError `TENSOR` if it is not a 64-bit address.
+   * @param options `device`: the GPU. The driver knows it of every stream but the default ones.
+   * @throws DispatchLayoutError `TENSOR` if it is not a 64-bit address, or if it is a stream of another GPU.
    */
-  static fromHandle(handle: bigint): Stream {
+  static fromHandle(handle: bigint, options: StreamOptions = {}): Stream {
     if (typeof handle !== 'bigint' || handle !== BigInt.asUintN(64, handle)) {
       throw wrongValue('TENSOR', 'the handle of the stream', handle, 'Pass a cudaStream_t, as a bigint.');
     }
-    return handle === 0n ? Stream.default : new Stream(cudaAddon().wrapStream(handle));
+    const { device } = checkOptions(options, streamOptions, 'TENSOR');
+    const wanted = device === undefined ? undefined : gpuNamed(device);
+    if (handle === 0n) return defaultStreamOf(wanted ?? currentGpu());
+    const addon = cudaAddon();
+    const asked = wanted ?? currentGpu();
+    const gpu = handle <= lastDefaultHandle ? asked : gpuAt(addon.ordinalOfStream(asked.ordinal, handle));
+    if (wanted !== undefined && wanted !== gpu) {
+      throw wrongValue('TENSOR', 'device', device, `The stream is one of '${gpu.name}'.`);
+    }
+    return new Stream({}, { native: addon.wrapStream(gpu.ordinal, handle), gpu });
   }
 
-  /** CUDA's default stream. */
+  /** CUDA's default stream on the first GPU. That of another GPU is `Stream.fromHandle(0n, { device: 'cuda:1' })`. */
   static get default(): Stream {
-    defaultStream ??= new Stream(defaultStreamHandle());
-    return defaultStream;
+    return defaultStreamOf(firstGpu());
   }
 
   /** The stream that orders tensors and layouts here: that of the innermost `run`, else the default stream. */
   static get current(): Stream {
     return (innermostStream() as Stream | undefined) ?? Stream.default;
+  }
+
+  /** The GPU of the stream, as a device option: `cuda` for the first one that can be used, `cuda:1` for another one. */
+  get device(): DeviceName {
+    return this.gpu.name;
   }
 
   /** The `cudaStream_t`, for other libraries in this process. */
@@ -89,7 +129,7 @@ export class Stream {
    * @throws {@link CudaError}
    */
   record(): EventOverlap {
-    return new EventOverlap(new StreamEvent(addonInUse().recordEvent(this.native)));
+    return new EventOverlap(new StreamEvent(addonInUse().recordEvent(this.native), this.gpu));
   }
 
   /**
@@ -105,4 +145,9 @@ export class Stream {
   async wait(): Promise<void> {
     await this.record().wait();
   }
+}
+
+function defaultStreamOf(gpu: Gpu): Stream {
+  defaultStreams[gpu.ordinal] ??= new Stream({}, { native: defaultStreamHandle(gpu), gpu });
+  return defaultStreams[gpu.ordinal];
 }

@@ -11,17 +11,17 @@ import { communicationStreamOf } from './communication-stream.ts';
 import { HostLayoutEvent } from './events.ts';
 import { finishHostLayout } from './host-layout.ts';
 import { emptyIdBits } from './id-check.ts';
-import { addonInUse } from './runtime.ts';
+import { addonInUse, type Gpu } from './runtime.ts';
 import { nativeOrder } from './stream-order.ts';
 
-/** Queues a layout, and waits for it unless `asyncFinish` is set. The ids are copied before this returns. */
-export function submitArrays(request: LayoutRequest): EventHandle {
+/** Queues a layout on a GPU, and waits for it unless `asyncFinish` is set. The ids are copied before this returns. */
+export function submitArrays(request: LayoutRequest, gpu: Gpu): EventHandle {
   const { topkIdx, partition, hasMask, isStrict } = request;
-  const comm = communicationStreamOf(partition.group);
+  const comm = communicationStreamOf(partition.group, gpu);
   const plan = comm.planFor(partition);
   if (isStrict) comm.reportEarlier();
   const ids = nativeIds(topkIdx);
-  const layout = addonInUse().launchOnHost({ plan, ids, hasMask, isStrict, order: nativeOrder(request) });
+  const layout = addonInUse().launchOnHost({ plan, ids, hasMask, isStrict, order: nativeOrder(request, gpu) });
   if (request.asyncFinish) return new HostLayoutEvent(layout, request);
   finishHostLayout(layout, request);
   return finishedHandle;

@@ -11,14 +11,14 @@ import type { TensorRequest } from '../../layout/layout-request.ts';
 import { dimensionsOf, lengthOfOutput, outputNames, outputs, perOutput } from '../../layout/outputs.ts';
 import type { TensorLayout } from '../../layout/tensors.ts';
 import { idTypes } from '../../values/id-types.ts';
-import type { AllocationHandle, PlanHandle } from './addon.ts';
+import type { AllocationHandle, LaunchedOnDevice, PlanHandle } from './addon.ts';
 import { checkTensors, type OutputShape } from './check-tensors.ts';
 import { communicationStreamOf } from './communication-stream.ts';
 import { deviceLayout, type OutputTensors } from './device-layout.ts';
 import { DeviceTensor } from './device-tensor.ts';
 import { TensorLayoutEvent } from './events.ts';
 import { emptyIdBits, IdCheck } from './id-check.ts';
-import { addonInUse } from './runtime.ts';
+import { addonInUse, type Gpu } from './runtime.ts';
 import { SharedAllocation } from './shared-allocation.ts';
 import { nativeOrder } from './stream-order.ts';
 
@@ -26,7 +26,8 @@ import { nativeOrder } from './stream-order.ts';
 export function submitTensor(request: TensorRequest): TensorLayout {
   const topkIdx = request.topkIdx as DeviceTensor;
   const { partition, hasMask, isStrict } = request;
-  const comm = communicationStreamOf(partition.group);
+  const { handle: allocation, gpu } = topkIdx.allocation;
+  const comm = communicationStreamOf(partition.group, gpu);
   const plan = comm.planFor(partition);
   if (isStrict) comm.reportEarlier();
   const axes = readTensor(topkIdx);
@@ -36,10 +37,10 @@ export function submitTensor(request: TensorRequest): TensorLayout {
   checkLengths(outputShape);
   const given = request.out === undefined ? null : checkTensors(request.out, outputShape, topkIdx);
   const emptyId = emptyIdBits(request.emptyId);
-  const { memory, event, status } = addonInUse().launchOnDevice({
+  const launched = addonInUse().launchOnDevice({
     plan,
     ids: {
-      allocation: topkIdx.allocation.handle,
+      allocation,
       byteOffset: topkIdx.byteOffset,
       type: idTypes[topkIdx.dtype],
       numTokens: shape.numTokens,
@@ -50,14 +51,15 @@ export function submitTensor(request: TensorRequest): TensorLayout {
     outputs: given && perOutput((name) => given[name]?.place ?? null),
     hasMask,
     isStrict,
-    order: nativeOrder(request),
+    order: nativeOrder(request, gpu),
   });
-  const check = status === null ? undefined : new IdCheck(status, topkIdx.dtype, emptyId, axes, numExperts);
+  const { event, status } = launched;
+  const check = status === null ? undefined : new IdCheck(status, topkIdx.dtype, axes, numExperts);
   if (check !== undefined) comm.remember(check);
-  const tensors = given ?? tensorsIn(new SharedAllocation(memory as AllocationHandle), plan, outputShape);
+  const tensors = given ?? tensorsIn(launched, plan, outputShape, gpu);
   for (const name of outputNames) tensors[name]?.writtenBy(check);
-  const overlap = event === null ? notRecorded : new EventOverlap(new TensorLayoutEvent(event, check));
-  return deviceLayout(tensors, shape, overlap, given === null);
+  const overlap = event === null ? notRecorded : new EventOverlap(new TensorLayoutEvent(event, gpu, check));
+  return deviceLayout(tensors, shape, overlap, gpu.name, given === null);
 }
 
 /** Returns the axes of the ids, after checking that the ids of each token are contiguous. */
@@ -76,12 +78,18 @@ function readTensor({ shape, strides }: DeviceTensor): TensorAxes {
 
 type TensorAxes = Pick<TopkIdx, 'numTokens' | 'numTopk' | 'leadingAxes' | 'tokenStride' | 'slotStride'>;
 
-/** Makes new tensors for the outputs, in one piece of memory. */
-function tensorsIn(memory: SharedAllocation, plan: PlanHandle, shape: OutputShape): OutputTensors {
+/** Makes new tensors for the outputs. The counts have memory of their own, so that they can be kept without the rows. */
+function tensorsIn({ counts, rows }: LaunchedOnDevice, plan: PlanHandle, shape: OutputShape, gpu: Gpu): OutputTensors {
+  const memory = {
+    counts: new SharedAllocation(counts as AllocationHandle, gpu),
+    rows: rows && new SharedAllocation(rows, gpu),
+  };
   const byteOffsets = addonInUse().outputOffsets(plan, shape.numTokens, shape.hasMask);
   return perOutput((name) => {
+    const { kind, type } = outputs[name];
     const dimensions = dimensionsOf(outputs[name], shape);
-    return dimensions && new DeviceTensor(memory, byteOffsets[name], dimensions, outputs[name].type);
+    const piece = kind === 'rows' ? memory.rows : memory.counts;
+    return dimensions && piece && new DeviceTensor(piece, byteOffsets[name], dimensions, type);
   });
 }
 

@@ -1,0 +1,40 @@
+// What the addon asks of the driver itself, because the CUDA runtime has no counterpart: contexts, and where
+// memory begins and ends. The functions are looked up at run time, since the addon must load on a machine
+// without a driver.
+#pragma once
+
+#include <cuda.h>
+#include <cuda_runtime_api.h>
+
+#include <cstddef>
+
+namespace dispatch_layout {
+
+// Returns the primary context of a device, which all code that uses the CUDA runtime shares. It is created if
+// need be, and exists until the process ends.
+CUcontext primary_context(int ordinal);
+
+// Makes a context current for the calls within a scope. The context that the thread had before is then
+// current again, be it none: `cudaSetDevice`, which other code in this thread relies on, is not touched, and
+// no context is created on a device that nobody uses. Within the scope, calls of ours that CUDA forbids while
+// anybody captures a graph are allowed, since they do not touch what is captured.
+class OnDevice {
+ public:
+  // If this fails, the context is lost, and so every call within the scope fails, too
+  explicit OnDevice(CUcontext context) noexcept;
+  ~OnDevice();
+  OnDevice(const OnDevice&) = delete;
+
+ private:
+  bool is_pushed_;
+  cudaStreamCaptureMode capture_mode_;
+};
+
+// Returns the ordinal of the device that a stream of somebody else belongs to
+int device_of_stream(cudaStream_t stream);
+
+// Returns how many bytes from `pointer` on are allocated, but counts no further than `wanted`. Memory may
+// consist of several pieces, as in the expandable segments of PyTorch.
+size_t allocated_bytes(const void* pointer, size_t wanted);
+
+}  // namespace dispatch_layout

@@ -1,0 +1,269 @@
+/**
+ * CUDA graphs that another library captures: layouts become a part of one where that is possible, and are refused
+ * elsewhere; and nothing that this library does spoils a capture.
+ */
+import { createRequire } from 'node:module';
+import { assert } from 'chai';
+import { type DispatchLayoutError, ExpertGroup } from 'dispatch-layout';
+import { DeviceTensor, Stream } from 'dispatch-layout/cuda';
+import { expectArrays, expectError, expectRejection } from '../support/expect.ts';
+import { describeOnCuda } from './on-cuda.ts';
+import { reference, toHost } from './reference.ts';
+
+/** What `test/cuda-fake/other_library.cpp` exports, as far as it is used here. */
+interface OtherLibrary {
+  createStream(isBlocking: boolean): bigint;
+  destroyStream(stream: bigint): void;
+  synchronizeStream(stream: bigint): void;
+  beginCapture(stream: bigint, mode: 'global' | 'threadLocal' | 'relaxed'): void;
+  captureStatus(stream: bigint): string;
+  endCapture(stream: bigint): bigint;
+  launchGraph(graph: bigint, stream: bigint): void;
+  destroyGraph(graph: bigint): void;
+  write(pointer: bigint, data: ArrayBufferView): void;
+}
+
+const numExperts = 16;
+const settings = { numRanks: 8, numRanksPerNode: 4 } as const;
+const legal = { invalidExperts: 'ignore' } as const;
+
+function rows(seed: number, numTokens = 300): { readonly data: Int32Array; readonly shape: readonly [number, number] } {
+  const data = Int32Array.from({ length: numTokens * 4 }, (_, i) => (i * 7 + seed * 13 + (i >> 3)) % (numExperts + 1));
+  return { data: data.map((id) => (id === numExperts ? -1 : id)), shape: [numTokens, 4] };
+}
+
+describeOnCuda('a CUDA graph that another library captures', () => {
+  const path = process.env.DISPATCH_LAYOUT_TEST_OTHER_LIBRARY;
+  const library = path === undefined ? undefined : (createRequire(import.meta.url)(path) as OtherLibrary);
+  const input = rows(1);
+  const right = reference(input, numExperts, settings);
+
+  before(function () {
+    if (library === undefined) this.skip();
+  });
+
+  /** Captures what `action` queues on a stream of the other library, and returns the graph. */
+  function capture(
+    action: (stream: Stream) => void,
+    mode: 'global' | 'threadLocal' | 'relaxed' = 'global',
+    handle = (library as OtherLibrary).createStream(true),
+  ): { readonly graph: bigint; readonly handle: bigint } {
+    const other = library as OtherLibrary;
+    const stream = Stream.fromHandle(handle);
+    other.beginCapture(handle, mode);
+    try {
+      stream.run(() => action(stream));
+    } catch (error) {
+      // Otherwise every later test would find a capture
+      try {
+        other.destroyGraph(other.endCapture(handle));
+      } catch {}
+      throw error;
+    }
+    return { graph: other.endCapture(handle), handle };
+  }
+
+  function replay({ graph, handle }: { readonly graph: bigint; readonly handle: bigint }): void {
+    library?.launchGraph(graph, handle);
+    library?.synchronizeStream(handle);
+  }
+
+  for (const placement of [undefined, Array.from({ length: numExperts }, (_, expert) => (expert * 3) % 8)]) {
+    it(`contains a layout${placement ? ' with a placement' : ''}, and computes it again with every replay`, () => {
+      const group = new ExpertGroup({ ...settings, ...(placement && { placement }), device: 'cuda' });
+      using topkIdx = DeviceTensor.from(input.data, input.shape);
+      using out = group.getDispatchLayout(topkIdx, numExperts, legal);
+      using other = DeviceTensor.from(input.data, input.shape);
+      Stream.current.synchronize();
+      const graph = capture(() => group.getDispatchLayout(topkIdx, numExperts, { ...legal, out }));
+      for (const seed of [2, 3, 4]) {
+        const changed = rows(seed);
+        library?.write(topkIdx.pointer, changed.data);
+        // The group goes on computing layouts, which must not share memory with those of the graph
+        using beside = group.getDispatchLayout(other, numExperts, { asyncFinish: true });
+        replay(graph);
+        const options = { ...settings, ...(placement && { placement }) };
+        expectArrays(toHost(out), reference(changed, numExperts, options));
+        expectArrays(toHost(beside), reference(input, numExperts, options));
+      }
+      library?.destroyGraph(graph.graph);
+    });
+  }
+
+  it('contains several layouts, of several numbers of experts, and outlives the plans of the group', () => {
+    const group = new ExpertGroup({ ...settings, device: 'cuda' });
+    using topkIdx = DeviceTensor.from(input.data, input.shape);
+    const counts = [16, 24, 32, 40, 48, 56, 64, 72, 80, 88];
+    const outs = counts.map((count) => group.getDispatchLayout(topkIdx, count, legal));
+    Stream.current.synchronize();
+    const graph = capture(() => {
+      for (const [i, count] of counts.entries()) group.getDispatchLayout(topkIdx, count, { ...legal, out: outs[i] });
+    });
+    for (const count of [104, 112, 120, 128, 136, 144, 152, 160, 168]) {
+      group.getDispatchLayout(topkIdx, count, legal)[Symbol.dispose]();
+    }
+    replay(graph);
+    for (const [i, count] of counts.entries()) expectArrays(toHost(outs[i]), reference(input, count, settings));
+    library?.destroyGraph(graph.graph);
+  });
+
+  it('waits for an event that is recorded in it', () => {
+    const group = new ExpertGroup({ ...settings, device: 'cuda' });
+    using topkIdx = DeviceTensor.from(input.data, input.shape);
+    using out = group.getDispatchLayout(topkIdx, numExperts, legal);
+    Stream.current.synchronize();
+    const graph = capture((stream) => {
+      const previousEvent = stream.record();
+      group.getDispatchLayout(topkIdx, numExperts, { ...legal, out, previousEvent });
+    });
+    replay(graph);
+    expectArrays(toHost(out), right);
+    library?.destroyGraph(graph.graph);
+  });
+
+  it('does not contain what cannot be a part of it: that is refused, and the capture goes on', async () => {
+    const group = new ExpertGroup({ ...settings, device: 'cuda' });
+    using topkIdx = DeviceTensor.from(input.data, input.shape);
+    using out = group.getDispatchLayout(topkIdx, numExperts, legal);
+    const early = Stream.current.record();
+    Stream.current.synchronize();
+    const pending: Promise<unknown>[] = [];
+    const graph = capture((stream) => {
+      const refused: [RegExp, () => unknown][] = [
+        [/memory that outlives/, () => group.getDispatchLayout(topkIdx, numExperts, legal)],
+        [/invalid ids when it is replayed/, () => group.getDispatchLayout(topkIdx, numExperts, { out })],
+        [/finished before/, () => group.getDispatchLayout(topkIdx, numExperts, { ...legal, out, asyncFinish: true })],
+        [/layout of host arrays/, () => group.getDispatchLayout(input, numExperts)],
+        [/layout of host arrays/, () => group.getDispatchLayout(input, numExperts, { asyncFinish: true })],
+        [/recorded before/, () => early.currentStreamWait()],
+        [/belong to the graph/, () => DeviceTensor.from(input.data)],
+        [/belong to the graph/, () => DeviceTensor.empty([4], 'int32')],
+        [/a copy between/, () => topkIdx.toTypedArray()],
+        [/cannot wait/, () => stream.synchronize()],
+        [/a point in a CUDA graph/, () => stream.record().done],
+      ];
+      for (const [message, use] of refused) expectError(use, { code: 'CAPTURE', message });
+      pending.push(topkIdx.toTypedArrayAsync(), stream.record().wait(), stream.wait());
+      group.getDispatchLayout(topkIdx, numExperts, { ...legal, out });
+    });
+    for (const each of pending) await expectRejection(each, { code: 'CAPTURE' });
+    replay(graph);
+    expectArrays(toHost(out), right);
+    library?.destroyGraph(graph.graph);
+  });
+
+  it('keeps its group to itself until it ends, and its events', () => {
+    const group = new ExpertGroup({ ...settings, device: 'cuda' });
+    using topkIdx = DeviceTensor.from(input.data, input.shape);
+    using out = group.getDispatchLayout(topkIdx, numExperts, legal);
+    Stream.current.synchronize();
+    const side = new Stream();
+    const graph = capture((stream) => {
+      group.getDispatchLayout(topkIdx, numExperts, { ...legal, out });
+      const previousEvent = stream.record();
+      side.run(() => {
+        expectError(() => group.getDispatchLayout(topkIdx, numExperts, { ...legal, out }), {
+          code: 'CAPTURE',
+          message: /communication stream is a part of a CUDA graph/,
+        });
+        const another = new ExpertGroup({ ...settings, device: 'cuda' });
+        const wait = { ...legal, previousEvent, asyncFinish: true };
+        expectError(() => another.getDispatchLayout(topkIdx, numExperts, wait), {
+          code: 'CAPTURE',
+          message: /a point in a CUDA graph/,
+        });
+      });
+    });
+    side.run(() => group.getDispatchLayout(topkIdx, numExperts, { ...legal, out }));
+    side.synchronize();
+    expectArrays(toHost(out), right);
+    replay(graph);
+    library?.destroyGraph(graph.graph);
+  });
+
+  it('of a blocking stream forbids the default stream, which is refused before it spoils the capture', () => {
+    const group = new ExpertGroup({ ...settings, device: 'cuda' });
+    using topkIdx = DeviceTensor.from(input.data, input.shape);
+    using out = group.getDispatchLayout(topkIdx, numExperts, legal);
+    Stream.current.synchronize();
+    const graph = capture(() => {
+      const onDefault = (use: () => unknown) => () => Stream.default.run(use);
+      for (const use of [
+        () => group.getDispatchLayout(topkIdx, numExperts, { ...legal, out }),
+        () => DeviceTensor.empty([4], 'int32'),
+        () => topkIdx.toTypedArray(),
+        () => Stream.default.record(),
+        () => Stream.default.synchronize(),
+      ]) {
+        expectError(onDefault(use), { code: 'CAPTURE', message: /CUDA's default stream/ });
+      }
+    });
+    library?.destroyGraph(graph.graph);
+  });
+
+  for (const mode of ['global', 'threadLocal', 'relaxed'] as const) {
+    it(`in mode ${mode} is not spoiled by work on other streams`, async () => {
+      const side = new Stream();
+      const group = new ExpertGroup({ ...settings, device: 'cuda' });
+      const kept = DeviceTensor.from(input.data, input.shape);
+      const waited: Promise<unknown>[] = [];
+      const graph = capture(() => {
+        side.run(() => {
+          const another = new ExpertGroup({ ...settings, device: 'cuda' });
+          using topkIdx = DeviceTensor.from(input.data, input.shape);
+          using layout = another.getDispatchLayout(topkIdx, numExperts);
+          expectArrays(toHost(layout), right);
+          expectArrays(group.getDispatchLayout(input, numExperts), right);
+          const bad = { data: Int32Array.of(99), shape: [1, 1] } as const;
+          expectError(() => another.getDispatchLayout(bad, numExperts), { code: 'INVALID_EXPERT' });
+          expectError(() => DeviceTensor.empty([2 ** 40], 'int64'), { code: 'OUT_OF_MEMORY' });
+          DeviceTensor.from(input.data, input.shape, { shareable: true }).dispose();
+          const later = another.getDispatchLayout(topkIdx, numExperts, { asyncFinish: true });
+          later.event.currentStreamWait();
+          waited.push(later.event.wait(), topkIdx.toTypedArrayAsync());
+          new Stream();
+        });
+        // It was made on the default stream, which must not be touched now
+        kept.dispose();
+      }, mode);
+      await Promise.all(waited);
+      library?.destroyGraph(graph.graph);
+    });
+  }
+
+  it('leaves the memory of a tensor alone that is disposed of during it, until it is over', () => {
+    const handle = (library as OtherLibrary).createStream(false);
+    const stream = Stream.fromHandle(handle);
+    const tensor = stream.run(() => DeviceTensor.from(input.data, input.shape));
+    const recorded = new Stream().run(() => DeviceTensor.from(input.data, input.shape));
+    recorded.recordStream(stream);
+    stream.synchronize();
+    const graph = capture(
+      () => {
+        tensor.dispose();
+        recorded.dispose();
+      },
+      'global',
+      handle,
+    );
+    // The next allocation frees it
+    using _next = DeviceTensor.empty([4], 'int32');
+    library?.destroyGraph(graph.graph);
+  });
+
+  it('the error says what to do', () => {
+    const group = new ExpertGroup({ ...settings, device: 'cuda' });
+    using topkIdx = DeviceTensor.from(input.data, input.shape);
+    Stream.current.synchronize();
+    let remedy = '';
+    const graph = capture(() => {
+      try {
+        group.getDispatchLayout(topkIdx, numExperts);
+      } catch (error) {
+        ({ remedy } = error as DispatchLayoutError);
+      }
+    });
+    library?.destroyGraph(graph.graph);
+    assert.match(remedy, /^In a capture, pass a DeviceTensor, out and invalidExperts: 'ignore', and no asyncFinish\./);
+  });
+});

@@ -1,0 +1,249 @@
+/** How long streams and memory live, and how the event loop waits, on the fake GPU. */
+import { assert } from 'chai';
+import { runScript } from '../support/run-script.ts';
+import { fakeAddon, otherLibrary } from './fake.ts';
+
+const prelude = `
+  import { createRequire } from 'node:module';
+  import { describeDevices, ExpertGroup } from 'dispatch-layout';
+  import { DeviceTensor, Stream } from 'dispatch-layout/cuda';
+  const attempt = (use) => {
+    try { return use(); } catch (error) { return error.code + ': ' + error.message; }
+  };
+  const other = () => createRequire(process.cwd() + '/')(process.env.OTHER_LIBRARY);
+  const collect = async () => {
+    for (let turn = 0; turn < 3; turn++) {
+      await new Promise((resolve) => setTimeout(resolve, 1));
+      gc();
+    }
+  };
+  const group = new ExpertGroup({ numRanks: 8, device: 'cuda' });
+  const ids = (numTokens) => DeviceTensor.from(new Int32Array(numTokens * 8), [numTokens, 8]);`;
+
+/** What a script prints, and what the fake GPU reports of the process. */
+function run(script: string, env: Readonly<Record<string, string>> = {}): { stdout: string[]; report: string } {
+  const settings = { DISPATCH_LAYOUT_CUDA_ADDON: fakeAddon(), OTHER_LIBRARY: otherLibrary(), FAKE_CUDA_REPORT: '1' };
+  const { status, stdout, stderr } = runScript(prelude + script, { ...settings, ...env }, ['--expose-gc']);
+  assert.strictEqual(status, 0, stderr);
+  return { stdout: stdout.trim().split('\n'), report: stderr };
+}
+
+/** A number of the report of the fake GPU. */
+function reported(report: string, what: RegExp): number {
+  return Number(what.exec(report)?.[1]);
+}
+
+describe('the lifetime of what is on the GPU', function () {
+  this.timeout(120_000);
+
+  const users: readonly [string, string][] = [
+    ['compute layouts of one tensor', 'stream.run(() => group.getDispatchLayout(topkIdx, 64, { out }));'],
+    [
+      'compute asynchronous layouts',
+      'stream.run(() => group.getDispatchLayout(topkIdx, 64, { out, asyncFinish: true }));',
+    ],
+    ['copy one tensor to the host', 'stream.run(() => topkIdx.toTypedArray());'],
+    ['are recorded for one tensor', 'topkIdx.recordStream(stream);'],
+    ['make tensors that are kept', 'kept.push(stream.run(() => ids(4)));'],
+  ];
+  for (const [what, use] of users) {
+    it(`2,000 streams that ${what} in turn leave a handful`, () => {
+      const { report } = run(`
+        const topkIdx = ids(64);
+        const out = group.getDispatchLayout(topkIdx, 64);
+        const kept = [];
+        for (let call = 0; call < 2000; call++) {
+          const stream = new Stream();
+          ${use}
+          if (call % 50 === 0) await collect();
+        }`);
+      // Fifty are made before each collection, and the engine may keep some for another round
+      assert.isBelow(reported(report, /most streams (\d+)/), 250, report);
+    });
+  }
+
+  it('communication streams of groups that are gone do not live on in the tensors that they used', () => {
+    const { report } = run(`
+      const topkIdx = ids(64);
+      const out = group.getDispatchLayout(topkIdx, 64);
+      for (let call = 0; call < 500; call++) {
+        new ExpertGroup({ numRanks: 8, device: 'cuda' }).getDispatchLayout(topkIdx, 64, { out, asyncFinish: true });
+        if (call % 50 === 0) await collect();
+      }`);
+    assert.isBelow(reported(report, /most streams (\d+)/), 250, report);
+  });
+
+  it('a stream that is gone is still waited for before memory that it used is given back', () => {
+    const { stdout } = run(`
+      for (const record of [false, true]) {
+        const topkIdx = DeviceTensor.from(new Int32Array(512).fill(63), [64, 8]);
+        process.env.FAKE_CUDA_SLOW = '60';
+        let event;
+        await (async () => {
+          const stream = new Stream();
+          if (record) topkIdx.recordStream(stream);
+          event = stream.run(() => {
+            const slow = new ExpertGroup({ numRanks: 8, device: 'cuda' });
+            slow.getDispatchLayout(topkIdx, 64, { asyncFinish: true });
+            const layout = slow.getDispatchLayout(topkIdx, 64, { asyncFinish: true });
+            globalThis.counts = layout.numTokensPerExpert;
+            return layout.event;
+          });
+        })();
+        await collect();
+        topkIdx.dispose();
+        process.env.FAKE_CUDA_SLOW = '0';
+        const others = [1, 2, 3].map(() => DeviceTensor.from(new Int32Array(512).fill(1), [64, 8]));
+        await event.wait();
+        console.log(counts.toTypedArray()[63], others.length);
+      }`);
+    assert.deepStrictEqual(stdout, ['512 3', '512 3']);
+  });
+
+  it('the communication stream has a high priority, other streams do not, and it can be used', () => {
+    const { stdout, report } = run(`
+      const stream = new Stream();
+      const { communicationStream } = group;
+      console.log(communicationStream instanceof Stream, communicationStream === group.communicationStream);
+      process.env.FAKE_CUDA_SLOW = '50';
+      const { event } = group.getDispatchLayout(ids(64), 64, { asyncFinish: true });
+      communicationStream.synchronize();
+      console.log(event.done, communicationStream.device);
+      console.log(attempt(() => new ExpertGroup({ numRanks: 8, device: 'wasm' }).communicationStream));
+      console.log(new ExpertGroup({ numRanks: 8 }).communicationStream.device);`);
+    assert.deepStrictEqual(stdout, [
+      'true true',
+      'true cuda',
+      "OPTION: the group's device is 'wasm'. Only a group with device: 'cuda' or 'auto' has streams.",
+      'cuda',
+    ]);
+    // One of the self-check, and those of the two groups on the GPU
+    assert.strictEqual(reported(report, /high-priority streams \d+ of (\d+)/), 3, report);
+  });
+
+  it('counts can be kept without the mask', () => {
+    const { stdout } = run(`
+      const [numTokens, numRanks] = [2 ** 13, 2048];
+      const topkIdx = DeviceTensor.from(new Int32Array(numTokens), [numTokens, 1]);
+      const wide = new ExpertGroup({ numRanks, device: 'cuda' });
+      const kept = [];
+      const rss = () => process.memoryUsage().rss / 2 ** 20;
+      for (let call = 0; call < 8; call++) {
+        const layout = wide.getDispatchLayout(topkIdx, numRanks);
+        kept.push(layout.numTokensPerRank, layout.numTokensPerExpert);
+        layout.isTokenInRank.dispose();
+        await Stream.current.wait();
+        if (call === 1) globalThis.before = rss();
+      }
+      console.log(Math.round(rss() - before), kept.at(-2).toTypedArray()[0]);`);
+    const [growth, count] = stdout[0].split(' ').map(Number);
+    // Each mask has 16 MiB
+    assert.isBelow(growth, 50);
+    assert.strictEqual(count, 2 ** 13);
+  });
+
+  it('waiting for the GPU leaves the event loop alone', () => {
+    const { stdout, report } = run(`
+      const { eventLoopUtilization } = performance;
+      // The timer is only a safety net, so it must not be what ends the wait
+      globalThis.setInterval = (action, milliseconds) => setTimeout(() => {}, 30_000);
+      globalThis.clearInterval = (timer) => clearTimeout(timer);
+      const topkIdx = ids(64);
+      group.getDispatchLayout(topkIdx, 64, { invalidExperts: 'ignore' });
+      await Stream.current.wait();
+      process.env.FAKE_CUDA_SLOW = '300';
+      const before = eventLoopUtilization();
+      const wait = { asyncFinish: true, invalidExperts: 'ignore' };
+      const { event, numTokensPerRank } = group.getDispatchLayout(topkIdx, 64, wait);
+      event.currentStreamWait();
+      await Promise.all([event.wait(), numTokensPerRank.toTypedArrayAsync(), Stream.current.wait()]);
+      console.log(event.done, eventLoopUtilization(before).utilization < 0.3);`);
+    assert.deepStrictEqual(stdout, ['true true']);
+    assert.isBelow(reported(report, /event queries (\d+)/), 40, report);
+  });
+
+  it('a wait ends with an error if the context is lost in the meantime, when the driver calls nobody', () => {
+    const { stdout } = run(`
+      const topkIdx = ids(64);
+      process.env.FAKE_CUDA_SLOW = '200';
+      const { event } = group.getDispatchLayout(topkIdx, 64, { asyncFinish: true });
+      const failure = event.wait().then(() => 'none', (error) => error.code);
+      process.env.FAKE_CUDA_FAULT = 'cudaEventQuery=700*@1';
+      console.log(await failure);`);
+    assert.deepStrictEqual(stdout, ['CUDA_ERROR']);
+  });
+
+  it('a wait keeps the process alive, and a worker can be terminated during one', () => {
+    const { stdout } = run(`
+      import { once } from 'node:events';
+      import { Worker } from 'node:worker_threads';
+      process.env.FAKE_CUDA_SLOW = '30';
+      const code = \`
+        import { ExpertGroup } from 'dispatch-layout';
+        import { parentPort } from 'node:worker_threads';
+        const group = new ExpertGroup({ numRanks: 4, device: 'cuda' });
+        const waits = [1, 2, 3].map(() => group.getDispatchLayout([[0, 1]], 4, { asyncFinish: true }).event.wait());
+        parentPort.postMessage('waiting');
+        await Promise.all(waits);\`;
+      for (let round = 0; round < 6; round++) {
+        const worker = new Worker(code, { eval: true, execArgv: ['--input-type=module'] });
+        await once(worker, 'message');
+        await new Promise((resolve) => setTimeout(resolve, round * 15));
+        await worker.terminate();
+      }
+      group.getDispatchLayout(ids(64), 64, { asyncFinish: true }).event.wait().then(() => console.log('waited'));`);
+    assert.deepStrictEqual(stdout, ['waited']);
+  });
+
+  it('memory of somebody else must be as large as its tensor', () => {
+    const { stdout } = run(`
+      const library = other();
+      const pointer = library.malloc(4096);
+      console.log(DeviceTensor.fromPointer(pointer, [1024], 'int32').size);
+      console.log(attempt(() => DeviceTensor.fromPointer(pointer, [1025], 'int32')));
+      console.log(attempt(() => DeviceTensor.fromPointer(pointer + 4088n, [2], 'int64')));
+      console.log(attempt(() => DeviceTensor.fromPointer(64n, [2], 'int64')));
+      const handle = library.ipcHandle(pointer);
+      console.log(DeviceTensor.fromIpcHandle(handle, [512], 'int32', { byteOffset: 2048 }).size);
+      console.log(attempt(() => DeviceTensor.fromIpcHandle(handle, [513], 'int32', { byteOffset: 2048 })));`);
+    const remedy = 'Correct the shape, the type or the address.';
+    assert.deepStrictEqual(stdout, [
+      '1024',
+      `TENSOR: the tensor has 4100 bytes, and only 4096 are allocated there. ${remedy}`,
+      `TENSOR: the tensor has 16 bytes, and only 8 are allocated there. ${remedy}`,
+      'TENSOR: 0x40 is no memory that CUDA knows. Pass the address of device memory of this process; that of another process goes through fromIpcHandle.',
+      '512',
+      `TENSOR: the tensor has 2052 bytes from byte 2048 on, and only 2048 are allocated there. ${remedy}`,
+    ]);
+  });
+
+  it('memory in several pieces, as in the expandable segments of PyTorch, is one', () => {
+    const { stdout } = run(
+      `
+      const pointer = other().malloc(10_000);
+      console.log(DeviceTensor.fromPointer(pointer, [2500], 'int32').size);
+      console.log(attempt(() => DeviceTensor.fromPointer(pointer, [2501], 'int32')));`,
+      { FAKE_CUDA_MEMORY_CHUNK: '4096' },
+    );
+    assert.strictEqual(stdout[0], '2500');
+    assert.match(stdout[1], /^TENSOR: the tensor has 10004 bytes, and only 10000 are/);
+  });
+
+  it("a handle of PyTorch's expandable segments is refused with the reason", () => {
+    const { stdout } = run(`
+      const handle = new Uint8Array(80);
+      handle[1] = 'e'.charCodeAt(0);
+      console.log(attempt(() => DeviceTensor.fromIpcHandle(handle, [2], 'int32')));`);
+    assert.match(stdout[0], /^TENSOR: PyTorch has this memory in expandable segments.*PYTORCH_CUDA_ALLOC_CONF/);
+  });
+
+  it('without memory pools everything works, and doctor says that it is slower', () => {
+    const { stdout } = run(
+      `
+      const layout = group.getDispatchLayout(ids(64), 64);
+      console.log(layout.numTokensPerExpert.toTypedArray()[0], describeDevices()[0].reason);`,
+      { FAKE_CUDA_POOLS: '0' },
+    );
+    assert.match(stdout[0], /^512 fake GPU .*, without memory pools, so that disposing of a tensor waits for the GPU;/);
+  });
+});
