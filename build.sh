@@ -58,20 +58,22 @@ build_kernel() {
   mv build/kernel.ts ts/generated/kernel.ts
 }
 
-addon=dist/prebuilds/linux-x64/dispatch_layout_cuda.node
+case "$(uname -sm)" in
+  'Linux aarch64') addon=dist/prebuilds/linux-arm64/dispatch_layout_cuda.node ;;
+  *) addon=dist/prebuilds/linux-x64/dispatch_layout_cuda.node ;;
+esac
 
 # Prints what keeps the CUDA addon from being built here, or nothing
 addon_obstacle() {
   local nvcc release
-  if [ "$(uname -sm)" != 'Linux x86_64' ]; then
-    echo "it is for Linux on x86-64, this is $(uname -sm)"
-  elif ! nvcc=$(PATH=$PATH:/usr/local/cuda/bin command -v nvcc); then
-    echo 'there is no nvcc here. To build it, install the CUDA toolkit, 12.8 or later'
+  if [ "$(uname -sm)" != 'Linux x86_64' ] && [ "$(uname -sm)" != 'Linux aarch64' ]; then
+    echo "it is for Linux on x86-64 and arm64, this is $(uname -sm)"
+  elif ! nvcc=$(PATH=$PATH:/usr/local/cuda/bin command -v "${CUDACXX:-nvcc}"); then
+    echo "there is no ${CUDACXX:-nvcc} here. To build it, install the CUDA toolkit, 12.0 or later"
   else
     release=$("$nvcc" --version | sed -n 's/.*release \([0-9.]*\).*/\1/p')
-    # CUDA 12.8 is the first version that supports the newest GPUs in the list of cuda/CMakeLists.txt
-    if [ "$(printf '%s\n' 12.8 "$release" | sort -V | head -n 1)" != 12.8 ]; then
-      echo "$nvcc is of CUDA ${release:-unknown}, too old. To build it, install the CUDA toolkit, 12.8 or later"
+    if [ "$(printf '%s\n' 12.0 "$release" | sort -V | head -n 1)" != 12.0 ]; then
+      echo "$nvcc is of CUDA ${release:-unknown}, too old. To build it, install the CUDA toolkit, 12.0 or later"
     fi
   fi
 }
