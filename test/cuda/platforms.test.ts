@@ -1,4 +1,4 @@
-/** `doctor` on platforms that the addon is not built for: it says so, and layouts are computed on wasm. */
+/** `doctor` on platforms with and without a prebuilt addon: it says so, and layouts are computed on wasm. */
 import { execFileSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { assert } from 'chai';
@@ -26,8 +26,8 @@ function doctorOn(platform: string, arch: string, isMusl = false): Record<string
 
 describe('platforms without a prebuilt addon', () => {
   for (const [name, platform, arch, isMusl] of [
-    ['linux-arm64', 'linux', 'arm64', false],
     ['linux-x64-musl', 'linux', 'x64', true],
+    ['linux-arm64-musl', 'linux', 'arm64', true],
     ['darwin-arm64', 'darwin', 'arm64', false],
     ['darwin-x64', 'darwin', 'x64', false],
     ['win32-x64', 'win32', 'x64', false],
@@ -35,13 +35,24 @@ describe('platforms without a prebuilt addon', () => {
     it(`${name}: doctor says so, and wasm is chosen`, () => {
       const { cuda, wasm } = doctorOn(platform, arch, isMusl);
       assert.isFalse(cuda.available);
-      assert.strictEqual(cuda.reason, `there is no prebuilt CUDA addon for ${name}, only for linux-x64 with glibc`);
+      const platforms = 'linux-x64 and linux-arm64 with glibc';
+      assert.strictEqual(cuda.reason, `there is no prebuilt CUDA addon for ${name}, only for ${platforms}`);
       assert.match(cuda.remedy ?? '', /device: 'wasm' or 'auto'/);
       assert.isTrue(wasm.available && wasm.chosen);
     });
   }
+});
 
-  it('linux-x64 with glibc is not one of them', () => {
-    assert.notMatch(doctorOn('linux', 'x64').cuda.reason, /no prebuilt/);
-  });
+describe('platforms with a prebuilt addon', () => {
+  for (const arch of ['x64', 'arm64']) {
+    it(`linux-${arch}: the addon is looked for`, () => {
+      const { cuda, wasm } = doctorOn('linux', arch);
+      assert.notStrictEqual(cuda.code, 'UNSUPPORTED_PLATFORM');
+      // Only if this process really is on the other platform, it can load the other addon
+      if (arch === process.arch) return;
+      assert.include(['ADDON_MISSING', 'ADDON_BROKEN'], cuda.code);
+      assert.include(cuda.reason, `prebuilds/linux-${arch}/dispatch_layout_cuda.node`);
+      assert.isTrue(wasm.available && wasm.chosen);
+    });
+  }
 });

@@ -27,6 +27,9 @@ interface Failure {
 
 const fileName = 'dispatch_layout_cuda.node';
 
+/** The platforms for which the package contains an addon. */
+const prebuiltPlatforms = ['linux-x64', 'linux-arm64'];
+
 /**
  * Looks for the addon, and loads it. This touches nothing of CUDA.
  *
@@ -44,11 +47,11 @@ export function loadAddon(addonPath: string | undefined): AddonSearch {
     };
   }
   const platform = platformName();
-  if (addonPath === undefined && platform !== 'linux-x64') {
+  if (addonPath === undefined && !prebuiltPlatforms.includes(platform)) {
     return {
       addon: undefined,
       code: 'UNSUPPORTED_PLATFORM',
-      reason: `there is no prebuilt CUDA addon for ${platform}, only for linux-x64 with glibc`,
+      reason: `there is no prebuilt CUDA addon for ${platform}, only for linux-x64 and linux-arm64 with glibc`,
       remedy:
         "Use device: 'wasm' or 'auto', or build the addon (cuda/build.sh) and name it in DISPATCH_LAYOUT_CUDA_ADDON.",
     };
