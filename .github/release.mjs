@@ -2,8 +2,9 @@
  * Makes the tarball to publish, in build/release: ./build.sh release [--rehearse]
  *
  * It fails if the result must not be published: if changes are not committed, if the version has no date in the
- * changelog, if documents say that the library is not on npm yet, or if the addon is missing or is only for some GPUs.
- * A rehearsal checks only the addon.
+ * changelog, if documents say that the library is not on npm yet, or if an addon is missing, is older than its sources,
+ * is only for some GPUs, or is not built with CUDA 12 (`cuda/release.sh` builds both). A rehearsal takes any addon that
+ * is for all GPUs, and needs only that of this machine.
  *
  * The tarball is that of `npm pack`, except for the README. A registry shows the README on a page of its own, where
  * relative links lead nowhere. They are replaced by addresses of the same files in the published package, on a mirror
@@ -40,11 +41,8 @@ if (!flags.rehearse) {
       fail(`${file} says that it is not on npm yet`);
   }
 }
-if (!existsSync(join(root, 'dist', 'prebuilds', 'linux-x64', 'dispatch_layout_cuda.node'))) {
-  fail('the CUDA addon was not built; ./build.sh says why');
-}
-if (readFileSync(join(root, 'build', 'cuda', 'architectures'), 'utf8').trim() !== 'all') {
-  fail('the CUDA addon is for some GPUs only; build it without CUDA_ARCHITECTURES');
+for (const platform of flags.rehearse ? [`${process.platform}-${process.arch}`] : ['linux-x64', 'linux-arm64']) {
+  checkAddon(platform);
 }
 
 rmSync(folder, { recursive: true, force: true });
@@ -61,6 +59,24 @@ rmSync(join(folder, 'package'), { recursive: true });
 console.log(
   `${join(folder, tarball)}\n${size} bytes, ${integrity}\nTo publish it: npm publish ${join(folder, tarball)}`,
 );
+
+function checkAddon(platform) {
+  const path = join(root, 'dist', 'prebuilds', platform, 'dispatch_layout_cuda.node');
+  const remedy = 'run cuda/release.sh';
+  if (!existsSync(path)) fail(`there is no CUDA addon for ${platform}; ${remedy}`);
+  // cuda/CMakeLists.txt puts this text into the addon
+  const [, cuda, architectures] =
+    /dispatch-layout addon: CUDA ([\d.]+), architectures ([\w -]+)/.exec(readFileSync(path, 'latin1')) ?? [];
+  if (architectures?.startsWith('75-real 80-real 86-real 89-real 90') !== true) {
+    fail(`the CUDA addon for ${platform} is for some GPUs only (${architectures}); ${remedy}`);
+  }
+  if (flags.rehearse) return;
+  if (!cuda.startsWith('12.')) {
+    fail(`the CUDA addon for ${platform} is built with CUDA ${cuda}, and would need a newer driver; ${remedy}`);
+  }
+  const newer = run('find', ['cuda', '-type', 'f', '-newer', path], root).trim();
+  if (newer !== '') fail(`the CUDA addon for ${platform} is older than ${newer.split('\n')[0]}; ${remedy}`);
+}
 
 function withAbsoluteLinks(text) {
   return text.replace(/\]\((?![a-z]+:|#)([^)\s]+)\)/g, `](https://unpkg.com/${name}@${version}/$1)`);
