@@ -93,8 +93,8 @@ describe('environment variables', function () {
   });
 
   for (const [name, value, allowed] of [
-    ['DISPATCH_LAYOUT_DEVICE', 'gpu', 'one of auto, cuda, wasm, js'],
-    ['DISPATCH_LAYOUT_DEVICE', 'wasm,js', 'one of auto, cuda, wasm, js'],
+    ['DISPATCH_LAYOUT_DEVICE', 'gpu', 'one of auto, cuda, wasm, js, cuda:N'],
+    ['DISPATCH_LAYOUT_DEVICE', 'wasm,js', 'one of auto, cuda, wasm, js, cuda:N'],
     ['DISPATCH_LAYOUT_DISABLE', 'cuda;wasm', 'a list of cuda, wasm, js'],
     ['DISPATCH_LAYOUT_DISABLE', 'auto', 'a list of cuda, wasm, js'],
     ['DISPATCH_LAYOUT_LOG', 'yes', 'one of 0, 1'],

@@ -175,7 +175,7 @@ function resolve(option: DeviceOption): Device {
         last)
       : (devices.find(({ name }) => name === option) ?? deviceOfGpu(option));
   if (device !== undefined) return device;
-  const names = ['auto', ...devices.map(({ name }) => name)];
+  const names = ['auto', ...devices.map(({ name }) => name), ...(IS_NODE ? ['cuda:N'] : [])];
   throw wrongValue('OPTION', 'device', option, `It must be one of ${names.join(', ')}.`);
 }
 

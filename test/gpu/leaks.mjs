@@ -49,6 +49,19 @@ async function useOneGroup(count) {
   }
 }
 
+async function useStreams(count) {
+  const group = new ExpertGroup({ numRanks: 16, device: 'cuda' });
+  const topkIdx = DeviceTensor.from(ids, [4096, 8]);
+  const out = group.getDispatchLayout(topkIdx, 256);
+  for (let i = 0; i < count; i++) {
+    new Stream().run(() => group.getDispatchLayout(topkIdx, 256, { out, asyncFinish: i % 2 === 0 }));
+    if (i % 50 === 0) {
+      globalThis.gc?.();
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  }
+}
+
 const worker = `
   const { parentPort } = require('node:worker_threads');
   const { ExpertGroup } = require('dispatch-layout');
@@ -79,6 +92,7 @@ const runs = isSecondRun
   : [
       ['groups with tensors, half of them dropped', useGroups, 500, 3000],
       ['calls of one group', useOneGroup, 2000, 50_000],
+      ['streams that use one tensor in turn', useStreams, 200, 2000],
       ['workers, terminated at work', useWorkers, 10, 60],
     ];
 

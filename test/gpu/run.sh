@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Runs everything that needs a GPU, on any machine that has one. Run ./build.sh first.
 #   test/gpu/run.sh                runs everything
-#   test/gpu/run.sh tests          conformance on cuda, tensors, streams and events, memory of another process
+#   test/gpu/run.sh tests          conformance on cuda, tensors, streams and events, graphs, all GPUs of the machine,
+#                                  memory of another process
 #   test/gpu/run.sh sanitizer      compute-sanitizer with layouts of all kinds, if it is installed
 #   test/gpu/run.sh leaks          memory of the GPU after many groups, tensors and workers
 #   test/gpu/run.sh bench          call times of host arrays and tensors, compared with wasm
@@ -27,6 +28,8 @@ mkdir -p build/gpu bench/cuda/results
 failed=()
 outcomes=()
 
+export PATH=$PATH:/usr/local/cuda/bin
+
 step() { # step NAME COMMAND...
   local name=$1 seconds=$SECONDS
   shift
@@ -49,6 +52,14 @@ run_tests() {
   node dist/cli.js doctor --device cuda
   step 'conformance on cuda' run_mocha test/conformance/conformance.test.ts
   step 'tensors, streams and events' run_mocha test/cuda/tensors.test.ts test/cuda/device-layouts.test.ts test/events.test.ts
+  local other=$PWD/build/gpu/other_library.node
+  if [ -e "$other" ] || test/gpu/build.sh; then
+    export DISPATCH_LAYOUT_TEST_OTHER_LIBRARY=$other
+    step 'graphs that another library captures' run_mocha test/cuda/capture.test.ts
+    step "every GPU, beside another library ($(nvidia-smi -L | wc -l) of them)" node test/gpu/gpus.mjs "$other"
+  else
+    skip 'graphs and several GPUs' 'test/gpu/build.sh needs nvcc'
+  fi
   if python3 -c 'import torch' 2>/dev/null; then
     step 'a tensor of a PyTorch process' python3 test/gpu/torch_process.py
   else
@@ -91,7 +102,7 @@ for part in "$@"; do
     bench) step 'call times' node test/gpu/call-time.mjs ;;
     kernel) step 'kernel benchmark' bench/cuda/run.sh ;;
     *)
-      sed -n '2,10p' "$0" >&2
+      sed -n '2,11p' "$0" >&2
       exit 2
       ;;
   esac

@@ -1,5 +1,9 @@
-"""A PyTorch process shares its topk_idx with Node.js by CUDA inter-process communication. Both must compute the same layout."""
+"""
+A PyTorch process shares its topk_idx with Node.js by CUDA inter-process communication, as docs/cuda.md says. Both must
+compute the same layout, and PyTorch must get its memory back.
+"""
 
+import ctypes
 import json
 import subprocess
 import sys
@@ -8,11 +12,24 @@ import torch
 
 NUM_TOKENS, NUM_TOPK, NUM_EXPERTS, NUM_RANKS = 4096, 8, 256, 16
 
+driver = ctypes.CDLL("libcuda.so.1")
+
+
+def share(tensor):
+    """The IPC handle of the block that a tensor lies in, and the byte of it at which the tensor begins."""
+    base, handle = ctypes.c_uint64(), (ctypes.c_ubyte * 64)()
+    if driver.cuMemGetAddressRange_v2(ctypes.byref(base), None, ctypes.c_uint64(tensor.data_ptr())) != 0:
+        raise RuntimeError("this is no memory of a GPU")
+    if driver.cuIpcGetMemHandle(handle, base) != 0:
+        raise RuntimeError("this memory cannot be shared: is PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True set?")
+    return bytes(handle), tensor.data_ptr() - base.value
+
+
 scores = torch.rand(NUM_TOKENS, NUM_EXPERTS, device="cuda")
 # With this padding, topk_idx is not at the start of its storage, so the offset matters.
 padding = torch.zeros(1000, dtype=torch.int64, device="cuda")
 topk_idx = scores.topk(NUM_TOPK).indices.contiguous()
-_, handle, _, offset_bytes, *_ = topk_idx.untyped_storage()._share_cuda_()
+handle, offset_bytes = share(topk_idx)
 torch.cuda.synchronize()
 
 script = """
@@ -50,3 +67,8 @@ assert result["numTokensPerRank"] == in_rank.sum(0).tolist()
 assert result["numTokensPerRdmaRank"] == in_node.sum(0).tolist()
 assert result["selections"] == in_rank.sum().item()
 print("the layout of PyTorch's topk_idx is right")
+
+del scores, padding, topk_idx, experts, in_rank, in_node
+torch.cuda.empty_cache()
+assert torch.cuda.memory_allocated() == 0, "PyTorch did not get its memory back"
+print("PyTorch has its memory back")

@@ -2,7 +2,8 @@
  * The examples of the documentation: the code blocks in Markdown files and in doc comments, and how to run them.
  *
  * If a block is not run in the usual way, a comment before it says how. `<!-- run: gpu NAME=value -->` runs it on the
- * fake GPU and with environment variables. `<!-- run: elsewhere, … -->` says that these tests do not run it, and what
+ * fake GPU and with environment variables; it can then import `./graphs.mjs`, which stands for an addon of the user that
+ * captures CUDA graphs. `<!-- run: elsewhere, … -->` says that these tests do not run it, and what
  * does instead.
  *
  * @module
@@ -11,7 +12,7 @@ import { execFile, spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fakeAddon } from '../cuda/fake.ts';
+import { fakeAddon, otherLibrary } from '../cuda/fake.ts';
 import { root } from './root.ts';
 import type { Outcome } from './run-script.ts';
 
@@ -78,6 +79,12 @@ const scripts = join(root, 'build', 'examples');
 /** Writes a JavaScript or TypeScript example to a file, and returns the path. */
 export function writeScript({ place, language, code }: Example): string {
   mkdirSync(scripts, { recursive: true });
+  if (code.includes('./graphs.mjs')) {
+    const load = `import { createRequire } from 'node:module';\nconst require = createRequire(import.meta.url);\n`;
+    const names = '{ createStream, beginCapture, endCapture, launchGraph, synchronizeStream }';
+    const library = JSON.stringify(otherLibrary());
+    writeFileSync(join(scripts, 'graphs.mjs'), `${load}export const ${names} = require(${library});\n`);
+  }
   const file = join(scripts, `${place.replace(/[^\w-]+/g, '-')}.${language}`);
   writeFileSync(file, `${code}\nexport {};\n`);
   return file;

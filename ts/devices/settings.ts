@@ -38,7 +38,7 @@ export function disabledBy(device: DeviceName): Obstacle | undefined {
   if (!settings().disabled.includes(kind)) return undefined;
   return {
     code: 'DISABLED',
-    reason: `DISPATCH_LAYOUT_DISABLE names ${kind === device ? 'it' : kind}`,
+    reason: kind === device ? 'DISPATCH_LAYOUT_DISABLE names it' : `DISPATCH_LAYOUT_DISABLE names ${kind}`,
     remedy: `Take '${kind}' out of DISPATCH_LAYOUT_DISABLE.`,
   };
 }

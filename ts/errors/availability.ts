@@ -4,7 +4,7 @@
  * @module
  */
 
-/** All devices, in order of preference. */
+/** All devices, in order of preference. Several GPUs count as one device here. */
 export const deviceNames = ['cuda', 'wasm', 'js'] as const;
 
 /** One of several GPUs, by the number that CUDA gives it, from 0 on. */
@@ -14,7 +14,7 @@ export type GpuName = `cuda:${number}`;
  * The name of a device that `getDispatchLayout` can compute on. `cuda` is the first GPU that can be used; another one is
  * named by its number.
  */
-export type DeviceName = (typeof deviceNames)[number] | GpuName;
+export type DeviceName = 'cuda' | GpuName | 'wasm' | 'js';
 
 /**
  * A device by name, or `auto`. For ids on a GPU, `auto` means that GPU. For ids in host arrays, it means the first of
