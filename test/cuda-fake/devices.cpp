@@ -15,7 +15,9 @@ namespace fake_cuda {
 namespace {
 
 constexpr int kMaxDevices = 64;
-constexpr int kRuntimeVersion = CUDART_VERSION;
+// By default, the driver is as new as the runtime
+int runtime_version() { return number("FAKE_CUDA_RUNTIME", CUDART_VERSION); }
+int driver_version() { return number("FAKE_CUDA_DRIVER", runtime_version()); }
 
 std::mutex contexts_mutex;
 
@@ -50,8 +52,8 @@ ThreadState& this_thread() {
 }
 
 cudaError_t driver_obstacle() {
-  if (number("FAKE_CUDA_DRIVER", kRuntimeVersion) / 1000 < kRuntimeVersion / 1000)
-    return cudaErrorInsufficientDriver;
+  // Within a major version, an older driver serves a newer runtime
+  if (driver_version() / 1000 < runtime_version() / 1000) return cudaErrorInsufficientDriver;
   return number("FAKE_CUDA_DEVICES", 1) <= 0 ? cudaErrorNoDevice : cudaSuccess;
 }
 
@@ -81,11 +83,11 @@ extern "C" {
 
 // --- The runtime ---
 cudaError_t cudaDriverGetVersion(int* version) {
-  *version = number("FAKE_CUDA_DRIVER", kRuntimeVersion);
+  *version = driver_version();
   return cudaSuccess;
 }
 cudaError_t cudaRuntimeGetVersion(int* version) {
-  *version = kRuntimeVersion;
+  *version = runtime_version();
   return cudaSuccess;
 }
 cudaError_t cudaGetDeviceCount(int* count) {
@@ -351,12 +353,11 @@ cudaError_t cudaGetDriverEntryPointByVersion(const char* symbol, void** function
 #undef FUNCTION
     };
     *function = nullptr;
-    const int driver_version = number("FAKE_CUDA_DRIVER", kRuntimeVersion);
-    if (driver_version == 0) return cudaErrorInsufficientDriver;
+    if (driver_version() == 0) return cudaErrorInsufficientDriver;
     auto status = cudaDriverEntryPointSymbolNotFound;
     for (const auto& [name, pointer] : kFunctions) {
       if (std::strcmp(name, symbol) != 0) continue;
-      const bool is_old = static_cast<int>(version) > driver_version;
+      const bool is_old = static_cast<int>(version) > driver_version();
       status = is_old ? cudaDriverEntryPointVersionNotSufficent : cudaDriverEntryPointSuccess;
       if (!is_old) *function = pointer;
     }

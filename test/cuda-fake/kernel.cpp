@@ -18,13 +18,13 @@ __attribute__((visibility("default"))) cudaError_t launch_dispatch_layout(
   using namespace fake_cuda;
   return call_on_stream(fault("cudaLaunchKernelExC"), handle, [&](CUstream_st& stream, int device) {
     if (stream.device != device) return cudaErrorInvalidResourceHandle;
-    for (const void* pointer : {arguments.topk_idx, static_cast<const void*>(arguments.rank_of_expert),
-                                static_cast<const void*>(arguments.num_tokens_per_rank),
-                                static_cast<const void*>(arguments.num_tokens_per_rdma_rank),
-                                static_cast<const void*>(arguments.num_tokens_per_expert),
-                                static_cast<const void*>(arguments.is_token_in_rank),
-                                static_cast<const void*>(arguments.first_invalid),
-                                static_cast<const void*>(arguments.scratch)})
+    for (const void* pointer :
+         {arguments.topk_idx, static_cast<const void*>(arguments.rank_of_expert),
+          static_cast<const void*>(arguments.num_tokens_per_rank),
+          static_cast<const void*>(arguments.num_tokens_per_rdma_rank),
+          static_cast<const void*>(arguments.num_tokens_per_expert),
+          static_cast<const void*>(arguments.is_token_in_rank),
+          static_cast<const void*>(arguments.first_invalid), static_cast<const void*>(arguments.scratch)})
       check_touch(pointer, device);
     return submit(stream, [arguments] {
       // Kernels of several streams take turns, since the shim runs one at a time

@@ -7,6 +7,7 @@
 //
 // Faults and the properties of the driver come from the environment, which is read at every call:
 //   FAKE_CUDA_DRIVER=12040       the version of the driver; 0 means that there is none
+//   FAKE_CUDA_RUNTIME=12040      the version of the runtime
 //   FAKE_CUDA_DEVICES=0          the number of GPUs
 //   FAKE_CUDA_NAMES="A,B"        the names of the GPUs; if there are more, the last name is that of the rest
 //   FAKE_CUDA_CAPABILITY=90,61   the compute capabilities of the GPUs, times ten; here too, the last one is that of the

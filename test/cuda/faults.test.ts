@@ -220,6 +220,19 @@ describe('faults of CUDA', function () {
       expectUnavailable(find({ FAKE_CUDA_DRIVER: '12040' }), 'OLD_DRIVER', reason, /Update the NVIDIA driver to 580/);
     });
 
+    it('of the same major version as the addon: everything runs on the GPU', () => {
+      const { described, cuda } = find({ FAKE_CUDA_RUNTIME: '12040', FAKE_CUDA_DRIVER: '12000' });
+      assert.deepStrictEqual(described.versions, { driver: '12.0', addon: '12.4' });
+      assert.deepStrictEqual(cuda.numTokensPerRank, right);
+    });
+
+    it('too old or missing for an addon of CUDA 12: another driver is named', () => {
+      for (const driver of ['11080', '0']) {
+        const { described } = find({ FAKE_CUDA_RUNTIME: '12040', FAKE_CUDA_DRIVER: driver });
+        assert.match(described.remedy ?? '', /NVIDIA driver(,| to) 525 or later/);
+      }
+    });
+
     it('without a GPU', () => {
       expectUnavailable(
         find({ FAKE_CUDA_DEVICES: '0' }),
