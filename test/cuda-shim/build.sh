@@ -1,25 +1,33 @@
 #!/bin/sh
-# Builds the kernel for the CPU with g++ alone, into build/cuda-shim/: build.sh [--sanitize]
-#   layout_test            compares the kernel with a naive reference on random layouts
-#   layout_test_sanitize   with --sanitize: layout_test with AddressSanitizer and UBSan
+# Builds the kernel for the CPU with g++ alone, into build/cuda-shim/: build.sh [PROGRAM]...
+#   layout_test            compares the kernel with a naive reference on random layouts; the default
+#   layout_test_sanitize   the same with AddressSanitizer and UBSan, which find accesses outside of arrays
+#   layout_test_tsan       the same with ThreadSanitizer, which finds missing barriers, fences and atomic operations
+# The environment variables CXX and CXXFLAGS choose another compiler, and add flags.
 set -eu
 cd "$(dirname "$0")"
 out=../../build/cuda-shim
 mkdir -p "$out"
 flags="-std=c++20 -g -Wall -Wextra -Wno-unknown-pragmas -Wno-missing-field-initializers -Iinclude -pthread"
 
-build() {  # build <binary> <source> <flags>...
-  binary=$out/$1 source=$2
-  shift 2
-  if [ -e "$binary" ] && [ -z "$(find . ../../cuda/kernel -type f -newer "$binary")" ]; then return; fi
-  "${CXX:-g++}" $flags "$@" "$source" -o "$binary.$$"
-  mv "$binary.$$" "$binary"
+build() { # build PROGRAM FLAG...
+  program=$out/$1
+  shift
+  if [ -e "$program" ] && [ -z "$(find . ../../cuda/kernel -type f -newer "$program")" ]; then return; fi
+  "${CXX:-g++}" $flags "$@" ${CXXFLAGS:-} layout_test.cpp -o "$program.$$"
+  mv "$program.$$" "$program"
 }
 
-build layout_test layout_test.cpp -O2 &
-builds=$!
-if [ "${1:-}" = --sanitize ]; then
-  build layout_test_sanitize layout_test.cpp -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined &
+[ $# -gt 0 ] || set -- layout_test
+builds=
+for program in "$@"; do
+  case "$program" in
+    layout_test) build "$program" -O2 & ;;
+    layout_test_sanitize) build "$program" -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined & ;;
+    # g++ 12 can crash on this source if it splits structures into variables
+    layout_test_tsan) build "$program" -O1 -fsanitize=thread -fno-tree-sra & ;;
+    *) echo "build.sh: unknown program '$program'" >&2; exit 1 ;;
+  esac
   builds="$builds $!"
-fi
+done
 for build in $builds; do wait "$build"; done

@@ -1,7 +1,7 @@
 // Runs an unchanged CUDA kernel on the CPU: each CUDA thread is a fiber, and blocks run one after the other. `seed`
 // varies the order of blocks and fibers, and the garbage that is in shared memory when a block starts. The shim finds
-// wrong indexing, missing initialisation, diverged collectives and deadlocks, but not races that need a real memory
-// model.
+// wrong indexing, missing initialisation, diverged collectives and deadlocks. With ThreadSanitizer it finds races, too:
+// see `thread_sanitizer.h`.
 #pragma once
 
 #include <algorithm>
@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "cuda_runtime_api.h"
+#include "thread_sanitizer.h"
 
 #ifdef __SANITIZE_ADDRESS__
 #include <sanitizer/asan_interface.h>
@@ -96,11 +97,13 @@ struct Warp {
   unsigned num_arrived = 0, generation = 0;
   int collective = 0;
   uint32_t values[2][32];
+  WatchedWarp watched;
 };
 struct Fiber {
   uint3 thread_idx;
   Context context;
   bool is_done = false;
+  WatchedThread watched;
 };
 struct Block {
   uint3 block_idx;
@@ -116,11 +119,13 @@ struct Block {
   char* stacks;
   const void* scheduler_stack = nullptr;
   size_t scheduler_stack_bytes = 0;
+  WatchedBlock watched;
 };
 inline thread_local Block* block = nullptr;
 
-// Switches between fiber and scheduler, and tells AddressSanitizer, if it is there, which stack comes next.
-inline void switch_stack([[maybe_unused]] bool to_scheduler, Context* from, Context* to) {
+// Switches between fiber and scheduler, and tells the sanitizer, if there is one, what comes next.
+CUDA_SHIM_INTERNAL inline void switch_stack(bool to_scheduler, Context* from, Context* to) {
+  WatchedThread::switch_to(to_scheduler ? block->watched.scheduler : block->current->watched.fiber);
 #ifdef __SANITIZE_ADDRESS__
   void* fake_stack = nullptr;
   const char* fiber_stack = block->stacks + (block->current - block->fibers.data()) * kStackBytes;
@@ -134,19 +139,20 @@ inline void switch_stack([[maybe_unused]] bool to_scheduler, Context* from, Cont
   cuda_shim_switch(from, to);
 #endif
 }
-inline void yield() { switch_stack(true, &block->current->context, &block->scheduler); }
+CUDA_SHIM_INTERNAL inline void yield() { switch_stack(true, &block->current->context, &block->scheduler); }
 
-inline void run_fiber() {
+CUDA_SHIM_INTERNAL inline void run_fiber() {
 #ifdef __SANITIZE_ADDRESS__
   __sanitizer_finish_switch_fiber(nullptr, &block->scheduler_stack, &block->scheduler_stack_bytes);
 #endif
   block->body();
+  block->current->watched.finish();
   block->current->is_done = block->has_moved = true;
   ++block->num_done;
   yield();
 }
 
-inline void run_block(Block* new_block, unsigned block_seed, size_t shared_bytes) {
+CUDA_SHIM_INTERNAL inline void run_block(Block* new_block, unsigned block_seed, size_t shared_bytes) {
   std::minstd_rand random(block_seed);
   block = new_block;
   const unsigned num_threads = block->block_dim.x;
@@ -169,6 +175,7 @@ inline void run_block(Block* new_block, unsigned block_seed, size_t shared_bytes
   block->fibers.resize(num_threads);
   for (unsigned i = 0; i < num_threads; ++i) {
     block->fibers[i].thread_idx = {i, 0, 0};
+    block->fibers[i].watched.create();
     make_context(&block->fibers[i].context, block->stacks + i * kStackBytes, run_fiber);
   }
 
@@ -195,16 +202,17 @@ inline void run_block(Block* new_block, unsigned block_seed, size_t shared_bytes
 #endif
   for (size_t i = shared_bytes; i < end; ++i)
     if (shared[i] != 0xa5) fail("write after the end of shared memory");
+  for (Fiber& fiber : block->fibers) fiber.watched.destroy();
   block = nullptr;
 }
 
 // --- Collectives ---
-inline void wait_for(const unsigned* generation, unsigned old_generation) {
+CUDA_SHIM_INTERNAL inline void wait_for(const unsigned* generation, unsigned old_generation) {
   while (*generation == old_generation) yield();
 }
 
 // Every lane of the warp passes a value and gets all 32. `collective` must be the same in all lanes.
-inline const uint32_t* exchange_in_warp(unsigned mask, uint32_t value, int collective) {
+CUDA_SHIM_INTERNAL inline const uint32_t* exchange_in_warp(unsigned mask, uint32_t value, int collective) {
   const unsigned thread_idx = block->current->thread_idx.x;
   Warp& warp = block->warps[thread_idx / 32];
   if (mask != 0xffffffffu) fail("only whole warps are supported");
@@ -221,16 +229,27 @@ inline const uint32_t* exchange_in_warp(unsigned mask, uint32_t value, int colle
   return values;
 }
 
-inline bool sync_block(bool value) {
+CUDA_SHIM_INTERNAL inline void sync_warp(unsigned mask) {
+  Warp& warp = block->warps[block->current->thread_idx.x / 32];
+  const unsigned generation = warp.generation;
+  warp.watched.arrive(generation);
+  exchange_in_warp(mask, 0, 1);
+  warp.watched.leave(generation);
+}
+
+CUDA_SHIM_INTERNAL inline bool sync_block(bool value) {
   const unsigned generation = block->generation;
+  block->watched.arrive(generation);
   bool& any = block->any[generation % 2];
   any |= value;
   if (++block->num_arrived == block->block_dim.x) {
     block->any[(generation + 1) % 2] = false;
+    block->watched.complete_barrier();
     block->num_arrived = 0, ++block->generation, block->has_moved = true;
   } else {
     wait_for(&block->generation, generation);
   }
+  block->watched.leave(generation);
   return any;
 }
 
@@ -240,11 +259,29 @@ inline void launch(const cudaLaunchConfig_t& config, const std::function<void()>
   std::vector<unsigned> order(config.gridDim.x);
   std::iota(order.begin(), order.end(), 0);
   std::shuffle(order.begin(), order.end(), random);
-  for (unsigned block_idx : order) {
+  run_blocks(order, [&](unsigned block_idx, const auto& wait) {
     Block new_block{{block_idx, 0, 0}, config.blockDim, config.gridDim, body};
     run_block(&new_block, random(), config.dynamicSmemBytes);
-  }
+    wait();
+  });
 }
+
+// --- Atomic operations, all of them relaxed, and fences ---
+#ifdef __SANITIZE_THREAD__
+inline void fence() { block->current->watched.fence(block->watched); }
+// For changes of which the order does not matter
+inline void change_at_any_place(const void* address) {
+  static_cast<void>(*block->current->watched.change(address, true, block->watched));
+}
+// For changes of which the order matters
+inline void change_at_one_place(const void* address) {
+  *block->current->watched.change(address, false, block->watched) = 0;
+}
+#else
+inline void fence() { std::atomic_thread_fence(std::memory_order_seq_cst); }
+inline void change_at_any_place(const void*) {}
+inline void change_at_one_place(const void*) {}
+#endif
 
 }  // namespace cuda_shim
 
@@ -272,7 +309,7 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(
 
 inline void __syncthreads() { cuda_shim::sync_block(false); }
 inline int __syncthreads_or(int value) { return cuda_shim::sync_block(value != 0); }
-inline void __syncwarp(unsigned mask = 0xffffffffu) { cuda_shim::exchange_in_warp(mask, 0, 1); }
+inline void __syncwarp(unsigned mask = 0xffffffffu) { cuda_shim::sync_warp(mask); }
 inline uint32_t __shfl_xor_sync(unsigned mask, uint32_t value, int lane_mask) {
   const uint32_t* values = cuda_shim::exchange_in_warp(mask, value, 100 + lane_mask);
   return values[(threadIdx.x % 32) ^ lane_mask];
@@ -294,23 +331,32 @@ T __ldg(const T* pointer) {
   std::memcpy(&value, pointer, sizeof(T));
   return value;
 }
-inline void __threadfence() { std::atomic_thread_fence(std::memory_order_seq_cst); }
-inline int32_t atomicAdd(int32_t* p, int32_t v) { return __atomic_fetch_add(p, v, __ATOMIC_RELAXED); }
-inline uint32_t atomicOr(uint32_t* p, uint32_t v) { return __atomic_fetch_or(p, v, __ATOMIC_RELAXED); }
+inline void __threadfence() { cuda_shim::fence(); }
+inline int32_t atomicAdd(int32_t* p, int32_t v) {
+  cuda_shim::change_at_any_place(p);
+  return __atomic_fetch_add(p, v, __ATOMIC_RELAXED);
+}
+inline uint32_t atomicOr(uint32_t* p, uint32_t v) {
+  cuda_shim::change_at_any_place(p);
+  return __atomic_fetch_or(p, v, __ATOMIC_RELAXED);
+}
 template <typename T, typename U>
 T atomicExch(T* p, U v) {
+  cuda_shim::change_at_one_place(p);
   return __atomic_exchange_n(p, static_cast<T>(v), __ATOMIC_RELAXED);
 }
 inline unsigned long long atomicMax(unsigned long long* p, unsigned long long v) {
-  unsigned long long old = *p;
+  cuda_shim::change_at_any_place(p);
+  unsigned long long old = __atomic_load_n(p, __ATOMIC_RELAXED);
   while (old < v && !__atomic_compare_exchange_n(p, &old, v, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
   }
   return old;
 }
 inline unsigned atomicInc(unsigned* p, unsigned limit) {
-  unsigned old = *p;
-  while (!__atomic_compare_exchange_n(p, &old, old >= limit ? 0 : old + 1, false, __ATOMIC_SEQ_CST,
-                                      __ATOMIC_SEQ_CST)) {
+  cuda_shim::change_at_any_place(p);
+  unsigned old = __atomic_load_n(p, __ATOMIC_RELAXED);
+  while (!__atomic_compare_exchange_n(p, &old, old >= limit ? 0 : old + 1, false, __ATOMIC_RELAXED,
+                                      __ATOMIC_RELAXED)) {
   }
   return old;
 }
