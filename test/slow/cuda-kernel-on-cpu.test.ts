@@ -1,6 +1,6 @@
 /**
  * Runs the unchanged source of the CUDA kernel on the CPU (`test/cuda-shim`), and compares random layouts with a naive
- * reference.
+ * reference. Then it plants bugs in copies of the kernel, and expects these programs to find them.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { assert } from 'chai';
@@ -14,7 +14,7 @@ describe('the CUDA kernel on the CPU', function () {
     ['layout_test', ['2', '400']],
     ['layout_test_sanitize', ['3', '150']],
     // This takes about a minute.
-    ['layout_test_tsan', ['4', '250']],
+    ['layout_test_tsan', ['4', '350']],
   ];
 
   before(() => {
@@ -29,4 +29,11 @@ describe('the CUDA kernel on the CPU', function () {
       assert.match(stdout, /layouts equal the reference/);
     });
   }
+
+  it('planted bugs are found', () => {
+    const script = `${root}test/cuda-shim/planted_bugs.mjs`;
+    const { status, stdout, stderr } = spawnSync(process.execPath, [script], { encoding: 'utf8' });
+    assert.strictEqual(status, 0, stdout + stderr);
+    assert.match(stdout, /^\d+ found, \d+ out of reach, 0 missed$/m);
+  });
 });

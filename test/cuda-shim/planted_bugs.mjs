@@ -1,0 +1,355 @@
+#!/usr/bin/env node
+/**
+ * Plants bugs in copies of the CUDA kernel, one at a time, and expects the shim to find each of them:
+ * planted_bugs.mjs [--every-check]
+ *
+ * Every bug names the check that must find it. Some bugs say why no check can find them. If one is found nevertheless,
+ * the script fails, so that the table stays true. With `--every-check`, all checks run on every bug, and the table that
+ * is printed says which of them find it: this is the table in docs/notes/cuda-kernel.md.
+ */
+import { execFile } from 'node:child_process';
+import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = join(dirname(fileURLToPath(import.meta.url)), '../..');
+const folder = join(root, 'build/cuda-shim/planted');
+const kernel = 'cuda/kernel/dispatch_layout.cuh';
+
+/** The checks: a program that `build.sh` builds, and its arguments, which are a seed and a number of layouts. */
+const checks = {
+  comparison: ['layout_test', '1', '400'],
+  AddressSanitizer: ['layout_test_sanitize', '1', '150'],
+  ThreadSanitizer: ['layout_test_tsan', '1', '40'],
+};
+
+/**
+ * The bugs. `edits` are texts of the kernel and what replaces them; a third element says how often the text occurs, if
+ * it is not once. White space is compared loosely. Each bug has one of these:
+ * - `foundBy`: the check that must find it
+ * - `outOfReach`: why no check finds it
+ * - `correct`: why the change is no bug at all. No check may report it
+ */
+const bugs = [
+  // Synchronisation of blocks
+  {
+    name: 'both fences of the last block are missing',
+    edits: [['__threadfence();', '', 2]],
+    foundBy: 'ThreadSanitizer',
+  },
+  {
+    name: 'the fence before the finished blocks are counted is missing',
+    edits: [['__threadfence(); __syncthreads(); const bool is_last', '__syncthreads(); const bool is_last']],
+    foundBy: 'ThreadSanitizer',
+  },
+  {
+    name: 'the fence of the last block, before it fetches the sums, is missing',
+    edits: [['if (!__syncthreads_or(is_last)) return; __threadfence();', 'if (!__syncthreads_or(is_last)) return;']],
+    foundBy: 'ThreadSanitizer',
+  },
+  {
+    name: 'the barrier before the finished blocks are counted is missing',
+    edits: [['__threadfence(); __syncthreads(); const bool is_last', '__threadfence(); const bool is_last']],
+    foundBy: 'ThreadSanitizer',
+  },
+  {
+    name: 'fence and barrier before the finished blocks are counted are missing',
+    edits: [['__threadfence(); __syncthreads(); const bool is_last', 'const bool is_last']],
+    foundBy: 'ThreadSanitizer',
+  },
+  {
+    name: 'blocks add to the scratch memory without atomic operations',
+    edits: [
+      ['if (counts[i] != 0) atomicAdd(&p.scratch->counts()[i], counts[i]);', 'p.scratch->counts()[i] += counts[i];'],
+    ],
+    foundBy: 'ThreadSanitizer',
+  },
+  {
+    name: 'the last block but one moves the sums',
+    edits: [['gridDim.x - 1) == gridDim.x - 1', 'gridDim.x - 1) == gridDim.x - 2']],
+    foundBy: 'comparison',
+  },
+  {
+    name: 'the last block leaves the sums in the scratch memory',
+    edits: [['atomicExch(&p.scratch->counts()[i], 0)', 'atomicAdd(&p.scratch->counts()[i], 0)']],
+    foundBy: 'comparison',
+  },
+
+  // Synchronisation within a block
+  {
+    name: 'the barrier after the tables are made is missing',
+    edits: [['__syncthreads(); unsigned long long own_invalid = 0;', 'unsigned long long own_invalid = 0;']],
+    foundBy: 'comparison',
+  },
+  {
+    name: 'the barrier before the counts are added up is missing',
+    edits: [['// Add up the counts of all blocks\n __syncthreads();', '']],
+    foundBy: 'comparison',
+  },
+  {
+    name: 'only the first thread reaches the barrier of the last block',
+    edits: [['!__syncthreads_or(is_last)', 'threadIdx.x != 0 || !__syncthreads_or(is_last)']],
+    foundBy: 'comparison',
+  },
+  {
+    name: '__syncwarp after the masks are cleared is missing',
+    edits: [['rank_bits[i] = 0; __syncwarp();', 'rank_bits[i] = 0;']],
+    foundBy: 'ThreadSanitizer',
+  },
+  {
+    name: '__syncwarp after the masks are stored is missing',
+    edits: [['lane_idx); __syncwarp(); // Count tokens per rank', 'lane_idx); // Count tokens per rank']],
+    foundBy: 'ThreadSanitizer',
+  },
+  {
+    name: '__syncwarp at the end of a tile is missing',
+    edits: [['>> (i % 32) & 1; } __syncwarp();', '>> (i % 32) & 1; }']],
+    foundBy: 'ThreadSanitizer',
+  },
+  {
+    name: 'experts are counted without atomic operations',
+    edits: [['atomicAdd(&expert_counts[experts[i]], 1);', 'expert_counts[experts[i]] += 1;']],
+    foundBy: 'ThreadSanitizer',
+  },
+  {
+    name: 'columns are counted without atomic operations',
+    edits: [['atomicAdd(&counts[lane_idx], __popc(column));', 'counts[lane_idx] += __popc(column);']],
+    foundBy: 'ThreadSanitizer',
+  },
+  {
+    name: 'masks are stored without atomic operations',
+    edits: [['atomicOr(&tile_bits[begin_bit / 32 + i], shifted[i]);', 'tile_bits[begin_bit / 32 + i] |= shifted[i];']],
+    foundBy: 'ThreadSanitizer',
+  },
+  {
+    name: 'the first invalid id of a thread overwrites that of the block',
+    edits: [['atomicMax(invalid, own_invalid);', '*invalid = own_invalid;']],
+    foundBy: 'comparison',
+  },
+
+  // Bounds, alignment and sizes
+  {
+    name: 'vectors are stored to rows that are not aligned',
+    edits: [['reinterpret_cast<uintptr_t>(rows) % sizeof(uint4) == 0 ? num_bytes / 16 : 0', 'num_bytes / 16']],
+    foundBy: 'AddressSanitizer',
+  },
+  {
+    name: 'pieces are loaded from rows that the stride does not align',
+    edits: [['static_cast<uintptr_t>(p.token_stride_in_bytes) |', '']],
+    foundBy: 'comparison',
+  },
+  {
+    name: 'ids behind the last token are loaded',
+    edits: [['token_idx < p.num_tokens && begin_slot + i', 'begin_slot + i']],
+    foundBy: 'AddressSanitizer',
+  },
+  {
+    name: 'lanes without a token count experts',
+    edits: [['const bool has_id = has_token && begin_slot', 'const bool has_id = begin_slot']],
+    foundBy: 'comparison',
+  },
+  {
+    name: 'the word behind the bits is read',
+    edits: [['shift + count > 32 ? bits[begin / 32 + 1] : 0', 'bits[begin / 32 + 1]']],
+    foundBy: 'AddressSanitizer',
+  },
+  {
+    name: 'one word too few of shared memory',
+    edits: [['p.num_counts() + 2 +', 'p.num_counts() + 1 +']],
+    foundBy: 'comparison',
+  },
+  {
+    name: 'the entry of the table for ids that are no experts is not written',
+    edits: [['i <= p.num_experts; i += blockDim.x', 'i < p.num_experts; i += blockDim.x']],
+    foundBy: 'comparison',
+  },
+  {
+    name: 'the id after the last expert is taken for an expert',
+    edits: [['return id < id_end;', 'return id <= id_end;']],
+    foundBy: 'comparison',
+  },
+  {
+    name: 'an empty id that is not -1 is invalid',
+    edits: [['& (id != static_cast<Id>(empty_id))', '']],
+    foundBy: 'comparison',
+  },
+  {
+    name: 'an expert whose id is the empty id gets tokens',
+    edits: [['if (expert_idx == empty_expert) return -1;', '']],
+    foundBy: 'comparison',
+  },
+  {
+    name: 'sums have 16 bits',
+    edits: [
+      [
+        'p.write_count(i, atomicExch(&p.scratch->counts()[i], 0));',
+        'p.write_count(i, static_cast<int16_t>(atomicExch(&p.scratch->counts()[i], 0)));',
+      ],
+    ],
+    foundBy: 'comparison',
+  },
+  {
+    name: 'in the slower kernel, a node includes the first rank of the next one',
+    edits: [['earlier < begin_rank + p.num_ranks_per_node', 'earlier <= begin_rank + p.num_ranks_per_node']],
+    foundBy: 'comparison',
+  },
+  {
+    name: 'offsets in the mask have 32 bits',
+    edits: [
+      [
+        'p.is_token_in_rank + tile_token * p.num_ranks',
+        'p.is_token_in_rank + static_cast<int>(tile_token * p.num_ranks)',
+      ],
+    ],
+    outOfReach: 'it takes a mask of more than 2^31 bytes. `layout_test large` finds it on a GPU',
+  },
+  {
+    name: 'the limit of shared memory is not raised',
+    edits: [['if (plan.shared_bytes > 48 * 1024)', 'if (plan.shared_bytes > 480 * 1024)']],
+    outOfReach: 'the shim does not ask for that. On a GPU every test with large tables finds it',
+  },
+
+  // What must not be reported
+  {
+    name: 'the last block reads the sums, and then writes zeros',
+    edits: [
+      [
+        'p.write_count(i, atomicExch(&p.scratch->counts()[i], 0));',
+        '{ p.write_count(i, p.scratch->counts()[i]); p.scratch->counts()[i] = 0; }',
+      ],
+    ],
+    correct: 'the fences order these accesses, too',
+  },
+  {
+    name: 'the first thread of a block makes the fence for all',
+    edits: [
+      [
+        '__threadfence(); __syncthreads(); const bool is_last',
+        '__syncthreads(); if (threadIdx.x == 0) __threadfence(); const bool is_last',
+      ],
+    ],
+    correct: 'a fence also holds for what came before it by a barrier',
+  },
+  {
+    name: 'the thread that adds to a sum last moves it',
+    edits: [
+      ['finish_grid(const LayoutParameters& p)', 'finish_grid(const LayoutParameters& p, bool has_counts = true)'],
+      ['p.write_count(i, atomicExch(', 'if (has_counts) p.write_count(i, atomicExch('],
+      [
+        'if (counts[i] != 0) atomicAdd(&p.scratch->counts()[i], counts[i]);',
+        `{
+          const int32_t own = 1 << 24 | counts[i];
+          const int32_t sum = atomicAdd(&p.scratch->counts()[i], own) + own;
+          if (sum >> 24 == static_cast<int>(gridDim.x)) {
+            atomicExch(&p.scratch->counts()[i], 0);
+            p.write_count(i, sum & 0xffffff);
+          }
+        }`,
+      ],
+      ['finish_grid(p); } }', 'finish_grid(p, false); } }'],
+    ],
+    correct: 'the changes of one location have an order, even without fences',
+  },
+];
+
+const source = readFileSync(join(root, kernel), 'utf8');
+
+/** Returns the kernel with the edits, of which each text must occur exactly as often as it says. */
+function plant({ name, edits }) {
+  return edits.reduce((text, [old, replacement, times = 1]) => {
+    const words = old.split(/\s+/).map((word) => word.replace(/[\\^$.*+?()[\]{}|/]/g, '\\$&'));
+    const pattern = new RegExp(words.join('\\s+'), 'g');
+    const found = text.match(pattern)?.length ?? 0;
+    if (found !== times)
+      throw new Error(
+        `The bug '${name}' replaces a text that should occur ${times} times in ${kernel}, but occurs ${found} times. ` +
+          `Adapt the bug to the kernel. The text is: ${old}`,
+      );
+    return text.replace(pattern, () => replacement);
+  }, source);
+}
+
+// Without optimisation, the programs are compiled in a third of the time, and that is most of the time here.
+const env = { ...process.env, CXXFLAGS: '-O0' };
+
+/** Runs a program and returns how it ended, and all that it printed. */
+function run(program, settings) {
+  return new Promise((resolve) => {
+    execFile(program, settings, { env, timeout: 300_000, maxBuffer: 1 << 26 }, (error, stdout, stderr) => {
+      resolve({ error, printed: stdout + stderr });
+    });
+  });
+}
+
+/** Returns the line with which a check says what it has found, or null if it has found nothing. */
+async function findBug(subfolder, check) {
+  const [program, ...settings] = checks[check];
+  const built = await run(join(subfolder, 'test/cuda-shim/build.sh'), [program]);
+  if (built.error !== null) throw new Error(`${subfolder} does not compile:\n${built.printed}`);
+  const { error, printed } = await run(join(subfolder, 'build/cuda-shim', program), settings);
+  if (error === null) return null;
+  if (error.killed) throw new Error(`${program} in ${subfolder} did not end:\n${printed}`);
+  const line = printed.split('\n').find((line) => /^FAILED|^cuda shim|^SUMMARY|runtime error:/.test(line));
+  return (
+    line?.replace(/: seed .*/, '').replace(/^.*(?=runtime error:)/, '') ?? error.signal ?? `exit status ${error.code}`
+  );
+}
+
+/** Plants a bug, runs its checks, prints a row of the table, and returns the checks that have found it. */
+async function examine(bug, index) {
+  const subfolder = join(folder, String(index));
+  for (const copied of ['cuda/kernel', 'test/cuda-shim']) {
+    mkdirSync(join(subfolder, copied), { recursive: true });
+    cpSync(join(root, copied), join(subfolder, copied), { recursive: true });
+  }
+  writeFileSync(join(subfolder, kernel), plant(bug));
+  const found = [];
+  let firstLine = '';
+  for (const check of bug.foundBy === undefined || withEveryCheck ? Object.keys(checks) : [bug.foundBy]) {
+    const line = await findBug(subfolder, check);
+    if (line === null) continue;
+    found.push(check);
+    firstLine ||= line;
+  }
+  console.log(
+    `| ${bug.name} | ${found.join(', ') || '–'} | ${firstLine || bug.outOfReach || bug.correct || 'missed'} |`,
+  );
+  return found;
+}
+
+/** Returns what is wrong with the checks that have found a bug, or null. */
+function complain(bug, found) {
+  if (bug.foundBy !== undefined)
+    return found.includes(bug.foundBy) ? null : `${bug.foundBy} must find this bug, and does not: ${bug.name}`;
+  if (found.length === 0) return null;
+  return bug.outOfReach !== undefined
+    ? `This bug is said to be out of reach, but ${found[0]} finds it. Update the table: ${bug.name}`
+    : `This change is correct, but ${found[0]} reports it: ${bug.name}`;
+}
+
+/** Calls `work` for all items, two at a time, and returns the results in the order of the items. */
+async function mapInPairs(items, work) {
+  const results = [];
+  let next = 0;
+  const worker = async () => {
+    while (next < items.length) {
+      const index = next++;
+      results[index] = await work(items[index], index);
+    }
+  };
+  await Promise.all([worker(), worker()]);
+  return results;
+}
+
+const withEveryCheck = process.argv.includes('--every-check');
+rmSync(folder, { recursive: true, force: true });
+const changes = [{ name: 'nothing is changed', edits: [], correct: 'this is the kernel itself' }, ...bugs];
+// Texts that are not in the kernel are noticed before anything is compiled.
+for (const change of changes) plant(change);
+const complaints = (await mapInPairs(changes, examine)).map((found, index) => complain(changes[index], found));
+for (const complaint of complaints) if (complaint !== null) console.error(complaint);
+const numMissed = bugs.filter((bug, index) => bug.foundBy !== undefined && complaints[index + 1] !== null).length;
+const numOutOfReach = bugs.filter((bug) => bug.outOfReach !== undefined).length;
+const numFound = bugs.filter((bug) => bug.foundBy !== undefined).length - numMissed;
+console.log(`${numFound} found, ${numOutOfReach} out of reach, ${numMissed} missed`);
+if (complaints.some((complaint) => complaint !== null)) process.exitCode = 1;
