@@ -49,10 +49,10 @@ export default {
     // The declarations of the API contain the types of tensors. A test checks that no bundle for browsers has their
     // code
     forbid(
-      'the-api-imports-only-tensors-from-cuda',
+      'the-api-imports-only-public-types-from-cuda',
       { path: '^ts/[^/]+[.]ts$' },
       '^ts/devices/cuda/',
-      'device-(tensor|layout)[.]ts$',
+      '/(device-(tensor|layout|workspace)|stream)[.]ts$',
     ),
     forbid(
       'only-library-ts-of-the-command-line-imports-the-library',

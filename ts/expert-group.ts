@@ -15,6 +15,7 @@ import {
 } from './choose-device.ts';
 import type { DeviceDispatchLayout } from './devices/cuda/device-layout.ts';
 import type { DeviceTensor } from './devices/cuda/device-tensor.ts';
+import type { DeviceWorkspace, DeviceWorkspaceOptions } from './devices/cuda/device-workspace.ts';
 import type { Stream } from './devices/cuda/stream.ts';
 import type { Device } from './devices/device.ts';
 import type { DeviceName, DeviceOption } from './errors/availability.ts';
@@ -32,10 +33,10 @@ import {
 import { checkExtent, readEmptyId, readTopkIdx, type TopkIdxInput } from './input/read-topk-idx.ts';
 import { type EventHandle, EventOverlap, finishedHandle, notRecorded, waitHere } from './layout/event-overlap.ts';
 import { ComputedLayout, type DispatchLayout, isResult } from './layout/layout.ts';
-import { LayoutRequest, type StreamOrder } from './layout/layout-request.ts';
+import { LayoutRequest, type StreamOrder, type TensorRequest } from './layout/layout-request.ts';
 import { allocateOut, checkOut, readOut } from './layout/out-arrays.ts';
 import type { AnyArrays, MaskForm } from './layout/outputs.ts';
-import { isGpuTensor, type TensorArrays } from './layout/tensors.ts';
+import { type GpuTensor, isGpuTensor, type TensorArrays } from './layout/tensors.ts';
 import {
   callOptions,
   type DeviceLayoutOptions,
@@ -158,23 +159,11 @@ export class ExpertGroup {
     options: AnyOptions,
   ): DispatchLayout<MaskForm> | DeviceDispatchLayout<MaskForm> {
     if (IS_NODE && isGpuTensor(topkIdx)) {
-      const { invalidExperts, emptyId, mask, out } = options;
-      const isStrict = readStrictness(invalidExperts);
-      const order: StreamOrder = { previous: null, asyncFinish: false, allocateOnCommStream: false };
-      readOrder(options, order);
-      const { device } = topkIdx;
-      if (this.#tensorDevice?.name !== device) this.#tensorDevice = chooseTensorDevice(this.#option, device);
-      const partition = this.#partitionFor(numExperts, isStrict);
-      this.#awaitPrevious(this.#tensorDevice, order);
-      const layout: unknown = this.#tensorDevice.streams.submit({
-        topkIdx,
-        emptyId: readEmptyId(emptyId, idTypes[topkIdx.dtype]),
-        out: out as TensorArrays | undefined,
-        isStrict,
-        hasMask: readMask(mask),
-        partition,
-        ...order,
-      });
+      const device = this.#deviceOf(topkIdx);
+      const request: TensorRequest = this.#operands(topkIdx, numExperts, options);
+      readOrder(options, request);
+      this.#awaitPrevious(device, request);
+      const layout: unknown = device.streams.submit(request);
       return layout as DeviceDispatchLayout<MaskForm>;
     }
     // Getters of the caller may call this method again. The inner call then finds no idle request and makes a new one
@@ -194,15 +183,28 @@ export class ExpertGroup {
   /**
    * Makes a workspace: arrays in which this group computes layouts without copies and without allocations.
    *
+   * With a `DeviceTensor` as `topkIdx`, it is a workspace of tensors, on the GPU where `topkIdx` is.
+   *
    * @throws {@link DispatchLayoutError} `NUM_EXPERTS`, `UNEVEN_EXPERTS`, `PLACEMENT`, `OPTION`, `TOO_LARGE`,
-   *   `OUT_OF_MEMORY`
+   *   `OUT_OF_MEMORY`; for tensors also `TOPK_SHAPE`, `OUT`, `DISPOSED`
    */
+  createWorkspace<Mask extends MaskForm = 'bytes'>(options: DeviceWorkspaceOptions<Mask>): DeviceWorkspace<Mask>;
   createWorkspace<Type extends IdType = 'int64', Mask extends MaskForm = 'bytes'>(
     options: WorkspaceOptions<Type, Mask>,
-  ): Workspace<Type, Mask> {
-    const { numExperts, invalidExperts } = checkOptions(options, workspaceOptions);
+  ): Workspace<Type, Mask>;
+  createWorkspace<Type extends IdType, Mask extends MaskForm>(
+    options: WorkspaceOptions<Type, Mask> | DeviceWorkspaceOptions<Mask>,
+  ): Workspace<Type, Mask> | DeviceWorkspace<Mask> {
+    if (IS_NODE && isOfTensors(options)) {
+      checkOptions(options, tensorWorkspaceOptions);
+      const { streams } = this.#deviceOf(options.topkIdx);
+      const workspace = streams.createWorkspace(this.#operands(options.topkIdx, options.numExperts, options));
+      return workspace as DeviceWorkspace<Mask>;
+    }
+    const ofArrays = options as WorkspaceOptions<Type, Mask>;
+    const { numExperts, invalidExperts } = checkOptions(ofArrays, workspaceOptions);
     const isStrict = readStrictness(invalidExperts);
-    return new Workspace(this.#device, this.#partitionFor(numExperts, isStrict), isStrict, options);
+    return new Workspace(this.#device, this.#partitionFor(numExperts, isStrict), isStrict, ofArrays);
   }
 
   /**
@@ -223,6 +225,31 @@ export class ExpertGroup {
    */
   get communicationStream(): Stream {
     return chooseStreamsDevice(this.#option).streams.communicationStream(this.#group) as Stream;
+  }
+
+  #deviceOf({ device }: GpuTensor): StreamsDevice {
+    if (this.#tensorDevice?.name !== device) this.#tensorDevice = chooseTensorDevice(this.#option, device);
+    return this.#tensorDevice;
+  }
+
+  /** Reads what a layout of a tensor works on. The order of the streams is not read. */
+  #operands(
+    topkIdx: GpuTensor,
+    numExperts: number,
+    { invalidExperts, emptyId, mask, out }: Pick<AnyOptions, 'invalidExperts' | 'emptyId' | 'mask' | 'out'>,
+  ): TensorRequest {
+    const isStrict = readStrictness(invalidExperts);
+    return {
+      topkIdx,
+      emptyId: readEmptyId(emptyId, idTypes[topkIdx.dtype]),
+      out: out as TensorArrays | undefined,
+      isStrict,
+      hasMask: readMask(mask),
+      partition: this.#partitionFor(numExperts, isStrict),
+      previous: null,
+      asyncFinish: false,
+      allocateOnCommStream: false,
+    };
   }
 
   #layoutOfArrays(
@@ -319,6 +346,19 @@ export class ExpertGroup {
     this.#partition = partitionExperts(this.#group, numExperts, this.#placement, isStrict);
     return this.#partition;
   }
+}
+
+const tensorWorkspaceOptions: Readonly<Record<keyof DeviceWorkspaceOptions, true>> = {
+  topkIdx: true,
+  numExperts: true,
+  out: true,
+  invalidExperts: true,
+  emptyId: true,
+  mask: true,
+};
+
+function isOfTensors<Mask extends MaskForm>(options: object): options is DeviceWorkspaceOptions<Mask> {
+  return isGpuTensor((options as Partial<DeviceWorkspaceOptions> | null)?.topkIdx);
 }
 
 function isDeviceFailure(error: unknown): boolean {

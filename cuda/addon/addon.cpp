@@ -22,7 +22,7 @@ namespace dispatch_layout {
 namespace {
 
 // This number is raised whenever a function changes: JavaScript refuses an addon with another number
-constexpr int kInterfaceVersion = 4;
+constexpr int kInterfaceVersion = 5;
 
 class InstanceData {
  public:
@@ -109,12 +109,10 @@ Napi::Value probe(const Napi::CallbackInfo& info) {
 }
 
 // --- Streams and events ---
-// Takes (ordinal, whether its priority is high)
+// Takes the ordinal of the GPU
 Napi::Value create_stream(const Napi::CallbackInfo& info) {
-  const auto priority =
-      boolean({info, 1, "hasHighPriority"}) ? Stream::Priority::kHigh : Stream::Priority::kDefault;
-  return make_handle(info.Env(),
-                     std::make_shared<Stream>(environment_of(info, {info, 0, "ordinal"}), priority));
+  return make_handle(info.Env(), std::make_shared<Stream>(environment_of(info, {info, 0, "ordinal"}),
+                                                          Stream::Priority::kDefault));
 }
 
 // Takes (ordinal, handle)
@@ -169,16 +167,15 @@ Napi::Value synchronize_event(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
-// Takes an event, a status or a download
+// Takes an event or a download
 Napi::Value is_done(const Napi::CallbackInfo& info) {
-  const char* kind = handle_base({info, 0, "handle"})->kind;
+  const bool is_event = handle_base({info, 0, "handle"})->kind == kind_of<Event>;
   const auto ask = [](const auto& work) {
     const OnDevice on_device(work->environment->context);
     return work->is_done();
   };
-  const bool done = kind == kind_of<Event>    ? ask(from_handle<Event>({info, 0, "handle"}))
-                    : kind == kind_of<Status> ? ask(from_handle<Status>({info, 0, "handle"}))
-                                              : ask(from_handle<Download>({info, 0, "handle"}));
+  const bool done = is_event ? ask(from_handle<Event>({info, 0, "handle"}))
+                             : ask(from_handle<Download>({info, 0, "handle"}));
   return Napi::Boolean::New(info.Env(), done);
 }
 
@@ -322,10 +319,19 @@ Napi::Value release(const Napi::CallbackInfo& info) {
 }
 
 // --- Layouts: the objects have the fields of the structs in layout.h ---
-// Takes { commStream, numExperts, numRanks, numNodes, rankOfExpert }, the last of which may be null
+// Takes the ordinal of the GPU
+Napi::Value create_group(const Napi::CallbackInfo& info) {
+  return make_handle(info.Env(), std::make_shared<Group>(environment_of(info, {info, 0, "ordinal"})));
+}
+
+Napi::Value stream_of_group(const Napi::CallbackInfo& info) {
+  return make_handle(info.Env(), from_handle<Group>({info, 0, "group"})->comm_stream);
+}
+
+// Takes { group, numExperts, numRanks, numNodes, rankOfExpert }, the last of which may be null
 Napi::Value create_plan(const Napi::CallbackInfo& info) {
   const Argument plan(info, 0, "plan");
-  const StreamPtr& comm_stream = from_handle<Stream>({plan, "commStream"});
+  const GroupPtr& group = from_handle<Group>({plan, "group"});
   const int num_experts = count({plan, "numExperts"});
   const int num_ranks = count({plan, "numRanks"}), num_nodes = count({plan, "numNodes"});
   const Argument rank_of_expert(plan, "rankOfExpert");
@@ -336,9 +342,8 @@ Napi::Value create_plan(const Napi::CallbackInfo& info) {
       rank_of_expert.fail("a table of numExperts 32-bit integers");
     table = reinterpret_cast<const int32_t*>(bytes.data);
   }
-  const OnDevice on_device(comm_stream->environment->context);
-  return make_handle(info.Env(),
-                     std::make_shared<Plan>(comm_stream, num_experts, num_ranks, num_nodes, table));
+  const OnDevice on_device(group->environment->context);
+  return make_handle(info.Env(), std::make_shared<Plan>(group, num_experts, num_ranks, num_nodes, table));
 }
 
 // Takes (plan, tokens, hasMask). Returns the byte offset of each output, by its name, in the piece of memory that
@@ -375,22 +380,19 @@ StreamOrder read_order(const Argument& order) {
           boolean({order, "asyncFinish"}), boolean({order, "allocateOnCommStream"})};
 }
 
-// Returns { token, slot, id } of the selection that strict mode has found, or null
-Napi::Value describe_invalid(Napi::Env env, const InvalidSelection& invalid) {
-  if (invalid.token_idx < 0) return env.Null();
+// Returns { token, slot, id } of the selection that strict mode has found
+Napi::Object describe_invalid(Napi::Env env, const InvalidSelection& selection) {
   Napi::Object found = Napi::Object::New(env);
-  found["token"] = Napi::Number::New(env, static_cast<double>(invalid.token_idx));
-  found["slot"] = Napi::Number::New(env, static_cast<double>(invalid.slot));
-  found["id"] = Napi::BigInt::New(env, invalid.id);
+  found["token"] = Napi::Number::New(env, static_cast<double>(selection.token_idx));
+  found["slot"] = Napi::Number::New(env, static_cast<double>(selection.slot));
+  found["id"] = Napi::BigInt::New(env, selection.id);
   return found;
 }
 
-// Takes { plan, ids, outputs, hasMask, isStrict, order }, and returns { counts, rows, event, status }, each of
-// which may be null. `ids` also has `allocation` and `byteOffset`. `outputs` is null, or has
-// { allocation, byteOffset } or null for each output.
-Napi::Value launch_on_device(const Napi::CallbackInfo& info) {
-  const Napi::Env env = info.Env();
-  const Argument launch(info, 0, "launch"), ids(launch, "ids"), outputs(launch, "outputs");
+// Takes { plan, ids, outputs, hasMask, isStrict }. `ids` also has `allocation` and `byteOffset`. `outputs` is
+// null, or has { allocation, byteOffset } or null for each output.
+Napi::Value create_layout(const Napi::CallbackInfo& info) {
+  const Argument layout(info, 0, "layout"), ids(layout, "ids"), outputs(layout, "outputs");
   const DeviceIds device_ids{read_ids(ids), read_place(ids)};
   PerOutput<DevicePlace> places{};
   const bool has_outputs = !outputs.value.IsNull();
@@ -398,21 +400,77 @@ Napi::Value launch_on_device(const Napi::CallbackInfo& info) {
     const Argument output(outputs, kOutputs[i].name);
     if (!output.value.IsNull()) places[i] = read_place(output);
   }
-  const std::shared_ptr<Plan>& plan = from_handle<Plan>({launch, "plan"});
-  const bool has_mask = boolean({launch, "hasMask"}), is_strict = boolean({launch, "isStrict"});
-  const StreamOrder order = read_order({launch, "order"});
-  const OnDevice on_device(plan->environment()->context);
-  const Plan::DeviceLayout layout =
-      plan->launch_on_device(device_ids, has_outputs ? &places : nullptr, has_mask, is_strict, order);
+  const bool has_mask = boolean({layout, "hasMask"}), is_strict = boolean({layout, "isStrict"});
+  return make_handle(info.Env(),
+                     std::make_shared<DeviceLayout>(from_handle<Plan>({layout, "plan"}), device_ids,
+                                                    has_outputs ? &places : nullptr, has_mask, is_strict));
+}
+
+// Reads a number of tokens, up to that of the layout
+int64_t read_num_tokens(const DeviceLayout& layout, const Argument& argument) {
+  const int64_t num_tokens = integer(argument);
+  if (num_tokens < 0 || num_tokens > layout.max_tokens) argument.fail("a number of tokens of the layout");
+  return num_tokens;
+}
+
+// Takes (layout, number of tokens, current stream). This is the short way of a layout with outputs that were
+// given, for which the current stream waits: it takes and returns no objects. Returns the number of the layout, 0
+// if it is not strict, or the negative number of an earlier layout of the group in which something was found that
+// nobody has reported; the layout is then not queued.
+Napi::Value run_layout(const Napi::CallbackInfo& info) {
+  const std::shared_ptr<DeviceLayout>& layout = from_handle<DeviceLayout>({info, 0, "layout"});
+  const int64_t num_tokens = read_num_tokens(*layout, {info, 1, "numTokens"});
+  StreamOrder order;
+  order.current_stream = from_handle<Stream>({info, 2, "currentStream"});
+  const Group& group = *layout->plan->group;
+  if (layout->is_strict && group.ring() != nullptr) {
+    const std::optional<uint64_t> unreported = group.ring()->first_unreported();
+    if (unreported.has_value()) return Napi::Number::New(info.Env(), -static_cast<double>(*unreported));
+  }
+  const OnDevice on_device(group.environment->context);
+  return Napi::Number::New(info.Env(), static_cast<double>(layout->launch(num_tokens, order).number));
+}
+
+// Takes (layout, number of tokens, order), and returns { counts, rows, event, number }, of which all but the
+// number may be null
+Napi::Value launch_layout(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const std::shared_ptr<DeviceLayout> layout = from_handle<DeviceLayout>({info, 0, "layout"});
+  const int64_t num_tokens = read_num_tokens(*layout, {info, 1, "numTokens"});
+  const StreamOrder order = read_order({info, 2, "order"});
+  const OnDevice on_device(layout->plan->group->environment->context);
+  const DeviceLayout::Launched launched = layout->launch(num_tokens, order);
   const auto handle_or_null = [&](const auto& pointer) {
     return pointer == nullptr ? env.Null() : make_handle(env, pointer);
   };
   Napi::Object result = Napi::Object::New(env);
-  result["counts"] = handle_or_null(layout.memory.counts);
-  result["rows"] = handle_or_null(layout.memory.rows);
-  result["event"] = handle_or_null(layout.event);
-  result["status"] = handle_or_null(layout.status);
+  result["counts"] = handle_or_null(launched.memory.counts);
+  result["rows"] = handle_or_null(launched.memory.rows);
+  result["event"] = handle_or_null(launched.event);
+  result["number"] = Napi::Number::New(env, static_cast<double>(launched.number));
   return result;
+}
+
+// Takes (group, the number of a layout), and returns whether its ids are checked
+Napi::Value is_checked(const Napi::CallbackInfo& info) {
+  const StatusRing* ring = from_handle<Group>({info, 0, "group"})->ring();
+  const int64_t number = integer({info, 1, "number"});
+  return Napi::Boolean::New(info.Env(), ring == nullptr || ring->is_done(number));
+}
+
+// Takes the same, and returns what was found in such a layout, or null
+Napi::Value find_invalid(const Napi::CallbackInfo& info) {
+  StatusRing* ring = from_handle<Group>({info, 0, "group"})->ring();
+  const InvalidSelection* found = ring == nullptr ? nullptr : ring->find(integer({info, 1, "number"}));
+  if (found == nullptr) return info.Env().Null();
+  return describe_invalid(info.Env(), *found);
+}
+
+// Returns the number of the first layout of a group in which something was found that nobody has reported, or 0
+Napi::Value first_unreported(const Napi::CallbackInfo& info) {
+  StatusRing* ring = from_handle<Group>({info, 0, "group"})->ring();
+  const uint64_t number = ring == nullptr ? 0 : ring->first_unreported().value_or(0);
+  return Napi::Number::New(info.Env(), static_cast<double>(number));
 }
 
 // Takes { plan, ids, hasMask, isStrict, order }. `ids` also has `data`, `offset` (the index in `data` of the
@@ -427,7 +485,7 @@ Napi::Value launch_on_host(const Napi::CallbackInfo& info) {
   const int64_t byte_offset = integer({ids, "offset"}) * get_id_bytes(shape.type);
   // The address is taken last, since reading a field may run code that transfers the array away
   const uint8_t* data = bytes_of({ids, "data"}).data;
-  const OnDevice on_device(plan->environment()->context);
+  const OnDevice on_device(plan->group->environment->context);
   return make_handle(
       info.Env(), plan->launch_on_host({shape, slot_stride, data + byte_offset}, has_mask, is_strict, order));
 }
@@ -441,7 +499,9 @@ Napi::Value synchronize_host(const Napi::CallbackInfo& info) {
   const std::shared_ptr<HostLayout>& layout = from_handle<HostLayout>({info, 0, "layout"});
   const OnDevice on_device(layout->environment->context);
   layout->synchronize();
-  return describe_invalid(info.Env(), *layout->first_invalid());
+  const InvalidSelection& found = *layout->found();
+  if (!InvalidSelection::is_found_in(found.status)) return info.Env().Null();
+  return describe_invalid(info.Env(), found);
 }
 
 // Takes (host layout, an array or null for each output), and copies the finished outputs. If an array no
@@ -462,11 +522,6 @@ Napi::Value copy_host_outputs(const Napi::CallbackInfo& info) {
   for (size_t i = 0; i < kNumOutputs; ++i)
     if (targets[i] != nullptr) layout->copy_output(i, targets[i]);
   return Napi::Boolean::New(info.Env(), true);
-}
-
-// Returns what strict mode has found in a layout that is done
-Napi::Value first_invalid(const Napi::CallbackInfo& info) {
-  return describe_invalid(info.Env(), *from_handle<Status>({info, 0, "status"})->first_invalid());
 }
 
 // Runs a function, and turns what it throws into an error of JavaScript
@@ -521,14 +576,20 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   EXPORT("download", download);
   EXPORT("finishDownload", finish_download);
   EXPORT("release", release);
+  EXPORT("createGroup", create_group);
+  EXPORT("streamOfGroup", stream_of_group);
   EXPORT("createPlan", create_plan);
   EXPORT("outputOffsets", output_offsets);
-  EXPORT("launchOnDevice", launch_on_device);
+  EXPORT("createLayout", create_layout);
+  EXPORT("runLayout", run_layout);
+  EXPORT("launchLayout", launch_layout);
+  EXPORT("isChecked", is_checked);
+  EXPORT("findInvalid", find_invalid);
+  EXPORT("firstUnreported", first_unreported);
   EXPORT("launchOnHost", launch_on_host);
   EXPORT("eventOf", event_of);
   EXPORT("synchronizeHost", synchronize_host);
   EXPORT("copyHostOutputs", copy_host_outputs);
-  EXPORT("firstInvalid", first_invalid);
 #undef EXPORT
   return exports;
 }

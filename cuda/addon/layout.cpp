@@ -139,19 +139,6 @@ OutputPlaces::OutputPlaces(const LayoutShape& shape) {
   }
 }
 
-Status::Status(EnvironmentPtr environment)
-    : environment(std::move(environment)),
-      memory_(std::make_shared<Pinned>(this->environment, sizeof(InvalidSelection))) {}
-
-Status::~Status() {
-  if (done_ != nullptr && !is_finished_) environment->keep_until(done_, memory_);
-}
-
-bool Status::is_done() {
-  if (!is_finished_) is_finished_ = done_->is_done();
-  return is_finished_;
-}
-
 HostLayout::~HostLayout() {
   if (done == nullptr || is_finished) return;
   environment->keep_until(done, std::move(input));
@@ -183,7 +170,7 @@ Download::Download(const DevicePlace& source, size_t bytes, const StreamPtr& str
                                static_cast<const uint8_t*>(source.allocation->pointer) + source.byte_offset,
                                bytes, cudaMemcpyDeviceToHost, stream->handle));
   done->record(stream->handle);
-  source.allocation->use_until(done, stream);
+  source.allocation->add_use({stream->work, done});
 }
 
 Download::~Download() {
@@ -196,10 +183,8 @@ void Download::finish(void* target) {
   if (bytes > 0) copy(static_cast<uint8_t*>(target), memory->data(), bytes);
 }
 
-Plan::Plan(StreamPtr comm_stream, int num_experts, int num_ranks, int num_nodes,
-           const int32_t* rank_of_expert)
-    : comm_stream_(std::move(comm_stream)),
-      environment_(comm_stream_->environment),
+Plan::Plan(GroupPtr group, int num_experts, int num_ranks, int num_nodes, const int32_t* rank_of_expert)
+    : group(std::move(group)),
       num_experts_(num_experts),
       num_ranks_(num_ranks),
       num_nodes_(num_nodes),
@@ -207,15 +192,20 @@ Plan::Plan(StreamPtr comm_stream, int num_experts, int num_ranks, int num_nodes,
   if (rank_of_expert != nullptr) rank_of_expert_ = make_memory(sizeof(int32_t) * num_experts, rank_of_expert);
 }
 
+Plan::~Plan() {
+  group->use_until_last(scratch_);
+  group->use_until_last(rank_of_expert_);
+}
+
 AllocationPtr Plan::make_memory(size_t bytes, const void* content) const {
-  const auto stream = std::make_shared<Stream>(environment_, Stream::Priority::kDefault);
-  const AllocationPtr memory = Allocation::from_pool(environment_, bytes, stream, stream);
+  const EnvironmentPtr& environment = group->environment;
+  const auto stream = std::make_shared<Stream>(environment, Stream::Priority::kDefault);
+  const AllocationPtr memory = Allocation::from_pool(environment, bytes, stream, stream);
   if (content == nullptr)
     CHECK_CUDA(cudaMemsetAsync(memory->pointer, 0, bytes, stream->handle));
   else
-    environment_->upload(memory, 0, content, bytes, stream);
+    environment->upload(memory, 0, content, bytes, stream);
   CHECK_CUDA(cudaStreamSynchronize(stream->handle));
-  memory->record(comm_stream_);
   return memory;
 }
 
@@ -229,14 +219,14 @@ void* Plan::scratch_in(const Capture& capture) {
   if (scratch == nullptr) {
     scratch = make_scratch();
     // The graph can outlive this plan
-    comm_stream_->memory_of_graphs.push_back(scratch);
-    comm_stream_->memory_of_graphs.push_back(rank_of_expert_);
+    group->memory_of_graphs.push_back(scratch);
+    group->memory_of_graphs.push_back(rank_of_expert_);
   }
   return scratch->pointer;
 }
 
-void Plan::run(const void* topk_idx, const Ids& ids, const PerOutput<void*>& outputs,
-               InvalidSelection* first_invalid, void* scratch) {
+void Plan::run(const StreamPtr& stream, const void* topk_idx, const Ids& ids, const PerOutput<void*>& outputs,
+               const Report& report, const Capture& capture) {
   // Without tokens there are no ids, however many each token would have
   const int64_t num_topk = ids.num_tokens == 0 ? 0 : ids.num_topk;
   if (num_topk < 0 || num_topk > std::numeric_limits<int>::max())
@@ -254,80 +244,16 @@ void Plan::run(const void* topk_idx, const Ids& ids, const PerOutput<void*>& out
   arguments.rank_of_expert =
       rank_of_expert_ == nullptr ? nullptr : static_cast<const int32_t*>(rank_of_expert_->pointer);
   for (size_t i = 0; i < kNumOutputs; ++i) kOutputs[i].set_pointer(arguments, outputs[i]);
-  arguments.first_invalid = first_invalid;
-  arguments.scratch = scratch;
-  CHECK_CUDA(launch_dispatch_layout(arguments, comm_stream_->handle));
-}
-
-Plan::DeviceLayout Plan::launch_on_device(const DeviceIds& ids, const PerOutput<DevicePlace>* outputs,
-                                          bool has_mask, bool is_strict, const StreamOrder& order) {
-  const Capture capture = check_capture(order, comm_stream_->handle);
-  if (capture.is_active) {
-    // A replay would write to memory that is somebody else's by then
-    if (outputs == nullptr) throw CaptureError("NEW_OUTPUTS");
-    if (is_strict) throw CaptureError("STRICT");
-    // The graph would end before the layout
-    if (order.async_finish) throw CaptureError("ASYNC_FINISH");
-  }
-  DeviceLayout layout;
-  if (is_strict) layout.status = std::make_shared<Status>(environment_);
-  const OutputPlaces places = output_places(ids.num_tokens, has_mask);
-  const PerOutput<void*> given = outputs == nullptr ? PerOutput<void*>{} : pointers_to(*outputs, places);
-  void* scratch = scratch_in(capture);
-  const auto done = std::make_shared<Event>(environment_);
-  begin_order(environment_, order, comm_stream_->handle);
-  PerOutput<void*> pointers = given;
-  if (outputs == nullptr) {
-    // The memory is allocated in the order of the communication stream, where the kernel comes next. Without
-    // `allocate_on_comm_stream`, it belongs to the current stream, which waits for the kernel unless
-    // `async_finish` is set.
-    const auto allocate = [&](size_t bytes) {
-      return Allocation::from_pool(environment_, bytes, comm_stream_,
-                                   order.allocate_on_comm_stream ? comm_stream_ : order.current_stream);
-    };
-    layout.memory.counts = allocate(places.piece_bytes.counts);
-    if (has_mask) layout.memory.rows = allocate(places.piece_bytes.rows);
-    const auto begin_of = [](const AllocationPtr& piece) {
-      return piece == nullptr ? nullptr : static_cast<uint8_t*>(piece->pointer);
-    };
-    pointers = pointers_in({begin_of(layout.memory.counts), begin_of(layout.memory.rows)}, places);
-  }
-
-  try {
-    run(static_cast<const uint8_t*>(ids.place.allocation->pointer) + ids.place.byte_offset, ids, pointers,
-        is_strict ? layout.status->first_invalid() : nullptr, scratch);
-    done->record(comm_stream_->handle);
-    if (order.async_finish)
-      layout.event = done;
-    else
-      done->make_wait(order.current_stream->handle);
-    // The memory may be disposed of while the kernel is still queued, and must then stay until the kernel is
-    // done, as with `record_stream`. Memory that belongs to the current stream is freed behind the kernel
-    // anyway if that stream waits for it. A graph runs later, and its memory is up to the caller.
-    const auto use = [&](const AllocationPtr& allocation) {
-      if (allocation == nullptr || capture.is_active) return;
-      if (order.async_finish || !allocation->is_at_home_on(order.current_stream))
-        allocation->use_until(done, comm_stream_);
-    };
-    use(ids.place.allocation);
-    use(layout.memory.counts);
-    use(layout.memory.rows);
-    if (outputs != nullptr)
-      for (const DevicePlace& output : *outputs) use(output.allocation);
-  } catch (...) {
-    // The current stream now does not wait for the communication stream, but memory is freed in the order of
-    // the current stream. A capture is spoilt by now, and nothing runs
-    if (!capture.is_active) cudaStreamSynchronize(comm_stream_->handle);
-    cudaGetLastError();
-    throw;
-  }
-  if (is_strict) layout.status->set_launched(done);
-  return layout;
+  arguments.report = report;
+  arguments.scratch = scratch_in(capture);
+  CHECK_CUDA(launch_dispatch_layout(arguments, stream->handle));
 }
 
 std::shared_ptr<HostLayout> Plan::launch_on_host(const HostIds& ids, bool has_mask, bool is_strict,
                                                  const StreamOrder& order) {
-  if (check_capture(order, comm_stream_->handle).is_active) throw CaptureError("HOST_ARRAYS");
+  const EnvironmentPtr& environment = group->environment;
+  const StreamPtr& stream = group->comm_stream;
+  if (check_capture(order, stream->handle).is_active) throw CaptureError("HOST_ARRAYS");
   const OutputPlaces places = output_places(ids.num_tokens, has_mask);
   size_t input_bytes = 0;
   if (__builtin_mul_overflow(ids.num_tokens, ids.num_topk, &input_bytes) ||
@@ -335,22 +261,121 @@ std::shared_ptr<HostLayout> Plan::launch_on_host(const HostIds& ids, bool has_ma
     throw std::length_error("the ids are larger than any memory");
   const size_t output_bytes = rows_offset(places) + places.piece_bytes.rows;
   const std::shared_ptr<HostLayout> layout(
-      new HostLayout{environment_, std::make_shared<Pinned>(environment_, input_bytes),
-                     std::make_shared<Pinned>(environment_, output_bytes), places, nullptr});
+      new HostLayout{environment, std::make_shared<Pinned>(environment, input_bytes),
+                     std::make_shared<Pinned>(environment, output_bytes), places, nullptr});
   if (ids.num_tokens > 0 && ids.num_topk > 0) pack(ids, layout->input->data());
-  layout->first_invalid()->token_idx = -1;
-  const auto done = std::make_shared<Event>(environment_);
+  layout->found()->status = 0;
+  const auto done = std::make_shared<Event>(environment);
   // The ids were copied, and the results are in no stream's memory. So if the calling thread waits for the
   // layout, the current stream need not, and the layout need not wait for that stream
-  const bool waits_here = !order.async_finish;
-  if (!waits_here || order.previous != nullptr) begin_order(environment_, order, comm_stream_->handle);
+  if (order.async_finish || order.previous != nullptr) begin_order(environment, order, stream->handle);
+  group->order_behind_last(stream);
   Ids packed = ids;
   packed.token_stride = ids.num_topk;
-  run(layout->input->data(), packed, pointers_in(layout->pieces(), places),
-      is_strict ? layout->first_invalid() : nullptr, scratch_->pointer);
-  done->record(comm_stream_->handle);
+  run(stream, layout->input->data(), packed, pointers_in(layout->pieces(), places),
+      is_strict ? Report{layout->found(), 0} : Report{}, {});
+  done->record(stream->handle);
+  group->set_last(stream, done);
   layout->done = done;
   return layout;
+}
+
+DeviceLayout::DeviceLayout(std::shared_ptr<Plan> plan, const DeviceIds& ids,
+                           const PerOutput<DevicePlace>* outputs, bool has_mask, bool is_strict)
+    : plan(std::move(plan)),
+      is_strict(is_strict),
+      max_tokens(ids.num_tokens),
+      ids_(ids),
+      has_mask_(has_mask),
+      has_outputs_(outputs != nullptr),
+      topk_idx_(static_cast<const uint8_t*>(ids.place.allocation->pointer) + ids.place.byte_offset),
+      memory_{ids.place.allocation} {
+  // This throws for a layout that is larger than any memory
+  const OutputPlaces places = this->plan->output_places(max_tokens, has_mask);
+  if (outputs == nullptr) return;
+  outputs_ = pointers_to(*outputs, places);
+  for (const DevicePlace& output : *outputs)
+    if (output.allocation != nullptr) memory_.push_back(output.allocation);
+}
+
+DeviceLayout::Launched DeviceLayout::launch(int64_t num_tokens, const StreamOrder& order) {
+  Group& group = *plan->group;
+  // A layout that nobody waits for elsewhere runs on the current stream itself, without any event. All others
+  // run on the communication stream.
+  Capture capture = capture_of(order.current_stream->handle);
+  const bool is_on_current = !order.async_finish && order.previous == nullptr && !capture.is_active;
+  if (!is_on_current) capture = check_capture(order, group.comm_stream->handle);
+  if (capture.is_active) {
+    // A replay would write to memory that is somebody else's by then
+    if (!has_outputs_) throw CaptureError("NEW_OUTPUTS");
+    if (is_strict) throw CaptureError("STRICT");
+    // The graph would end before the layout
+    if (order.async_finish) throw CaptureError("ASYNC_FINISH");
+  }
+  const StreamPtr& stream = is_on_current ? order.current_stream : group.comm_stream;
+  Ids ids = ids_;
+  ids.num_tokens = num_tokens;
+
+  std::array<AllocationPtr, 1 + kNumOutputs + 2> memory;
+  size_t num_memory = 0;
+  for (const std::weak_ptr<Allocation>& each : memory_) {
+    memory[num_memory] = each.lock();
+    if (memory[num_memory++] == nullptr) throw std::invalid_argument("memory of the layout was released");
+  }
+  // It is created before the layout is queued, while a failure still does no harm
+  const EventPtr done = is_on_current ? nullptr : std::make_shared<Event>(group.environment);
+  if (!is_on_current) begin_order(group.environment, order, stream->handle);
+  if (!capture.is_active) group.order_behind_last(stream);
+
+  Launched launched;
+  PerOutput<void*> outputs = outputs_;
+  if (!has_outputs_) {
+    // The memory is allocated in the order of the stream on which the kernel comes next. Without
+    // `allocate_on_comm_stream`, it belongs to the current stream, which waits for the kernel unless
+    // `async_finish` is set.
+    const OutputPlaces places = plan->output_places(num_tokens, has_mask_);
+    const auto allocate = [&](size_t bytes) {
+      const StreamPtr& home = order.allocate_on_comm_stream ? group.comm_stream : order.current_stream;
+      return memory[num_memory++] = Allocation::from_pool(group.environment, bytes, stream, home);
+    };
+    launched.memory.counts = allocate(places.piece_bytes.counts);
+    if (has_mask_) launched.memory.rows = allocate(places.piece_bytes.rows);
+    const auto begin_of = [](const AllocationPtr& piece) {
+      return piece == nullptr ? nullptr : static_cast<uint8_t*>(piece->pointer);
+    };
+    outputs = pointers_in({begin_of(launched.memory.counts), begin_of(launched.memory.rows)}, places);
+  }
+
+  const Report report = is_strict ? group.next_report() : Report{};
+  try {
+    plan->run(stream, topk_idx_, ids, outputs, report, capture);
+  } catch (...) {
+    if (is_strict) group.ring()->give_back();
+    throw;
+  }
+  launched.number = report.number;
+  try {
+    if (done != nullptr) done->record(stream->handle);
+    if (order.async_finish)
+      launched.event = done;
+    else if (done != nullptr)
+      done->make_wait(order.current_stream->handle);
+    // A graph runs later, and its memory is up to the caller
+    if (capture.is_active) return launched;
+    // The memory may be disposed of while the kernel is still queued, and must then stay until the kernel is
+    // done, as with `record_stream`. Memory that belongs to the current stream is freed behind the kernel
+    // anyway if that stream waits for it.
+    const Use& use = group.set_last(stream, done);
+    for (size_t i = 0; i < num_memory; ++i)
+      if (order.async_finish || !memory[i]->is_at_home_on(order.current_stream)) memory[i]->add_use(use);
+  } catch (...) {
+    // The current stream now does not wait for the communication stream, but memory is freed in the order of
+    // the current stream. A capture is spoilt by now, and nothing runs
+    if (!capture.is_active) cudaStreamSynchronize(stream->handle);
+    cudaGetLastError();
+    throw;
+  }
+  return launched;
 }
 
 }  // namespace dispatch_layout

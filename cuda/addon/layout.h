@@ -1,5 +1,4 @@
-// Layouts on the communication stream of a group, in DeepEP's order of streams, for device memory and for
-// host memory. The structs have the fields of the objects that `ts/devices/cuda/addon.ts` declares, under the
+// Layouts of device memory and of host memory, in DeepEP's order of streams. The structs have the fields of the objects that `ts/devices/cuda/addon.ts` declares, under the
 // same names.
 #pragma once
 
@@ -8,9 +7,11 @@
 #include <memory>
 #include <optional>
 #include <utility>
+#include <vector>
 
 #include "../kernel/dispatch_layout.h"
 #include "capture.h"
+#include "group.h"
 #include "outputs.h"
 #include "resources.h"
 
@@ -49,27 +50,6 @@ struct StreamOrder {
   bool allocate_on_comm_stream = false;
 };
 
-// What strict mode finds in ids in device memory, which the kernel writes to host memory
-class Status {
- public:
-  explicit Status(EnvironmentPtr environment);
-  ~Status();
-  Status(const Status&) = delete;
-
-  InvalidSelection* first_invalid() const { return reinterpret_cast<InvalidSelection*>(memory_->data()); }
-  // Must be called when the kernel is queued and `done` is recorded behind it
-  void set_launched(EventPtr done) { done_ = std::move(done); }
-  const EventPtr& done() const { return done_; }
-  bool is_done();
-
-  const EnvironmentPtr environment;
-
- private:
-  const PinnedPtr memory_;
-  EventPtr done_;
-  bool is_finished_ = false;
-};
-
 // A layout of host memory that was queued
 struct HostLayout {
   ~HostLayout();
@@ -78,7 +58,7 @@ struct HostLayout {
   // Waits for the layout
   void synchronize();
   // What strict mode has found, once the layout is over
-  InvalidSelection* first_invalid() const { return reinterpret_cast<InvalidSelection*>(output->data()); }
+  InvalidSelection* found() const { return reinterpret_cast<InvalidSelection*>(output->data()); }
   PerKind<uint8_t*> pieces() const;
   void copy_output(size_t output_idx, void* target) const;
 
@@ -105,54 +85,75 @@ struct Download {
   bool is_finished = false;
 };
 
-// The tables and the communication stream of one group and one number of experts. Its layouts run one after
-// the other.
+// The tables of one group and one number of experts
 class Plan {
  public:
   // `rank_of_expert`, [num_experts], is copied; it is null for contiguous blocks. `num_nodes` is 1 within one
   // node.
-  Plan(StreamPtr comm_stream, int num_experts, int num_ranks, int num_nodes, const int32_t* rank_of_expert);
+  Plan(GroupPtr group, int num_experts, int num_ranks, int num_nodes, const int32_t* rank_of_expert);
+  ~Plan();
+  Plan(const Plan&) = delete;
 
-  const EnvironmentPtr& environment() const { return environment_; }
-
-  // Returns where `launch_on_device` places the outputs in the pieces of memory that it allocates
+  // Returns the places of the outputs in the pieces of memory of a layout
   OutputPlaces output_places(int64_t num_tokens, bool has_mask) const {
     return OutputPlaces({num_tokens, num_experts_, num_ranks_, num_nodes_, has_mask});
   }
 
-  struct DeviceLayout {
-    PerKind<AllocationPtr> memory;   // Null if the outputs were given. There may be no rows
-    EventPtr event;                  // Null unless asynchronous
-    std::shared_ptr<Status> status;  // Null unless strict
-  };
-  // Queues a layout of device memory. If `outputs` is null, it allocates them. An output that the layout does
-  // not have is given by a null allocation. If the current stream is being captured, the layout becomes a part
-  // of the graph; it must then allocate nothing, and nothing may be left to wait for.
-  DeviceLayout launch_on_device(const DeviceIds& ids, const PerOutput<DevicePlace>* outputs, bool has_mask,
-                                bool is_strict, const StreamOrder& order);
+  // Queues the kernel. `topk_idx` is where the ids are for the GPU.
+  void run(const StreamPtr& stream, const void* topk_idx, const Ids& ids, const PerOutput<void*>& outputs,
+           const Report& report, const Capture& capture);
 
   // Queues a layout of host memory, after packing the ids into pinned memory. The kernel reads and writes
   // pinned memory directly.
   std::shared_ptr<HostLayout> launch_on_host(const HostIds& ids, bool has_mask, bool is_strict,
                                              const StreamOrder& order);
 
+  const GroupPtr group;
+
  private:
   // Makes memory for the kernels, with this content or with zeros. It is ready when this returns, since nothing
-  // can be queued before work of the communication stream that is being captured
+  // can be queued before work of a stream that is being captured
   AllocationPtr make_memory(size_t bytes, const void* content) const;
   AllocationPtr make_scratch() const;
   // Returns the scratch memory for a layout that runs in this capture, or in none
   void* scratch_in(const Capture& capture);
-  void run(const void* topk_idx, const Ids& ids, const PerOutput<void*>& outputs,
-           InvalidSelection* first_invalid, void* scratch);
 
-  const StreamPtr comm_stream_;
-  const EnvironmentPtr environment_;
   const int num_experts_, num_ranks_, num_nodes_;
   AllocationPtr rank_of_expert_, scratch_;
   // The scratch memory of each graph that layouts were captured into. A graph may be replayed beside other
   // layouts, with which it must not share any
   std::map<unsigned long long, AllocationPtr> scratch_of_graphs_;
+};
+
+// A layout of device memory that can be queued again and again. It does not keep the memory: each time, the
+// memory must still be there.
+class DeviceLayout {
+ public:
+  // If `outputs` is null, memory for them is allocated each time. An output that the layout does not have is
+  // given by a null allocation.
+  DeviceLayout(std::shared_ptr<Plan> plan, const DeviceIds& ids, const PerOutput<DevicePlace>* outputs,
+               bool has_mask, bool is_strict);
+
+  struct Launched {
+    PerKind<AllocationPtr> memory;  // Null if the outputs were given. There may be no rows
+    EventPtr event;                 // Null unless asynchronous
+    uint64_t number =
+        0;  // The number of the layout among the strict ones of its group; 0 if it is not strict
+  };
+  // Queues the layout of the first tokens. If the current stream is being captured, the layout becomes a part of
+  // the graph; it must then allocate nothing, and nothing may be left to wait for.
+  Launched launch(int64_t num_tokens, const StreamOrder& order);
+
+  const std::shared_ptr<Plan> plan;
+  const bool is_strict;
+  const int64_t max_tokens;
+
+ private:
+  const Ids ids_;
+  const bool has_mask_, has_outputs_;
+  const void* const topk_idx_;
+  PerOutput<void*> outputs_{};
+  std::vector<std::weak_ptr<Allocation>> memory_;  // Of the ids and of the outputs that were given
 };
 
 }  // namespace dispatch_layout

@@ -128,11 +128,11 @@ bool StreamWork::is_of_same_stream(const StreamWork& other) const {
 
 bool StreamWork::is_capturing() const { return !has_ended() && ::dispatch_layout::is_capturing(handle); }
 
-void StreamWork::make_wait(cudaStream_t stream) const {
-  if (has_ended()) return last_->make_wait(stream);
-  // The stream that waits may be one of another GPU
+EventPtr StreamWork::event() const {
+  if (has_ended()) return last_;
+  // Whoever asks may have made another GPU current
   const OnDevice on_device(environment_->context);
-  Event(environment_, handle).make_wait(stream);
+  return std::make_shared<Event>(environment_, handle);
 }
 
 void StreamWork::synchronize() const {
@@ -148,13 +148,6 @@ bool Use::is_over() const noexcept {
   } catch (const std::exception&) {
     return false;
   }
-}
-
-void Use::make_wait(cudaStream_t stream) const {
-  if (done != nullptr)
-    done->make_wait(stream);
-  else
-    work->make_wait(stream);
 }
 
 void Use::synchronize() const {
@@ -188,22 +181,19 @@ bool Allocation::is_at_home_on(const StreamPtr& stream) const {
   return home_ != nullptr && home_->is_of_same_stream(*stream->work);
 }
 
-void Allocation::record(const StreamPtr& stream) { add_use(stream, nullptr); }
-
-void Allocation::use_until(const EventPtr& done, const StreamPtr& stream) { add_use(stream, done); }
-
-void Allocation::add_use(const StreamPtr& stream, const EventPtr& done) {
-  if (origin == Origin::kExternal || is_at_home_on(stream)) return;
+void Allocation::add_use(const Use& added) {
+  const bool is_at_home = home_ != nullptr && home_->is_of_same_stream(*added.work);
+  if (origin == Origin::kExternal || is_at_home) return;
   for (Use& use : uses_) {
-    if (!use.work->is_of_same_stream(*stream->work)) continue;
+    if (!use.work->is_of_same_stream(*added.work)) continue;
     // A stream reaches its later events later, so a later one stands for the earlier ones, too
-    if (use.done != nullptr) use.done = done;
+    if (use.done != nullptr) use.done = added.done;
     return;
   }
   // Otherwise a tensor that many streams use in turn would keep something of each of them
   uses_.erase(std::remove_if(uses_.begin(), uses_.end(), [](const Use& use) { return use.is_over(); }),
               uses_.end());
-  uses_.push_back({stream->work, done});
+  uses_.push_back(added);
 }
 
 Allocation::~Allocation() {
@@ -373,8 +363,8 @@ void Environment::free_in_order(const Dropped& memory) noexcept {
     if (memory.uses.empty() && !memory.home->has_ended())
       return ignore(cudaFreeAsync(memory.pointer, memory.home->handle));
     try {
-      for (const Use& use : memory.uses) use.make_wait(reclaim_);
-      memory.home->make_wait(reclaim_);
+      for (const Use& use : memory.uses) use.event()->make_wait(reclaim_);
+      memory.home->event()->make_wait(reclaim_);
       return ignore(cudaFreeAsync(memory.pointer, reclaim_));
     } catch (const std::exception&) {
       // There is no event left, for instance. What follows needs none
@@ -425,7 +415,7 @@ void Environment::upload(const AllocationPtr& target, size_t byte_offset, const 
                              cudaMemcpyHostToDevice, stream->handle));
   done->record(stream->handle);
   keep_until(done, staging);
-  target->use_until(done, stream);
+  target->add_use({stream->work, done});
 }
 
 }  // namespace dispatch_layout

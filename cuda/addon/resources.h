@@ -64,8 +64,9 @@ class Stream {
   const EnvironmentPtr environment;
   const cudaStream_t handle;
   const StreamWorkPtr work;
-  // What graphs that were captured on this stream use when they are replayed. It is kept as long as the stream
-  std::vector<std::shared_ptr<const void>> memory_of_graphs;
+  // Whether the stream exists for as long as this object. A stream of somebody else may be destroyed before, and
+  // must not be touched later than somebody asks for
+  bool is_permanent() const { return is_owned_ || handle == nullptr; }
 
  private:
   const bool is_owned_;
@@ -83,8 +84,8 @@ class StreamWork {
   bool has_ended() const { return last_ != nullptr; }
   bool is_of_same_stream(const StreamWork& other) const;
   bool is_capturing() const;
-  // Makes a stream wait for the work that is queued by now
-  void make_wait(cudaStream_t stream) const;
+  // Returns an event behind the work that is queued by now
+  EventPtr event() const;
   void synchronize() const;
   // Whether the stream was destroyed and its work is over
   bool is_over() const;
@@ -102,9 +103,11 @@ struct Use {
   StreamWorkPtr work;
   EventPtr done;
 
+  EventPtr event() const { return done != nullptr ? done : work->event(); }
+  // Whether an event cannot be had, because it would now be one of a graph
+  bool is_captured() const { return done == nullptr && work->is_capturing(); }
   // An error counts as not over: whoever asks for the memory then finds out more
   bool is_over() const noexcept;
-  void make_wait(cudaStream_t stream) const;
   void synchronize() const;
 };
 
@@ -128,9 +131,9 @@ class Allocation {
   static std::shared_ptr<Allocation> shareable(const EnvironmentPtr& environment, size_t bytes);
 
   // Tells that `stream` uses the memory, until the memory is dropped. This is PyTorch's `record_stream`
-  void record(const StreamPtr& stream);
-  // Tells that `stream` uses the memory until `done`, which is recorded on it
-  void use_until(const EventPtr& done, const StreamPtr& stream);
+  void record(const StreamPtr& stream) { add_use({stream->work, nullptr}); }
+  // Tells that there is work that uses the memory
+  void add_use(const Use& use);
   bool is_at_home_on(const StreamPtr& stream) const;
 
   const EnvironmentPtr environment;
@@ -139,8 +142,6 @@ class Allocation {
   const size_t bytes;
 
  private:
-  void add_use(const StreamPtr& stream, const EventPtr& done);
-
   const StreamWorkPtr home_;
   std::vector<Use> uses_;  // At most one for each stream. Work at home is not among them
 };

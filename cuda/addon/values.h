@@ -41,7 +41,9 @@ constexpr const char* kind_of<Allocation> = "allocation";
 template <>
 constexpr const char* kind_of<Plan> = "plan";
 template <>
-constexpr const char* kind_of<Status> = "status";
+constexpr const char* kind_of<Group> = "group";
+template <>
+constexpr const char* kind_of<DeviceLayout> = "layout";
 template <>
 constexpr const char* kind_of<HostLayout> = "host layout";
 template <>

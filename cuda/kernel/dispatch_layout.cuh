@@ -59,7 +59,7 @@ struct LayoutParameters {
   const int32_t* rank_of_expert;
   int32_t *num_tokens_per_rank, *num_tokens_per_rdma_rank, *num_tokens_per_expert;
   uint8_t* is_token_in_rank;
-  InvalidSelection* first_invalid;
+  Report report;
   Scratch* scratch;
 
   __host__ __device__ int num_counts() const { return num_experts + num_ranks + num_counted_nodes; }
@@ -118,13 +118,18 @@ struct LayoutParameters {
   // Reports the first invalid selection, given its number
   template <typename Id>
   __device__ void write_invalid(unsigned long long invalid) const {
-    if (first_invalid == nullptr) return;
-    const auto token_idx = static_cast<int64_t>(~invalid >> num_slot_bits);
-    const auto slot = static_cast<int64_t>(~invalid & ((1ull << num_slot_bits) - 1));
-    first_invalid->token_idx = invalid == 0 ? -1 : token_idx;
-    if (invalid == 0) return;
-    first_invalid->slot = slot;
-    first_invalid->id = reinterpret_cast<const Id*>(topk_idx + token_idx * token_stride_in_bytes)[slot];
+    InvalidSelection* const place = report.place;
+    if (place == nullptr) return;
+    if (invalid != 0) {
+      const auto token_idx = static_cast<int64_t>(~invalid >> num_slot_bits);
+      const auto slot = static_cast<int64_t>(~invalid & ((1ull << num_slot_bits) - 1));
+      place->token_idx = token_idx;
+      place->slot = slot;
+      place->id = reinterpret_cast<const Id*>(topk_idx + token_idx * token_stride_in_bytes)[slot];
+      // The host reads these words without waiting for the kernel
+      __threadfence_system();
+    }
+    *static_cast<volatile uint64_t*>(&place->status) = 2 * report.number + (invalid != 0);
   }
 };
 
@@ -554,7 +559,7 @@ inline cudaError_t make_parameters(const DispatchLayoutArguments& a, LayoutParam
   p->num_tokens_per_rdma_rank = a.num_tokens_per_rdma_rank;
   p->num_tokens_per_expert = a.num_tokens_per_expert;
   p->is_token_in_rank = a.is_token_in_rank;
-  p->first_invalid = a.first_invalid;
+  p->report = a.report;
   p->scratch = static_cast<Scratch*>(a.scratch);
   return cudaSuccess;
 }

@@ -22,9 +22,21 @@ constexpr bool is_signed(IdType type) { return static_cast<int>(type) % 2 == 0; 
 
 // The first selection, in row-major order, whose id is neither empty nor an expert
 struct InvalidSelection {
-  int64_t token_idx;  // -1 if there is none. The other fields are then not written.
+  // 2 * number + 1 if there is one, else 2 * number. This is the only word that is then written. It is written
+  // last, so that whoever reads the number of the layout there finds the rest written.
+  uint64_t status;
+  int64_t token_idx;
   int64_t slot;
   uint64_t id;  // The bits of its id, behind zeros
+
+  static constexpr uint64_t number_in(uint64_t status) { return status / 2; }
+  static constexpr bool is_found_in(uint64_t status) { return status % 2 != 0; }
+};
+
+// Where a layout reports its first invalid selection, and under which number
+struct Report {
+  InvalidSelection* place = nullptr;  // If this is null, invalid ids are not reported
+  uint64_t number = 0;
 };
 
 // All pointers are device pointers. "Null" in the comments means the host's null pointer.
@@ -59,9 +71,8 @@ struct DispatchLayoutArguments {
   // [num_tokens, num_ranks], 0 or 1. If it is null, nothing is done for it.
   uint8_t* is_token_in_rank = nullptr;
 
-  // Ids that are neither empty nor experts are skipped everywhere else. If this is null, they are skipped and
-  // not reported.
-  InvalidSelection* first_invalid = nullptr;
+  // Ids that are neither empty nor experts are skipped everywhere else
+  Report report;
 
   // `dispatch_layout_scratch_bytes` bytes, aligned to 8 bytes, which must be zero before the first launch.
   // Every launch leaves them zero, so launches that are ordered (in one stream, or in one graph) may share

@@ -24,7 +24,7 @@ __attribute__((visibility("default"))) cudaError_t launch_dispatch_layout(
           static_cast<const void*>(arguments.num_tokens_per_rdma_rank),
           static_cast<const void*>(arguments.num_tokens_per_expert),
           static_cast<const void*>(arguments.is_token_in_rank),
-          static_cast<const void*>(arguments.first_invalid), static_cast<const void*>(arguments.scratch)})
+          static_cast<const void*>(arguments.report.place), static_cast<const void*>(arguments.scratch)})
       check_touch(pointer, device);
     return submit(stream, [arguments] {
       // Kernels of several streams take turns, since the shim runs one at a time

@@ -81,7 +81,8 @@ const char* check(const LayoutProblem& q, const Layout& expected, const DeviceLi
   a.num_tokens_per_rank = per_rank.data, a.num_tokens_per_expert = per_expert.data;
   a.num_tokens_per_rdma_rank = q.num_nodes > 1 ? per_node.data : nullptr;
   a.is_token_in_rank = q.has_mask ? mask.data + offset : nullptr;
-  a.first_invalid = q.is_strict ? invalid.data : nullptr;
+  const uint64_t number = uniform(0, 1000);
+  if (q.is_strict) a.report = {invalid.data, number};
   a.scratch = scratch.data;
   LayoutParameters parameters{};
   require(make_parameters(a, &parameters));
@@ -105,9 +106,12 @@ const char* check(const LayoutProblem& q, const Layout& expected, const DeviceLi
   if (mask.to_host() != expected_mask) return "is_token_in_rank";
   if (q.is_strict) {
     const InvalidSelection found = invalid.to_host()[0];
-    if (found.token_idx != expected.first_invalid.token_idx) return "first_invalid.token_idx";
-    if (found.token_idx >= 0 && found.slot != expected.first_invalid.slot) return "first_invalid.slot";
-    if (found.token_idx >= 0 && found.id != expected.first_invalid.id) return "first_invalid.id";
+    const InvalidSelection& right = expected.first_invalid;
+    if (found.status != 2 * number + right.status) return "first_invalid.status";
+    const bool is_found = right.status != 0;
+    if (is_found && found.token_idx != right.token_idx) return "first_invalid.token_idx";
+    if (is_found && found.slot != right.slot) return "first_invalid.slot";
+    if (is_found && found.id != right.id) return "first_invalid.id";
   }
   for (char byte : scratch.to_host())
     if (byte != 0) return "scratch not restored";
@@ -220,7 +224,7 @@ const char* check_large(const DeviceLimits& limits) {
   a.num_experts = q.num_experts, a.num_ranks = q.num_ranks, a.num_nodes = q.num_nodes;
   a.num_tokens_per_rank = per_rank.data, a.num_tokens_per_expert = per_expert.data;
   a.num_tokens_per_rdma_rank = per_node.data, a.is_token_in_rank = mask.data;
-  a.first_invalid = invalid.data, a.scratch = scratch.data;
+  a.report = {invalid.data, 5}, a.scratch = scratch.data;
   LayoutParameters parameters{};
   require(make_parameters(a, &parameters));
   require(launch_dispatch_layout(a, plan_launch(parameters, limits), nullptr));
@@ -244,7 +248,8 @@ const char* check_large(const DeviceLimits& limits) {
   if (per_node.to_host() != total(tile.num_tokens_per_rdma_rank, last_tile.num_tokens_per_rdma_rank))
     return "large per node";
   const InvalidSelection found = invalid.to_host()[0];
-  if (found.token_idx != num_tokens - 1 || found.slot != q.num_topk - 1 || found.id != 200)
+  if (found.status != 11 || found.token_idx != num_tokens - 1 || found.slot != q.num_topk - 1 ||
+      found.id != 200)
     return "large first_invalid";
   const std::vector<uint8_t> rows = mask.to_host();
   for (int64_t i = 0; i < num_tiles; ++i) {

@@ -26,7 +26,7 @@ struct LayoutProblem {
 struct Layout {
   std::vector<int32_t> num_tokens_per_rank, num_tokens_per_rdma_rank, num_tokens_per_expert;
   std::vector<uint8_t> is_token_in_rank;
-  InvalidSelection first_invalid{-1, 0, 0};
+  InvalidSelection first_invalid{};  // Of the layout number 0
 };
 
 // The value of an id. All types together need 65 bits.
@@ -62,8 +62,8 @@ inline Layout get_reference_layout(const LayoutProblem& q) {
       const __int128 id = read_id(q.type, &q.ids[index * get_id_bytes(q.type)]);
       if (id == -1 || id == empty_id) continue;
       if (id < 0 || id >= q.num_experts) {
-        if (layout.first_invalid.token_idx < 0) {
-          layout.first_invalid = {token_idx, slot, 0};
+        if (layout.first_invalid.status == 0) {
+          layout.first_invalid = {1, token_idx, slot, 0};
           std::memcpy(&layout.first_invalid.id, &q.ids[index * get_id_bytes(q.type)], get_id_bytes(q.type));
         }
         continue;

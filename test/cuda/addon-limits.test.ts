@@ -18,12 +18,14 @@ function run(script: string, env: Readonly<Record<string, string>> = {}): string
 
 /** The objects that direct calls of the addon need. */
 const onTheAddon = `
-  const stream = addon.createStream(0, false);
+  const group = addon.createGroup(0);
+  const stream = addon.createStream(0);
   const memory = addon.allocate(64, stream, false);
   const order = { currentStream: stream, previous: null, asyncFinish: false, allocateOnCommStream: false };
   const strict = { hasMask: true, isStrict: true };
+  const launch = (layout) => addon.launchLayout(addon.createLayout(layout), layout.ids.numTokens, order);
   const planOf = (count) =>
-    addon.createPlan({ commStream: stream, numExperts: count, numRanks: count, numNodes: 1, rankOfExpert: null });`;
+    addon.createPlan({ group, numExperts: count, numRanks: count, numNodes: 1, rankOfExpert: null });`;
 
 describe('limits of the addon', function () {
   this.timeout(60_000);
@@ -35,7 +37,7 @@ describe('limits of the addon', function () {
       const ids = { allocation: memory, byteOffset: 0, type, numTokens: 2 ** 50, numTopk: 0, tokenStride: 0, emptyId: null };
       const hostIds = { data: new Int32Array(0), offset: 0, slotStride: 1, type, numTokens: 2 ** 50, numTopk: 0, tokenStride: 0, emptyId: null };
       console.log(attempt(() => addon.outputOffsets(plan, 2 ** 50, true)));
-      console.log(attempt(() => addon.launchOnDevice({ plan, ids, outputs: null, ...strict, order })));
+      console.log(attempt(() => launch({ plan, ids, outputs: null, ...strict })));
       console.log(attempt(() => addon.launchOnHost({ plan, ids: hostIds, ...strict, order })));
       const small = planOf(4);
       const huge = { ...hostIds, numTokens: 2 ** 34, numTopk: 2 ** 34 };
@@ -46,12 +48,11 @@ describe('limits of the addon', function () {
         numTokensPerExpert: { allocation: memory, byteOffset: 16 },
         isTokenInRank: { allocation: memory, byteOffset: 48 },
       };
-      const launch = (numTokens) =>
-        addon.launchOnDevice({ plan: small, ids: { ...ids, numTokens }, outputs, ...strict, order }).counts;
-      console.log(attempt(() => launch(5)));
-      console.log(attempt(() => launch(4)));
+      const counts = (numTokens) => launch({ plan: small, ids: { ...ids, numTokens }, outputs, ...strict }).counts;
+      console.log(attempt(() => counts(5)));
+      console.log(attempt(() => counts(4)));
       outputs.isTokenInRank = null;
-      console.log(attempt(() => launch(4)));`);
+      console.log(attempt(() => counts(4)));`);
     const tooLarge = `a layout of ${2 ** 50} tokens on 16384 ranks is larger than any memory`;
     const lines = [tooLarge, tooLarge, tooLarge, 'the ids are larger than any memory'];
     assert.deepStrictEqual(output.split('\n'), [
@@ -76,7 +77,7 @@ describe('limits of the addon', function () {
     const output = run(`${onTheAddon}
       const ids = { allocation: memory, byteOffset: 0, type: { code: 7 }, numTokens: 1, numTopk: 2 ** 32, tokenStride: 2 ** 32, emptyId: null };
       try {
-        addon.launchOnDevice({ plan: planOf(4), ids, outputs: null, ...strict, order });
+        launch({ plan: planOf(4), ids, outputs: null, ...strict });
       } catch ({ cuda }) {
         console.log(cuda.cudaName, cuda.isSticky);
       }`);
@@ -97,7 +98,7 @@ describe('limits of the addon', function () {
       console.log(arrays.numTokensPerRank.join(), arrays.numTokensPerExpert.join());
 
       const ids = { ...shape, allocation: memory, byteOffset: 0 };
-      const { counts: outputs, rows } = addon.launchOnDevice({ ...options, ids, outputs: null });
+      const { counts: outputs, rows } = launch({ ...options, ids, outputs: null });
       const read = (allocation, offset) => {
         const array = new Int32Array(4);
         addon.finishDownload(addon.download(allocation, offset, 16, stream), array);
@@ -113,7 +114,7 @@ describe('limits of the addon', function () {
       // Nothing is written to a mask that is not wanted
       const some = { numTokensPerRank: placeAt(0), numTokensPerRdmaRank: null, numTokensPerExpert: placeAt(16) };
       for (const isTokenInRank of [null, placeAt(32)]) {
-        addon.launchOnDevice({ ...options, ids, outputs: { ...some, isTokenInRank } });
+        launch({ ...options, ids, outputs: { ...some, isTokenInRank } });
         console.log(read(given, 0), read(given, 16), read(given, 32));
       }`);
     assert.deepStrictEqual(output.split('\n'), [
@@ -137,39 +138,44 @@ describe('limits of the addon', function () {
       const plan = planOf(4);
       const type = { code: 2 };
       const ids = { allocation: memory, byteOffset: 0, type, numTokens: 0, numTopk: 0, tokenStride: 0, emptyId: null };
-      const launch = { plan, ids, outputs: null, ...strict, order };
+      const right = { plan, ids, outputs: null, ...strict };
       const wrong = [
         {},
-        { ...launch, plan: stream },
-        { ...launch, ids: { ...ids, allocation: undefined } },
-        { ...launch, ids: { ...ids, numTokens: '1' } },
-        { ...launch, ids: { ...ids, type: { code: 8 } } },
-        ...[5, undefined, -1n, 2n ** 64n].map((emptyId) => ({ ...launch, ids: { ...ids, emptyId } })),
-        { ...launch, outputs: {} },
-        { ...launch, outputs: { numTokensPerRank: { allocation: memory, byteOffset: -1 } } },
-        { ...launch, hasMask: undefined },
-        { ...launch, isStrict: 1 },
-        { ...launch, order: { ...order, previous: undefined } },
+        { ...right, plan: stream },
+        { ...right, ids: { ...ids, allocation: undefined } },
+        { ...right, ids: { ...ids, numTokens: '1' } },
+        { ...right, ids: { ...ids, type: { code: 8 } } },
+        ...[5, undefined, -1n, 2n ** 64n].map((emptyId) => ({ ...right, ids: { ...ids, emptyId } })),
+        { ...right, outputs: {} },
+        { ...right, outputs: { numTokensPerRank: { allocation: memory, byteOffset: -1 } } },
+        { ...right, hasMask: undefined },
+        { ...right, isStrict: 1 },
       ];
       for (const each of wrong) {
-        try { addon.launchOnDevice(each); } catch (error) { console.log(error.name + ': ' + error.message); }
+        try { addon.createLayout(each); } catch (error) { console.log(error.name + ': ' + error.message); }
       }
-      console.log(attempt(() => addon.createPlan({ commStream: stream, numExperts: 0 })));`);
+      const made = addon.createLayout(right);
+      console.log(attempt(() => addon.launchLayout(made, 0, { ...order, previous: undefined })));
+      console.log(attempt(() => addon.launchLayout(made, 1, order)));
+      console.log(attempt(() => addon.runLayout(made, -1, stream)));
+      console.log(attempt(() => addon.createPlan({ group, numExperts: 0 })));`);
     assert.deepStrictEqual(output.split('\n'), [
-      'TypeError: launch.ids is missing: it must be an object',
-      'TypeError: launch.plan must be a handle of kind plan',
-      'TypeError: launch.ids.allocation is missing: it must be a handle of the CUDA addon',
-      'TypeError: launch.ids.numTokens must be a number',
-      'TypeError: launch.ids.type must be an id type',
-      'TypeError: launch.ids.emptyId must be null or a bigint of 64 bits',
-      'TypeError: launch.ids.emptyId is missing: it must be null or a bigint of 64 bits',
-      'TypeError: launch.ids.emptyId must be null or a bigint of 64 bits',
-      'TypeError: launch.ids.emptyId must be null or a bigint of 64 bits',
-      'TypeError: launch.outputs.numTokensPerRank is missing: it must be an object',
-      'TypeError: launch.outputs.numTokensPerRank.byteOffset must be 0 or more',
-      'TypeError: launch.hasMask is missing: it must be a boolean',
-      'TypeError: launch.isStrict must be a boolean',
-      'TypeError: launch.order.previous is missing: it must be a handle of the CUDA addon',
+      'TypeError: layout.ids is missing: it must be an object',
+      'TypeError: layout.plan must be a handle of kind plan',
+      'TypeError: layout.ids.allocation is missing: it must be a handle of the CUDA addon',
+      'TypeError: layout.ids.numTokens must be a number',
+      'TypeError: layout.ids.type must be an id type',
+      'TypeError: layout.ids.emptyId must be null or a bigint of 64 bits',
+      'TypeError: layout.ids.emptyId is missing: it must be null or a bigint of 64 bits',
+      'TypeError: layout.ids.emptyId must be null or a bigint of 64 bits',
+      'TypeError: layout.ids.emptyId must be null or a bigint of 64 bits',
+      'TypeError: layout.outputs.numTokensPerRank is missing: it must be an object',
+      'TypeError: layout.outputs.numTokensPerRank.byteOffset must be 0 or more',
+      'TypeError: layout.hasMask is missing: it must be a boolean',
+      'TypeError: layout.isStrict must be a boolean',
+      'order.previous is missing: it must be a handle of the CUDA addon',
+      'numTokens must be a number of tokens of the layout',
+      'numTokens must be a number of tokens of the layout',
       'plan.numExperts must be a positive 32-bit integer',
     ]);
   });

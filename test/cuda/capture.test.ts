@@ -82,6 +82,7 @@ describeOnCuda('a CUDA graph that another library captures', () => {
         // The group goes on computing layouts, which must not share memory with those of the graph
         using beside = group.getDispatchLayout(other, numExperts, { asyncFinish: true });
         replay(graph);
+        beside.event.currentStreamWait();
         const options = { ...settings, ...(placement && { placement }) };
         expectArrays(toHost(out), reference(changed, numExperts, options));
         expectArrays(toHost(beside), reference(input, numExperts, options));
@@ -152,33 +153,61 @@ describeOnCuda('a CUDA graph that another library captures', () => {
     library?.destroyGraph(graph.graph);
   });
 
-  it('keeps its group to itself until it ends, and its events', () => {
+  it('keeps the communication stream of its group until it ends, and its events', () => {
     const group = new ExpertGroup({ ...settings, device: 'cuda' });
-    using topkIdx = DeviceTensor.from(input.data, input.shape);
-    using out = group.getDispatchLayout(topkIdx, numExperts, legal);
-    Stream.current.synchronize();
     const side = new Stream();
+    const topkIdx = side.run(() => DeviceTensor.from(input.data, input.shape));
+    const out = side.run(() => group.getDispatchLayout(topkIdx, numExperts, legal));
+    side.synchronize();
     const graph = capture((stream) => {
       group.getDispatchLayout(topkIdx, numExperts, { ...legal, out });
       const previousEvent = stream.record();
       side.run(() => {
-        expectError(() => group.getDispatchLayout(topkIdx, numExperts, { ...legal, out }), {
-          code: 'CAPTURE',
-          message: /communication stream is a part of a CUDA graph/,
-        });
-        const another = new ExpertGroup({ ...settings, device: 'cuda' });
-        const wait = { ...legal, previousEvent, asyncFinish: true };
-        expectError(() => another.getDispatchLayout(topkIdx, numExperts, wait), {
-          code: 'CAPTURE',
-          message: /a point in a CUDA graph/,
-        });
+        const refused: [RegExp, () => unknown][] = [
+          [/communication stream is a part of a CUDA graph/, () => group.getDispatchLayout(input, numExperts)],
+          [
+            /communication stream is a part of a CUDA graph/,
+            () => group.getDispatchLayout(topkIdx, numExperts, { ...legal, asyncFinish: true }),
+          ],
+          [
+            /a point in a CUDA graph/,
+            () =>
+              new ExpertGroup({ ...settings, device: 'cuda' }).getDispatchLayout(topkIdx, numExperts, {
+                ...legal,
+                previousEvent,
+              }),
+          ],
+        ];
+        for (const [message, use] of refused) expectError(use, { code: 'CAPTURE', message });
+        // This runs on the current stream, and needs no other
+        using beside = group.getDispatchLayout(topkIdx, numExperts, legal);
+        expectArrays(toHost(beside), right);
       });
     });
-    side.run(() => group.getDispatchLayout(topkIdx, numExperts, { ...legal, out }));
-    side.synchronize();
-    expectArrays(toHost(out), right);
+    side.run(() => expectArrays(group.getDispatchLayout(input, numExperts), right));
     replay(graph);
+    side.run(() => expectArrays(toHost(out), right));
+    for (const each of [out, topkIdx]) each[Symbol.dispose]();
     library?.destroyGraph(graph.graph);
+  });
+
+  it('on the stream of the last layout of a group leaves the group to that stream until it ends', () => {
+    const group = new ExpertGroup({ ...settings, device: 'cuda' });
+    const handle = (library as OtherLibrary).createStream(false);
+    const stream = new Stream();
+    using topkIdx = stream.run(() => DeviceTensor.from(input.data, input.shape));
+    using out = stream.run(() => group.getDispatchLayout(topkIdx, numExperts, legal));
+    stream.synchronize();
+    const graph = capture(() => {}, 'global', handle);
+    library?.beginCapture(stream.handle, 'global');
+    new Stream().run(() =>
+      expectError(() => group.getDispatchLayout(topkIdx, numExperts, { ...legal, out }), {
+        code: 'CAPTURE',
+        message: /the group's last layout ran on the captured stream/,
+      }),
+    );
+    stream.run(() => group.getDispatchLayout(topkIdx, numExperts, { ...legal, out }));
+    for (const each of [library?.endCapture(stream.handle), graph.graph]) library?.destroyGraph(each as bigint);
   });
 
   it('of a blocking stream forbids the default stream, which is refused before it spoils the capture', () => {

@@ -51,7 +51,8 @@ run_mocha() { node node_modules/mocha/bin/mocha.js --no-config --reporter=dot --
 run_tests() {
   node dist/cli.js doctor --device cuda
   step 'conformance on cuda' run_mocha test/conformance/conformance.test.ts
-  step 'tensors, streams and events' run_mocha test/cuda/tensors.test.ts test/cuda/device-layouts.test.ts test/events.test.ts
+  step 'tensors, streams and events' run_mocha test/cuda/tensors.test.ts test/cuda/device-layouts.test.ts \
+    test/cuda/device-workspace.test.ts test/events.test.ts
   local other=$PWD/build/gpu/other_library.node
   if [ -e "$other" ] || test/gpu/build.sh; then
     export DISPATCH_LAYOUT_TEST_OTHER_LIBRARY=$other

@@ -8,7 +8,7 @@ import type { Availability, DeviceName, GpuDescription } from '../errors/availab
 import type { Partition, RankGroup } from '../input/partition.ts';
 import type { EmptyId } from '../input/topk-idx.ts';
 import type { EventHandle } from '../layout/event-overlap.ts';
-import type { LayoutRequest, TensorRequest } from '../layout/layout-request.ts';
+import type { LayoutRequest, TensorOperands, TensorRequest } from '../layout/layout-request.ts';
 import type { AnyArrays } from '../layout/outputs.ts';
 import type { TensorLayout } from '../layout/tensors.ts';
 import type { IdType, IntegerArray } from '../values/id-types.ts';
@@ -72,6 +72,8 @@ export interface DeviceStreams {
   readonly areInUse: boolean;
   /** Queues the layout of a tensor. Nothing is copied, and nothing is waited for. */
   submit(request: TensorRequest): TensorLayout;
+  /** Makes a workspace of tensors. Its type is that of `dispatch-layout/cuda`. */
+  createWorkspace(operands: TensorOperands): unknown;
   /** Records an event on the current stream. */
   capture(): EventHandle;
   /** The stream on which layouts of a group run. Its type is that of `dispatch-layout/cuda`. */

@@ -89,8 +89,8 @@ const noArrays = new OutArrays();
 /** The outputs whose lengths depend on the number of tokens. */
 const rowNames = outputNames.filter((name) => outputs[name].kind === 'rows');
 
-/** A call for ids that are on a device. They are not copied, and nothing waits for them. */
-export interface TensorRequest extends StreamOrder {
+/** What a layout of ids that are on a device works on. */
+export interface TensorOperands {
   readonly topkIdx: GpuTensor;
   readonly emptyId: EmptyId;
   /** The caller's tensors; undefined where the device is to make new ones. */
@@ -99,3 +99,6 @@ export interface TensorRequest extends StreamOrder {
   readonly hasMask: boolean;
   readonly partition: Partition;
 }
+
+/** A call for ids that are on a device. They are not copied, and nothing waits for them. */
+export interface TensorRequest extends TensorOperands, StreamOrder {}

@@ -332,6 +332,7 @@ T __ldg(const T* pointer) {
   return value;
 }
 inline void __threadfence() { cuda_shim::fence(); }
+inline void __threadfence_system() { cuda_shim::fence(); }
 inline int32_t atomicAdd(int32_t* p, int32_t v) {
   cuda_shim::change_at_any_place(p);
   return __atomic_fetch_add(p, v, __ATOMIC_RELAXED);

@@ -15,8 +15,9 @@ type Handle<Kind extends string> = { readonly [kind]: Kind };
 export type StreamHandle = Handle<'stream'>;
 export type NativeEvent = Handle<'event'>;
 export type AllocationHandle = Handle<'allocation'>;
+export type GroupHandle = Handle<'group'>;
 export type PlanHandle = Handle<'plan'>;
-export type StatusHandle = Handle<'status'>;
+export type LayoutHandle = Handle<'layout'>;
 export type HostLayoutHandle = Handle<'hostLayout'>;
 export type DownloadHandle = Handle<'download'>;
 
@@ -60,8 +61,8 @@ export interface DriverReport {
 
 /** What `createPlan` makes the tables of a partition from. */
 export interface NativePlan {
-  /** The stream on which all layouts of the plan run. */
-  readonly commStream: StreamHandle;
+  /** The group whose layouts run one after the other. */
+  readonly group: GroupHandle;
   readonly numExperts: number;
   readonly numRanks: number;
   /** The number of nodes; 1 within one node. */
@@ -101,34 +102,33 @@ export interface NativeHostIds extends NativeIds {
 /** Which stream waits for which. */
 export interface NativeStreamOrder {
   readonly currentStream: StreamHandle;
-  /** The event that the communication stream waits for. If it is null, that stream waits for the current stream. */
+  /** The event that the layout waits for. If it is null, the layout waits for the current stream. */
   readonly previous: NativeEvent | null;
   readonly asyncFinish: boolean;
   readonly allocateOnCommStream: boolean;
 }
 
-/** A layout of ids on the GPU, to be queued. */
-export interface DeviceLaunch {
+/** What `createLayout` makes a layout of ids on the GPU from, which can be queued again and again. */
+export interface NativeLayout {
   readonly plan: PlanHandle;
   readonly ids: NativeDeviceIds;
-  /** The tensors to write to. If this is null, memory is allocated: a piece for the counts, and one for the rows. */
+  /** The tensors to write to. If this is null, memory is allocated each time: a piece for the counts, and one for the rows. */
   readonly outputs: Readonly<Record<OutputName, NativePlace | null>> | null;
   /** Whether `isTokenInRank` is wanted. If not, it takes no memory and is not written. */
   readonly hasMask: boolean;
   readonly isStrict: boolean;
-  readonly order: NativeStreamOrder;
 }
 
 /** A layout of ids on the GPU that was queued. */
-export interface LaunchedOnDevice {
+export interface LaunchedLayout {
   /** The memory of the counts, if it was allocated here. `outputOffsets` says where in it each output lies. */
   readonly counts: AllocationHandle | null;
   /** The memory of the outputs that have a row for each token; null if there are none, too. */
   readonly rows: AllocationHandle | null;
   /** The event at the end of the layout, if `asyncFinish` was given. */
   readonly event: NativeEvent | null;
-  /** What strict mode finds; null if the layout is not strict. */
-  readonly status: StatusHandle | null;
+  /** The number of the layout among the strict ones of its group, from 1 on; 0 if it is not strict. */
+  readonly number: number;
 }
 
 /** A layout of host arrays, to be queued. */
@@ -164,7 +164,7 @@ export interface CudaAddon {
   readonly interfaceVersion: number;
   probe(): DriverReport;
 
-  createStream(ordinal: number, hasHighPriority: boolean): StreamHandle;
+  createStream(ordinal: number): StreamHandle;
   wrapStream(ordinal: number, handle: bigint): StreamHandle;
   /** The first ordinal is that of any GPU that may be used for asking. */
   ordinalOfStream(ordinal: number, handle: bigint): number;
@@ -173,7 +173,7 @@ export interface CudaAddon {
   recordEvent(stream: StreamHandle): NativeEvent;
   makeStreamWait(stream: StreamHandle, event: NativeEvent): void;
   synchronizeEvent(event: NativeEvent): void;
-  isDone(handle: NativeEvent | StatusHandle | DownloadHandle): boolean;
+  isDone(handle: NativeEvent | DownloadHandle): boolean;
   /** Calls back once when the work is done. If the context is lost, it never calls back. */
   whenDone(handle: NativeEvent | DownloadHandle, callback: () => void): void;
 
@@ -191,17 +191,31 @@ export interface CudaAddon {
   finishDownload(download: DownloadHandle, target: ArrayBufferView): void;
   /** The event at the end of a layout of host arrays, which other streams can wait for. */
   eventOf(layout: HostLayoutHandle): NativeEvent;
-  release(handle: AllocationHandle | StatusHandle | HostLayoutHandle | DownloadHandle): void;
+  release(handle: AllocationHandle | HostLayoutHandle | DownloadHandle): void;
 
+  createGroup(ordinal: number): GroupHandle;
+  /** Returns the communication stream. */
+  streamOfGroup(group: GroupHandle): StreamHandle;
   createPlan(plan: NativePlan): PlanHandle;
-  /** Returns where each output lies in the piece of memory that `launchOnDevice` allocates for its kind. */
+  /** Returns where each output lies in the piece of memory that `launchLayout` allocates for its kind. */
   outputOffsets(plan: PlanHandle, numTokens: number, hasMask: boolean): Readonly<Record<OutputName, number>>;
-  launchOnDevice(launch: DeviceLaunch): LaunchedOnDevice;
+  createLayout(layout: NativeLayout): LayoutHandle;
+  /**
+   * Queues the layout of the first tokens into the outputs that were given, for which the current stream waits. Returns
+   * the layout's number, as in {@link LaunchedLayout}. If an earlier layout of the group has found something that nobody
+   * has reported, queues nothing, and returns the negative number of that layout.
+   */
+  runLayout(layout: LayoutHandle, numTokens: number, currentStream: StreamHandle): number;
+  launchLayout(layout: LayoutHandle, numTokens: number, order: NativeStreamOrder): LaunchedLayout;
+  /** Whether the ids of a layout are checked, given its number. */
+  isChecked(group: GroupHandle, number: number): boolean;
+  /** Returns what was found in such a layout. It counts as reported from then on. */
+  findInvalid(group: GroupHandle, number: number): InvalidSelection | null;
+  /** Returns the number of the first layout in which something was found that nobody has reported, or 0. */
+  firstUnreported(group: GroupHandle): number;
   launchOnHost(launch: HostLaunch): HostLayoutHandle;
   /** Waits for the layout. Returns what strict mode has found. */
   synchronizeHost(layout: HostLayoutHandle): InvalidSelection | null;
   /** Copies the results. Returns false, and copies nothing, if an array no longer has the length of its output. */
   copyHostOutputs(layout: HostLayoutHandle, outputs: AnyArrays): boolean;
-  /** Returns what strict mode has found in a layout that is done. */
-  firstInvalid(status: StatusHandle): InvalidSelection | null;
 }

@@ -31,6 +31,10 @@ const reasons: Readonly<Record<string, readonly [problem: string, remedy: string
     "the group's communication stream is a part of a CUDA graph that is being captured on another stream",
     'Use another group, or make this call after that capture.',
   ],
+  LAST_STREAM: [
+    "a CUDA graph is being captured, and the group's last layout ran on the captured stream, or on CUDA's default stream, for which nothing can wait now",
+    'Use another group, or make this call after the capture.',
+  ],
   LEGACY_STREAM: [
     "a CUDA graph is being captured, and this call uses CUDA's default stream, which waits for the captured one",
     'Make this call on a stream of its own (new Stream().run(…)), or after the capture.',

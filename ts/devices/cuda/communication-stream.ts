@@ -4,9 +4,9 @@
  * @module
  */
 import { noRank, type Partition, type RankGroup } from '../../input/partition.ts';
-import type { PlanHandle, StreamHandle } from './addon.ts';
-import type { IdCheck } from './id-check.ts';
-import { cudaAddon, type Gpu } from './runtime.ts';
+import type { GroupHandle, PlanHandle } from './addon.ts';
+import { type CheckedIds, IdCheck } from './id-check.ts';
+import { addonInUse, cudaAddon, type Gpu } from './runtime.ts';
 import { Stream } from './stream.ts';
 
 const streams = new WeakMap<RankGroup, CommunicationStream[]>();
@@ -28,28 +28,30 @@ export function communicationStreamOf(group: RankGroup, gpu: Gpu): Communication
 /** The largest number of plans that are kept for a group. When it is reached, all of them are dropped. */
 const maxPlans = 8;
 
-/** The stream on which all layouts of a group run, one after the other. */
+/** The number of checks that are kept: twice as many as the addon lets be under way. */
+const maxChecks = 512;
+
+/** The stream of a group on a GPU, and the order of its layouts, which run one after the other. */
 export class CommunicationStream {
-  /** As in DeepEP, the stream has a high priority. Otherwise a layout would queue behind the blocks of a large GEMM. */
-  readonly native: StreamHandle;
+  readonly native: GroupHandle;
   readonly #gpu: Gpu;
   #stream: Stream | undefined;
   /**
-   * The checks of layouts of tensors, in the order of the stream. They are kept here because it may be that nobody ever
-   * waits for such a layout.
+   * The checks of the last layouts of tensors, each at the remainder of its number. They are kept here because it may be
+   * that nobody ever waits for such a layout.
    */
   readonly #checks: IdCheck[] = [];
   /** The plans by number of experts: the partitions of one group differ in nothing else. */
   readonly #plans = new Map<number, PlanHandle>();
 
   constructor(gpu: Gpu) {
-    this.native = cudaAddon().createStream(gpu.ordinal, true);
+    this.native = cudaAddon().createGroup(gpu.ordinal);
     this.#gpu = gpu;
   }
 
   /** The stream, as users see it. */
   get stream(): Stream {
-    this.#stream ??= new Stream({}, { native: this.native, gpu: this.#gpu });
+    this.#stream ??= new Stream({}, { native: addonInUse().streamOfGroup(this.native), gpu: this.#gpu });
     return this.#stream;
   }
 
@@ -62,7 +64,7 @@ export class CommunicationStream {
     const existing = this.#plans.get(numExperts);
     if (existing !== undefined) return existing;
     const plan = cudaAddon().createPlan({
-      commStream: this.native,
+      group: this.native,
       numExperts,
       numRanks,
       numNodes: numRdmaRanks,
@@ -74,10 +76,17 @@ export class CommunicationStream {
   }
 
   /**
-   * Keeps the check of a layout that was queued. A later layout reports what it has found, if nobody has asked by then.
+   * Keeps the check of a layout that was queued, for a later layout to report what it has found, if nobody has asked by
+   * then.
+   *
+   * @param number the number that the addon has given the layout.
+   * @returns the check; undefined if the number is 0, which means that the ids are not checked.
    */
-  remember(check: IdCheck): void {
-    this.#checks.push(check);
+  remember(number: number, ids: CheckedIds): IdCheck | undefined {
+    if (number === 0) return undefined;
+    const check = new IdCheck(this.native, number, ids);
+    this.#checks[number % maxChecks] = check;
+    return check;
   }
 
   /**
@@ -86,7 +95,16 @@ export class CommunicationStream {
    * @throws InvalidExpertError
    */
   reportEarlier(): void {
-    while (this.#checks.length > 0 && this.#checks[0].isDone) this.#checks.shift()?.reportOnce();
+    if (this.#checks.length > 0) this.report(addonInUse().firstUnreported(this.native));
+  }
+
+  /**
+   * Reports what the layout with this number has found.
+   *
+   * @throws InvalidExpertError
+   */
+  report(number: number): void {
+    if (number > 0) this.#checks[number % maxChecks].assertValid('in an earlier layout, ');
   }
 }
 

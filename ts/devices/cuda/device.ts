@@ -9,6 +9,7 @@ import type { Device, DeviceStreams } from '../device.ts';
 import { communicationStreamOf } from './communication-stream.ts';
 import { fromSelections, isWorthTheGpu } from './crossover.ts';
 import { currentGpu, currentStreamHandle } from './current-stream.ts';
+import { DeviceWorkspace } from './device-workspace.ts';
 import { isCudaEvent, StreamEvent } from './events.ts';
 import { probeCuda } from './probe.ts';
 import { addonInUse, cudaRuntime, firstGpu, type Gpu, gpuAt, isCudaInUse, ordinalIn } from './runtime.ts';
@@ -41,6 +42,7 @@ function deviceOf(name: DeviceName, ordinal?: number): StreamsDevice {
         return isCudaInUse();
       },
       submit: submitTensor,
+      createWorkspace: (operands) => new DeviceWorkspace(operands),
       capture() {
         const recorded = ordinal === undefined ? currentGpu() : gpu();
         return new StreamEvent(addonInUse().recordEvent(currentStreamHandle(recorded)), recorded);

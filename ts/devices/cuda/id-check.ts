@@ -5,67 +5,52 @@
  * @module
  */
 import { InvalidExpertError } from '../../errors/errors.ts';
-import type { EmptyId, TopkIdx } from '../../input/topk-idx.ts';
+import type { EmptyId } from '../../input/topk-idx.ts';
 import { type IdType, idTypes } from '../../values/id-types.ts';
-import type { InvalidSelection, StatusHandle } from './addon.ts';
+import type { GroupHandle, InvalidSelection } from './addon.ts';
 import { addonInUse } from './runtime.ts';
+
+/** The ids of a layout, as far as an error must know them. */
+export interface CheckedIds {
+  readonly idType: IdType;
+  readonly numTopk: number;
+  readonly leadingAxes: readonly number[] | null;
+  readonly numExperts: number;
+}
 
 /** The check of one queued layout. */
 export class IdCheck {
-  /** Undefined once it was read. */
-  #status: StatusHandle | undefined;
-  #found: InvalidSelection | null = null;
-  #isReported = false;
-  readonly #idType: IdType;
-  readonly #axes: Pick<TopkIdx, 'numTopk' | 'leadingAxes'>;
-  readonly #numExperts: number;
+  readonly #group: GroupHandle;
+  /** The number of the layout among the strict ones of its group. */
+  readonly number: number;
+  readonly #ids: CheckedIds;
+  /** Undefined until it was asked for. */
+  #found: InvalidSelection | null | undefined;
 
-  constructor(
-    status: StatusHandle,
-    idType: IdType,
-    axes: Pick<TopkIdx, 'numTopk' | 'leadingAxes'>,
-    numExperts: number,
-  ) {
-    this.#status = status;
-    this.#idType = idType;
-    this.#axes = axes;
-    this.#numExperts = numExperts;
+  constructor(group: GroupHandle, number: number, ids: CheckedIds) {
+    this.#group = group;
+    this.number = number;
+    this.#ids = ids;
   }
 
-  /** Whether the layout has been computed. */
+  /** Whether the ids have been checked. */
   get isDone(): boolean {
-    return this.#status === undefined || addonInUse().isDone(this.#status);
+    return this.#found !== undefined || addonInUse().isChecked(this.#group, this.number);
   }
 
   /**
-   * Reports what was found. It must be called only when the layout is done.
+   * Reports what was found. It must be called only when the check is done.
    *
+   * @param context words that say that the ids are those of another call.
    * @throws InvalidExpertError every time, if an id was invalid.
    */
-  assertValid(): void {
-    this.#throwIfInvalid('');
-  }
-
-  /**
-   * Reports the same on behalf of a later layout of the group, but throws only what has not been reported before.
-   *
-   * @throws InvalidExpertError
-   */
-  reportOnce(): void {
-    if (!this.#isReported) this.#throwIfInvalid('in an earlier layout, ');
-  }
-
-  #throwIfInvalid(context: string): void {
-    if (this.#status !== undefined) {
-      this.#found = addonInUse().firstInvalid(this.#status);
-      addonInUse().release(this.#status);
-      this.#status = undefined;
-    }
+  assertValid(context = ''): void {
+    if (this.#found === undefined) this.#found = addonInUse().findInvalid(this.#group, this.number);
     if (this.#found === null) return;
-    this.#isReported = true;
     const { token, slot, id } = this.#found;
-    const ids = { ...this.#axes, valueAt: () => idValue(id, this.#idType) };
-    throw InvalidExpertError.at(token * ids.numTopk + slot, ids, this.#numExperts, context);
+    const { idType, numTopk, leadingAxes, numExperts } = this.#ids;
+    const ids = { numTopk, leadingAxes, valueAt: () => idValue(id, idType) };
+    throw InvalidExpertError.at(token * numTopk + slot, ids, numExperts, context);
   }
 }
 

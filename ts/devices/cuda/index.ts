@@ -10,4 +10,5 @@ export type { CudaFailure } from './addon.ts';
 export { CudaError } from './cuda-error.ts';
 export type { DeviceDispatchLayout, DeviceLayoutArrays } from './device-layout.ts';
 export { type AllocationOptions, DeviceTensor, type IpcOptions, type TypeOf } from './device-tensor.ts';
+export { DeviceWorkspace, type DeviceWorkspaceOptions } from './device-workspace.ts';
 export { Stream, type StreamOptions } from './stream.ts';

@@ -10,7 +10,7 @@ import { type AddonError, translate } from './cuda-error.ts';
 import { checkWhole } from './elf-file.ts';
 
 /** The version of the addon's interface. It must be equal to `kInterfaceVersion` in `cuda/addon/addon.cpp`. */
-const interfaceVersion = 4;
+const interfaceVersion = 5;
 
 /** The addon, or the reason why there is none. */
 export type AddonSearch =
@@ -199,10 +199,13 @@ function translated(addon: CudaAddon): CudaAddon {
   return Object.fromEntries(functions) as CudaAddon;
 }
 
-function guard<Arguments extends unknown[], Result>(call: (...values: Arguments) => Result) {
-  return (...values: Arguments): Result => {
+/** No function of the addon takes more arguments than these. A rest parameter would make an array in every call. */
+type Arguments = [first?: unknown, second?: unknown, third?: unknown, fourth?: unknown];
+
+function guard<Result>(call: (...values: Arguments) => Result) {
+  return (...[first, second, third, fourth]: Arguments): Result => {
     try {
-      return call(...values);
+      return call(first, second, third, fourth);
     } catch (error) {
       throw translate(error as AddonError);
     }

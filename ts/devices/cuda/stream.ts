@@ -70,7 +70,7 @@ export class Stream {
     }
     const { device } = checkOptions(options, streamOptions, 'TENSOR');
     this.gpu = existing?.gpu ?? (device === undefined ? currentGpu() : gpuNamed(device));
-    this.native = existing?.native ?? cudaAddon().createStream(this.gpu.ordinal, false);
+    this.native = existing?.native ?? cudaAddon().createStream(this.gpu.ordinal);
   }
 
   /**

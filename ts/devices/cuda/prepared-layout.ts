@@ -1,0 +1,195 @@
+/**
+ * Layouts of tensors that are ready to be queued again and again. What a call needs is checked, and given to the addon,
+ * only once, as long as the same objects come again.
+ *
+ * @module
+ */
+import { DispatchLayoutError } from '../../errors/errors.ts';
+import type { Partition } from '../../input/partition.ts';
+import { readShape, readStrides } from '../../input/read-topk-idx.ts';
+import type { EmptyId, TopkIdx } from '../../input/topk-idx.ts';
+import { EventOverlap, notRecorded } from '../../layout/event-overlap.ts';
+import type { StreamOrder, TensorOperands } from '../../layout/layout-request.ts';
+import {
+  dimensionsOf,
+  type LayoutShape,
+  lengthOfOutput,
+  outputNames,
+  outputs,
+  perOutput,
+} from '../../layout/outputs.ts';
+import type { TensorArrays } from '../../layout/tensors.ts';
+import { idTypes } from '../../values/id-types.ts';
+import type { AllocationHandle, LaunchedLayout, LayoutHandle, PlanHandle } from './addon.ts';
+import { checkTensors, type OutputShape } from './check-tensors.ts';
+import type { CommunicationStream } from './communication-stream.ts';
+import { currentStreamHandle } from './current-stream.ts';
+import { ComputedDeviceLayout, type OutputTensors } from './device-layout.ts';
+import { DeviceTensor } from './device-tensor.ts';
+import { TensorLayoutEvent } from './events.ts';
+import { type CheckedIds, emptyIdBits } from './id-check.ts';
+import { addonInUse, type Gpu } from './runtime.ts';
+import { SharedAllocation } from './shared-allocation.ts';
+import { nativeOrder } from './stream-order.ts';
+
+/** A layout of a tensor, and of the caller's tensors for its results, if there are any. */
+export class PreparedLayout {
+  readonly topkIdx: DeviceTensor;
+  /** The shape of a layout of all tokens. */
+  readonly shape: OutputShape & LayoutShape;
+  readonly #comm: CommunicationStream;
+  readonly #gpu: Gpu;
+  readonly #plan: PlanHandle;
+  readonly #native: LayoutHandle;
+  readonly #ids: CheckedIds;
+  readonly #partition: Partition;
+  readonly #isStrict: boolean;
+  readonly #emptyId: EmptyId;
+  /** The tensors that the caller has passed; undefined where new ones are made each time. */
+  readonly #out: TensorArrays | undefined;
+  /** The layout that is in them. */
+  readonly given: ComputedDeviceLayout | undefined;
+
+  /** @throws DispatchLayoutError `TOPK_SHAPE`, `TOO_LARGE`, `OUT`, `DISPOSED`; {@link CudaError} */
+  constructor(comm: CommunicationStream, { topkIdx, emptyId, out, isStrict, hasMask, partition }: TensorOperands) {
+    this.topkIdx = topkIdx as DeviceTensor;
+    this.#comm = comm;
+    this.#partition = partition;
+    this.#isStrict = isStrict;
+    this.#emptyId = emptyId;
+    const { handle: allocation, gpu } = this.topkIdx.allocation;
+    this.#gpu = gpu;
+    this.#plan = comm.planFor(partition);
+    const { numTokens, numTopk, tokenStride, leadingAxes } = readTensor(this.topkIdx);
+    const { numExperts, numRanks, numRdmaRanks } = partition;
+    this.shape = { numTokens, numTopk, numExperts, numRanks, numRdmaRanks, hasMask };
+    this.#ids = { idType: this.topkIdx.dtype, numTopk, leadingAxes, numExperts };
+    checkLengths(this.shape);
+    if (out !== undefined) {
+      const tensors = checkTensors(out, this.shape, this.topkIdx);
+      this.given = new ComputedDeviceLayout(tensors, this.shape, notRecorded, gpu.name, false);
+      const { numTokensPerRank, numTokensPerRdmaRank, numTokensPerExpert, isTokenInRank } = out;
+      this.#out = { numTokensPerRank, numTokensPerRdmaRank, numTokensPerExpert, isTokenInRank };
+    }
+    const given = this.given;
+    this.#native = addonInUse().createLayout({
+      plan: this.#plan,
+      ids: {
+        allocation,
+        byteOffset: this.topkIdx.byteOffset,
+        type: idTypes[this.topkIdx.dtype],
+        numTokens,
+        numTopk,
+        tokenStride,
+        emptyId: emptyIdBits(emptyId),
+      },
+      outputs: given === undefined ? null : perOutput((name) => given[name]?.place ?? null),
+      hasMask,
+      isStrict,
+    });
+  }
+
+  /** Whether this is what a request asks for, and can still be queued. */
+  isFor({ topkIdx, emptyId, out, isStrict, hasMask, partition }: TensorOperands): boolean {
+    return (
+      topkIdx === this.topkIdx &&
+      partition === this.#partition &&
+      isStrict === this.#isStrict &&
+      hasMask === this.shape.hasMask &&
+      emptyId === this.#emptyId &&
+      (out === undefined ? this.#out === undefined : this.#out !== undefined && this.#isInto(out, this.#out))
+    );
+  }
+
+  #isInto(out: TensorArrays, own: TensorArrays): boolean {
+    return (
+      isUsable(out.numTokensPerRank, own.numTokensPerRank) &&
+      isUsable(out.numTokensPerRdmaRank, own.numTokensPerRdmaRank) &&
+      isUsable(out.numTokensPerExpert, own.numTokensPerExpert) &&
+      isUsable(out.isTokenInRank, own.isTokenInRank)
+    );
+  }
+
+  /** Queues the layout of all tokens. */
+  launch(order: StreamOrder): ComputedDeviceLayout {
+    if (this.given !== undefined && order.previous === null && !order.asyncFinish) {
+      this.runInto(this.given);
+      return this.given;
+    }
+    if (this.#isStrict) this.#comm.reportEarlier();
+    const launched = addonInUse().launchLayout(this.#native, this.shape.numTokens, nativeOrder(order, this.#gpu));
+    const check = this.#comm.remember(launched.number, this.#ids);
+    const { event } = launched;
+    const overlap = event === null ? notRecorded : new EventOverlap(new TensorLayoutEvent(event, this.#gpu, check));
+    const tensors = this.given ?? this.#newTensors(launched);
+    const areNew = this.given === undefined;
+    const layout = new ComputedDeviceLayout(tensors, this.shape, overlap, this.#gpu.name, areNew);
+    layout.writtenBy(check);
+    return layout;
+  }
+
+  /** Queues a layout into tensors that were given, or into views of their first rows, and makes the current stream wait. */
+  runInto(layout: ComputedDeviceLayout): void {
+    const stream = currentStreamHandle(this.#gpu);
+    let number = addonInUse().runLayout(this.#native, layout.numTokens, stream);
+    if (number < 0) {
+      this.#comm.report(-number);
+      number = addonInUse().runLayout(this.#native, layout.numTokens, stream);
+    }
+    layout.writtenBy(this.#comm.remember(number, this.#ids));
+  }
+
+  /** Makes new tensors for the outputs. The counts have memory of their own, so that they can be kept without the rows. */
+  #newTensors({ counts, rows }: LaunchedLayout): OutputTensors {
+    const memory = {
+      counts: new SharedAllocation(counts as AllocationHandle, this.#gpu),
+      rows: rows && new SharedAllocation(rows, this.#gpu),
+    };
+    const byteOffsets = addonInUse().outputOffsets(this.#plan, this.shape.numTokens, this.shape.hasMask);
+    return perOutput((name) => {
+      const { kind, type } = outputs[name];
+      const dimensions = dimensionsOf(outputs[name], this.shape);
+      const piece = kind === 'rows' ? memory.rows : memory.counts;
+      return dimensions && piece && new DeviceTensor(piece, byteOffsets[name], dimensions, type);
+    });
+  }
+}
+
+/** Whether a value is the tensor that was checked before, and its memory is still there. */
+function isUsable(value: unknown, tensor: unknown): boolean {
+  return value === tensor && !(tensor instanceof DeviceTensor && tensor.isDisposed);
+}
+
+type TensorAxes = Pick<TopkIdx, 'numTokens' | 'numTopk' | 'leadingAxes' | 'tokenStride' | 'slotStride'>;
+
+/** Returns the axes of the ids, after checking that the ids of each token are contiguous. */
+function readTensor({ shape, strides }: DeviceTensor): TensorAxes {
+  const ids: TensorAxes = { numTokens: 0, numTopk: 0, leadingAxes: null, tokenStride: 0, slotStride: 1 };
+  readShape(shape, ids);
+  readStrides(strides, ids);
+  if (ids.numTopk > 1 && ids.numTokens > 0 && ids.slotStride !== 1) {
+    throw new DispatchLayoutError('TOPK_SHAPE', `the slots of topkIdx are ${ids.slotStride} elements apart`, {
+      value: strides,
+      remedy: 'On the GPU the ids of each token must be contiguous; only tokens may be apart.',
+    });
+  }
+  return ids;
+}
+
+/**
+ * A bound on the elements of an output. No GPU has so many bytes, and 64-bit offsets are by far large enough for them.
+ */
+const maxElements = 2 ** 48;
+
+/** @throws DispatchLayoutError `TOO_LARGE` */
+function checkLengths(shape: OutputShape): void {
+  for (const name of outputNames) {
+    const length = lengthOfOutput(outputs[name], shape) ?? 0;
+    if (length <= maxElements) continue;
+    const dimensions = dimensionsOf(outputs[name], shape);
+    throw new DispatchLayoutError('TOO_LARGE', `${name} would have ${dimensions?.join(' x ')} elements`, {
+      value: length,
+      remedy: 'Correct the shape of topkIdx, or split the tokens and add up the counts.',
+    });
+  }
+}
