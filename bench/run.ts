@@ -7,6 +7,7 @@
  *   --expect         makes the ratios of the last results the new expectations
  *   --report         makes the document anew from the last results
  *   --processes N    default 5
+ *   --calls          measures calls with tensors, without a GPU (`bench/calls`), and does nothing else
  *
  * The layouts in Python are measured with the `python3` of the PATH, as far as it has numpy and PyTorch.
  *
