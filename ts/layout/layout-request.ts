@@ -21,7 +21,7 @@ import type { GpuTensor, TensorArrays } from './tensors.ts';
 
 /** The stream options of a call, as in DeepEP. They say which work waits for which. */
 export interface StreamOrder {
-  /** The event to wait for; without one, the communication stream waits for the current stream. */
+  /** The event to wait for; without one, the layout comes after what is queued on the current stream. */
   previous: EventHandle | null;
   /** Whether the current stream goes on without waiting for the layout. */
   asyncFinish: boolean;

@@ -92,8 +92,8 @@ export class DeviceWorkspace<Mask extends MaskForm = MaskForm> implements Dispos
    * is one result object for each number of tokens, which later runs with as many tokens return again.
    *
    * @param numTokens 0 to `maxTokens`. Default `maxTokens`.
-   * @throws {@link InvalidExpertError} for ids of an earlier run or layout of the group, as `getDispatchLayout` does.
-   * @throws {@link DispatchLayoutError} `OPTION` if `numTokens` is outside this range; `DISPOSED`, `CAPTURE`
+   * @throws InvalidExpertError for ids of an earlier run or layout of the group, as `getDispatchLayout` does.
+   * @throws DispatchLayoutError `OPTION` if `numTokens` is outside this range; `DISPOSED`, `CAPTURE`
    * @throws {@link CudaError}
    */
   run(numTokens: number = this.maxTokens): DeviceDispatchLayout<Mask> {
