@@ -7,6 +7,7 @@ import { devices, disabledBy, log, settings } from '#platform';
 import type { Device, DeviceStreams } from './devices/device.ts';
 import {
   type Availability,
+  anyGpuName,
   type DeviceDescription,
   type DeviceName,
   type DeviceOption,
@@ -175,7 +176,7 @@ function resolve(option: DeviceOption): Device {
         last)
       : (devices.find(({ name }) => name === option) ?? deviceOfGpu(option));
   if (device !== undefined) return device;
-  const names = ['auto', ...devices.map(({ name }) => name), ...(IS_NODE ? ['cuda:N'] : [])];
+  const names = ['auto', ...devices.map(({ name }) => name), ...(IS_NODE ? [anyGpuName] : [])];
   throw wrongValue('OPTION', 'device', option, `It must be one of ${names.join(', ')}.`);
 }
 

@@ -20,7 +20,7 @@ import type { Stream } from './devices/cuda/stream.ts';
 import type { Device } from './devices/device.ts';
 import type { DeviceName, DeviceOption } from './errors/availability.ts';
 import { checkOptions } from './errors/checks.ts';
-import { DispatchLayoutError } from './errors/errors.ts';
+import { DispatchLayoutError, type ErrorCode } from './errors/errors.ts';
 import {
   checkRankGroup,
   isSamePlacement,
@@ -213,7 +213,7 @@ export class ExpertGroup {
   capture(): EventOverlap {
     // The current stream belongs to the process. It may hold work before this group has computed anything
     const streams = IS_NODE ? streamsInUse(this.#option) : undefined;
-    return new EventOverlap(streams?.capture() ?? finishedHandle);
+    return new EventOverlap(streams?.capture(this.#option === 'auto') ?? finishedHandle);
   }
 
   /**
@@ -361,6 +361,9 @@ function isOfTensors<Mask extends MaskForm>(options: object): options is DeviceW
   return isGpuTensor((options as Partial<DeviceWorkspaceOptions> | null)?.topkIdx);
 }
 
+/** The codes of errors that another device would not have. */
+const deviceFailures: readonly ErrorCode[] = ['CUDA_ERROR', 'OUT_OF_MEMORY', 'CAPTURE'];
+
 function isDeviceFailure(error: unknown): boolean {
-  return error instanceof DispatchLayoutError && (error.code === 'CUDA_ERROR' || error.code === 'OUT_OF_MEMORY');
+  return error instanceof DispatchLayoutError && deviceFailures.includes(error.code);
 }

@@ -27,6 +27,7 @@ void* take(size_t bytes, size_t alignment) {
 CUresult retain_context(CUcontext* result, CUdevice) { return *result = &context, CUDA_SUCCESS; }
 CUresult push_context(CUcontext) { return CUDA_SUCCESS; }
 CUresult pop_context(CUcontext* result) { return *result = &context, CUDA_SUCCESS; }
+CUresult get_current(CUcontext* result) { return *result = &context, CUDA_SUCCESS; }
 CUresult get_device(CUdevice* device) { return *device = 0, CUDA_SUCCESS; }
 CUresult get_context_of_stream(CUstream, CUcontext* result) { return *result = &context, CUDA_SUCCESS; }
 CUresult get_pointer_attribute(void*, CUpointer_attribute, CUdeviceptr) { return CUDA_SUCCESS; }
@@ -56,6 +57,7 @@ cudaError_t cudaGetDriverEntryPointByVersion(const char* symbol, void** function
   *function = is("cuDevicePrimaryCtxRetain") ? reinterpret_cast<void*>(retain_context)
               : is("cuCtxPushCurrent")       ? reinterpret_cast<void*>(push_context)
               : is("cuCtxPopCurrent")        ? reinterpret_cast<void*>(pop_context)
+              : is("cuCtxGetCurrent")        ? reinterpret_cast<void*>(get_current)
               : is("cuCtxGetDevice")         ? reinterpret_cast<void*>(get_device)
               : is("cuStreamGetCtx")         ? reinterpret_cast<void*>(get_context_of_stream)
                                              : reinterpret_cast<void*>(get_pointer_attribute);
@@ -77,6 +79,13 @@ cudaError_t cudaStreamIsCapturing(cudaStream_t, cudaStreamCaptureStatus* status)
 cudaError_t cudaStreamGetCaptureInfo(cudaStream_t, cudaStreamCaptureStatus*, unsigned long long*,
                                      cudaGraph_t*, const cudaGraphNode_t**, const cudaGraphEdgeData**,
                                      size_t*) {
+  return cudaSuccess;
+}
+cudaError_t cudaUserObjectCreate(cudaUserObject_t*, void*, cudaHostFn_t, unsigned, unsigned) {
+  return cudaSuccess;
+}
+cudaError_t cudaUserObjectRelease(cudaUserObject_t, unsigned) { return cudaSuccess; }
+cudaError_t cudaGraphRetainUserObject(cudaGraph_t, cudaUserObject_t, unsigned, unsigned) {
   return cudaSuccess;
 }
 cudaError_t cudaThreadExchangeStreamCaptureMode(cudaStreamCaptureMode*) { return cudaSuccess; }

@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <new>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -36,6 +37,13 @@ class InstanceData {
     if (found == environments_.end())
       found = environments_.emplace(ordinal, Environment::create(ordinal)).first;
     return found->second;
+  }
+
+  // A context to ask the driver in, on whichever GPU: none if this thread has one. The GPU with this ordinal is
+  // used only if nothing else was used before
+  CUcontext any_context(int ordinal) {
+    if (!environments_.empty()) return environments_.begin()->second->context;
+    return has_current_context() ? nullptr : environment(ordinal)->context;
   }
 
   Notifier& notifier(Napi::Env env) {
@@ -122,12 +130,26 @@ Napi::Value wrap_stream(const Napi::CallbackInfo& info) {
                      std::make_shared<Stream>(environment_of(info, {info, 0, "ordinal"}), handle));
 }
 
-// Takes (ordinal, handle). Returns the ordinal of the GPU that a stream of somebody else belongs to. The driver
-// must be asked on some GPU, which may be another one
+// Makes some context current, in which the driver can be asked
+class OnAnyDevice {
+ public:
+  OnAnyDevice(const Napi::CallbackInfo& info, const Argument& ordinal) {
+    const CUcontext context = instance_data(info).any_context(static_cast<int>(integer(ordinal)));
+    if (context != nullptr) on_device_.emplace(context);
+  }
+
+ private:
+  std::optional<OnDevice> on_device_;
+};
+
+// Takes (ordinal, handle). Returns the ordinal of the GPU that a stream of somebody else belongs to, or -1 if it
+// belongs to a context of its own. The driver must be asked on some GPU, which may be another one.
 Napi::Value ordinal_of_stream(const Napi::CallbackInfo& info) {
   const auto handle = static_cast<cudaStream_t>(from_bigint(info[1]));
-  const OnDevice on_device(environment_of(info, {info, 0, "ordinal"})->context);
-  return Napi::Number::New(info.Env(), device_of_stream(handle));
+  const OnAnyDevice on_device(info, {info, 0, "ordinal"});
+  const auto [context, ordinal] = context_of_stream(handle);
+  const bool is_shared = instance_data(info).environment(ordinal)->context == context;
+  return Napi::Number::New(info.Env(), is_shared ? ordinal : -1);
 }
 
 Napi::Value stream_handle(const Napi::CallbackInfo& info) {
@@ -137,7 +159,7 @@ Napi::Value stream_handle(const Napi::CallbackInfo& info) {
 Napi::Value synchronize_stream(const Napi::CallbackInfo& info) {
   const StreamPtr& stream = from_handle<Stream>({info, 0, "stream"});
   const OnDevice on_device(stream->environment->context);
-  if (capture_of(stream->handle).is_active) throw CaptureError("WAIT");
+  if (capture_of(stream->handle).is_active()) throw CaptureError("WAIT");
   CHECK_CUDA(cudaStreamSynchronize(stream->handle));
   return info.Env().Undefined();
 }
@@ -145,9 +167,9 @@ Napi::Value synchronize_stream(const Napi::CallbackInfo& info) {
 Napi::Value record_event(const Napi::CallbackInfo& info) {
   const StreamPtr& stream = from_handle<Stream>({info, 0, "stream"});
   const OnDevice on_device(stream->environment->context);
-  const bool is_captured = capture_of(stream->handle).is_active;
+  const Capture capture = capture_of(stream->handle);
   const auto event = std::make_shared<Event>(stream->environment, stream->handle);
-  event->is_captured = is_captured;
+  event->capture = capture;
   return make_handle(info.Env(), event);
 }
 
@@ -155,7 +177,12 @@ Napi::Value make_stream_wait(const Napi::CallbackInfo& info) {
   const StreamPtr& stream = from_handle<Stream>({info, 0, "stream"});
   const EventPtr& event = from_handle<Event>({info, 1, "event"});
   const OnDevice on_device(stream->environment->context);
-  if (capture_of(stream->handle).is_active && !event->is_captured) throw CaptureError("EARLIER_EVENT");
+  const Capture capture = capture_of(stream->handle);
+  if (capture.is_active() && !event->capture.is_active()) throw CaptureError("EARLIER_EVENT");
+  // Any other stream that waits for a captured event becomes a part of the capture, which the default stream cannot
+  const bool can_join = !capture.is_active() && stream->handle != nullptr;
+  if (event->capture.is_active() && event->capture != capture && !can_join)
+    throw CaptureError("CAPTURED_EVENT");
   event->make_wait(stream->handle);
   return info.Env().Undefined();
 }
@@ -198,7 +225,7 @@ Napi::Value allocate(const Napi::CallbackInfo& info) {
   const StreamPtr& stream = from_handle<Stream>({info, 1, "stream"});
   const EnvironmentPtr& environment = stream->environment;
   const OnDevice on_device(environment->context);
-  if (capture_of(stream->handle).is_active) throw CaptureError("ALLOCATION");
+  if (capture_of(stream->handle).is_active()) throw CaptureError("ALLOCATION");
   return make_handle(info.Env(), is_shareable ? Allocation::shareable(environment, bytes)
                                               : Allocation::from_pool(environment, bytes, stream, stream));
 }
@@ -210,7 +237,7 @@ Napi::Value wrap_pointer(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   void* pointer = from_bigint(info[1]);
   const size_t bytes = size({info, 2, "bytes"});
-  const OnDevice on_device(environment_of(info, {info, 0, "ordinal"})->context);
+  const OnAnyDevice on_device(info, {info, 0, "ordinal"});
   cudaPointerAttributes attributes{};
   CHECK_CUDA(cudaPointerGetAttributes(&attributes, pointer));
   const bool is_known = attributes.type != cudaMemoryTypeUnregistered;
@@ -284,7 +311,7 @@ Napi::Value upload(const Napi::CallbackInfo& info) {
   if (source.length > allocation->bytes || offset > allocation->bytes - source.length)
     fail(info.Env(), "more bytes than the tensor has");
   const OnDevice on_device(allocation->environment->context);
-  if (capture_of(stream->handle).is_active) throw CaptureError("COPY");
+  if (capture_of(stream->handle).is_active()) throw CaptureError("COPY");
   allocation->environment->upload(allocation, offset, source.data, source.length, stream);
   return info.Env().Undefined();
 }
@@ -297,7 +324,7 @@ Napi::Value download(const Napi::CallbackInfo& info) {
   if (bytes > allocation->bytes || offset > allocation->bytes - bytes)
     fail(info.Env(), "more bytes than the tensor has");
   const OnDevice on_device(allocation->environment->context);
-  if (capture_of(stream->handle).is_active) throw CaptureError("COPY");
+  if (capture_of(stream->handle).is_active()) throw CaptureError("COPY");
   return make_handle(info.Env(), std::make_shared<Download>(DevicePlace{allocation, offset}, bytes, stream));
 }
 

@@ -13,9 +13,9 @@ Capture capture_of(cudaStream_t stream) {
   }
   check_cuda(error, "cudaStreamIsCapturing");
   Capture capture;
-  if (status == cudaStreamCaptureStatusNone) return capture;
-  CHECK_CUDA(cudaStreamGetCaptureInfo(stream, &status, &capture.id));
-  capture.is_active = true;
+  if (status == cudaStreamCaptureStatusInvalidated) throw CaptureError("SPOILT");
+  if (status == cudaStreamCaptureStatusActive)
+    CHECK_CUDA(cudaStreamGetCaptureInfo(stream, &status, &capture.id));
   return capture;
 }
 

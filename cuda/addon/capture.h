@@ -19,15 +19,15 @@ class CaptureError : public std::exception {
 
 // The capture that a stream is a part of
 struct Capture {
-  bool is_active = false;
   unsigned long long id = 0;  // 0 without a capture
 
+  bool is_active() const { return id != 0; }
   bool operator==(const Capture& other) const { return id == other.id; }
   bool operator!=(const Capture& other) const { return id != other.id; }
 };
 
-// Throws for the legacy stream while a stream that waits for it is captured: any use of it then spoils the
-// capture
+// Throws for a capture that is spoilt already. It also throws for the legacy stream while a stream that waits for
+// it is captured: any use of it then spoils the capture.
 Capture capture_of(cudaStream_t stream);
 
 // Does the same, but returns whether the stream must not be touched

@@ -7,6 +7,8 @@
 #include <exception>
 #include <string>
 
+#include "driver.h"
+
 namespace dispatch_layout {
 
 class CudaError : public std::exception {
@@ -14,7 +16,7 @@ class CudaError : public std::exception {
   // `call` is the text of the call. The name of the function ends at the first parenthesis
   CudaError(cudaError_t code, const char* call) : code(code), call(call, std::strcspn(call, "(")) {
     cudaGetLastError();
-    is_sticky = can_lose_context(code) && make_event() == code;
+    is_sticky = can_lose_context(code) && has_current_context() && make_event() == code;
     cudaGetLastError();
   }
 

@@ -7,6 +7,8 @@
 #include <cuda_runtime_api.h>
 
 #include <cstddef>
+#include <new>
+#include <utility>
 
 namespace dispatch_layout {
 
@@ -20,21 +22,28 @@ CUcontext primary_context(int ordinal);
 // anybody captures a graph are allowed, since they do not touch what is captured.
 class OnDevice {
  public:
-  // If this fails, the context is lost, and so every call within the scope fails, too
-  explicit OnDevice(CUcontext context) noexcept;
+  explicit OnDevice(CUcontext context);
+  // For destructors: if this fails, the context is lost, and there is nothing to be done in the scope
+  OnDevice(CUcontext context, std::nothrow_t) noexcept;
   ~OnDevice();
   OnDevice(const OnDevice&) = delete;
 
+  explicit operator bool() const { return error_ == cudaSuccess; }
+
  private:
-  bool is_pushed_;
-  cudaStreamCaptureMode capture_mode_;
+  const cudaError_t error_;
+  cudaStreamCaptureMode capture_mode_ = cudaStreamCaptureModeRelaxed;
 };
 
-// Returns the ordinal of the device that a stream of somebody else belongs to
-int device_of_stream(cudaStream_t stream);
+// Whether this thread has a context, so that calls of CUDA create none
+bool has_current_context() noexcept;
 
-// Returns how many bytes from `pointer` on are allocated, but counts no further than `wanted`. Memory may
-// consist of several pieces, as in the expandable segments of PyTorch.
+// Returns the context that a stream of somebody else belongs to, and the ordinal of its device
+std::pair<CUcontext, int> context_of_stream(cudaStream_t stream);
+
+// Returns how many bytes from `pointer` on are allocated, but counts no further than `wanted`. Memory that was
+// mapped piece by piece, as the expandable segments of PyTorch are, counts as one. Other memory behind it, which
+// happens to be the next, does not.
 size_t allocated_bytes(const void* pointer, size_t wanted);
 
 }  // namespace dispatch_layout

@@ -12,10 +12,11 @@ Group::Group(const EnvironmentPtr& environment)
 
 Group::~Group() {
   if (ring_ == nullptr || last_.work == nullptr) return;
-  const OnDevice on_device(environment->context);
+  const OnDevice on_device(environment->context, std::nothrow);
   try {
     // Layouts that nobody waits for may still write to the ring
-    environment->keep_until(last_uncaptured().event(), ring_->memory());
+    const EventPtr last = last_uncaptured().event();
+    if (last != nullptr) environment->keep_until(last, ring_->memory());
   } catch (const std::exception&) {
     // Nobody can tell when the layouts end, so the memory must stay. Nothing runs any more if the context is lost
     new PinnedPtr(ring_->memory());
@@ -29,7 +30,7 @@ const Use& Group::last_uncaptured() const {
 
 void Group::order_behind_last(const StreamPtr& stream) const {
   if (last_.work == nullptr || last_.work->is_of_same_stream(*stream->work)) return;
-  last_uncaptured().event()->make_wait(stream->handle);
+  last_uncaptured().make_wait(stream->handle);
 }
 
 const Use& Group::set_last(const StreamPtr& stream, EventPtr done) {

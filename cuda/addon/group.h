@@ -2,7 +2,6 @@
 #pragma once
 
 #include <memory>
-#include <vector>
 
 #include "resources.h"
 #include "status_ring.h"
@@ -29,9 +28,6 @@ class Group {
 
   const EnvironmentPtr environment;
   const StreamPtr comm_stream;
-  // What graphs that contain layouts of this group use when they are replayed
-  std::vector<std::shared_ptr<const void>> memory_of_graphs;
-
   // Null until the first strict layout of tensors
   StatusRing* ring() const { return ring_.get(); }
 

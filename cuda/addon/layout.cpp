@@ -102,15 +102,13 @@ void begin_order(const EnvironmentPtr& environment, const StreamOrder& order, cu
     Event(environment, order.current_stream->handle).make_wait(comm);
 }
 
-// Checks that the streams and events of a layout are all of one capture, or of none. Returns that of the current
-// stream. CUDA would otherwise spoil the capture, or capture what is not meant to be
-Capture check_capture(const StreamOrder& order, cudaStream_t comm) {
-  const Capture capture = capture_of(order.current_stream->handle), comm_capture = capture_of(comm);
-  if (comm_capture.is_active && comm_capture != capture) throw CaptureError("OTHER_CAPTURE");
-  if (order.previous == nullptr) return capture;
-  if (capture.is_active && !order.previous->is_captured) throw CaptureError("EARLIER_EVENT");
-  if (!capture.is_active && order.previous->is_captured) throw CaptureError("CAPTURED_EVENT");
-  return capture;
+// Checks that a layout on the communication stream, and its previous event, are of this capture, or of none. CUDA
+// would otherwise spoil the capture, or capture what is not meant to be
+void check_capture(const Capture& capture, const StreamOrder& order, cudaStream_t comm) {
+  const Capture comm_capture = capture_of(comm);
+  if (comm_capture.is_active() && comm_capture != capture) throw CaptureError("OTHER_CAPTURE");
+  if (order.previous == nullptr || order.previous->capture == capture) return;
+  throw CaptureError(order.previous->capture.is_active() ? "CAPTURED_EVENT" : "EARLIER_EVENT");
 }
 
 // Where the pieces of the outputs begin in the pinned memory of a layout of host memory, behind what strict mode
@@ -213,14 +211,19 @@ AllocationPtr Plan::make_scratch() const {
   return make_memory(dispatch_layout_scratch_bytes(num_experts_, num_ranks_), nullptr);
 }
 
-void* Plan::scratch_in(const Capture& capture) {
-  if (!capture.is_active) return scratch_->pointer;
-  AllocationPtr& scratch = scratch_of_graphs_[capture.id];
+void* Plan::scratch_in(const Capture& capture, const StreamPtr& stream) {
+  if (!capture.is_active()) return scratch_->pointer;
+  AllocationPtr scratch = capture == last_capture_ ? scratch_of_graph_.lock() : nullptr;
   if (scratch == nullptr) {
     scratch = make_scratch();
-    // The graph can outlive this plan
-    group->memory_of_graphs.push_back(scratch);
-    group->memory_of_graphs.push_back(rank_of_expert_);
+    cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+    unsigned long long id = 0;
+    cudaGraph_t graph = nullptr;
+    CHECK_CUDA(cudaStreamGetCaptureInfo(stream->handle, &status, &id, &graph));
+    const std::shared_ptr<GraphMemories>& memories = group->environment->memory_of_graphs;
+    memories->keep_for(graph, {scratch, rank_of_expert_}, memories);
+    scratch_of_graph_ = scratch;
+    last_capture_ = capture;
   }
   return scratch->pointer;
 }
@@ -245,7 +248,7 @@ void Plan::run(const StreamPtr& stream, const void* topk_idx, const Ids& ids, co
       rank_of_expert_ == nullptr ? nullptr : static_cast<const int32_t*>(rank_of_expert_->pointer);
   for (size_t i = 0; i < kNumOutputs; ++i) kOutputs[i].set_pointer(arguments, outputs[i]);
   arguments.report = report;
-  arguments.scratch = scratch_in(capture);
+  arguments.scratch = scratch_in(capture, stream);
   CHECK_CUDA(launch_dispatch_layout(arguments, stream->handle));
 }
 
@@ -253,7 +256,12 @@ std::shared_ptr<HostLayout> Plan::launch_on_host(const HostIds& ids, bool has_ma
                                                  const StreamOrder& order) {
   const EnvironmentPtr& environment = group->environment;
   const StreamPtr& stream = group->comm_stream;
-  if (check_capture(order, stream->handle).is_active) throw CaptureError("HOST_ARRAYS");
+  // The ids were copied, and the results are in no stream's memory. So if the calling thread waits for the
+  // layout, the current stream need not, and the layout need not wait for that stream
+  const bool is_ordered = order.async_finish || order.previous != nullptr;
+  const Capture capture = is_ordered ? capture_of(order.current_stream->handle) : Capture{};
+  if (capture.is_active()) throw CaptureError("HOST_ARRAYS");
+  check_capture(capture, order, stream->handle);
   const OutputPlaces places = output_places(ids.num_tokens, has_mask);
   size_t input_bytes = 0;
   if (__builtin_mul_overflow(ids.num_tokens, ids.num_topk, &input_bytes) ||
@@ -266,9 +274,7 @@ std::shared_ptr<HostLayout> Plan::launch_on_host(const HostIds& ids, bool has_ma
   if (ids.num_tokens > 0 && ids.num_topk > 0) pack(ids, layout->input->data());
   layout->found()->status = 0;
   const auto done = std::make_shared<Event>(environment);
-  // The ids were copied, and the results are in no stream's memory. So if the calling thread waits for the
-  // layout, the current stream need not, and the layout need not wait for that stream
-  if (order.async_finish || order.previous != nullptr) begin_order(environment, order, stream->handle);
+  if (is_ordered) begin_order(environment, order, stream->handle);
   group->order_behind_last(stream);
   Ids packed = ids;
   packed.token_stride = ids.num_topk;
@@ -302,10 +308,10 @@ DeviceLayout::Launched DeviceLayout::launch(int64_t num_tokens, const StreamOrde
   Group& group = *plan->group;
   // A layout that nobody waits for elsewhere runs on the current stream itself, without any event. All others
   // run on the communication stream.
-  Capture capture = capture_of(order.current_stream->handle);
-  const bool is_on_current = !order.async_finish && order.previous == nullptr && !capture.is_active;
-  if (!is_on_current) capture = check_capture(order, group.comm_stream->handle);
-  if (capture.is_active) {
+  const Capture capture = capture_of(order.current_stream->handle);
+  const bool is_on_current = !order.async_finish && order.previous == nullptr && !capture.is_active();
+  if (!is_on_current) check_capture(capture, order, group.comm_stream->handle);
+  if (capture.is_active()) {
     // A replay would write to memory that is somebody else's by then
     if (!has_outputs_) throw CaptureError("NEW_OUTPUTS");
     if (is_strict) throw CaptureError("STRICT");
@@ -325,7 +331,7 @@ DeviceLayout::Launched DeviceLayout::launch(int64_t num_tokens, const StreamOrde
   // It is created before the layout is queued, while a failure still does no harm
   const EventPtr done = is_on_current ? nullptr : std::make_shared<Event>(group.environment);
   if (!is_on_current) begin_order(group.environment, order, stream->handle);
-  if (!capture.is_active) group.order_behind_last(stream);
+  if (!capture.is_active()) group.order_behind_last(stream);
 
   Launched launched;
   PerOutput<void*> outputs = outputs_;
@@ -336,7 +342,10 @@ DeviceLayout::Launched DeviceLayout::launch(int64_t num_tokens, const StreamOrde
     const OutputPlaces places = plan->output_places(num_tokens, has_mask_);
     const auto allocate = [&](size_t bytes) {
       const StreamPtr& home = order.allocate_on_comm_stream ? group.comm_stream : order.current_stream;
-      return memory[num_memory++] = Allocation::from_pool(group.environment, bytes, stream, home);
+      AllocationPtr piece = Allocation::from_pool(group.environment, bytes, stream, home);
+      // As in DeepEP, the current stream is expected to use what belongs to the communication stream
+      if (order.allocate_on_comm_stream) piece->record(order.current_stream);
+      return memory[num_memory++] = std::move(piece);
     };
     launched.memory.counts = allocate(places.piece_bytes.counts);
     if (has_mask_) launched.memory.rows = allocate(places.piece_bytes.rows);
@@ -361,7 +370,7 @@ DeviceLayout::Launched DeviceLayout::launch(int64_t num_tokens, const StreamOrde
     else if (done != nullptr)
       done->make_wait(order.current_stream->handle);
     // A graph runs later, and its memory is up to the caller
-    if (capture.is_active) return launched;
+    if (capture.is_active()) return launched;
     // The memory may be disposed of while the kernel is still queued, and must then stay until the kernel is
     // done, as with `record_stream`. Memory that belongs to the current stream is freed behind the kernel
     // anyway if that stream waits for it.
@@ -371,7 +380,7 @@ DeviceLayout::Launched DeviceLayout::launch(int64_t num_tokens, const StreamOrde
   } catch (...) {
     // The current stream now does not wait for the communication stream, but memory is freed in the order of
     // the current stream. A capture is spoilt by now, and nothing runs
-    if (!capture.is_active) cudaStreamSynchronize(stream->handle);
+    if (!capture.is_active()) cudaStreamSynchronize(stream->handle);
     cudaGetLastError();
     throw;
   }

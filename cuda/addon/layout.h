@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -115,14 +114,15 @@ class Plan {
   // can be queued before work of a stream that is being captured
   AllocationPtr make_memory(size_t bytes, const void* content) const;
   AllocationPtr make_scratch() const;
-  // Returns the scratch memory for a layout that runs in this capture, or in none
-  void* scratch_in(const Capture& capture);
+  // Returns the scratch memory for a layout that runs in this capture, or in none. `stream` is a part of it.
+  void* scratch_in(const Capture& capture, const StreamPtr& stream);
 
   const int num_experts_, num_ranks_, num_nodes_;
   AllocationPtr rank_of_expert_, scratch_;
-  // The scratch memory of each graph that layouts were captured into. A graph may be replayed beside other
-  // layouts, with which it must not share any
-  std::map<unsigned long long, AllocationPtr> scratch_of_graphs_;
+  // The scratch memory of the graph that layouts were last captured into, which keeps it. A graph may be replayed
+  // beside other layouts, with which it must not share any
+  std::weak_ptr<Allocation> scratch_of_graph_;
+  Capture last_capture_;
 };
 
 // A layout of device memory that can be queued again and again. It does not keep the memory: each time, the

@@ -50,7 +50,7 @@ Notifier::Notifier(Napi::Env env) : channel_(std::make_shared<Channel>()) {
 Notifier::~Notifier() { channel_->close(); }
 
 void Notifier::call_when_done(const Event& event, Napi::Function callback) {
-  if (event.is_captured) throw CaptureError("CAPTURED_EVENT");
+  if (event.capture.is_active()) throw CaptureError("CAPTURED_EVENT");
   const EnvironmentPtr& environment = event.environment;
   const cudaStream_t stream = environment->take_waiting_stream();
   const uint64_t id = next_id_++;

@@ -60,7 +60,7 @@ void Event::record(cudaStream_t stream) {
 Event::~Event() { environment->idle_events_.push_back(handle_); }
 
 void Event::require_uncaptured() const {
-  if (is_captured) throw CaptureError("CAPTURED_EVENT");
+  if (capture.is_active()) throw CaptureError("CAPTURED_EVENT");
 }
 
 bool Event::is_done() const {
@@ -102,10 +102,8 @@ Stream::Stream(EnvironmentPtr environment, cudaStream_t handle)
 // Work that is queued still runs to its end
 Stream::~Stream() {
   if (!is_owned_) return;
-  const OnDevice on_device(environment->context);
-  if (work.use_count() > 1) work->end();
   environment->own_streams_.erase(handle);
-  ignore(cudaStreamDestroy(handle));
+  environment->destroy({handle, work.use_count() > 1 ? work : nullptr});
 }
 
 StreamWork::StreamWork(EnvironmentPtr environment, cudaStream_t handle)
@@ -113,20 +111,26 @@ StreamWork::StreamWork(EnvironmentPtr environment, cudaStream_t handle)
 
 void StreamWork::end() noexcept {
   try {
-    last_ = std::make_shared<Event>(environment_);
-    if (!is_capturing()) last_->record(handle);
+    last_ = event();
   } catch (const std::exception&) {
-    // An event that was not recorded counts as done
+    // There is no event left, for instance
     ignore(cudaStreamSynchronize(handle));
   }
+  has_ended_ = true;
 }
 
 bool StreamWork::is_of_same_stream(const StreamWork& other) const {
-  // Once a stream is destroyed, its handle may stand for a new one
-  return this == &other || (!has_ended() && !other.has_ended() && handle == other.handle);
+  if (this == &other) return true;
+  // Once a stream is destroyed, its handle may stand for a new one. And each GPU has a default stream
+  return !has_ended() && !other.has_ended() && handle == other.handle && environment_ == other.environment_;
 }
 
-bool StreamWork::is_capturing() const { return !has_ended() && ::dispatch_layout::is_capturing(handle); }
+bool StreamWork::is_capturing() const {
+  if (has_ended()) return false;
+  // The default stream is that of the current GPU
+  const OnDevice on_device(environment_->context, std::nothrow);
+  return on_device && ::dispatch_layout::is_capturing(handle);
+}
 
 EventPtr StreamWork::event() const {
   if (has_ended()) return last_;
@@ -136,11 +140,15 @@ EventPtr StreamWork::event() const {
 }
 
 void StreamWork::synchronize() const {
-  if (has_ended()) return last_->synchronize();
+  if (has_ended()) {
+    if (last_ != nullptr) last_->synchronize();
+    return;
+  }
+  const OnDevice on_device(environment_->context);
   CHECK_CUDA(cudaStreamSynchronize(handle));
 }
 
-bool StreamWork::is_over() const { return has_ended() && last_->is_done(); }
+bool StreamWork::is_over() const { return has_ended() && (last_ == nullptr || last_->is_done()); }
 
 bool Use::is_over() const noexcept {
   try {
@@ -148,6 +156,11 @@ bool Use::is_over() const noexcept {
   } catch (const std::exception&) {
     return false;
   }
+}
+
+void Use::make_wait(cudaStream_t stream) const {
+  const EventPtr behind = event();
+  if (behind != nullptr) behind->make_wait(stream);
 }
 
 void Use::synchronize() const {
@@ -232,7 +245,7 @@ Pinned::Pinned(EnvironmentPtr environment, size_t bytes)
 
 Pinned::~Pinned() {
   Environment& e = *environment_;
-  const OnDevice on_device(e.context);
+  const OnDevice on_device(e.context, std::nothrow);
   if (capacity_ > kMaxIdlePinnedBytes) {
     ignore(cudaFreeHost(data_));
     return;
@@ -269,7 +282,7 @@ EnvironmentPtr Environment::create(int ordinal) {
 Environment::Environment(int ordinal) : ordinal(ordinal), context(primary_context(ordinal)) {}
 
 void Environment::close() noexcept {
-  const OnDevice on_device(context);
+  const OnDevice on_device(context, std::nothrow);
   for (const Kept& kept : kept_) {
     try {
       kept.done->synchronize();
@@ -309,10 +322,11 @@ void Environment::shrink_idle_pinned(size_t max_bytes) noexcept {
 
 // By now everything that is left is idle
 Environment::~Environment() {
-  const OnDevice on_device(context);
+  const OnDevice on_device(context, std::nothrow);
+  if (!on_device) return;
   shrink_idle_pinned(0);
   for (cudaEvent_t event : idle_events_) ignore(cudaEventDestroy(event));
-  for (cudaStream_t stream : waiting_streams_) ignore(cudaStreamDestroy(stream));
+  for (const WaitingStream& waiting : waiting_streams_) ignore(cudaStreamDestroy(waiting.stream));
   if (reclaim_ != nullptr) {
     // The pool must not be destroyed before the memory is freed into it
     ignore(cudaStreamSynchronize(reclaim_));
@@ -336,7 +350,9 @@ void* Environment::allocate(size_t bytes, cudaStream_t stream) {
     cudaGetLastError();
     for (cudaStream_t own : own_streams_)
       if (!is_capturing(own)) CHECK_CUDA(cudaStreamSynchronize(own));
-    CHECK_CUDA(cudaStreamSynchronize(stream));
+    // Most tensors are made, and freed, on the default stream
+    if (!is_capturing(nullptr)) CHECK_CUDA(cudaStreamSynchronize(nullptr));
+    if (!is_capturing(stream)) CHECK_CUDA(cudaStreamSynchronize(stream));
     CHECK_CUDA(cudaStreamSynchronize(reclaim_));
     CHECK_CUDA(cudaMemPoolTrimTo(pool_, 0));
     error = cudaMallocFromPoolAsync(&pointer, size, pool_, stream);
@@ -346,7 +362,8 @@ void* Environment::allocate(size_t bytes, cudaStream_t stream) {
 }
 
 void Environment::free(Dropped memory) noexcept {
-  const OnDevice on_device(context);
+  const OnDevice on_device(context, std::nothrow);
+  if (!on_device) return;
   // Work that a graph is captured from cannot be waited for, and memory cannot be freed in its order
   const bool is_captured = (memory.home != nullptr && memory.home->is_capturing()) ||
                            std::any_of(memory.uses.begin(), memory.uses.end(), [](const Use& use) {
@@ -363,8 +380,8 @@ void Environment::free_in_order(const Dropped& memory) noexcept {
     if (memory.uses.empty() && !memory.home->has_ended())
       return ignore(cudaFreeAsync(memory.pointer, memory.home->handle));
     try {
-      for (const Use& use : memory.uses) use.event()->make_wait(reclaim_);
-      memory.home->event()->make_wait(reclaim_);
+      for (const Use& use : memory.uses) use.make_wait(reclaim_);
+      Use{memory.home, nullptr}.make_wait(reclaim_);
       return ignore(cudaFreeAsync(memory.pointer, reclaim_));
     } catch (const std::exception&) {
       // There is no event left, for instance. What follows needs none
@@ -391,18 +408,79 @@ void Environment::free_delayed() noexcept {
   std::vector<Dropped> delayed;
   delayed.swap(delayed_);
   for (Dropped& memory : delayed) free(std::move(memory));
+  std::vector<CapturedStream> captured;
+  captured.swap(captured_streams_);
+  for (const CapturedStream& stream : captured) destroy(stream);
+  memory_of_graphs->take_returned();
+}
+
+void Environment::destroy(const CapturedStream& stream) noexcept {
+  const OnDevice on_device(context, std::nothrow);
+  if (!on_device) return;
+  if (!is_capturing(stream.stream)) {
+    if (stream.work != nullptr) stream.work->end();
+    ignore(cudaStreamDestroy(stream.stream));
+  } else if (!is_closed_) {
+    // Destroying it, or recording an event on it, would spoil the capture
+    captured_streams_.push_back(stream);
+  }
+}
+
+void Environment::keep_until(EventPtr done, PinnedPtr memory) {
+  if (!is_closed_) return kept_.push_back({std::move(done), std::move(memory)});
+  // Nobody would look at the list again
+  try {
+    done->synchronize();
+  } catch (const std::exception&) {
+    // Nothing runs any more
+  }
 }
 
 cudaStream_t Environment::take_waiting_stream() {
-  if (idle_waiting_streams_.empty()) {
-    cudaStream_t stream = nullptr;
-    CHECK_CUDA(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
-    waiting_streams_.push_back(stream);
-    return stream;
+  constexpr size_t kMaxStreams = 32;
+  const auto least = std::min_element(
+      waiting_streams_.begin(), waiting_streams_.end(),
+      [](const WaitingStream& a, const WaitingStream& b) { return a.num_waits < b.num_waits; });
+  if (least != waiting_streams_.end() && (least->num_waits == 0 || waiting_streams_.size() == kMaxStreams)) {
+    ++least->num_waits;
+    return least->stream;
   }
-  const cudaStream_t stream = idle_waiting_streams_.back();
-  idle_waiting_streams_.pop_back();
+  cudaStream_t stream = nullptr;
+  CHECK_CUDA(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
+  waiting_streams_.push_back({stream, 1});
   return stream;
+}
+
+void Environment::give_waiting_stream(cudaStream_t stream) {
+  for (WaitingStream& waiting : waiting_streams_)
+    if (waiting.stream == stream) --waiting.num_waits;
+}
+
+void GraphMemories::keep_for(cudaGraph_t graph, std::vector<AllocationPtr> memory,
+                             const std::shared_ptr<GraphMemories>& self) {
+  struct Kept {
+    std::vector<AllocationPtr> memory;
+    std::shared_ptr<GraphMemories> owner;
+  };
+  const auto give_back = [](void* data) {
+    const std::unique_ptr<Kept> kept(static_cast<Kept*>(data));
+    const std::lock_guard<std::mutex> lock(kept->owner->mutex_);
+    for (AllocationPtr& each : kept->memory) kept->owner->returned_.push_back(std::move(each));
+  };
+  auto kept = std::make_unique<Kept>(Kept{std::move(memory), self});
+  cudaUserObject_t object = nullptr;
+  CHECK_CUDA(cudaUserObjectCreate(&object, kept.get(), give_back, 1, cudaUserObjectNoDestructorSync));
+  kept.release();
+  const cudaError_t error = cudaGraphRetainUserObject(graph, object, 1, cudaGraphUserObjectMove);
+  if (error == cudaSuccess) return;
+  const CudaError failure(error, "cudaGraphRetainUserObject");
+  ignore(cudaUserObjectRelease(object, 1));
+  throw failure;
+}
+
+std::vector<AllocationPtr> GraphMemories::take_returned() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return std::exchange(returned_, {});
 }
 
 void Environment::upload(const AllocationPtr& target, size_t byte_offset, const void* source, size_t bytes,

@@ -11,10 +11,12 @@
 #include <list>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <set>
 #include <utility>
 #include <vector>
 
+#include "capture.h"
 #include "driver.h"
 
 namespace dispatch_layout {
@@ -23,12 +25,29 @@ class Environment;
 using EnvironmentPtr = std::shared_ptr<Environment>;
 class StreamWork;
 using StreamWorkPtr = std::shared_ptr<StreamWork>;
+class Allocation;
+using AllocationPtr = std::shared_ptr<Allocation>;
+
+// Memory that graphs use which were captured. A graph gives it back when it is destroyed, in a thread in which
+// CUDA must not be called. It waits here for the thread of its environment.
+class GraphMemories {
+ public:
+  // Makes a graph keep memory for as long as the graph, or an executable made of it, exists
+  void keep_for(cudaGraph_t graph, std::vector<AllocationPtr> memory,
+                const std::shared_ptr<GraphMemories>& self);
+  // Returns what graphs have given back
+  std::vector<AllocationPtr> take_returned();
+
+ private:
+  std::mutex mutex_;
+  std::vector<AllocationPtr> returned_;
+};
 
 // A point in the work of a stream. An event that tells when memory is free again should be created before the
 // work that uses the memory is queued, while a failure still does no harm, and recorded after it.
 class Event {
  public:
-  explicit Event(EnvironmentPtr environment);              // Is not recorded yet, which counts as done
+  explicit Event(EnvironmentPtr environment);              // Is not recorded yet
   Event(EnvironmentPtr environment, cudaStream_t stream);  // Is recorded on `stream`
   ~Event();
   Event(const Event&) = delete;
@@ -40,9 +59,9 @@ class Event {
   void make_wait(cudaStream_t stream) const;
 
   const EnvironmentPtr environment;
-  // Whether the stream was being captured when the event was recorded. The event is then a point in a graph,
+  // The capture that the stream was a part of when the event was recorded. The event is then a point in a graph,
   // for which only streams of the same capture can wait
-  bool is_captured = false;
+  Capture capture;
 
  private:
   void require_uncaptured() const;
@@ -79,12 +98,13 @@ class StreamWork {
  public:
   StreamWork(EnvironmentPtr environment, cudaStream_t handle);
 
-  // Must be called before the stream is destroyed. The work then ends with what is queued by now
+  // Must be called before the stream is destroyed, when it is not captured. The work then ends with what is queued
+  // by now
   void end() noexcept;
-  bool has_ended() const { return last_ != nullptr; }
+  bool has_ended() const { return has_ended_; }
   bool is_of_same_stream(const StreamWork& other) const;
   bool is_capturing() const;
-  // Returns an event behind the work that is queued by now
+  // Returns an event behind the work that is queued by now; null if there is none that is not over
   EventPtr event() const;
   void synchronize() const;
   // Whether the stream was destroyed and its work is over
@@ -94,7 +114,8 @@ class StreamWork {
 
  private:
   const EnvironmentPtr environment_;
-  EventPtr last_;  // Null while the stream exists
+  bool has_ended_ = false;
+  EventPtr last_;  // Behind the work of a stream that was destroyed; null if that is over
 };
 
 // Work that uses memory: that of a stream up to an event or, if the event is null, up to the time when
@@ -104,6 +125,7 @@ struct Use {
   EventPtr done;
 
   EventPtr event() const { return done != nullptr ? done : work->event(); }
+  void make_wait(cudaStream_t stream) const;
   // Whether an event cannot be had, because it would now be one of a graph
   bool is_captured() const { return done == nullptr && work->is_capturing(); }
   // An error counts as not over: whoever asks for the memory then finds out more
@@ -145,7 +167,6 @@ class Allocation {
   const StreamWorkPtr home_;
   std::vector<Use> uses_;  // At most one for each stream. Work at home is not among them
 };
-using AllocationPtr = std::shared_ptr<Allocation>;
 
 // Host memory that the GPU reads and writes directly. The code that drops it must make sure that no work uses
 // it any more.
@@ -178,11 +199,16 @@ class Environment : public std::enable_shared_from_this<Environment> {
   void upload(const AllocationPtr& target, size_t byte_offset, const void* source, size_t bytes,
               const StreamPtr& stream);
   // Keeps pinned memory from reuse until the work that uses it is done
-  void keep_until(EventPtr done, PinnedPtr memory) { kept_.push_back({std::move(done), std::move(memory)}); }
+  void keep_until(EventPtr done, PinnedPtr memory);
 
-  // A stream on which nothing but one wait for an event and one host function is queued at a time
+  // Returns a stream for a wait and a host function, to be given back when that was called. There are as many as
+  // there are waits at a time, but not more than a few dozen. If there are more waits, one may end later than it
+  // could, behind another one.
   cudaStream_t take_waiting_stream();
-  void give_waiting_stream(cudaStream_t stream) { idle_waiting_streams_.push_back(stream); }
+  void give_waiting_stream(cudaStream_t stream);
+
+  // Where graphs give back memory when they are destroyed
+  const std::shared_ptr<GraphMemories> memory_of_graphs = std::make_shared<GraphMemories>();
 
   const int ordinal;
   const CUcontext context;
@@ -209,10 +235,22 @@ class Environment : public std::enable_shared_from_this<Environment> {
     std::vector<Use> uses;
   };
 
+  struct WaitingStream {
+    cudaStream_t stream;
+    int num_waits;
+  };
+  // A stream that nobody holds any more, and that is a part of a capture
+  struct CapturedStream {
+    cudaStream_t stream;
+    StreamWorkPtr work;
+  };
+
   explicit Environment(int ordinal);
+  void destroy(const CapturedStream& stream) noexcept;
   // Frees memory behind the work that uses it, or keeps it for later while any of its streams is captured
   void free(Dropped memory) noexcept;
   void free_in_order(const Dropped& memory) noexcept;
+  // Does what was put off because of a capture, or because another thread could not do it
   void free_delayed() noexcept;
   // Asks the next `num_asked` events whether they are done, and drops the memory that is kept for those that
   // are
@@ -223,7 +261,7 @@ class Environment : public std::enable_shared_from_this<Environment> {
   cudaMemPool_t pool_ = nullptr;    // Null where the driver has no memory pools
   cudaStream_t reclaim_ = nullptr;  // Frees what several streams used
   std::set<cudaStream_t> own_streams_;
-  std::vector<cudaStream_t> waiting_streams_, idle_waiting_streams_;
+  std::vector<WaitingStream> waiting_streams_;
   std::vector<cudaEvent_t> idle_events_;
   IdlePinnedList idle_pinned_;  // In the order of last use
   std::multimap<size_t, IdlePinnedList::iterator> idle_pinned_by_capacity_;
@@ -231,6 +269,7 @@ class Environment : public std::enable_shared_from_this<Environment> {
   std::vector<Kept> kept_;
   size_t next_kept_ = 0;  // The index in `kept_` of the next to be asked
   std::vector<Dropped> delayed_;
+  std::vector<CapturedStream> captured_streams_;
   bool is_closed_ = false;
 };
 

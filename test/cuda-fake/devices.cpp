@@ -319,6 +319,14 @@ CUresult cuPointerGetAttribute(void* value, CUpointer_attribute attribute, CUdev
       *static_cast<CUdeviceptr*>(value) = reinterpret_cast<CUdeviceptr>(range.base);
       break;
     case CU_POINTER_ATTRIBUTE_RANGE_SIZE: *static_cast<size_t*>(value) = range.bytes; break;
+    // Memory in several pieces is like mapped memory, which is of neither kind
+    case CU_POINTER_ATTRIBUTE_IS_LEGACY_CUDA_IPC_CAPABLE:
+      *static_cast<int*>(value) = range.is_of_malloc && !range.is_in_pieces;
+      break;
+    case CU_POINTER_ATTRIBUTE_MEMPOOL_HANDLE:
+      // Not a real pool: it matters only whether there is one
+      *static_cast<void**>(value) = range.is_of_malloc || range.is_pinned ? nullptr : value;
+      break;
     default: return CUDA_ERROR_NOT_SUPPORTED;
   }
   return CUDA_SUCCESS;

@@ -164,9 +164,10 @@ bool find_memory(const void* pointer, MemoryRange* range) {
   const auto* found = find_block(pointer);
   if (found == nullptr) return false;
   const auto& [base, block] = *found;
-  *range = {base, block.bytes, block.device, block.kind == Block::Kind::kPinned};
   const auto chunk = static_cast<size_t>(number("FAKE_CUDA_MEMORY_CHUNK", 0));
-  if (chunk > 0 && block.kind == Block::Kind::kMalloc) {
+  const bool is_of_malloc = block.kind == Block::Kind::kMalloc, is_in_pieces = chunk > 0 && is_of_malloc;
+  *range = {base, block.bytes, block.device, block.kind == Block::Kind::kPinned, is_of_malloc, is_in_pieces};
+  if (is_in_pieces) {
     const size_t begin = static_cast<size_t>(static_cast<const char*>(pointer) - base) / chunk * chunk;
     range->base = base + begin;
     range->bytes = std::min(chunk, block.bytes - begin);

@@ -12,7 +12,7 @@ struct MemoryRange {
   const void* base;
   size_t bytes;
   int device;
-  bool is_pinned;
+  bool is_pinned, is_of_malloc, is_in_pieces;
 };
 
 bool has_pools();

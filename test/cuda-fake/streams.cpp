@@ -14,11 +14,21 @@ struct CUevent_st {
   fake_cuda::CapturePtr capture;
   std::set<size_t> nodes;
 };
+// The destroyer is called in another thread, as in CUDA, when the last graph that has the object is destroyed
+struct CUuserObject_st {
+  void* const data;
+  const cudaHostFn_t destroy;
+
+  ~CUuserObject_st() { std::thread(destroy, data).join(); }
+};
+using UserObjects = std::vector<std::shared_ptr<CUuserObject_st>>;
 struct CUgraph_st {
   std::shared_ptr<const std::vector<fake_cuda::Task>> tasks;
+  UserObjects objects;
 };
 struct CUgraphExec_st {
   std::shared_ptr<const std::vector<fake_cuda::Task>> tasks;
+  UserObjects objects;
   fake_cuda::StatePtr last_launch;  // Launches of one graph run one after the other
 };
 
@@ -486,6 +496,7 @@ cudaError_t cudaStreamBeginCapture(cudaStream_t handle, cudaStreamCaptureMode mo
     stream.capture->thread = std::this_thread::get_id();
     stream.capture->origin = &stream;
     stream.capture->streams[&stream] = {};
+    stream.capture->graph = new CUgraph_st;
     captures.insert(stream.capture);
     return cudaSuccess;
   });
@@ -503,11 +514,13 @@ cudaError_t cudaStreamEndCapture(cudaStream_t handle, cudaGraph_t* graph) {
     }
     const bool is_joined = includes_all(*capture, capture->streams[&stream]);
     end_capture(capture);
+    std::unique_ptr<CUgraph_st> captured(capture->graph);
     if (capture->is_invalidated) return cudaErrorStreamCaptureInvalidated;
     if (!is_joined) return cudaErrorStreamCaptureUnjoined;
     std::vector<Task> tasks;
     for (Capture::Node& node : capture->nodes) tasks.push_back(std::move(node.task));
-    *graph = new CUgraph_st{std::make_shared<const std::vector<Task>>(std::move(tasks))};
+    captured->tasks = std::make_shared<const std::vector<Task>>(std::move(tasks));
+    *graph = captured.release();
     return cudaSuccess;
   });
 }
@@ -519,12 +532,26 @@ cudaError_t cudaStreamGetCaptureInfo(cudaStream_t handle, cudaStreamCaptureStatu
                                      unsigned long long* id, cudaGraph_t* graph,
                                      const cudaGraphNode_t** dependencies, const cudaGraphEdgeData** edges,
                                      size_t* num_dependencies) {
-  if (graph != nullptr) *graph = nullptr;
   if (dependencies != nullptr) *dependencies = nullptr;
   if (edges != nullptr) *edges = nullptr;
   if (num_dependencies != nullptr) *num_dependencies = 0;
-  return call_on_stream(fault(__func__), handle,
-                        [&](CUstream_st& stream, int) { return capture_status(stream, status, id); });
+  return call_on_stream(fault(__func__), handle, [&](CUstream_st& stream, int) {
+    if (graph != nullptr) *graph = stream.capture == nullptr ? nullptr : stream.capture->graph;
+    return capture_status(stream, status, id);
+  });
+}
+cudaError_t cudaUserObjectCreate(cudaUserObject_t* object, void* data, cudaHostFn_t destroy, unsigned,
+                                 unsigned) {
+  return call(fault(__func__), [&] { return *object = new CUuserObject_st{data, destroy}, cudaSuccess; });
+}
+// One reference is all that the addon has
+cudaError_t cudaUserObjectRelease(cudaUserObject_t object, unsigned) { return delete object, cudaSuccess; }
+cudaError_t cudaGraphRetainUserObject(cudaGraph_t graph, cudaUserObject_t object, unsigned, unsigned flags) {
+  return call(fault(__func__), [&] {
+    if (graph == nullptr || flags != cudaGraphUserObjectMove) return cudaErrorInvalidValue;
+    graph->objects.emplace_back(object);
+    return cudaSuccess;
+  });
 }
 cudaError_t cudaThreadExchangeStreamCaptureMode(cudaStreamCaptureMode* mode) {
   return call(named_fault(__func__), [&] {
@@ -535,7 +562,7 @@ cudaError_t cudaThreadExchangeStreamCaptureMode(cudaStreamCaptureMode* mode) {
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph, unsigned long long) {
   return call_in_context(fault(__func__), [&](int) {
     if (graph == nullptr) return cudaErrorInvalidValue;
-    *executable = new CUgraphExec_st{graph->tasks, nullptr};
+    *executable = new CUgraphExec_st{graph->tasks, graph->objects, nullptr};
     return cudaSuccess;
   });
 }
@@ -557,7 +584,7 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t handle) {
   });
 }
 cudaError_t cudaGraphExecDestroy(cudaGraphExec_t executable) {
-  const std::lock_guard<std::mutex> lock(api_mutex);
+  // The destroyers of user objects must not be called under the mutex
   delete executable;
   return cudaSuccess;
 }

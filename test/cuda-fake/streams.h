@@ -70,6 +70,7 @@ struct Capture {
   // For each stream that takes part, the nodes that its next node depends on
   std::map<CUstream_st*, std::set<size_t>> streams;
   std::vector<Node> nodes;
+  CUgraph_st* graph = nullptr;  // Belongs to whoever ends the capture
   bool is_invalidated = false, is_ended = false;
 };
 using CapturePtr = std::shared_ptr<Capture>;

@@ -5,7 +5,15 @@
  * @module
  */
 import { InvalidArgumentError } from 'commander';
-import { type DeviceOption, deviceNames, type LayoutOptions, type MaskForm, type PlacementName } from './library.ts';
+import {
+  anyGpuName,
+  type DeviceOption,
+  deviceNames,
+  type LayoutOptions,
+  type MaskForm,
+  ordinalIn,
+  type PlacementName,
+} from './library.ts';
 
 /**
  * Bounds far above what any machine of today has, so that a mistyped number is a clear error and does not exhaust
@@ -17,11 +25,12 @@ export const limits = { experts: 2 ** 20, ranks: 2 ** 16, layers: 10_000 } as co
 export type InvalidExperts = NonNullable<LayoutOptions['invalidExperts']>;
 
 /** The choices of `--device`. The last one stands for each of several GPUs. */
-export const deviceChoices: readonly string[] = ['auto', ...deviceNames, 'cuda:N'];
+export const deviceChoices: readonly string[] = ['auto', ...deviceNames, anyGpuName];
 
 /** A parser of `--device`. */
 export function deviceChoice(text: string): DeviceOption {
-  if (deviceChoices.includes(text.replace(/^cuda:\d+$/, 'cuda:N')) && text !== 'cuda:N') return text as DeviceOption;
+  const isChoice = text !== anyGpuName && deviceChoices.includes(text);
+  if (isChoice || ordinalIn(text) !== undefined) return text as DeviceOption;
   throw new InvalidArgumentError(`Allowed choices are ${deviceChoices.join(', ')}.`);
 }
 

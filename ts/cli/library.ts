@@ -8,7 +8,7 @@
 
 import { reportBug } from './bug.ts';
 
-export { deviceNames } from '../errors/availability.ts';
+export { anyGpuName, deviceNames, ordinalIn } from '../errors/availability.ts';
 export type {
   DeviceDescription,
   DeviceOption,

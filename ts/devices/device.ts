@@ -74,8 +74,8 @@ export interface DeviceStreams {
   submit(request: TensorRequest): TensorLayout;
   /** Makes a workspace of tensors. Its type is that of `dispatch-layout/cuda`. */
   createWorkspace(operands: TensorOperands): unknown;
-  /** Records an event on the current stream. */
-  capture(): EventHandle;
+  /** Records an event on the current stream of this device, or of all devices of its kind on which something was made. */
+  capture(isOfAll: boolean): EventHandle;
   /** The stream on which layouts of a group run. Its type is that of `dispatch-layout/cuda`. */
   communicationStream(group: RankGroup): unknown;
   /** Whether the streams can wait for an event. The calling thread must wait for any other event. */

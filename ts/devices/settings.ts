@@ -8,7 +8,14 @@
  *
  * @module
  */
-import { type DeviceName, type DeviceOption, deviceNames, type Obstacle } from '../errors/availability.ts';
+import {
+  anyGpuName,
+  type DeviceName,
+  type DeviceOption,
+  deviceNames,
+  type Obstacle,
+  ordinalIn,
+} from '../errors/availability.ts';
 import { wrongValue } from '../errors/checks.ts';
 import type { DispatchLayoutError } from '../errors/errors.ts';
 
@@ -24,7 +31,7 @@ let known: Settings | undefined;
 /** @throws DispatchLayoutError `ENVIRONMENT` */
 export function settings(): Settings {
   known ??= {
-    device: (readList('DISPATCH_LAYOUT_DEVICE', ['auto', ...deviceNames, gpuNames], 1)[0] ?? 'auto') as DeviceOption,
+    device: (readList('DISPATCH_LAYOUT_DEVICE', ['auto', ...deviceNames, anyGpuName], 1)[0] ?? 'auto') as DeviceOption,
     disabled: readList('DISPATCH_LAYOUT_DISABLE', deviceNames),
     isLogged: readList('DISPATCH_LAYOUT_LOG', ['0', '1'], 1)[0] === '1',
   };
@@ -85,15 +92,13 @@ export function log<Event extends keyof typeof lines>(event: Event, ...facts: Pa
   console.warn(`dispatch-layout: ${line}`);
 }
 
-/** How messages write the name of any GPU. */
-const gpuNames = 'cuda:N';
-
 /** The names in a comma-separated list. */
 function readList(name: string, allowed: readonly string[], atMost = allowed.length): string[] {
   const value = variable(name);
   if (value === undefined) return [];
   const items = value.split(',').map((item) => item.trim());
-  const isAllowed = (item: string) => item !== gpuNames && allowed.includes(item.replace(/^cuda:\d+$/, gpuNames));
+  const isAllowed = (item: string) =>
+    item !== anyGpuName && allowed.includes(ordinalIn(item) === undefined ? item : anyGpuName);
   if (items.length <= atMost && items.every(isAllowed)) return items;
   throw variableError(name, value, `${atMost > 1 ? 'a list of ' : 'one of '}${allowed.join(', ')}`);
 }

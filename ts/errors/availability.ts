@@ -10,6 +10,15 @@ export const deviceNames = ['cuda', 'wasm', 'js'] as const;
 /** One of several GPUs, by the number that CUDA gives it, from 0 on. */
 export type GpuName = `cuda:${number}`;
 
+/** How messages write the name of any GPU. */
+export const anyGpuName = 'cuda:N';
+
+/** The number in the name of a GPU; undefined if it is no such name. */
+export function ordinalIn(name: string): number | undefined {
+  const digits = /^cuda:(0|[1-9]\d{0,5})$/.exec(name)?.[1];
+  return digits === undefined ? undefined : Number(digits);
+}
+
 /**
  * The name of a device that `getDispatchLayout` can compute on. `cuda` is the first GPU that can be used; another one is
  * named by its number.

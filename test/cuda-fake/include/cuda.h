@@ -28,10 +28,13 @@ using CUcontext = CUctx_st*;
 using CUstream = CUstream_st*;
 using CUdevice = int;
 using CUdeviceptr = unsigned long long;
+using CUmemoryPool = struct CUmemPool_st*;
 enum CUpointer_attribute {
+  CU_POINTER_ATTRIBUTE_IS_LEGACY_CUDA_IPC_CAPABLE = 8,
   CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL = 9,
   CU_POINTER_ATTRIBUTE_RANGE_START_ADDR = 11,
   CU_POINTER_ATTRIBUTE_RANGE_SIZE = 12,
+  CU_POINTER_ATTRIBUTE_MEMPOOL_HANDLE = 17,
 };
 
 extern "C" {

@@ -31,6 +31,10 @@ const reasons: Readonly<Record<string, readonly [problem: string, remedy: string
     "the group's communication stream is a part of a CUDA graph that is being captured on another stream",
     'Use another group, or make this call after that capture.',
   ],
+  SPOILT: [
+    'the CUDA graph that is being captured on the current stream was spoilt by an earlier call',
+    'End the capture, which reports that, and capture the graph again.',
+  ],
   LAST_STREAM: [
     "a CUDA graph is being captured, and the group's last layout ran on the captured stream, or on CUDA's default stream, for which nothing can wait now",
     'Use another group, or make this call after the capture.',

@@ -6,7 +6,7 @@
 import { noRank, type Partition, type RankGroup } from '../../input/partition.ts';
 import type { GroupHandle, PlanHandle } from './addon.ts';
 import { type CheckedIds, IdCheck } from './id-check.ts';
-import { addonInUse, cudaAddon, type Gpu } from './runtime.ts';
+import { addonInUse, cudaAddon, type Gpu, useGpu } from './runtime.ts';
 import { Stream } from './stream.ts';
 
 const streams = new WeakMap<RankGroup, CommunicationStream[]>();
@@ -47,6 +47,7 @@ export class CommunicationStream {
   constructor(gpu: Gpu) {
     this.native = cudaAddon().createGroup(gpu.ordinal);
     this.#gpu = gpu;
+    useGpu(gpu);
   }
 
   /** The stream, as users see it. */

@@ -5,7 +5,7 @@
  */
 import type { AsyncLocalStorage } from 'node:async_hooks';
 import type { StreamHandle } from './addon.ts';
-import { cudaAddon, firstGpu, type Gpu } from './runtime.ts';
+import { cudaAddon, defaultGpu, type Gpu, useGpu } from './runtime.ts';
 
 /** The part of a stream that matters here. */
 interface NativeStream {
@@ -27,8 +27,12 @@ let storage: AsyncLocalStorage<Scope> | undefined;
 const defaultHandles: StreamHandle[] = [];
 
 /** CUDA's default stream on a GPU. */
-export function defaultStreamHandle({ ordinal }: Gpu): StreamHandle {
-  defaultHandles[ordinal] ??= cudaAddon().wrapStream(ordinal, 0n);
+export function defaultStreamHandle(gpu: Gpu): StreamHandle {
+  const { ordinal } = gpu;
+  if (defaultHandles[ordinal] === undefined) {
+    defaultHandles[ordinal] = cudaAddon().wrapStream(ordinal, 0n);
+    useGpu(gpu);
+  }
   return defaultHandles[ordinal];
 }
 
@@ -37,9 +41,9 @@ export function innermostStream(): NativeStream | undefined {
   return storage?.getStore()?.stream;
 }
 
-/** The GPU on which new tensors and streams are made: that of the innermost {@link runOn}, else the first one. */
+/** The GPU on which new tensors and streams are made: that of the innermost {@link runOn}, else the default one. */
 export function currentGpu(): Gpu {
-  return innermostStream()?.gpu ?? firstGpu();
+  return innermostStream()?.gpu ?? defaultGpu();
 }
 
 /** The handle of the current stream of a GPU: that of the innermost {@link runOn} with a stream of this GPU. */

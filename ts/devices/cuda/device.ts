@@ -4,15 +4,15 @@
  *
  * @module
  */
-import type { DeviceName, GpuDescription } from '../../errors/availability.ts';
+import { type DeviceName, type GpuDescription, ordinalIn } from '../../errors/availability.ts';
 import type { Device, DeviceStreams } from '../device.ts';
 import { communicationStreamOf } from './communication-stream.ts';
 import { fromSelections, isWorthTheGpu } from './crossover.ts';
-import { currentGpu, currentStreamHandle } from './current-stream.ts';
+import { currentStreamHandle } from './current-stream.ts';
 import { DeviceWorkspace } from './device-workspace.ts';
 import { isCudaEvent, StreamEvent } from './events.ts';
 import { probeCuda } from './probe.ts';
-import { addonInUse, cudaRuntime, firstGpu, type Gpu, gpuAt, isCudaInUse, ordinalIn } from './runtime.ts';
+import { addonInUse, cudaRuntime, firstGpu, type Gpu, gpuAt, gpusInUse } from './runtime.ts';
 import { submitArrays } from './submit-arrays.ts';
 import { submitTensor } from './submit-tensor.ts';
 
@@ -39,26 +39,34 @@ function deviceOf(name: DeviceName, ordinal?: number): StreamsDevice {
     describeGpus: () => cudaRuntime().gpus.map(describeGpu),
     streams: {
       get areInUse() {
-        return isCudaInUse();
+        return gpusInUse().length > 0;
       },
       submit: submitTensor,
       createWorkspace: (operands) => new DeviceWorkspace(operands),
-      capture() {
-        const recorded = ordinal === undefined ? currentGpu() : gpu();
-        return new StreamEvent(addonInUse().recordEvent(currentStreamHandle(recorded)), recorded);
-      },
+      capture: (isOfAllGpus) => capture(isOfAllGpus ? gpusInUse() : [gpu()]),
       canWaitFor: isCudaEvent,
       communicationStream: (group) => communicationStreamOf(group, gpu()).stream,
     },
   };
 }
 
+/** Records an event on the current stream of each GPU. Together they are one event. */
+function capture(gpus: readonly Gpu[]): StreamEvent {
+  const addon = addonInUse();
+  const [first, ...others] = gpus;
+  const recorded = addon.recordEvent(currentStreamHandle(first));
+  if (others.length === 0) return new StreamEvent(recorded, first);
+  const joined = addon.createStream(first.ordinal);
+  addon.makeStreamWait(joined, recorded);
+  for (const gpu of others) addon.makeStreamWait(joined, addon.recordEvent(currentStreamHandle(gpu)));
+  return new StreamEvent(addon.recordEvent(joined), first);
+}
+
 function deviceNamed(name: DeviceName): StreamsDevice | undefined {
   const ordinal = ordinalIn(name);
   if (ordinal === undefined) return undefined;
   // Each GPU has one name. That of the first one is `cuda`
-  const runtime = cudaRuntime();
-  if (runtime.addon !== undefined && runtime.first.ordinal === ordinal) return cudaDevice;
+  if (cudaRuntime().gpus[ordinal]?.name === 'cuda') return cudaDevice;
   numberedDevices[ordinal] ??= deviceOf(name, ordinal);
   return numberedDevices[ordinal];
 }

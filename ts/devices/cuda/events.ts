@@ -42,8 +42,11 @@ export class StreamEvent implements CudaEvent {
   }
 
   currentStreamWait(): void {
-    // A stream can wait for the work of another GPU
-    addonInUse().makeStreamWait(innermostStream()?.native ?? currentStreamHandle(this.#gpu), this.native);
+    const addon = addonInUse();
+    // What follows may be on this GPU or on that of the innermost stream, each of which has a current stream of its own
+    const innermost = innermostStream();
+    addon.makeStreamWait(currentStreamHandle(this.#gpu), this.native);
+    if (innermost !== undefined && innermost.gpu !== this.#gpu) addon.makeStreamWait(innermost.native, this.native);
   }
 
   synchronize(): void {

@@ -3,10 +3,10 @@
  *
  * @module
  */
-import type { DeviceName, DeviceVersions, Obstacle } from '../../errors/availability.ts';
+import { type DeviceName, type DeviceVersions, type Obstacle, ordinalIn } from '../../errors/availability.ts';
 import { wrongValue } from '../../errors/checks.ts';
 import { DeviceUnavailableError } from '../../errors/errors.ts';
-import { disabledBy } from '../settings.ts';
+import { disabledBy, settings } from '../settings.ts';
 import type { CudaAddon, CudaDeviceProperties, CudaDeviceReport, DriverReport } from './addon.ts';
 import { fatalCudaError, isPassing, withoutFullStop } from './cuda-error.ts';
 import { type AddonSearch, loadAddon } from './load-addon.ts';
@@ -94,11 +94,6 @@ function readyRuntime(): Extract<CudaRuntime, { readonly addon: CudaAddon }> {
  */
 export function addonInUse(): CudaAddon {
   return found?.addon ?? cudaAddon();
-}
-
-/** Whether the addon is loaded and its context is not lost, so that something may have been made on the GPU. */
-export function isCudaInUse(): boolean {
-  return found?.addon !== undefined && fatalCudaError() === undefined;
 }
 
 function findRuntime(): CudaRuntime {
@@ -200,10 +195,23 @@ export function firstGpu(): Gpu {
   return (found?.addon === undefined ? readyRuntime() : found).first;
 }
 
-/** The number in a name such as `cuda:1`; undefined if the name is another one. */
-export function ordinalIn(name: string): number | undefined {
-  const digits = /^cuda:(0|[1-9]\d{0,5})$/.exec(name)?.[1];
-  return digits === undefined ? undefined : Number(digits);
+/** The GPU of what is made without saying where: the one that `DISPATCH_LAYOUT_DEVICE` names, else the first one. */
+export function defaultGpu(): Gpu {
+  const { device } = settings();
+  return ordinalIn(device) === undefined ? firstGpu() : gpuNamed(device);
+}
+
+/** The GPUs on which something was made. */
+const inUse = new Set<Gpu>();
+
+/** Must be called when something is made on a GPU. */
+export function useGpu(gpu: Gpu): void {
+  inUse.add(gpu);
+}
+
+/** The GPUs on which something was made, if the CUDA context is not lost. */
+export function gpusInUse(): readonly Gpu[] {
+  return fatalCudaError() === undefined ? [...inUse] : [];
 }
 
 /** The reason why a GPU with this number cannot be used: there is none. */

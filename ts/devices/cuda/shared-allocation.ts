@@ -4,7 +4,7 @@
  * @module
  */
 import type { AllocationHandle } from './addon.ts';
-import { addonInUse, type Gpu } from './runtime.ts';
+import { addonInUse, type Gpu, useGpu } from './runtime.ts';
 
 /** An allocation that is released when the last tensor in it is disposed of. */
 export class SharedAllocation {
@@ -17,6 +17,7 @@ export class SharedAllocation {
   constructor(handle: AllocationHandle, gpu: Gpu) {
     this.handle = handle;
     this.gpu = gpu;
+    useGpu(gpu);
   }
 
   /** The address of the first byte on the GPU. */

@@ -9,7 +9,7 @@ import { EventOverlap } from '../../layout/event-overlap.ts';
 import type { StreamHandle } from './addon.ts';
 import { currentGpu, defaultStreamHandle, innermostStream, runOn } from './current-stream.ts';
 import { StreamEvent } from './events.ts';
-import { addonInUse, cudaAddon, firstGpu, type Gpu, gpuAt, gpuNamed } from './runtime.ts';
+import { addonInUse, cudaAddon, defaultGpu, type Gpu, gpuAt, gpuNamed, useGpu } from './runtime.ts';
 
 /** The default streams, by ordinal. */
 const defaultStreams: Stream[] = [];
@@ -71,6 +71,7 @@ export class Stream {
     const { device } = checkOptions(options, streamOptions, 'TENSOR');
     this.gpu = existing?.gpu ?? (device === undefined ? currentGpu() : gpuNamed(device));
     this.native = existing?.native ?? cudaAddon().createStream(this.gpu.ordinal);
+    useGpu(this.gpu);
   }
 
   /**
@@ -91,16 +92,28 @@ export class Stream {
     if (handle === 0n) return defaultStreamOf(wanted ?? currentGpu());
     const addon = cudaAddon();
     const asked = wanted ?? currentGpu();
-    const gpu = handle <= lastDefaultHandle ? asked : gpuAt(addon.ordinalOfStream(asked.ordinal, handle));
+    const ordinal = handle <= lastDefaultHandle ? asked.ordinal : addon.ordinalOfStream(asked.ordinal, handle);
+    if (ordinal < 0) {
+      throw wrongValue(
+        'TENSOR',
+        'the handle of the stream',
+        handle,
+        "It belongs to a context of its own: pass a stream of the GPU's primary context, which the CUDA runtime uses.",
+      );
+    }
+    const gpu = gpuAt(ordinal);
     if (wanted !== undefined && wanted !== gpu) {
       throw wrongValue('TENSOR', 'device', device, `The stream is one of '${gpu.name}'.`);
     }
     return new Stream({}, { native: addon.wrapStream(gpu.ordinal, handle), gpu });
   }
 
-  /** CUDA's default stream on the first GPU. That of another GPU is `Stream.fromHandle(0n, { device: 'cuda:1' })`. */
+  /**
+   * CUDA's default stream on the first GPU, or on the one that `DISPATCH_LAYOUT_DEVICE` names. That of another GPU is
+   * `Stream.fromHandle(0n, { device: 'cuda:1' })`.
+   */
   static get default(): Stream {
-    return defaultStreamOf(firstGpu());
+    return defaultStreamOf(defaultGpu());
   }
 
   /** The stream that orders tensors and layouts here: that of the innermost `run`, else the default stream. */
