@@ -129,26 +129,30 @@ export function describeDevices(option: DeviceOption = 'auto'): readonly DeviceD
   const meant = readDeviceOption(option);
   const chosen = resolve(meant);
   return devices.map((device): DeviceDescription => {
+    if (!IS_NODE) return describeDevice(device, chosen, option, meant);
     // Of several GPUs, the one that is asked for is described
     const described = device.named?.(meant as DeviceName) ?? device;
-    const { name } = described;
-    const availability = availabilityOf(described);
-    const gpus = device.describeGpus && { gpus: device.describeGpus() };
-    if (!availability.isAvailable) return { ...describeObstacle(name, availability), ...gpus };
-    const { fromSelections } = device;
-    const isChosen = described === chosen;
-    return {
-      device: name,
-      available: true,
-      chosen: isChosen,
-      choice: choiceOf(described, isChosen, meant, meant !== option),
-      fromSelections,
-      code: 'AVAILABLE',
-      reason: availability.reason,
-      versions: availability.versions,
-      ...gpus,
-    };
+    const description = describeDevice(described, chosen, option, meant);
+    return device.describeGpus === undefined ? description : { ...description, gpus: device.describeGpus() };
   });
+}
+
+function describeDevice(device: Device, chosen: Device, option: DeviceOption, meant: DeviceOption): DeviceDescription {
+  const { name } = device;
+  const availability = availabilityOf(device);
+  if (!availability.isAvailable) return describeObstacle(name, availability);
+  const { fromSelections } = device;
+  const isChosen = device === chosen;
+  return {
+    device: name,
+    available: true,
+    chosen: isChosen,
+    choice: choiceOf(device, isChosen, meant, meant !== option),
+    fromSelections,
+    code: 'AVAILABLE',
+    reason: availability.reason,
+    versions: availability.versions,
+  };
 }
 
 function choiceOf(
@@ -174,7 +178,7 @@ function resolve(option: DeviceOption): Device {
     option === 'auto'
       ? (devices.find((candidate) => candidate !== last && candidate.fromSelections === 0 && isUsable(candidate)) ??
         last)
-      : (devices.find(({ name }) => name === option) ?? deviceOfGpu(option));
+      : (devices.find(({ name }) => name === option) ?? (IS_NODE ? deviceOfGpu(option) : undefined));
   if (device !== undefined) return device;
   const names = ['auto', ...devices.map(({ name }) => name), ...(IS_NODE ? [anyGpuName] : [])];
   throw wrongValue('OPTION', 'device', option, `It must be one of ${names.join(', ')}.`);

@@ -159,8 +159,10 @@ export class ExpertGroup {
     options: AnyOptions,
   ): DispatchLayout<MaskForm> | DeviceDispatchLayout<MaskForm> {
     if (IS_NODE && isGpuTensor(topkIdx)) {
-      const device = this.#deviceOf(topkIdx);
-      const request: TensorRequest = this.#operands(topkIdx, numExperts, options);
+      const device = tensorDevice(this.#tensorDevice, this.#option, topkIdx);
+      this.#tensorDevice = device;
+      const isStrict = readStrictness(options.invalidExperts);
+      const request = requestOf(topkIdx, options, isStrict, this.#partitionFor(numExperts, isStrict));
       readOrder(options, request);
       this.#awaitPrevious(device, request);
       const layout: unknown = device.streams.submit(request);
@@ -197,9 +199,11 @@ export class ExpertGroup {
   ): Workspace<Type, Mask> | DeviceWorkspace<Mask> {
     if (IS_NODE && isOfTensors(options)) {
       checkOptions(options, tensorWorkspaceOptions);
-      const { streams } = this.#deviceOf(options.topkIdx);
-      const workspace = streams.createWorkspace(this.#operands(options.topkIdx, options.numExperts, options));
-      return workspace as DeviceWorkspace<Mask>;
+      const { topkIdx, numExperts } = options;
+      const { streams } = tensorDevice(this.#tensorDevice, this.#option, topkIdx);
+      const isStrict = readStrictness(options.invalidExperts);
+      const request = requestOf(topkIdx, options, isStrict, this.#partitionFor(numExperts, isStrict));
+      return streams.createWorkspace(request) as DeviceWorkspace<Mask>;
     }
     const ofArrays = options as WorkspaceOptions<Type, Mask>;
     const { numExperts, invalidExperts } = checkOptions(ofArrays, workspaceOptions);
@@ -224,32 +228,9 @@ export class ExpertGroup {
    * @throws {@link DispatchLayoutError} `OPTION` if the group's device is a CPU; `CUDA_ERROR`
    */
   get communicationStream(): Stream {
-    return chooseStreamsDevice(this.#option).streams.communicationStream(this.#group) as Stream;
-  }
-
-  #deviceOf({ device }: GpuTensor): StreamsDevice {
-    if (this.#tensorDevice?.name !== device) this.#tensorDevice = chooseTensorDevice(this.#option, device);
-    return this.#tensorDevice;
-  }
-
-  /** Reads what a layout of a tensor works on. The order of the streams is not read. */
-  #operands(
-    topkIdx: GpuTensor,
-    numExperts: number,
-    { invalidExperts, emptyId, mask, out }: Pick<AnyOptions, 'invalidExperts' | 'emptyId' | 'mask' | 'out'>,
-  ): TensorRequest {
-    const isStrict = readStrictness(invalidExperts);
-    return {
-      topkIdx,
-      emptyId: readEmptyId(emptyId, idTypes[topkIdx.dtype]),
-      out: out as TensorArrays | undefined,
-      isStrict,
-      hasMask: readMask(mask),
-      partition: this.#partitionFor(numExperts, isStrict),
-      previous: null,
-      asyncFinish: false,
-      allocateOnCommStream: false,
-    };
+    // Where there is no device with streams, asking for one throws the error that says why
+    const device = IS_NODE ? chooseStreamsDevice(this.#option) : chooseDevice('cuda');
+    return device.streams?.communicationStream(this.#group) as Stream;
   }
 
   #layoutOfArrays(
@@ -359,6 +340,33 @@ const tensorWorkspaceOptions: Readonly<Record<keyof DeviceWorkspaceOptions, true
 
 function isOfTensors<Mask extends MaskForm>(options: object): options is DeviceWorkspaceOptions<Mask> {
   return isGpuTensor((options as Partial<DeviceWorkspaceOptions> | null)?.topkIdx);
+}
+
+// These are functions of the module, and not methods, so that bundles for browsers do not contain them
+
+/** The device of a tensor, which may be that of the tensor before. */
+function tensorDevice(last: StreamsDevice | undefined, option: DeviceOption, { device }: GpuTensor): StreamsDevice {
+  return last?.name === device ? last : chooseTensorDevice(option, device);
+}
+
+/** Reads what a layout of a tensor works on. The order of the streams is not read. */
+function requestOf(
+  topkIdx: GpuTensor,
+  { emptyId, mask, out }: Pick<AnyOptions, 'emptyId' | 'mask' | 'out'>,
+  isStrict: boolean,
+  partition: Partition,
+): TensorRequest {
+  return {
+    topkIdx,
+    emptyId: readEmptyId(emptyId, idTypes[topkIdx.dtype]),
+    out: out as TensorArrays | undefined,
+    isStrict,
+    hasMask: readMask(mask),
+    partition,
+    previous: null,
+    asyncFinish: false,
+    allocateOnCommStream: false,
+  };
 }
 
 /** The codes of errors that another device would not have. */

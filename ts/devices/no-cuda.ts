@@ -17,7 +17,6 @@ const obstacle = {
 /** A device that is never available, so that nothing else is ever asked of it. */
 export const noCuda: Device = {
   name: 'cuda',
-  named: (name) => (name.startsWith('cuda:') ? noCuda : undefined),
   probe: () => obstacle,
   fromSelections: Number.POSITIVE_INFINITY,
   submit: () => finishedHandle,
