@@ -5,8 +5,8 @@
 // in shared memory, collects each token's ranks as a bit mask, transposes masks across the warp to count
 // columns by `popc`, and expands them into the 32 contiguous rows of `is_token_in_rank` with 16-byte stores.
 // If there is only one block, it then writes its counts. Otherwise the blocks add their counts into the
-// scratch memory, and the block that finishes last moves the sums from there to the outputs. No output needs
-// to be cleared beforehand, so one launch is enough.
+// scratch memory, and whoever adds to a count last writes the sum to the outputs. No output needs to be
+// cleared beforehand, so one launch is enough.
 //
 // If the counts and tables do not fit in shared memory (above about 28 000 experts on an H100, 8 000 on
 // sm_75), a second, slower kernel counts in the scratch memory.
@@ -33,14 +33,22 @@ constexpr int kMaxRanksInRegisters = 64, kMaxNodesInRegisters = 32;
 // The table entry of an expert on no rank. Neither a rank nor a node is 16 bits of ones
 constexpr uint32_t kNowhere = 0xffffffff;
 
+// The blocks merge their results in words of 64 bits. The lower 48 bits of a word are the result, and the upper
+// 16 bits are the number of blocks that have contributed to it. So the block that contributes last learns from
+// that very operation that no other will change the word again. It writes the result to the outputs, and leaves
+// 0 in the word. This takes no fence, since all that a block learns from another is in one word: the changes of
+// a location have an order, in which those of a thread, and those before and after a barrier, keep theirs.
+constexpr int kResultBits = 48;
+constexpr unsigned long long kContribution = 1ull << kResultBits, kMaxResult = kContribution - 1;
+constexpr int kMaxBlocks = 0xffff;
+
+// This is zero before and after each launch
 struct Scratch {
   // The number of the first invalid selection, by `number_invalid`; 0 if there is none
   unsigned long long invalid;
-  unsigned num_finished_blocks;
-  unsigned unused;
 
-  // [ranks | nodes | experts]
-  __device__ int32_t* counts() { return reinterpret_cast<int32_t*>(this + 1); }
+  // The counts: [ranks | nodes | experts]
+  __device__ unsigned long long* sums() { return reinterpret_cast<unsigned long long*>(this + 1); }
 };
 
 struct LayoutParameters {
@@ -110,9 +118,11 @@ struct LayoutParameters {
       num_tokens_per_expert[expert_idx] = expert_idx == empty_expert ? 0 : count;
   }
 
-  // Returns a number for an invalid selection, which is never 0. The first selection has the largest number.
+  // Returns a number for an invalid selection. The first selection has the largest number. The number is never 0
+  // and has at most 48 bits, since num_tokens << num_slot_bits is at most kMaxResult: see `make_parameters`.
   __device__ unsigned long long number_invalid(int64_t token_idx, int slot) const {
-    return ~(static_cast<unsigned long long>(token_idx) << num_slot_bits | static_cast<unsigned>(slot));
+    return kMaxResult -
+           (static_cast<unsigned long long>(token_idx) << num_slot_bits | static_cast<unsigned>(slot));
   }
 
   // Reports the first invalid selection, given its number
@@ -121,8 +131,9 @@ struct LayoutParameters {
     InvalidSelection* const place = report.place;
     if (place == nullptr) return;
     if (invalid != 0) {
-      const auto token_idx = static_cast<int64_t>(~invalid >> num_slot_bits);
-      const auto slot = static_cast<int64_t>(~invalid & ((1ull << num_slot_bits) - 1));
+      const unsigned long long position = kMaxResult - invalid;
+      const auto token_idx = static_cast<int64_t>(position >> num_slot_bits);
+      const auto slot = static_cast<int64_t>(position & ((1ull << num_slot_bits) - 1));
       place->token_idx = token_idx;
       place->slot = slot;
       place->id = reinterpret_cast<const Id*>(topk_idx + token_idx * token_stride_in_bytes)[slot];
@@ -231,20 +242,44 @@ struct SharedMasks {
   }
 };
 
-// The block that finishes last moves the counts from the scratch memory to the outputs, and leaves zeros
-// there
+// Adds the last part of this block to a word of the scratch memory. If no other block has yet to add to it,
+// calls `write` with the result, and leaves 0 in the word.
+template <typename Write>
+__device__ void contribute(unsigned long long* word, unsigned long long part, const Write& write) {
+  const unsigned long long own = kContribution | part;
+  const unsigned long long merged = atomicAdd(word, own) + own;
+  if (merged >> kResultBits != gridDim.x) return;
+  write(merged & kMaxResult);
+  atomicExch(word, 0ull);
+}
+
+// Raises the number of the first invalid selection to `invalid`, unless it is at least as large already. Each
+// thread changes the word at most twice, here and in `contribute`, so the loop ends. It ends soon even if many
+// threads come at once, since every exchange lets go those whose numbers are smaller.
+__device__ inline void raise_invalid(unsigned long long* word, unsigned long long invalid) {
+  unsigned long long known = 0;
+  while ((known & kMaxResult) < invalid) {
+    const unsigned long long expected = known;
+    known = atomicCAS(word, expected, (expected & ~kMaxResult) | invalid);
+    if (known == expected) return;
+  }
+}
+
+// Merges what the block has counted, and its first invalid selection, with those of the other blocks. `counts` is
+// null if the block has counted in the scratch memory, before a barrier. No count carries into the upper bits of
+// its word:
+//   - In `counts` it has 32 bits, and there are fewer than 2^16 blocks.
+//   - In the scratch memory each selection has added at most 1, and there are at most kMaxResult selections.
 template <typename Id>
-__device__ void finish_grid(const LayoutParameters& p) {
-  __threadfence();
-  __syncthreads();
-  const bool is_last =
-      threadIdx.x == 0 && atomicInc(&p.scratch->num_finished_blocks, gridDim.x - 1) == gridDim.x - 1;
-  if (!__syncthreads_or(is_last)) return;
-  __threadfence();
+__device__ void merge_blocks(const LayoutParameters& p, const int32_t* counts, unsigned long long invalid) {
 #pragma unroll 1
   for (int i = threadIdx.x; i < p.num_counts(); i += blockDim.x)
-    p.write_count(i, atomicExch(&p.scratch->counts()[i], 0));
-  if (threadIdx.x == 0) p.template write_invalid<Id>(atomicExch(&p.scratch->invalid, 0ull));
+    contribute(&p.scratch->sums()[i], counts == nullptr ? 0 : static_cast<uint32_t>(counts[i]),
+               [&](unsigned long long sum) { p.write_count(i, static_cast<int32_t>(sum)); });
+  // The last thread has the fewest counts
+  if (p.report.place == nullptr || threadIdx.x != blockDim.x - 1) return;
+  raise_invalid(&p.scratch->invalid, invalid);
+  contribute(&p.scratch->invalid, 0, [&](unsigned long long first) { p.template write_invalid<Id>(first); });
 }
 
 // `Id` is the unsigned type of the ids' width, and `Piece` is the type of one load, which brings one or more
@@ -258,7 +293,7 @@ __global__ void __launch_bounds__(kMaxThreads, 1) get_dispatch_layout(const Layo
   const int lane_idx = threadIdx.x % 32, warp_idx = threadIdx.x / 32, num_warps = blockDim.x / 32;
   const bool has_mask = kIsPlain || p.has_mask();
   const int num_mask_words = p.num_mask_words(kMasksInRegisters, has_mask);
-  // The layout of shared memory is that of the scratch memory, with one more count for ids that are not experts
+  // Behind the counts of experts there is one more, for ids that are not experts
   auto* invalid = reinterpret_cast<unsigned long long*>(shared_memory);
   auto* counts = reinterpret_cast<int32_t*>(shared_memory + 1);
   int32_t* expert_counts = counts + p.num_ranks + p.num_counted_nodes;
@@ -371,18 +406,14 @@ __global__ void __launch_bounds__(kMaxThreads, 1) get_dispatch_layout(const Layo
 
   if (own_invalid != 0) atomicMax(invalid, own_invalid);
 
-  // Add up the counts of all blocks
+  // Merge the results of all blocks
   __syncthreads();
   if (gridDim.x == 1) {
 #pragma unroll 1
     for (int i = threadIdx.x; i < p.num_counts(); i += blockDim.x) p.write_count(i, counts[i]);
     if (threadIdx.x == 0) p.template write_invalid<Id>(*invalid);
   } else {
-#pragma unroll 1
-    for (int i = threadIdx.x; i < p.num_counts(); i += blockDim.x)
-      if (counts[i] != 0) atomicAdd(&p.scratch->counts()[i], counts[i]);
-    if (threadIdx.x == 0 && *invalid != 0) atomicMax(&p.scratch->invalid, *invalid);
-    finish_grid<Id>(p);
+    merge_blocks<Id>(p, counts, *invalid);
   }
 }
 
@@ -390,8 +421,9 @@ __global__ void __launch_bounds__(kMaxThreads, 1) get_dispatch_layout(const Layo
 // scratch memory
 template <typename Id>
 __global__ void __launch_bounds__(kMaxThreads, 1) get_dispatch_layout_in_scratch(const LayoutParameters p) {
-  int32_t *rank_counts = p.scratch->counts(), *node_counts = rank_counts + p.num_ranks;
-  int32_t* expert_counts = node_counts + p.num_counted_nodes;
+  unsigned long long *rank_counts = p.scratch->sums(), *node_counts = rank_counts + p.num_ranks;
+  unsigned long long* expert_counts = node_counts + p.num_counted_nodes;
+  unsigned long long own_invalid = 0;
   const int64_t num_threads = static_cast<int64_t>(gridDim.x) * blockDim.x;
   for (int64_t token_idx = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
        token_idx < p.num_tokens; token_idx += num_threads) {
@@ -402,11 +434,12 @@ __global__ void __launch_bounds__(kMaxThreads, 1) get_dispatch_layout_in_scratch
     for (int slot = 0; slot < p.num_topk; ++slot) {
       const Id id = ids[slot];
       if (!p.is_expert(id)) {
-        if (p.template is_invalid<false>(id))
-          atomicMax(&p.scratch->invalid, p.number_invalid(token_idx, slot));
+        // The selections of a thread ascend, so the first invalid one is the smallest
+        if (own_invalid == 0 && p.template is_invalid<false>(id))
+          own_invalid = p.number_invalid(token_idx, slot);
         continue;
       }
-      atomicAdd(&expert_counts[id], 1);
+      atomicAdd(&expert_counts[id], 1ull);
       const int rank_idx = p.find_rank(static_cast<int>(id));
       if (rank_idx < 0) continue;
 
@@ -429,11 +462,13 @@ __global__ void __launch_bounds__(kMaxThreads, 1) get_dispatch_layout_in_scratch
         }
         if (is_in_rank) continue;
       }
-      atomicAdd(&rank_counts[rank_idx], 1);
-      if (p.num_counted_nodes > 0 && !is_in_node) atomicAdd(&node_counts[node_idx], 1);
+      atomicAdd(&rank_counts[rank_idx], 1ull);
+      if (p.num_counted_nodes > 0 && !is_in_node) atomicAdd(&node_counts[node_idx], 1ull);
     }
   }
-  finish_grid<Id>(p);
+  if (p.report.place != nullptr) raise_invalid(&p.scratch->invalid, own_invalid);
+  __syncthreads();
+  merge_blocks<Id>(p, nullptr, 0);
 }
 
 struct LaunchPlan {
@@ -536,6 +571,8 @@ inline cudaError_t make_parameters(const DispatchLayoutArguments& a, LayoutParam
   p->num_tokens = a.num_tokens;
   p->num_topk = a.num_topk;
   while ((a.num_topk - 1) >> p->num_slot_bits > 0) ++p->num_slot_bits;
+  if (static_cast<unsigned long long>(a.num_tokens) > kMaxResult >> p->num_slot_bits)
+    return cudaErrorInvalidValue;
   // Read as unsigned, the negative ids of a signed type are the upper half of its range
   const bool has_negatives = is_signed(a.topk_idx_type);
   const int num_id_bits = 8 * id_bytes - (has_negatives ? 1 : 0);
@@ -569,6 +606,7 @@ inline cudaError_t launch_dispatch_layout(const DispatchLayoutArguments& argumen
                                           cudaStream_t stream) {
   LayoutParameters parameters{};
   cudaError_t error = make_parameters(arguments, &parameters);
+  if (error == cudaSuccess && plan.num_blocks > kMaxBlocks) error = cudaErrorInvalidConfiguration;
   if (error != cudaSuccess) return error;
   const LayoutKernel kernel =
       select_kernel(parameters, get_id_bytes(arguments.topk_idx_type), plan.fits_in_shared_memory);

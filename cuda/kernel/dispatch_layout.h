@@ -43,6 +43,7 @@ struct Report {
 struct DispatchLayoutArguments {
   // [num_tokens, num_topk] expert ids. Token t starts `t * token_stride` elements after `topk_idx`; its ids
   // are contiguous. In a signed type, -1 selects nothing. Ids are never truncated: 2^32 + 5 is not expert 5.
+  // `num_tokens`, times `num_topk` rounded up to a power of two, is less than 2^48.
   const void* topk_idx = nullptr;
   IdType topk_idx_type = IdType::kInt64;
   int64_t num_tokens = 0;
@@ -81,7 +82,7 @@ struct DispatchLayoutArguments {
 };
 
 inline size_t dispatch_layout_scratch_bytes(int num_experts, int num_ranks) {
-  return 16 + sizeof(int32_t) * (static_cast<size_t>(num_experts) + 2 * static_cast<size_t>(num_ranks));
+  return sizeof(uint64_t) * (1 + static_cast<size_t>(num_experts) + 2 * static_cast<size_t>(num_ranks));
 }
 
 // Enqueues one kernel on `stream`. It does not allocate, copy or synchronise, so it can be captured into a

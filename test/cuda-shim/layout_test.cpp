@@ -42,10 +42,11 @@ struct DeviceArray {
 
   explicit DeviceArray(size_t size, int fill = 0xee) : size(size) {
     require(cudaMalloc(&data, std::max<size_t>(size, 1) * sizeof(T)));
-    require(cudaMemset(data, fill, size * sizeof(T)));
+    set_bytes(fill);
   }
   DeviceArray(const DeviceArray&) = delete;
   ~DeviceArray() { cudaFree(data); }
+  void set_bytes(int fill) { require(cudaMemset(data, fill, size * sizeof(T))); }
   void copy_from(const std::vector<T>& host, size_t offset = 0) {
     require(cudaMemcpy(data + offset, host.data(), host.size() * sizeof(T), cudaMemcpyHostToDevice));
   }
@@ -59,6 +60,31 @@ struct DeviceArray {
 // Devices with whose limits the launcher chooses every kernel: a large one; a small one, on which the grid strides and
 // a warp takes several tiles; and one without shared memory.
 const DeviceLimits kLimits[] = {{132, 227 * 1024}, {2, 24 * 1024}, {3, 0}};
+
+// Returns the plan of the launcher, and up to two other plans for the same layout, which may need the other kernel.
+std::vector<LaunchPlan> make_plans(const LayoutParameters& p, const DeviceLimits& limits) {
+  std::vector<LaunchPlan> plans{plan_launch(p, limits)};
+  for (int64_t i = uniform(0, 2); i > 0; --i) {
+    LaunchPlan plan;
+    plan.num_blocks = static_cast<int>(pick({1, 2, 3, 5, 16}));
+    plan.num_threads = static_cast<int>(32 * pick({1, 2, 3, 8, 16}));
+    plan.shared_bytes = get_shared_bytes(p, plan.num_threads);
+    plan.fits_in_shared_memory = plan.shared_bytes <= static_cast<size_t>(limits.shared_bytes_per_block) &&
+                                 p.num_ranks <= 0xffff && uniform(0, 3) > 0;
+    if (!plan.fits_in_shared_memory) plan.shared_bytes = 0;
+    plans.push_back(plan);
+  }
+#ifdef __SANITIZE_THREAD__
+  // ThreadSanitizer takes long to make a thread, so most layouts have smaller blocks, and at most two plans.
+  plans.resize(std::min<size_t>(plans.size(), 2));
+  if (uniform(0, 15) > 0)
+    for (LaunchPlan& plan : plans) {
+      plan.num_threads = std::min(plan.num_threads, 128);
+      if (plan.fits_in_shared_memory) plan.shared_bytes = get_shared_bytes(p, plan.num_threads);
+    }
+#endif
+  return plans;
+}
 
 const char* check(const LayoutProblem& q, const Layout& expected, const DeviceLimits& limits, int offset) {
   DeviceArray<char> ids(q.ids.size() + offset);
@@ -86,35 +112,33 @@ const char* check(const LayoutProblem& q, const Layout& expected, const DeviceLi
   a.scratch = scratch.data;
   LayoutParameters parameters{};
   require(make_parameters(a, &parameters));
-  LaunchPlan plan = plan_launch(parameters, limits);
-#ifdef __SANITIZE_THREAD__
-  // ThreadSanitizer takes long to make a thread, so most layouts have smaller blocks.
-  if (uniform(0, 15) > 0) {
-    plan.num_threads = std::min(plan.num_threads, 128);
-    if (plan.fits_in_shared_memory) plan.shared_bytes = get_shared_bytes(parameters, plan.num_threads);
-  }
-#endif
-  require(launch_dispatch_layout(a, plan, nullptr));
-  require(cudaDeviceSynchronize());
-
   std::vector<uint8_t> expected_mask(offset, 0xee);
   expected_mask.insert(expected_mask.end(), expected.is_token_in_rank.begin(),
                        expected.is_token_in_rank.end());
-  if (per_rank.to_host() != expected.num_tokens_per_rank) return "num_tokens_per_rank";
-  if (per_expert.to_host() != expected.num_tokens_per_expert) return "num_tokens_per_expert";
-  if (per_node.to_host() != expected.num_tokens_per_rdma_rank) return "num_tokens_per_rdma_rank";
-  if (mask.to_host() != expected_mask) return "is_token_in_rank";
-  if (q.is_strict) {
-    const InvalidSelection found = invalid.to_host()[0];
-    const InvalidSelection& right = expected.first_invalid;
-    if (found.status != 2 * number + right.status) return "first_invalid.status";
-    const bool is_found = right.status != 0;
-    if (is_found && found.token_idx != right.token_idx) return "first_invalid.token_idx";
-    if (is_found && found.slot != right.slot) return "first_invalid.slot";
-    if (is_found && found.id != right.id) return "first_invalid.id";
+
+  // Launches that follow each other share the scratch memory
+  for (const LaunchPlan& plan : make_plans(parameters, limits)) {
+    for (DeviceArray<int32_t>* counts : {&per_rank, &per_expert, &per_node}) counts->set_bytes(0xee);
+    mask.set_bytes(0xee);
+    invalid.set_bytes(0xee);
+    require(launch_dispatch_layout(a, plan, nullptr));
+    require(cudaDeviceSynchronize());
+    if (per_rank.to_host() != expected.num_tokens_per_rank) return "num_tokens_per_rank";
+    if (per_expert.to_host() != expected.num_tokens_per_expert) return "num_tokens_per_expert";
+    if (per_node.to_host() != expected.num_tokens_per_rdma_rank) return "num_tokens_per_rdma_rank";
+    if (mask.to_host() != expected_mask) return "is_token_in_rank";
+    if (q.is_strict) {
+      const InvalidSelection found = invalid.to_host()[0];
+      const InvalidSelection& right = expected.first_invalid;
+      if (found.status != 2 * number + right.status) return "first_invalid.status";
+      const bool is_found = right.status != 0;
+      if (is_found && found.token_idx != right.token_idx) return "first_invalid.token_idx";
+      if (is_found && found.slot != right.slot) return "first_invalid.slot";
+      if (is_found && found.id != right.id) return "first_invalid.id";
+    }
+    for (char byte : scratch.to_host())
+      if (byte != 0) return "scratch not restored";
   }
-  for (char byte : scratch.to_host())
-    if (byte != 0) return "scratch not restored";
   return nullptr;
 }
 
@@ -193,8 +217,16 @@ const char* check_rejections() {
   if (!is_rejected([](auto& a) { a.num_nodes = 3; })) return "num_nodes";
   if (!is_rejected([](auto& a) { a.num_tokens = a.num_topk = 1; })) return "topk_idx";
   if (!is_rejected([](auto& a) { a.scratch = nullptr; })) return "scratch";
+  if (!is_rejected([&](auto& a) { a.scratch = reinterpret_cast<char*>(scratch.data) + 4; }))
+    return "scratch + 4";
+  if (!is_rejected([](auto& a) { a.num_tokens = int64_t{1} << 48; })) return "2^48 tokens";
+  if (!is_rejected(
+          [&](auto& a) { a.topk_idx = scratch.data, a.num_tokens = int64_t{1} << 46, a.num_topk = 3; }))
+    return "2^46 tokens of 3 selections";
   if (!is_rejected([](auto& a) { a.num_tokens_per_expert = nullptr; })) return "num_tokens_per_expert";
   if (!is_rejected([](auto& a) { a.num_tokens_per_rdma_rank = nullptr; })) return "num_tokens_per_rdma_rank";
+  const LaunchPlan plan{true, kMaxBlocks + 1, 32, 1024};
+  if (launch_dispatch_layout(good, plan, nullptr) != cudaErrorInvalidConfiguration) return "num_blocks";
   return nullptr;
 }
 

@@ -14,7 +14,8 @@ import { fileURLToPath } from 'node:url';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '../..');
 const folder = join(root, 'build/cuda-shim/planted');
-const kernel = 'cuda/kernel/dispatch_layout.cuh';
+const kernel = ['cuda/kernel/dispatch_layout.h', 'cuda/kernel/dispatch_layout.cuh'];
+const betweenFiles = '\n// --- the next file\n';
 
 /** The checks: a program that `build.sh` builds, and its arguments, which are a seed and a number of layouts. */
 const checks = {
@@ -24,55 +25,144 @@ const checks = {
 };
 
 /**
- * The bugs. `edits` are texts of the kernel and what replaces them; a third element says how often the text occurs, if
+ * Returns the edits that give the first invalid selection a word of its own beside that of the contributions. Fences
+ * have to order the two words.
+ */
+function keepInvalidInSecondWord({ afterMax = '', beforeBarrier = '', beforeExchange = '' }) {
+  return [
+    ['unsigned long long invalid; // The counts', 'unsigned long long invalid, first; // The counts'],
+    ['return sizeof(uint64_t) * (1 +', 'return sizeof(uint64_t) * (2 +'],
+    [
+      'raise_invalid(&p.scratch->invalid, invalid);',
+      `if (invalid != 0) atomicMax(&p.scratch->first, invalid); ${afterMax}`,
+    ],
+    [
+      '[&](unsigned long long first) { p.template write_invalid<Id>(first); }',
+      `[&](unsigned long long) {
+         ${beforeExchange}
+         p.template write_invalid<Id>(atomicExch(&p.scratch->first, 0ull));
+       }`,
+    ],
+    ['raise_invalid(&p.scratch->invalid, own_invalid);', `atomicMax(&p.scratch->first, own_invalid); ${beforeBarrier}`],
+  ];
+}
+
+/**
+ * The bugs. `edits` are texts of the kernel or its header, and what replaces them; a third element says how often the text occurs, if
  * it is not once. White space is compared loosely. Each bug has one of these:
  * - `foundBy`: the check that must find it
  * - `outOfReach`: why no check finds it
  * - `correct`: why the change is no bug at all. No check may report it
  */
 const bugs = [
-  // Synchronisation of blocks
+  // The merge of blocks
   {
-    name: 'both fences of the last block are missing',
-    edits: [['__threadfence();', '', 2]],
-    foundBy: 'ThreadSanitizer',
+    name: 'the last contribution but one counts as the last',
+    edits: [['merged >> kResultBits != gridDim.x)', 'merged >> kResultBits != gridDim.x - 1)']],
+    foundBy: 'comparison',
   },
   {
-    name: 'the fence before the finished blocks are counted is missing',
-    edits: [['__threadfence(); __syncthreads(); const bool is_last', '__syncthreads(); const bool is_last']],
-    foundBy: 'ThreadSanitizer',
+    name: 'the last block leaves the result in the scratch memory',
+    edits: [['write(merged & kMaxResult); atomicExch(word, 0ull);', 'write(merged & kMaxResult);']],
+    foundBy: 'comparison',
   },
   {
-    name: 'the fence of the last block, before it fetches the sums, is missing',
-    edits: [['if (!__syncthreads_or(is_last)) return; __threadfence();', 'if (!__syncthreads_or(is_last)) return;']],
-    foundBy: 'ThreadSanitizer',
-  },
-  {
-    name: 'the barrier before the finished blocks are counted is missing',
-    edits: [['__threadfence(); __syncthreads(); const bool is_last', '__threadfence(); const bool is_last']],
-    foundBy: 'ThreadSanitizer',
-  },
-  {
-    name: 'fence and barrier before the finished blocks are counted are missing',
-    edits: [['__threadfence(); __syncthreads(); const bool is_last', 'const bool is_last']],
-    foundBy: 'ThreadSanitizer',
-  },
-  {
-    name: 'blocks add to the scratch memory without atomic operations',
+    name: 'every block clears the scratch memory',
     edits: [
-      ['if (counts[i] != 0) atomicAdd(&p.scratch->counts()[i], counts[i]);', 'p.scratch->counts()[i] += counts[i];'],
+      [
+        'if (merged >> kResultBits != gridDim.x) return; write(merged & kMaxResult); atomicExch(word, 0ull);',
+        'atomicExch(word, 0ull); if (merged >> kResultBits == gridDim.x) write(merged & kMaxResult);',
+      ],
+    ],
+    foundBy: 'comparison',
+  },
+  {
+    name: 'blocks contribute without atomic operations',
+    edits: [['atomicAdd(word, own) + own;', '*word += own;']],
+    foundBy: 'ThreadSanitizer',
+  },
+  {
+    name: 'results have 31 bits beside their sign when they are added up',
+    edits: [['counts == nullptr ? 0 : static_cast<uint32_t>(counts[i])', 'counts == nullptr ? 0 : counts[i]']],
+    outOfReach: 'it takes a block that counts more than 2^31 selections of one expert',
+  },
+  {
+    name: 'a block contributes before it raises the first invalid selection',
+    edits: [
+      [
+        `raise_invalid(&p.scratch->invalid, invalid);
+         contribute(&p.scratch->invalid, 0, [&](unsigned long long first) { p.template write_invalid<Id>(first); });`,
+        `contribute(&p.scratch->invalid, 0, [&](unsigned long long first) { p.template write_invalid<Id>(first); });
+         raise_invalid(&p.scratch->invalid, invalid);`,
+      ],
+    ],
+    foundBy: 'comparison',
+  },
+  {
+    name: 'a raised first invalid selection hides the contributions',
+    edits: [['(expected & ~kMaxResult) | invalid', 'invalid']],
+    foundBy: 'comparison',
+  },
+  {
+    name: 'the first invalid selection is raised at the first try or not at all',
+    edits: [['while ((known & kMaxResult) < invalid) {', 'if ((known & kMaxResult) < invalid) {']],
+    foundBy: 'comparison',
+  },
+  {
+    name: 'the first invalid selection is raised at the second try or not at all',
+    edits: [['if (known == expected) return;', 'if (known == expected || expected != 0) return;']],
+    foundBy: 'comparison',
+  },
+  {
+    name: 'a later invalid selection replaces an earlier one',
+    edits: [['while ((known & kMaxResult) < invalid) {', 'while (invalid != 0) {']],
+    foundBy: 'comparison',
+  },
+  {
+    name: 'the first invalid selection is raised without atomic operations',
+    edits: [
+      ['known = atomicCAS(word, expected, (expected & ~kMaxResult) | invalid);', 'known = *word;'],
+      [
+        'if (known == expected) return;',
+        'if (known == expected) { *word = (expected & ~kMaxResult) | invalid; return; }',
+      ],
     ],
     foundBy: 'ThreadSanitizer',
   },
   {
-    name: 'the last block but one moves the sums',
-    edits: [['gridDim.x - 1) == gridDim.x - 1', 'gridDim.x - 1) == gridDim.x - 2']],
+    name: 'the first invalid selection is in a second word, and nothing orders the two words',
+    edits: keepInvalidInSecondWord({}),
+    foundBy: 'ThreadSanitizer',
+  },
+  {
+    name: 'the first invalid selection is in a second word, and whoever reads it makes no fence',
+    edits: keepInvalidInSecondWord({ afterMax: '__threadfence();' }),
+    foundBy: 'ThreadSanitizer',
+  },
+  {
+    name: 'the first invalid selection is in a second word, and whoever changes it makes no fence',
+    edits: keepInvalidInSecondWord({ beforeExchange: '__threadfence();' }),
+    foundBy: 'ThreadSanitizer',
+  },
+  {
+    name: 'in the slower kernel, the barrier before the merge is missing',
+    edits: [['__syncthreads(); merge_blocks<Id>(p, nullptr, 0);', 'merge_blocks<Id>(p, nullptr, 0);']],
     foundBy: 'comparison',
   },
   {
-    name: 'the last block leaves the sums in the scratch memory',
-    edits: [['atomicExch(&p.scratch->counts()[i], 0)', 'atomicAdd(&p.scratch->counts()[i], 0)']],
+    name: 'in the slower kernel, only the first thread reaches the barrier before the merge',
+    edits: [
+      [
+        '__syncthreads(); merge_blocks<Id>(p, nullptr',
+        'if (threadIdx.x == 0) __syncthreads(); merge_blocks<Id>(p, nullptr',
+      ],
+    ],
     foundBy: 'comparison',
+  },
+  {
+    name: 'in the slower kernel, experts are counted without atomic operations',
+    edits: [['atomicAdd(&expert_counts[id], 1ull);', 'expert_counts[id] += 1;']],
+    foundBy: 'ThreadSanitizer',
   },
 
   // Synchronisation within a block
@@ -82,13 +172,8 @@ const bugs = [
     foundBy: 'comparison',
   },
   {
-    name: 'the barrier before the counts are added up is missing',
-    edits: [['// Add up the counts of all blocks\n __syncthreads();', '']],
-    foundBy: 'comparison',
-  },
-  {
-    name: 'only the first thread reaches the barrier of the last block',
-    edits: [['!__syncthreads_or(is_last)', 'threadIdx.x != 0 || !__syncthreads_or(is_last)']],
+    name: 'the barrier before the merge is missing',
+    edits: [['// Merge the results of all blocks\n __syncthreads();', '']],
     foundBy: 'comparison',
   },
   {
@@ -180,12 +265,12 @@ const bugs = [
   },
   {
     name: 'sums have 16 bits',
-    edits: [
-      [
-        'p.write_count(i, atomicExch(&p.scratch->counts()[i], 0));',
-        'p.write_count(i, static_cast<int16_t>(atomicExch(&p.scratch->counts()[i], 0)));',
-      ],
-    ],
+    edits: [['static_cast<int32_t>(sum)', 'static_cast<int16_t>(sum)']],
+    foundBy: 'comparison',
+  },
+  {
+    name: 'the numbers of invalid selections may have more than 48 bits',
+    edits: [['> kMaxResult >> p->num_slot_bits', '> kMaxResult']],
     foundBy: 'comparison',
   },
   {
@@ -211,62 +296,42 @@ const bugs = [
 
   // What must not be reported
   {
-    name: 'the last block reads the sums, and then writes zeros',
-    edits: [
-      [
-        'p.write_count(i, atomicExch(&p.scratch->counts()[i], 0));',
-        '{ p.write_count(i, p.scratch->counts()[i]); p.scratch->counts()[i] = 0; }',
-      ],
-    ],
-    correct: 'the fences order these accesses, too',
+    name: 'the first invalid selection is in a second word, and fences order the two words',
+    edits: keepInvalidInSecondWord({ afterMax: '__threadfence();', beforeExchange: '__threadfence();' }),
+    correct: 'the fences also hold for what came before them by a barrier',
   },
   {
-    name: 'the first thread of a block makes the fence for all',
-    edits: [
-      [
-        '__threadfence(); __syncthreads(); const bool is_last',
-        '__syncthreads(); if (threadIdx.x == 0) __threadfence(); const bool is_last',
-      ],
-    ],
-    correct: 'a fence also holds for what came before it by a barrier',
+    name: 'the same, but each thread of the slower kernel makes its fence before the barrier',
+    edits: keepInvalidInSecondWord({
+      afterMax: 'if (counts != nullptr) __threadfence();',
+      beforeBarrier: '__threadfence();',
+      beforeExchange: '__threadfence();',
+    }),
+    correct: 'whoever contributes after the barrier does so for all threads of the block',
   },
   {
-    name: 'the thread that adds to a sum last moves it',
-    edits: [
-      ['finish_grid(const LayoutParameters& p)', 'finish_grid(const LayoutParameters& p, bool has_counts = true)'],
-      ['p.write_count(i, atomicExch(', 'if (has_counts) p.write_count(i, atomicExch('],
-      [
-        'if (counts[i] != 0) atomicAdd(&p.scratch->counts()[i], counts[i]);',
-        `{
-          const int32_t own = 1 << 24 | counts[i];
-          const int32_t sum = atomicAdd(&p.scratch->counts()[i], own) + own;
-          if (sum >> 24 == static_cast<int>(gridDim.x)) {
-            atomicExch(&p.scratch->counts()[i], 0);
-            p.write_count(i, sum & 0xffffff);
-          }
-        }`,
-      ],
-      ['finish_grid(p); } }', 'finish_grid(p, false); } }'],
-    ],
+    name: 'the last block clears the scratch memory by an addition',
+    edits: [['atomicExch(word, 0ull);', 'atomicAdd(word, 0 - merged);']],
     correct: 'the changes of one location have an order, even without fences',
   },
 ];
 
-const source = readFileSync(join(root, kernel), 'utf8');
+const source = kernel.map((file) => readFileSync(join(root, file), 'utf8')).join(betweenFiles);
 
-/** Returns the kernel with the edits, of which each text must occur exactly as often as it says. */
+/** Returns the files of the kernel with the edits, of which each text must occur exactly as often as it says. */
 function plant({ name, edits }) {
-  return edits.reduce((text, [old, replacement, times = 1]) => {
+  const planted = edits.reduce((text, [old, replacement, times = 1]) => {
     const words = old.split(/\s+/).map((word) => word.replace(/[\\^$.*+?()[\]{}|/]/g, '\\$&'));
     const pattern = new RegExp(words.join('\\s+'), 'g');
     const found = text.match(pattern)?.length ?? 0;
     if (found !== times)
       throw new Error(
-        `The bug '${name}' replaces a text that should occur ${times} times in ${kernel}, but occurs ${found} times. ` +
+        `The bug '${name}' replaces a text that should occur ${times} times in the kernel, but occurs ${found} times. ` +
           `Adapt the bug to the kernel. The text is: ${old}`,
       );
     return text.replace(pattern, () => replacement);
   }, source);
+  return planted.split(betweenFiles);
 }
 
 // Without optimisation, the programs are compiled in a third of the time, and that is most of the time here.
@@ -302,7 +367,7 @@ async function examine(bug, index) {
     mkdirSync(join(subfolder, copied), { recursive: true });
     cpSync(join(root, copied), join(subfolder, copied), { recursive: true });
   }
-  writeFileSync(join(subfolder, kernel), plant(bug));
+  for (const [i, text] of plant(bug).entries()) writeFileSync(join(subfolder, kernel[i]), text);
   const found = [];
   let firstLine = '';
   for (const check of bug.foundBy === undefined || withEveryCheck ? Object.keys(checks) : [bug.foundBy]) {

@@ -110,7 +110,6 @@ struct Block {
   dim3 block_dim, grid_dim;
   std::function<void()> body;
   unsigned num_arrived = 0, generation = 0, num_done = 0;
-  bool any[2] = {};
   bool has_moved = false;
   std::vector<Warp> warps;
   std::vector<Fiber> fibers;
@@ -140,6 +139,11 @@ CUDA_SHIM_INTERNAL inline void switch_stack(bool to_scheduler, Context* from, Co
 #endif
 }
 CUDA_SHIM_INTERNAL inline void yield() { switch_stack(true, &block->current->context, &block->scheduler); }
+
+CUDA_SHIM_INTERNAL inline void let_others_run() {
+  block->has_moved = true;
+  yield();
+}
 
 CUDA_SHIM_INTERNAL inline void run_fiber() {
 #ifdef __SANITIZE_ADDRESS__
@@ -237,20 +241,16 @@ CUDA_SHIM_INTERNAL inline void sync_warp(unsigned mask) {
   warp.watched.leave(generation);
 }
 
-CUDA_SHIM_INTERNAL inline bool sync_block(bool value) {
+CUDA_SHIM_INTERNAL inline void sync_block() {
   const unsigned generation = block->generation;
   block->watched.arrive(generation);
-  bool& any = block->any[generation % 2];
-  any |= value;
   if (++block->num_arrived == block->block_dim.x) {
-    block->any[(generation + 1) % 2] = false;
     block->watched.complete_barrier();
     block->num_arrived = 0, ++block->generation, block->has_moved = true;
   } else {
     wait_for(&block->generation, generation);
   }
   block->watched.leave(generation);
-  return any;
 }
 
 inline void launch(const cudaLaunchConfig_t& config, const std::function<void()>& body) {
@@ -307,8 +307,7 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(
   return cudaSuccess;
 }
 
-inline void __syncthreads() { cuda_shim::sync_block(false); }
-inline int __syncthreads_or(int value) { return cuda_shim::sync_block(value != 0); }
+inline void __syncthreads() { cuda_shim::sync_block(); }
 inline void __syncwarp(unsigned mask = 0xffffffffu) { cuda_shim::sync_warp(mask); }
 inline uint32_t __shfl_xor_sync(unsigned mask, uint32_t value, int lane_mask) {
   const uint32_t* values = cuda_shim::exchange_in_warp(mask, value, 100 + lane_mask);
@@ -337,6 +336,19 @@ inline int32_t atomicAdd(int32_t* p, int32_t v) {
   cuda_shim::change_at_any_place(p);
   return __atomic_fetch_add(p, v, __ATOMIC_RELAXED);
 }
+inline unsigned long long atomicAdd(unsigned long long* p, unsigned long long v) {
+  cuda_shim::change_at_any_place(p);
+  return __atomic_fetch_add(p, v, __ATOMIC_RELAXED);
+}
+// What the location holds is known when it changes, so the place of the change does not matter. Other threads of the
+// block run first, so that they may change it.
+inline unsigned long long atomicCAS(unsigned long long* p, unsigned long long expected,
+                                    unsigned long long v) {
+  cuda_shim::let_others_run();
+  cuda_shim::change_at_any_place(p);
+  __atomic_compare_exchange_n(p, &expected, v, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+  return expected;
+}
 inline uint32_t atomicOr(uint32_t* p, uint32_t v) {
   cuda_shim::change_at_any_place(p);
   return __atomic_fetch_or(p, v, __ATOMIC_RELAXED);
@@ -350,14 +362,6 @@ inline unsigned long long atomicMax(unsigned long long* p, unsigned long long v)
   cuda_shim::change_at_any_place(p);
   unsigned long long old = __atomic_load_n(p, __ATOMIC_RELAXED);
   while (old < v && !__atomic_compare_exchange_n(p, &old, v, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
-  }
-  return old;
-}
-inline unsigned atomicInc(unsigned* p, unsigned limit) {
-  cuda_shim::change_at_any_place(p);
-  unsigned old = __atomic_load_n(p, __ATOMIC_RELAXED);
-  while (!__atomic_compare_exchange_n(p, &old, old >= limit ? 0 : old + 1, false, __ATOMIC_RELAXED,
-                                      __ATOMIC_RELAXED)) {
   }
   return old;
 }
