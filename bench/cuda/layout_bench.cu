@@ -1,4 +1,4 @@
-// Times the kernel on a GPU: layout_bench <results.json> <results.md>, or layout_bench plans
+// Times the kernel on a GPU: layout_bench <results.json> <results.md>, or layout_bench plans [<earlier.md>]
 //
 // Times are medians, per launch, in microseconds:
 //   graph   a CUDA graph of many launches, divided by their number
@@ -6,6 +6,9 @@
 // Launches rotate among sets of inputs and outputs. There are so many sets that together they exceed the L2
 // cache, but at most 64: small problems stay in the cache, as they do after a router. All results, also those of
 // graph replays, are compared with those of the baseline.
+//
+// With -DDISPATCH_LAYOUT_OVERLAPS_LAUNCHES, which needs sm_90, each launch of the kernel may begin while the one
+// before it ends (programmatic dependent launch).
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
@@ -265,36 +268,90 @@ double measure_copy_bandwidth() {
   return 2.0 * num_bytes / timing.event / 1e6;
 }
 
+// Returns the graph time of a case in the table that `measure` once made, or a dash if it is not there
+std::string find_earlier_time(const char* markdown_path, const Case& c) {
+  FILE* markdown = markdown_path == nullptr ? nullptr : std::fopen(markdown_path, "r");
+  if (markdown == nullptr) return "–";
+  char line[1024], time[16];
+  std::string graph_time = "–";
+  Case found{};
+  while (std::fgets(line, sizeof(line), markdown) != nullptr)
+    if (std::sscanf(line, "| %d | %d | %d | %d | int64 | uniform | %15s |", &found.num_tokens,
+                    &found.num_topk, &found.num_experts, &found.num_ranks, time) == 5 &&
+        found.num_tokens == c.num_tokens && found.num_topk == c.num_topk &&
+        found.num_experts == c.num_experts && found.num_ranks == c.num_ranks)
+      graph_time = time;
+  std::fclose(markdown);
+  return graph_time;
+}
+
+#ifdef DISPATCH_LAYOUT_OVERLAPS_LAUNCHES
+constexpr char kOverlap[] = ". Each launch may begin while the one before it ends";
+#else
+constexpr char kOverlap[] = "";
+#endif
+
 // Prints the graph times of other plans for the same problem, which show what `plan_launch` should choose
-void compare_plans() {
-  const Case cases[] = {{1, 8, 256, 8},       {128, 8, 256, 8},      {512, 8, 256, 8},    {1024, 8, 256, 64},
-                        {2048, 8, 256, 64},   {4096, 8, 256, 8},     {4096, 8, 256, 64},  {8192, 8, 256, 8},
-                        {8192, 8, 288, 32},   {16384, 8, 1024, 256}, {65536, 8, 256, 64}, {1 << 20, 2, 8, 8},
-                        {1 << 20, 8, 256, 8}, {1 << 20, 8, 256, 64}};
-  for (const Case& c : cases) {
-    const Problem problem(c);
-    const LaunchPlan chosen = problem.plan();
-    std::printf("T %d K %d E %d R %d, chosen: %d x %d\n", c.num_tokens, c.num_topk, c.num_experts,
-                c.num_ranks, chosen.num_blocks, chosen.num_threads);
-    const int num_tiles = (c.num_tokens + kTokensPerTile - 1) / kTokensPerTile;
-    for (int num_threads = 128; num_threads <= kMaxThreads; num_threads *= 2) {
-      std::printf("  %d threads, blocks: µs ", num_threads);
-      for (const int num_blocks : {1, 4, 8, 16, 32, 66, 132, 264, 528, 1056}) {
-        if ((num_blocks > 1 && num_blocks >= 2 * num_tiles) || num_blocks * num_threads > 132 * 2048 ||
-            c.num_tokens / 8192 > num_blocks)
-          continue;
-        LayoutParameters parameters{};
-        REQUIRE(make_parameters(problem.arguments(0), &parameters));
-        const LaunchPlan plan{true, num_blocks, num_threads, get_shared_bytes(parameters, num_threads)};
+void compare_plans(const char* earlier_path) {
+  constexpr int kTilesPerBlock[] = {32, 16, 8, 4, 2, 1};
+  DeviceLimits limits;
+  REQUIRE(get_device_limits(&limits));
+  std::printf("Microseconds per launch in a CUDA graph, with K=8, E=256 and int64 ids%s.\n\n", kOverlap);
+  std::printf("| T | R | threads | 1 block |");
+  for (const int num_tiles : kTilesPerBlock) std::printf(" %d tiles a block |", num_tiles);
+  std::printf("\n|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n");
+  std::string summary =
+      "\n| T | R | chosen | µs | fastest | µs | earlier µs |\n|--:|--:|--:|--:|--:|--:|--:|\n";
+  char line[256];
+  for (const int num_ranks : {8, 64})
+    for (const int num_tokens : {128, 512, 2048, 4096, 16384, 65536, 1 << 20}) {
+      const Case c{num_tokens, 8, 256, num_ranks};
+      const Problem problem(c);
+      LayoutParameters parameters{};
+      REQUIRE(make_parameters(problem.arguments(0), &parameters));
+      const auto time_plan = [&](const LaunchPlan& plan) {
         problem.require_equal(plan);
         const Timing timing =
             time_launches(static_cast<int>(problem.sets.size()),
                           [&](int set, cudaStream_t stream) { problem.launch(set, plan, stream); });
-        std::printf("  %d: %.2f", num_blocks, timing.graph);
+        const std::vector<char> replayed = problem.read_outputs(0);
+        problem.launch_baseline(0, nullptr);
+        require_same(replayed, problem.read_outputs(0));
+        return timing.graph;
+      };
+      const LaunchPlan chosen = problem.plan();
+      LaunchPlan fastest = chosen;
+      const double chosen_time = time_plan(chosen);
+      double fastest_time = chosen_time;
+      const int num_tiles = (num_tokens + kTokensPerTile - 1) / kTokensPerTile;
+      for (int num_threads = 128; num_threads <= kMaxThreads; num_threads *= 2) {
+        std::printf("| %d | %d | %d |", num_tokens, num_ranks, num_threads);
+        // Smaller blocks share a multiprocessor
+        const int max_blocks = limits.num_sms * (kMaxThreads / num_threads);
+        int last_num_blocks = 0;
+        const auto print_plan = [&](int num_blocks) {
+          // The same plan need not be timed twice, and a lone block of a large problem would take long
+          if (num_blocks == last_num_blocks || num_tiles > 256 * num_blocks) {
+            std::printf(" – |");
+            return;
+          }
+          last_num_blocks = num_blocks;
+          const LaunchPlan plan{true, num_blocks, num_threads, get_shared_bytes(parameters, num_threads)};
+          const double time = time_plan(plan);
+          if (time < fastest_time) fastest = plan, fastest_time = time;
+          std::printf(" %.2f |", time);
+        };
+        print_plan(1);
+        for (const int tiles_per_block : kTilesPerBlock)
+          print_plan(std::min((num_tiles + tiles_per_block - 1) / tiles_per_block, max_blocks));
+        std::printf("\n");
       }
-      std::printf("\n");
+      std::snprintf(line, sizeof(line), "| %d | %d | %d x %d | %.2f | %d x %d | %.2f | %s |\n", num_tokens,
+                    num_ranks, chosen.num_blocks, chosen.num_threads, chosen_time, fastest.num_blocks,
+                    fastest.num_threads, fastest_time, find_earlier_time(earlier_path, c).c_str());
+      summary += line;
     }
-  }
+  std::fputs(summary.c_str(), stdout);
 }
 
 void measure(const char* json_path, const char* markdown_path) {
@@ -393,9 +450,10 @@ void measure(const char* json_path, const char* markdown_path) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc == 2 && std::string(argv[1]) == "plans") return compare_plans(), 0;
+  if (argc >= 2 && std::string(argv[1]) == "plans") return compare_plans(argc > 2 ? argv[2] : nullptr), 0;
   if (argc != 3) {
-    std::fprintf(stderr, "usage: layout_bench <results.json> <results.md> | layout_bench plans\n");
+    std::fprintf(stderr,
+                 "usage: layout_bench <results.json> <results.md> | layout_bench plans [<earlier.md>]\n");
     return 2;
   }
   measure(argv[1], argv[2]);

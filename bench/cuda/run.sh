@@ -1,6 +1,9 @@
 #!/bin/sh
-# Tests and times the kernel on this machine's GPU; results go to bench/cuda/results/<date>-<GPU>.{json,md}.
-# Needs nvcc, unless build/bench-cuda holds the two programs already. Uses compute-sanitizer and PyTorch if found.
+# Tests and times the kernel on this machine's GPU:
+#   run.sh         tests it, and writes bench/cuda/results/<date>-<GPU>.{json,md}; then the same as
+#   run.sh plans   times other sizes of blocks and grids, also with launches that overlap, and writes
+#                  bench/cuda/results/<date>-<GPU>-plans.md
+# Needs nvcc, unless build/bench-cuda holds the programs already. Uses compute-sanitizer and PyTorch if found.
 set -eu
 cd "$(dirname "$0")"
 out=../../build/bench-cuda
@@ -14,9 +17,11 @@ gpu=$(nvidia-smi --query-gpu=name --format=csv,noheader | head -n 1)
 BENCH_DRIVER=$(nvidia-smi --query-gpu=driver_version --format=csv,noheader | head -n 1)
 BENCH_DATE=$(date -u +%Y-%m-%d)
 export BENCH_DRIVER BENCH_DATE
-name=results/$BENCH_DATE-$(echo "$gpu" | tr -cs 'A-Za-z0-9\n' '-' | tr 'A-Z' 'a-z')
+slug=$(echo "$gpu" | tr -cs 'A-Za-z0-9\n' '-' | tr 'A-Z' 'a-z')
+name=results/$BENCH_DATE-$slug
+architecture=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader | head -n 1 | tr -d .)
 
-build() {  # build <binary> <source>
+build() {  # build <binary> <source> [<flag>]
   if [ -e "$out/$1" ] && [ -z "$(find . ../../cuda/kernel ../../test/cuda-shim -type f \
        ! -path './results/*' -newer "$out/$1")" ]; then return; fi
   if ! command -v nvcc > /dev/null; then
@@ -24,11 +29,27 @@ build() {  # build <binary> <source>
     echo "bench/cuda: no nvcc and no $out/$1" >&2
     exit 1
   fi
-  architecture=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader | head -n 1 | tr -d .)
   echo "bench/cuda: building $1 for sm_$architecture"
   nvcc -std=c++17 -O3 -lineinfo -gencode "arch=compute_$architecture,code=sm_$architecture" --cudart static \
-    -x cu "$2" -o "$out/$1"
+    ${3:-} -x cu "$2" -o "$out/$1"
 }
+
+time_plans() {
+  build layout_bench layout_bench.cu
+  # The newest table of an earlier day, for comparison
+  earlier=$(find results -name "????-??-??-$slug.md" ! -path "$name.md" | sort | tail -n 1)
+  "$out/layout_bench" plans $earlier > "$name-plans.md"
+  if [ "$architecture" -ge 90 ]; then
+    build layout_bench_overlap layout_bench.cu -DDISPATCH_LAYOUT_OVERLAPS_LAUNCHES
+    echo >> "$name-plans.md"
+    "$out/layout_bench_overlap" plans $earlier >> "$name-plans.md"
+  fi
+  cat "$name-plans.md"
+}
+if [ "${1:-}" = plans ]; then
+  time_plans
+  exit
+fi
 build layout_test ../../test/cuda-shim/layout_test.cpp
 build layout_bench layout_bench.cu
 
@@ -52,3 +73,4 @@ if python3 -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' 2> /d
 else
   echo "bench/cuda: no PyTorch with CUDA, its comparison is skipped"
 fi
+time_plans

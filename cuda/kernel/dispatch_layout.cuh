@@ -242,6 +242,16 @@ struct SharedMasks {
   }
 };
 
+// With DISPATCH_LAYOUT_OVERLAPS_LAUNCHES, which only a benchmark defines, the blocks of a kernel may start as soon
+// as those of the kernel before it have ended. Then each thread waits here, before it accesses any memory that
+// others can access, until that kernel is complete and its writes are visible. That kernel has waited likewise,
+// so all kernels before it are complete, too.
+__device__ inline void wait_for_previous_kernel() {
+#if defined(DISPATCH_LAYOUT_OVERLAPS_LAUNCHES) && __CUDA_ARCH__ >= 900
+  cudaGridDependencySynchronize();
+#endif
+}
+
 // Adds the last part of this block to a word of the scratch memory. If no other block has yet to add to it,
 // calls `write` with the result, and leaves 0 in the word.
 template <typename Write>
@@ -289,6 +299,7 @@ __global__ void __launch_bounds__(kMaxThreads, 1) get_dispatch_layout(const Layo
   constexpr int kIdsPerPiece = sizeof(Piece) / sizeof(Id);
   constexpr int kPiecesPerBatch = kIdsPerBatch / kIdsPerPiece;
 
+  wait_for_previous_kernel();
   extern __shared__ uint4 shared_memory[];
   const int lane_idx = threadIdx.x % 32, warp_idx = threadIdx.x / 32, num_warps = blockDim.x / 32;
   const bool has_mask = kIsPlain || p.has_mask();
@@ -421,6 +432,7 @@ __global__ void __launch_bounds__(kMaxThreads, 1) get_dispatch_layout(const Layo
 // scratch memory
 template <typename Id>
 __global__ void __launch_bounds__(kMaxThreads, 1) get_dispatch_layout_in_scratch(const LayoutParameters p) {
+  wait_for_previous_kernel();
   unsigned long long *rank_counts = p.scratch->sums(), *node_counts = rank_counts + p.num_ranks;
   unsigned long long* expert_counts = node_counts + p.num_counted_nodes;
   unsigned long long own_invalid = 0;
@@ -625,6 +637,13 @@ inline cudaError_t launch_dispatch_layout(const DispatchLayoutArguments& argumen
   config.blockDim = dim3(plan.num_threads);
   config.dynamicSmemBytes = plan.shared_bytes;
   config.stream = stream;
+#ifdef DISPATCH_LAYOUT_OVERLAPS_LAUNCHES
+  cudaLaunchAttribute overlap{};
+  overlap.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  overlap.val.programmaticStreamSerializationAllowed = 1;
+  config.attrs = &overlap;
+  config.numAttrs = 1;
+#endif
   return cudaLaunchKernelEx(&config, kernel, parameters);
 }
 
