@@ -82,9 +82,9 @@ const bugs = [
     foundBy: 'ThreadSanitizer',
   },
   {
-    name: 'results have 31 bits beside their sign when they are added up',
+    name: 'counts above 2^31 - 1 are added up as negative numbers',
     edits: [['counts == nullptr ? 0 : static_cast<uint32_t>(counts[i])', 'counts == nullptr ? 0 : counts[i]']],
-    outOfReach: 'it takes a block that counts more than 2^31 selections of one expert',
+    outOfReach: 'it takes a block with so many selections of one expert',
   },
   {
     name: 'a block contributes before it raises the first invalid selection',
