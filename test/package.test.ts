@@ -155,9 +155,9 @@ describe('the package', function () {
     assert.deepStrictEqual(metafile.inputs['dist/browser.js'].imports, []);
   });
 
-  it('stays below 21.7 kB in a browser, minified and gzipped', async () => {
+  it('stays below 24 kB in a browser, minified and gzipped', async () => {
     const { text } = await bundleOf(useOne, { platform: 'browser' });
-    assert.isBelow(gzipSync(text).length, 21_700);
+    assert.isBelow(gzipSync(text).length, 24_000);
   });
 
   it('uses no syntax, and no names at import, that Hermes, Jest and old versions of Safari refuse', async () => {

@@ -1,8 +1,9 @@
 // The exports of the module. dispatch_layout.h states the contract.
 #include "dispatch_layout.h"
 
-#include "byte_rows.h"
+#include "bit_columns.h"
 #include "expert_table.h"
+#include "long_rows.h"
 #include "mask_rows.h"
 #include "topk_ids.h"
 
@@ -47,8 +48,11 @@ void start_adding() {
 }
 
 uint32_t num_tokens_per_block(const Plan& plan) {
+  // Nothing overflows where only columns of bits are counted, and they take as many tokens as their vectors hold
+  if (has_mask_rows(plan) && plan.has_bit_rows && num_counted_nodes(plan) == 0)
+    return kMaxTokensPerBlock * num_rows_per_vector(plan);
   if (has_mask_rows(plan)) return kMaxTokensPerBlock;
-  const uint32_t fit = kMaxBytesOfRows / plan.num_ranks;
+  const uint32_t fit = kMaxBytesOfRows / row_bytes(plan);
   return fit > kMaxTokensPerBlock ? kMaxTokensPerBlock : fit == 0 ? 1 : fit;
 }
 
@@ -59,12 +63,12 @@ EXPORT Plan* plan() { return &the_plan; }
 EXPORT void build_table() {
   Plan& plan = the_plan;
   plan.is_adding = 0;
+  fill_bits_of_ranks();
   with_table(plan, [&](auto table) {
     const uint32_t num_entries = plan.num_experts + kNumEmptyEntries;
     for (uint32_t expert = 0; expert < num_entries; expert++) {
       const int32_t rank = expert < plan.num_experts ? plan.rank_of_expert[expert] : kNoRank;
-      const Entry entry =
-          has_mask_rows(plan) ? mask_entry(rank, plan.num_ranks_per_node) : byte_entry(rank, plan);
+      const Entry entry = has_mask_rows(plan) ? mask_entry(rank, plan) : long_entry(rank, plan);
       for (uint32_t copy = 0; copy < max_copies(plan); copy++)
         table.entries()[copy * num_entries + expert] = entry;
     }
@@ -131,11 +135,13 @@ EXPORT void add_tokens(uint32_t first_id, uint32_t num_tokens, uint32_t num_topk
     const auto* positions = static_cast<const typename Table::Position*>(plan.positions) + first_id;
     for (uint32_t token = 0; token < num_tokens; token += step, positions += step * num_topk) {
       const uint32_t left = num_tokens - token, count = left < step ? left : step;
+      uint8_t* const rows = is_token_in_rank;
       is_token_in_rank =
           has_mask_rows(plan)
               ? add_mask_rows_of_plan<Table>(positions, count, num_topk, plan, is_token_in_rank)
-              : add_byte_rows_of_plan<Table>(positions, count, num_topk, plan, first_token + token,
+              : add_long_rows_of_plan<Table>(positions, count, num_topk, plan, first_token + token,
                                              is_token_in_rank);
+      if (plan.has_bit_rows) add_bit_columns(rows, count, plan);
     }
   });
 }

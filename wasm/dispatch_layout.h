@@ -14,10 +14,13 @@
 //
 // A call may be cut off anywhere, since nothing is on the stack, whose pointer would then not be restored.
 //
+// The rows of is_token_in_rank have a byte for each rank, which is 0 or 1. With has_bit_rows, they have a bit for each
+// rank, least significant first, and zeros up to the next byte.
+//
 // The table has one entry per expert. For at most 4088 experts it is at a constant address, and positions are 16-bit
 // offsets; for more experts it is where JavaScript puts it, and positions are 32-bit addresses (expert_table.h). The
-// rows of tokens are bit masks in a register for up to 64 ranks (mask_rows.h), and are written byte by byte for more
-// ranks (byte_rows.h).
+// rows of tokens are bit masks in a register for up to 64 ranks (mask_rows.h), and are written to memory rank by rank
+// for more ranks (long_rows.h).
 #pragma once
 
 #include <cstdint>
@@ -33,6 +36,7 @@ struct Plan {
   uint32_t num_ranks;
   uint32_t num_ranks_per_node;
   uint32_t num_rdma_ranks;             // 1 within one node, where nothing is counted per RDMA rank
+  uint32_t has_bit_rows;               // 1 if rows are of bits, 0 if they are of bytes
   const int32_t* rank_of_expert;       // [num_experts]; -1 if the expert is on no rank
   Entry* large_table;                  // [num_experts + kNumEmptyEntries], only beyond kMaxSmallTableExperts
   uint32_t* num_tokens_per_rank;       // [num_ranks rounded up to 64]
@@ -51,7 +55,7 @@ struct Plan {
 constexpr uint32_t kMaxTokensPerBlock = 255;
 
 // The number of bytes that must exist behind the ids and behind the rows. Up to 7 ids more are read, and
-// behind the rows up to 63 bytes are written (mask_rows.h) or read (byte_rows.h).
+// behind the rows up to 63 bytes are written (mask_rows.h) or read (long_rows.h).
 constexpr uint32_t kSlackBytes = 64;
 
 // An empty slot (-1) is counted in one of several unused entries behind the experts, which its lane chooses.
@@ -60,6 +64,10 @@ constexpr uint32_t kNumEmptyEntries = 8;
 
 constexpr int32_t kNoRank = -1;
 constexpr uint32_t kNoToken = 0xffffffff;
+
+inline uint32_t row_bytes(const Plan& plan) {
+  return plan.has_bit_rows ? (plan.num_ranks + 7) / 8 : plan.num_ranks;
+}
 
 // The number of nodes that are counted: none within one node, and none with one rank per node, where the
 // counts are those of the ranks.

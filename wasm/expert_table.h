@@ -11,7 +11,7 @@
 #include "dispatch_layout.h"
 
 // The two kinds of rows use the masks differently: as a rank mask and a node mask (mask_rows.h), or as a node
-// mask and a rank (byte_rows.h).
+// mask and a rank (long_rows.h).
 struct alignas(16) Entry {
   uint64_t low;
   uint32_t num_tokens;

@@ -1,5 +1,6 @@
 // Rows for up to 64 ranks. The row of a token is a 64-bit mask in a register. It is gathered together with
-// the counts in five instructions per selection, and spread over the bytes of the row when it is complete.
+// the counts in five instructions per selection. When it is complete, it is spread over the bytes of the row, or
+// stored as it is if rows are of bits.
 #pragma once
 
 #include <wasm_simd128.h>
@@ -14,13 +15,14 @@ constexpr uint32_t kMaxMaskRanks = 64;
 // per node, nodes are not counted here.
 constexpr uint32_t kMaxMaskNodes = 32;
 
-// Fields of an entry: `low` is the planar rank mask. `high` is the node mask, with node n at bit n >> 2 of
-// byte n & 3.
-inline Entry mask_entry(int32_t rank, uint32_t num_ranks_per_node) {
+// Fields of an entry: `low` is the rank mask, which is planar if rows are of bytes. `high` is the node mask,
+// with node n at bit n >> 2 of byte n & 3.
+inline Entry mask_entry(int32_t rank, const Plan& plan) {
   if (rank == kNoRank) return {0, 0, 0};
-  const uint32_t node = static_cast<uint32_t>(rank) / num_ranks_per_node;
+  const auto index = static_cast<uint32_t>(rank);
+  const uint32_t node = index / plan.num_ranks_per_node;
   const uint32_t node_mask = node < kMaxMaskNodes ? 1u << (8 * (node & 3) + (node >> 2)) : 0;
-  return {planar_bit(static_cast<uint32_t>(rank)), 0, node_mask};
+  return {plan.has_bit_rows ? uint64_t{1} << index : planar_bit(index), 0, node_mask};
 }
 
 // Returns the vector in such a way that LLVM knows nothing about it. Otherwise it would compile (value & bit)
@@ -32,17 +34,18 @@ inline v128_t opaque(v128_t vector) {
   return vector;
 }
 
-// Adds at most kMaxTokensPerBlock tokens. kNumRankChunks is the number of 16-byte chunks of a row, or 0 for
-// the 8-byte rows of up to 8 ranks. kNumNodeChunks is the number of chunks of 16 counted nodes. If kNumTopk
-// is 0, num_topk is taken at run time. Returns the end of the rows. Each row is stored with up to 63 bytes of
-// zeros behind it, which the next row overwrites.
+// Adds at most kMaxTokensPerBlock tokens. kNumRankChunks is the number of 16-byte chunks of a row. It is 0 if the
+// mask is stored as the row, which has at most 8 bytes: for up to 8 ranks, and for rows of bits, whose ranks are not
+// counted here. kNumNodeChunks is the number of chunks of 16 counted nodes; if nothing is counted here, there may be
+// more tokens. If kNumTopk is 0, num_topk is taken at run time. Returns the end of the rows. Each row is stored with
+// up to 63 bytes of zeros behind it, which the next row overwrites.
 template <class Table, int kNumRankChunks, int kNumNodeChunks, uint32_t kNumTopk>
 __attribute__((noinline)) uint8_t* add_mask_rows(const typename Table::Position* positions,
                                                  uint32_t num_tokens, uint32_t num_topk_at_run_time,
                                                  const Plan& plan, uint8_t* row) {
   constexpr int kNumSums = kNumRankChunks == 0 ? 1 : kNumRankChunks;
   const uint32_t num_topk = kNumTopk == 0 ? num_topk_at_run_time : kNumTopk;
-  const uint32_t num_ranks = plan.num_ranks;
+  const uint32_t num_row_bytes = row_bytes(plan);
   const v128_t zero = wasm_i32x4_const_splat(0);
   const v128_t bits_of_nodes[2] = {
       opaque(wasm_i32x4_const(0x01010101, 0x02020202, 0x04040404, 0x08080808)),
@@ -80,7 +83,7 @@ __attribute__((noinline)) uint8_t* add_mask_rows(const typename Table::Position*
             wasm_i8x16_sub(node_sums[chunk], opaque(wasm_i8x16_eq(wasm_v128_and(nodes, bits), bits)));
       }
     }
-    positions += num_topk, row += num_ranks;
+    positions += num_topk, row += num_row_bytes;
   };
   uint32_t token = 0;
   // Short rows of two slots take little longer than the iteration of a loop itself, so two of them share one
@@ -94,7 +97,7 @@ __attribute__((noinline)) uint8_t* add_mask_rows(const typename Table::Position*
 
   // The upper half of the sum is not about ranks
   if constexpr (kNumRankChunks == 0) sums[0] = wasm_i64x2_replace_lane(sums[0], 1, 0);
-  for (int chunk = 0; chunk < kNumSums; chunk++) {
+  for (int chunk = 0; chunk < kNumSums && (kNumRankChunks > 0 || !plan.has_bit_rows); chunk++) {
     add_byte_counts(plan.num_tokens_per_rank + 16 * chunk, sums[chunk]);
   }
   for (int chunk = 0; chunk < kNumNodeChunks; chunk++) {
@@ -120,12 +123,16 @@ uint8_t* add_mask_rows_of_plan(const typename Table::Position* positions, uint32
   const uint32_t num_ranks = plan.num_ranks, num_nodes = num_counted_nodes(plan);
   if constexpr (std::is_same_v<Table, SmallTable>) {
     if (num_nodes == 0)
-      return num_ranks <= 8 ? add_usual(Constant<0>(), Constant<0>())
-                            : add_usual(Constant<4>(), Constant<0>());
+      return num_ranks <= 8 || plan.has_bit_rows ? add_usual(Constant<0>(), Constant<0>())
+                                                 : add_usual(Constant<4>(), Constant<0>());
     if (num_nodes <= 16)
-      return num_ranks <= 32 ? add_usual(Constant<2>(), Constant<1>())
-                             : add_usual(Constant<4>(), Constant<1>());
+      return plan.has_bit_rows ? add_usual(Constant<0>(), Constant<1>())
+             : num_ranks <= 32 ? add_usual(Constant<2>(), Constant<1>())
+                               : add_usual(Constant<4>(), Constant<1>());
   }
+  if (plan.has_bit_rows)
+    return num_nodes == 0 ? add(Constant<0>(), Constant<0>(), Constant<0u>())
+                          : add(Constant<0>(), Constant<2>(), Constant<0u>());
   return num_nodes == 0 ? add(Constant<4>(), Constant<0>(), Constant<0u>())
                         : add(Constant<4>(), Constant<2>(), Constant<0u>());
 }

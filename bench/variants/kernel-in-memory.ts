@@ -40,6 +40,7 @@ export function kernelInMemory(problem: Problem): Prepared {
     numRanks,
     numRanksPerNode,
     numNodes,
+    0, // Rows are of bytes
     rankOfExpert,
     largeTable,
     perRank,

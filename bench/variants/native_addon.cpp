@@ -22,7 +22,7 @@ Partition equal_blocks(uint32_t num_experts, uint32_t num_ranks, uint32_t num_ra
 class NativeLayout {
  public:
   NativeLayout(const int64_t* ids, size_t num_ids, uint32_t num_topk, const Partition& partition)
-      : kernel_(partition, kMaxLocatedIds),
+      : kernel_(partition, false, kMaxLocatedIds),
         num_tokens_(static_cast<uint32_t>(num_ids / num_topk)),
         num_topk_(num_topk),
         num_ranks_(partition.num_ranks),

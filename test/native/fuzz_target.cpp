@@ -63,13 +63,16 @@ std::vector<uint8_t> read_ids(Input& input, IdType type, uint32_t num_experts) {
 }
 
 LayoutCase read_case(Input& input) {
-  LayoutCase c{{read_partition(input), static_cast<IdType>(input.byte() % 8), 0, input.number(0, 70), {}}};
+  LayoutCase c{
+      {read_partition(input), static_cast<IdType>(input.byte() % 8), 0, input.number(0, 70), false, {}}};
   Problem& problem = c.problem;
   c.tokens_located = input.number(1, 600);
   c.tokens_of_ids = input.number(1, 600);
   c.tokens_of_rows = input.number(1, 600);
   c.ids_offset = input.byte() % 16;
-  c.rows_offset = input.byte() % 64;
+  const uint8_t rows = input.byte();
+  c.rows_offset = rows % 64;
+  problem.has_bit_rows = rows >= 128;
   const uint32_t max_tokens = input.number(0, 600);
   if (input.byte() % 2 == 1) {
     uint64_t id = 0;

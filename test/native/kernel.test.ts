@@ -24,7 +24,8 @@ function requestOf(vector: Vector): string {
     expert < numExpertsPerRank * numRanks ? Math.floor(expert / numExpertsPerRank) : -1;
   const rankOfExpert = placement ?? Array.from({ length: numExperts }, (_, expert) => rankInBlocks(expert));
   const ids = rowsOf(storageOfVector(vector)).flat();
-  return [idTypes.indexOf(dtype), ...shape, numRanks, numRanksPerNode, numExperts, ...rankOfExpert, ...ids].join(' ');
+  const sizes = [...shape, numRanks, numRanksPerNode, numExperts];
+  return [0, idTypes.indexOf(dtype), ...sizes, ...rankOfExpert, ...ids].join(' ');
 }
 
 /** Checks the answer of `layout_native`. The kernel skips invalid ids; where there are any, its counts do not matter. */

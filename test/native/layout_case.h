@@ -43,11 +43,11 @@ class KernelRun {
         problem_(layout_case.problem),
         num_ids_(problem_.num_tokens * problem_.num_topk),
         tokens_located_(num_ids_ <= kMaxFewIds ? std::max(problem_.num_tokens, 1u) : case_.tokens_located),
-        kernel_(problem_.partition, at_most_all(tokens_located_) * problem_.num_topk),
+        kernel_(problem_.partition, problem_.has_bit_rows, at_most_all(tokens_located_) * problem_.num_topk),
         ids_(case_.ids_offset * id_bytes(problem_.id_type),
              at_most_all(case_.tokens_of_ids) * problem_.num_topk * id_bytes(problem_.id_type) + kSlackBytes),
         rows_(case_.rows_offset,
-              size_t{at_most_all(case_.tokens_of_rows)} * problem_.partition.num_ranks + kSlackBytes) {}
+              size_t{at_most_all(case_.tokens_of_rows)} * problem_.row_bytes() + kSlackBytes) {}
 
   const char* failure = nullptr;  // what went wrong during the computation, or null
 
@@ -103,7 +103,7 @@ class KernelRun {
       const uint32_t count = std::min(case_.tokens_of_rows, end - token);
       add_tokens((token - first_token) * problem_.num_topk, count, problem_.num_topk, token, rows_.data());
       layout_.is_token_in_rank.insert(layout_.is_token_in_rank.end(), rows_.data(),
-                                      rows_.data() + size_t{count} * problem_.partition.num_ranks);
+                                      rows_.data() + size_t{count} * problem_.row_bytes());
     }
   }
 
@@ -140,12 +140,12 @@ inline std::string describe(const LayoutCase& layout_case) {
   const LayoutCase& c = layout_case;
   const Problem& problem = c.problem;
   char text[300];
-  std::snprintf(text, sizeof text,
-                "empty id %d %llx id type %u T %u K %u E %u R %u per node %u located %u ids %u+%u rows %u+%u",
-                problem.has_empty_id, static_cast<unsigned long long>(problem.empty_id),
-                static_cast<uint32_t>(problem.id_type), problem.num_tokens, problem.num_topk,
-                problem.partition.num_experts(), problem.partition.num_ranks,
-                problem.partition.num_ranks_per_node, c.tokens_located, c.tokens_of_ids, c.ids_offset,
-                c.tokens_of_rows, c.rows_offset);
+  std::snprintf(
+      text, sizeof text,
+      "empty id %d %llx id type %u T %u K %u E %u R %u per node %u located %u ids %u+%u rows %u+%u bits %d",
+      problem.has_empty_id, static_cast<unsigned long long>(problem.empty_id),
+      static_cast<uint32_t>(problem.id_type), problem.num_tokens, problem.num_topk,
+      problem.partition.num_experts(), problem.partition.num_ranks, problem.partition.num_ranks_per_node,
+      c.tokens_located, c.tokens_of_ids, c.ids_offset, c.tokens_of_rows, c.rows_offset, problem.has_bit_rows);
   return text;
 }

@@ -1,7 +1,8 @@
 // Computes layouts with the native kernel until stdin ends. Stdin has numbers, separated by white space: for each
-// layout, the id type (IdType), T, K, R, the ranks per node and E; the rank of each expert, or -1 for none; and the
-// ids. For each layout, five lines go to stdout: the position of the first id that is neither -1 nor an expert, or -1;
-// the counts per rank, per RDMA rank (none within one node) and per expert; and the rows.
+// layout, 1 if rows are of bits, else 0; the id type (IdType), T, K, R, the ranks per node and E; the rank of each
+// expert, or -1 for none; and the ids. For each layout, five lines go to stdout: the position of the first id that is
+// neither -1 nor an expert, or -1; the counts per rank, per RDMA rank (none within one node) and per expert; and the
+// rows.
 #include <iostream>
 
 #include "layout_case.h"
@@ -20,6 +21,7 @@ uint32_t read_size() { return static_cast<uint32_t>(read_number()); }
 LayoutCase read_case() {
   LayoutCase c;
   Problem& problem = c.problem;
+  problem.has_bit_rows = read_number() != 0;
   problem.id_type = static_cast<IdType>(read_number());
   problem.num_tokens = read_size();
   problem.num_topk = read_size();

@@ -77,12 +77,12 @@ uint64_t hostile_id(uint64_t num_experts) {
 }
 
 Problem make_problem() {
-  Problem problem{make_partition(), static_cast<IdType>(uniform(0, 7)), 0, 0, {}};
+  Problem problem{make_partition(), static_cast<IdType>(uniform(0, 7)), 0, 0, one_in(2), {}};
   problem.num_topk = pick<uint32_t>(
       {0, 1, 2, 3, 4, 5, 6, 7, 8, 8, 9, 10, 16, 17, 63, 64, 65, 70, static_cast<uint32_t>(uniform(0, 70))});
   problem.num_tokens =
       pick<uint32_t>({0, 1, 2, 3, 127, 128, 129, 255, 256, 257, 300, static_cast<uint32_t>(uniform(0, 200))});
-  if (problem.partition.num_ranks <= 64 && one_in(8)) problem.num_tokens = uniform(1000, 3000);
+  if (problem.partition.num_ranks <= 64 && one_in(8)) problem.num_tokens = uniform(1000, 5000);
   // If rows are long, there are few tokens, since the reference and the rows take long.
   if (problem.partition.num_ranks > 1000) problem.num_tokens %= 7;
 

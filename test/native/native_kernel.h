@@ -48,7 +48,7 @@ class NativeKernel {
  public:
   std::vector<uint32_t> num_tokens_per_rank, num_tokens_per_rdma_rank, num_tokens_per_expert;
 
-  NativeKernel(const Partition& partition, uint32_t max_located_ids)
+  NativeKernel(const Partition& partition, bool has_bit_rows, uint32_t max_located_ids)
       : num_tokens_per_rank(round_up(partition.num_ranks, 64), kGarbage),
         num_tokens_per_rdma_rank(partition.num_rdma_ranks() + 63, kGarbage),
         num_tokens_per_expert(partition.num_experts() + kNumEmptyEntries, kGarbage),
@@ -63,6 +63,7 @@ class NativeKernel {
     plan.num_ranks = partition.num_ranks;
     plan.num_ranks_per_node = partition.num_ranks_per_node;
     plan.num_rdma_ranks = partition.num_rdma_ranks();
+    plan.has_bit_rows = has_bit_rows;
     plan.rank_of_expert = rank_of_expert_.data();
     plan.large_table = reinterpret_cast<Entry*>(large_table_.data());
     plan.num_tokens_per_rank = num_tokens_per_rank.data();

@@ -21,10 +21,13 @@ struct Problem {
   Partition partition;
   IdType id_type;
   uint32_t num_tokens, num_topk;
-  std::vector<uint8_t> ids;  // [num_tokens, num_topk], little-endian
+  bool has_bit_rows = false;  // whether is_token_in_rank has a bit for each rank instead of a byte
+  std::vector<uint8_t> ids;   // [num_tokens, num_topk], little-endian
   // What stands for an empty slot beside -1, as the type holds it; unused if there is none
   bool has_empty_id = false;
   __int128 empty_id = 0;
+
+  uint32_t row_bytes() const { return has_bit_rows ? (partition.num_ranks + 7) / 8 : partition.num_ranks; }
 };
 
 struct Layout {
@@ -58,7 +61,7 @@ inline Layout reference_layout(const Problem& problem) {
   // Within one node nothing is counted
   layout.num_tokens_per_rdma_rank.resize(partition.num_rdma_ranks() > 1 ? partition.num_rdma_ranks() : 0);
   layout.num_tokens_per_expert.resize(partition.num_experts());
-  layout.is_token_in_rank.resize(size_t{problem.num_tokens} * partition.num_ranks);
+  layout.is_token_in_rank.resize(size_t{problem.num_tokens} * problem.row_bytes());
   size_t position = 0;
   for (uint32_t token = 0; token < problem.num_tokens; token++) {
     std::set<uint32_t> ranks, nodes;
@@ -77,7 +80,11 @@ inline Layout reference_layout(const Problem& problem) {
     }
     for (uint32_t rank : ranks) {
       layout.num_tokens_per_rank[rank]++;
-      layout.is_token_in_rank[size_t{token} * partition.num_ranks + rank] = 1;
+      uint8_t* const row = &layout.is_token_in_rank[size_t{token} * problem.row_bytes()];
+      if (problem.has_bit_rows)
+        row[rank >> 3] |= 1 << (rank & 7);
+      else
+        row[rank] = 1;
     }
     if (partition.num_rdma_ranks() > 1)
       for (uint32_t node : nodes) layout.num_tokens_per_rdma_rank[node]++;

@@ -9,7 +9,7 @@ import { gzipSync } from 'node:zlib';
 import { pageBundlers } from './bundlers.mjs';
 
 /** docs/install.md promises that the size in bytes is below this. */
-const limit = 21_700;
+const limit = 24_000;
 
 const program = `import { getDispatchLayout } from 'dispatch-layout';
 globalThis.layout = getDispatchLayout([[0, 5]], 8, { numRanks: 4 });

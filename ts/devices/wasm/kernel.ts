@@ -38,6 +38,7 @@ export function planOf(partition: Partition, places: Places): Readonly<Record<st
     num_ranks: partition.numRanks,
     num_ranks_per_node: partition.numRanksPerNode,
     num_rdma_ranks: partition.numRdmaRanks,
+    has_bit_rows: 0,
     rank_of_expert: places.rankOfExpert,
     large_table: places.largeTable,
     num_tokens_per_rank: places.outputs.numTokensPerRank,
