@@ -3,7 +3,8 @@
 //
 // Every id is read once. A warp takes tiles of 32 tokens, one token per lane. It counts experts with atomics
 // in shared memory, collects each token's ranks as a bit mask, transposes masks across the warp to count
-// columns by `popc`, and expands them into the 32 contiguous rows of `is_token_in_rank` with 16-byte stores.
+// columns by `popc`, and expands them into the 32 contiguous rows of `is_token_in_rank` with 16-byte stores. Rows
+// of bits are stored as they are.
 // If there is only one block, it then writes its counts. Otherwise the blocks add their counts into the
 // scratch memory, and whoever adds to a count last writes the sum to the outputs. No output needs to be
 // cleared beforehand, so one launch is enough.
@@ -59,8 +60,11 @@ struct LayoutParameters {
   int num_slot_bits;   // The number of bits of the largest slot
   uint32_t id_end;     // An id is an expert if its bits, read as unsigned, are below this
   bool has_negatives;  // Whether the type is signed, so that all bits set are -1
-  uint64_t empty_id;   // Stands for an empty slot, beside -1. 0, which is always an expert, means none
-  int empty_expert;    // The expert whose id is the empty id, or -1. It gets no tokens.
+  // Whether rows are of bits. It is here because it takes no room: with more parameters, nvcc makes other code of
+  // all kernels.
+  bool has_bit_rows;
+  uint64_t empty_id;  // Stands for an empty slot, beside -1. 0, which is always an expert, means none
+  int empty_expert;   // The expert whose id is the empty id, or -1. It gets no tokens.
   int num_experts, num_ranks;
   int num_counted_nodes;  // 0 within one node, where nodes are not counted
   int num_experts_per_rank, num_ranks_per_node;
@@ -74,15 +78,23 @@ struct LayoutParameters {
 
   __host__ __device__ bool has_mask() const { return is_token_in_rank != nullptr; }
 
-  // Whether the layout has a mask, and no empty id to compare ids with. Most layouts are plain. They have
-  // kernels of their own, since the conditions that the others need would make them up to a third slower.
-  bool is_plain() const { return has_mask() && empty_id == 0; }
+  // Whether the layout has a mask of bytes, and no empty id to compare ids with. Most layouts are plain. They
+  // have kernels of their own, since the conditions that the others need would make them up to a third slower.
+  bool is_plain() const { return has_mask() && !has_bit_rows && empty_id == 0; }
+
+  // The number of bits from one row of ranks to the next in the bit string of a tile. Rows of bits begin with a
+  // byte, so that the bit string is what is stored.
+  template <bool kIsPlain>
+  __host__ __device__ int num_row_bits() const {
+    return !kIsPlain && has_bit_rows ? (num_ranks + 7) / 8 * 8 : num_ranks;
+  }
 
   // The number of words of shared memory in which each warp keeps the ranks and nodes of its tile. If the warp
   // collects them in registers, it needs shared memory only for the ranks, to write the mask from there.
+  template <bool kIsPlain>
   __host__ __device__ int num_mask_words(bool are_in_registers, bool with_mask) const {
-    if (are_in_registers) return with_mask ? num_ranks : 0;
-    return num_ranks + num_counted_nodes;
+    if (are_in_registers) return with_mask ? num_row_bits<kIsPlain>() : 0;
+    return num_row_bits<kIsPlain>() + num_counted_nodes;
   }
 
   // Returns the rank that the tokens of an expert go to, or -1
@@ -194,8 +206,8 @@ struct RegisterMasks {
   }
 
   // Puts the row of R <= 64 bits into the bit string of the tile, of which it touches three words at most
-  __device__ void store(uint32_t* tile_bits, int num_ranks, int lane_idx) const {
-    const int begin_bit = lane_idx * num_ranks, shift = begin_bit % 32;
+  __device__ void store(uint32_t* tile_bits, int row_bits, int lane_idx) const {
+    const int begin_bit = lane_idx * row_bits, shift = begin_bit % 32;
     const uint32_t shifted[3] = {words[0] << shift, __funnelshift_l(words[0], words[1], shift),
                                  __funnelshift_l(words[1], 0, shift)};
 #pragma unroll
@@ -303,14 +315,14 @@ __global__ void __launch_bounds__(kMaxThreads, 1) get_dispatch_layout(const Layo
   extern __shared__ uint4 shared_memory[];
   const int lane_idx = threadIdx.x % 32, warp_idx = threadIdx.x / 32, num_warps = blockDim.x / 32;
   const bool has_mask = kIsPlain || p.has_mask();
-  const int num_mask_words = p.num_mask_words(kMasksInRegisters, has_mask);
+  const int num_mask_words = p.template num_mask_words<kIsPlain>(kMasksInRegisters, has_mask);
   // Behind the counts of experts there is one more, for ids that are not experts
   auto* invalid = reinterpret_cast<unsigned long long*>(shared_memory);
   auto* counts = reinterpret_cast<int32_t*>(shared_memory + 1);
   int32_t* expert_counts = counts + p.num_ranks + p.num_counted_nodes;
   auto* targets = reinterpret_cast<uint32_t*>(expert_counts + p.num_experts + 1);
   uint32_t* rank_bits = targets + p.num_experts + 1 + warp_idx * num_mask_words;
-  uint32_t* node_bits = rank_bits + p.num_ranks;
+  uint32_t* node_bits = rank_bits + p.template num_row_bits<kIsPlain>();
 
   // Load ids one batch ahead, and the first batch before shared memory is ready
   Piece pieces[kPiecesPerBatch] = {};
@@ -351,7 +363,7 @@ __global__ void __launch_bounds__(kMaxThreads, 1) get_dispatch_layout(const Layo
     // Count experts, and collect ranks and nodes. An id that is not an expert counts as one more expert,
     // which is on no rank.
     RegisterMasks register_masks;
-    const SharedMasks shared_masks{rank_bits, node_bits, lane_idx * p.num_ranks,
+    const SharedMasks shared_masks{rank_bits, node_bits, lane_idx * p.template num_row_bits<kIsPlain>(),
                                    lane_idx * p.num_counted_nodes};
 #pragma unroll 1
     for (int begin_slot = 0; begin_slot < p.num_topk; begin_slot += kIdsPerBatch) {
@@ -383,7 +395,7 @@ __global__ void __launch_bounds__(kMaxThreads, 1) get_dispatch_layout(const Layo
         own_invalid = p.number_invalid(token_idx, begin_slot + first_invalid);
     }
     if constexpr (kMasksInRegisters)
-      if (has_mask) register_masks.store(rank_bits, p.num_ranks, lane_idx);
+      if (has_mask) register_masks.store(rank_bits, p.template num_row_bits<kIsPlain>(), lane_idx);
     __syncwarp();
 
     // Count tokens per rank and node
@@ -395,8 +407,22 @@ __global__ void __launch_bounds__(kMaxThreads, 1) get_dispatch_layout(const Layo
       SharedMasks::count(counts + p.num_ranks, node_bits, m.begin_node_bit, p.num_counted_nodes, lane_idx);
     }
 
-    // Write the rows of the tile: byte i is bit i of the bit string
-    if (has_mask) {
+    // Write the rows of the tile: byte i is bit i of the bit string, or byte i if rows are of bits
+    if (!kIsPlain && p.has_bit_rows) {
+      const int row_bytes = p.template num_row_bits<false>() / 8;
+      uint8_t* rows = p.is_token_in_rank + tile_token * row_bytes;
+      const int num_rows =
+          static_cast<int>(min(p.num_tokens - tile_token, static_cast<int64_t>(kTokensPerTile)));
+      const int num_bytes = num_rows * row_bytes;
+      const int num_vectors = reinterpret_cast<uintptr_t>(rows) % sizeof(uint4) == 0 ? num_bytes / 16 : 0;
+#pragma unroll 1
+      for (int i = lane_idx; i < num_vectors; i += 32)
+        reinterpret_cast<uint4*>(rows)[i] =
+            make_uint4(rank_bits[4 * i], rank_bits[4 * i + 1], rank_bits[4 * i + 2], rank_bits[4 * i + 3]);
+#pragma unroll 1
+      for (int i = num_vectors * 16 + lane_idx; i < num_bytes; i += 32)
+        rows[i] = static_cast<uint8_t>(rank_bits[i / 4] >> (i % 4 * 8));
+    } else if (has_mask) {
       uint8_t* rows = p.is_token_in_rank + tile_token * p.num_ranks;
       const int num_rows =
           static_cast<int>(min(p.num_tokens - tile_token, static_cast<int64_t>(kTokensPerTile)));
@@ -440,9 +466,13 @@ __global__ void __launch_bounds__(kMaxThreads, 1) get_dispatch_layout_in_scratch
   for (int64_t token_idx = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
        token_idx < p.num_tokens; token_idx += num_threads) {
     const Id* ids = reinterpret_cast<const Id*>(p.topk_idx + token_idx * p.token_stride_in_bytes);
-    uint8_t* row = p.has_mask() ? p.is_token_in_rank + token_idx * p.num_ranks : nullptr;
+    const int row_bytes = p.has_bit_rows ? p.num_row_bits<false>() / 8 : p.num_ranks;
+    uint8_t* row = p.has_mask() ? p.is_token_in_rank + token_idx * row_bytes : nullptr;
     if (p.has_mask())
-      for (int i = 0; i < p.num_ranks; ++i) row[i] = 0;
+      for (int i = 0; i < row_bytes; ++i) row[i] = 0;
+    const auto is_set = [&](int i) {
+      return p.has_bit_rows ? (row[i / 8] >> (i % 8) & 1) != 0 : row[i] != 0;
+    };
     for (int slot = 0; slot < p.num_topk; ++slot) {
       const Id id = ids[slot];
       if (!p.is_expert(id)) {
@@ -461,10 +491,13 @@ __global__ void __launch_bounds__(kMaxThreads, 1) get_dispatch_layout_in_scratch
       const int begin_rank = node_idx * p.num_ranks_per_node;
       bool is_in_node = false;
       if (p.has_mask()) {
-        if (row[rank_idx] != 0) continue;
+        if (is_set(rank_idx)) continue;
         if (p.num_counted_nodes > 0)
-          for (int i = 0; i < p.num_ranks_per_node; ++i) is_in_node |= row[begin_rank + i] != 0;
-        row[rank_idx] = 1;
+          for (int i = 0; i < p.num_ranks_per_node; ++i) is_in_node |= is_set(begin_rank + i);
+        if (p.has_bit_rows)
+          row[rank_idx / 8] |= 1 << rank_idx % 8;
+        else
+          row[rank_idx] = 1;
       } else {
         bool is_in_rank = false;
         for (int i = 0; i < slot && !is_in_rank; ++i) {
@@ -513,7 +546,7 @@ inline bool has_masks_in_registers(const LayoutParameters& p) {
 // Returns the bytes of what a block of the kernel keeps in shared memory
 inline size_t get_shared_bytes(const LayoutParameters& p, int num_threads) {
   const size_t num_mask_words =
-      static_cast<size_t>(p.num_mask_words(has_masks_in_registers(p), p.has_mask()));
+      static_cast<size_t>(p.num_mask_words<false>(has_masks_in_registers(p), p.has_mask()));
   const size_t num_block_words = p.num_counts() + 2 + static_cast<size_t>(p.num_experts);
   return sizeof(uint4) + sizeof(uint32_t) * (num_block_words + num_threads / 32 * num_mask_words);
 }
@@ -608,6 +641,7 @@ inline cudaError_t make_parameters(const DispatchLayoutArguments& a, LayoutParam
   p->num_tokens_per_rdma_rank = a.num_tokens_per_rdma_rank;
   p->num_tokens_per_expert = a.num_tokens_per_expert;
   p->is_token_in_rank = a.is_token_in_rank;
+  p->has_bit_rows = a.is_token_in_rank != nullptr && a.has_bit_rows;
   p->report = a.report;
   p->scratch = static_cast<Scratch*>(a.scratch);
   return cudaSuccess;

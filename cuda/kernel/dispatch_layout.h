@@ -71,6 +71,9 @@ struct DispatchLayoutArguments {
   int32_t* num_tokens_per_expert = nullptr;  // [num_experts]
   // [num_tokens, num_ranks], 0 or 1. If it is null, nothing is done for it.
   uint8_t* is_token_in_rank = nullptr;
+  // Whether `is_token_in_rank` is [num_tokens, ceil(num_ranks / 8)] instead: rank r is bit r % 8, least
+  // significant first, of byte r / 8 of a row. Bits behind the last rank are 0.
+  bool has_bit_rows = false;
 
   // Ids that are neither empty nor experts are skipped everywhere else
   Report report;

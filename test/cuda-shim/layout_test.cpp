@@ -107,6 +107,7 @@ const char* check(const LayoutProblem& q, const Layout& expected, const DeviceLi
   a.num_tokens_per_rank = per_rank.data, a.num_tokens_per_expert = per_expert.data;
   a.num_tokens_per_rdma_rank = q.num_nodes > 1 ? per_node.data : nullptr;
   a.is_token_in_rank = q.has_mask ? mask.data + offset : nullptr;
+  a.has_bit_rows = q.has_bit_rows;
   const uint64_t number = uniform(0, 1000);
   if (q.is_strict) a.report = {invalid.data, number};
   a.scratch = scratch.data;
@@ -184,6 +185,7 @@ LayoutProblem make_problem(size_t limits_idx) {
   }
 
   q.has_mask = uniform(0, 2) > 0;
+  q.has_bit_rows = uniform(0, 1) == 0;
   if (uniform(0, 1) == 0) {
     // Ids of experts and others, -1, and ids that most types cannot hold
     q.empty_id = pick({0, 1, uniform(0, q.num_experts - 1), q.num_experts - 1, q.num_experts, -1, -2});
@@ -320,10 +322,10 @@ int main(int argc, char** argv) {
     const int offset = uniform(0, 4) == 0 ? get_id_bytes(q.type) : 0;
     if (const char* failure = check(q, get_reference_layout(q), limits, offset)) {
       std::printf("FAILED %s: seed %u case %u type %d T %" PRId64 " K %d stride %" PRId64
-                  " E %d R %d nodes %d table %d strict %d offset %d mask %d empty %d %" PRId64 "\n",
+                  " E %d R %d nodes %d table %d strict %d offset %d mask %d bits %d empty %d %" PRId64 "\n",
                   failure, seed, i, static_cast<int>(q.type), q.num_tokens, q.num_topk, q.token_stride,
                   q.num_experts, q.num_ranks, q.num_nodes, !q.rank_of_expert.empty(), q.is_strict, offset,
-                  q.has_mask, q.empty_id.has_value(), q.empty_id.value_or(0));
+                  q.has_mask, q.has_bit_rows, q.empty_id.has_value(), q.empty_id.value_or(0));
       return 1;
     }
   }

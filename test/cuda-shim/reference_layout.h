@@ -18,7 +18,7 @@ struct LayoutProblem {
   int64_t token_stride = 0, first_id = 0;  // In elements
   int num_experts = 1, num_ranks = 1, num_nodes = 1;
   std::optional<uint64_t> empty_id;
-  bool is_strict = true, has_mask = true;
+  bool is_strict = true, has_mask = true, has_bit_rows = false;
   std::vector<int32_t> rank_of_expert;
   std::vector<char> ids;
 };
@@ -52,7 +52,8 @@ inline Layout get_reference_layout(const LayoutProblem& q) {
   layout.num_tokens_per_rank.resize(q.num_ranks);
   layout.num_tokens_per_rdma_rank.resize(q.num_nodes > 1 ? q.num_nodes : 0);
   layout.num_tokens_per_expert.resize(q.num_experts);
-  if (q.has_mask) layout.is_token_in_rank.resize(q.num_tokens * q.num_ranks);
+  const int row_bytes = q.has_bit_rows ? (q.num_ranks + 7) / 8 : q.num_ranks;
+  if (q.has_mask) layout.is_token_in_rank.resize(q.num_tokens * row_bytes);
   const int num_experts_per_rank = q.num_experts / q.num_ranks;
   const __int128 empty_id = q.empty_id.has_value() ? read_id(q.type, &*q.empty_id) : -1;
   for (int64_t token_idx = 0; token_idx < q.num_tokens; ++token_idx) {
@@ -79,7 +80,11 @@ inline Layout get_reference_layout(const LayoutProblem& q) {
     }
     for (int rank_idx : ranks) {
       ++layout.num_tokens_per_rank[rank_idx];
-      if (q.has_mask) layout.is_token_in_rank[token_idx * q.num_ranks + rank_idx] = 1;
+      if (!q.has_mask) continue;
+      if (q.has_bit_rows)
+        layout.is_token_in_rank[token_idx * row_bytes + rank_idx / 8] |= 1 << rank_idx % 8;
+      else
+        layout.is_token_in_rank[token_idx * row_bytes + rank_idx] = 1;
     }
     if (q.num_nodes > 1)
       for (int node_idx : nodes) ++layout.num_tokens_per_rdma_rank[node_idx];
