@@ -271,8 +271,8 @@ export class ExpertGroup {
     numExperts: number,
     options: LayoutOptions<MaskForm>,
   ): AnyArrays | undefined {
-    const { invalidExperts, emptyId, mask, out } = options;
-    const hasMask = readMask(mask);
+    const { invalidExperts, emptyId, out } = options;
+    const mask = readMask(options.mask);
     request.isStrict = readStrictness(invalidExperts);
     readOrder(options, request);
     request.isOutGiven = out !== undefined;
@@ -281,7 +281,7 @@ export class ExpertGroup {
     // No ids may be read before the previous event. Reading nested arrays copies them, so the wait comes first
     if (Array.isArray(topkIdx)) this.#awaitPrevious(this.#device, request);
     readTopkIdx(topkIdx, request.topkIdx, emptyId);
-    request.setShape(partition, hasMask);
+    request.setShape(partition, mask);
     return out;
   }
 
@@ -361,7 +361,7 @@ function requestOf(
     emptyId: readEmptyId(emptyId, idTypes[topkIdx.dtype]),
     out: out as TensorArrays | undefined,
     isStrict,
-    hasMask: readMask(mask),
+    mask: readMask(mask),
     partition,
     previous: null,
     asyncFinish: false,

@@ -120,13 +120,12 @@ export function readStrictness(invalidExperts: unknown): boolean {
 }
 
 /**
- * Whether `isTokenInRank` is wanted.
+ * The form of `isTokenInRank`.
  *
  * @throws DispatchLayoutError `OPTION`
  */
-export function readMask(mask: unknown): boolean {
-  if (mask === undefined || mask === 'bytes') return true;
-  if (mask === 'none') return false;
+export function readMask(mask: unknown = 'bytes'): MaskForm {
+  if (mask === 'bytes' || mask === 'none') return mask;
   throw wrongValue('OPTION', 'mask', mask, "It must be 'bytes' or 'none'.");
 }
 

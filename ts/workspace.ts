@@ -73,7 +73,7 @@ export class Workspace<Type extends IdType = IdType, Mask extends MaskForm = Mas
   /** The device that computes. */
   readonly device: DeviceName;
   readonly #memory: WorkspaceMemory;
-  readonly #shape: Omit<LayoutShape, 'numTokens'> & { readonly hasMask: boolean };
+  readonly #shape: Omit<LayoutShape, 'numTokens'> & { readonly mask: MaskForm };
   readonly #isStrict: boolean;
   /** The result objects of the runs so far, by number of tokens. */
   readonly #layouts = new Map<number, DispatchLayout<Mask>>();
@@ -83,7 +83,7 @@ export class Workspace<Type extends IdType = IdType, Mask extends MaskForm = Mas
     if (!device?.submit) {
       throw wrongValue('OPTION', 'the device of the workspace', device, 'Use group.createWorkspace(...).');
     }
-    const { maxTokens, numTopk, idType = 'int64' as Type, emptyId, mask } = options;
+    const { maxTokens, numTopk, idType = 'int64' as Type, emptyId } = options;
     checkCount('maxTokens', maxTokens);
     checkCount('numTopk', numTopk);
     checkSelections(maxTokens, numTopk);
@@ -94,14 +94,14 @@ export class Workspace<Type extends IdType = IdType, Mask extends MaskForm = Mas
     this.numTopk = numTopk;
     this.device = device.name;
     this.#isStrict = isStrict;
-    const hasMask = readMask(mask);
-    this.#shape = { ...partition, numTopk, hasMask };
+    const mask = readMask(options.mask);
+    this.#shape = { ...partition, numTopk, mask };
     const room: WorkspaceShape = {
       maxTokens,
       numTopk,
       idType,
       emptyId: readEmptyId(emptyId, idTypes[idType]),
-      hasMask,
+      mask,
     };
     try {
       this.#memory = device.createWorkspace?.(partition, room) ?? new PlainWorkspace(device, partition, room);
@@ -160,14 +160,14 @@ class PlainWorkspace implements WorkspaceMemory {
   readonly #request = new LayoutRequest();
 
   constructor(device: Device, partition: Partition, shape: WorkspaceShape) {
-    const { maxTokens, numTopk, idType, emptyId, hasMask } = shape;
+    const { maxTokens, numTopk, idType, emptyId, mask } = shape;
     this.#device = device;
     this.topkIdx = new idTypes[idType].array(maxTokens * numTopk);
     const request = this.#request;
     request.isOutGiven = true;
     readTopkIdx({ data: this.topkIdx, shape: [maxTokens, numTopk] }, request.topkIdx);
     request.topkIdx.emptyId = emptyId;
-    request.setShape(partition, hasMask);
+    request.setShape(partition, mask);
     allocateOut(request);
     this.out = { ...request.out };
   }
@@ -175,7 +175,7 @@ class PlainWorkspace implements WorkspaceMemory {
   compute(numTokens: number, isStrict: boolean, layout: AnyArrays): void {
     const request = this.#request;
     request.topkIdx.numTokens = numTokens;
-    request.setShape(request.partition, request.hasMask);
+    request.setShape(request.partition, request.mask);
     request.isStrict = isStrict;
     checkExtent(request.topkIdx, false);
     checkArraysAttached(layout);

@@ -23,7 +23,7 @@ namespace dispatch_layout {
 namespace {
 
 // This number is raised whenever a function changes: JavaScript refuses an addon with another number
-constexpr int kInterfaceVersion = 5;
+constexpr int kInterfaceVersion = 6;
 
 class InstanceData {
  public:
@@ -373,13 +373,13 @@ Napi::Value create_plan(const Napi::CallbackInfo& info) {
   return make_handle(info.Env(), std::make_shared<Plan>(group, num_experts, num_ranks, num_nodes, table));
 }
 
-// Takes (plan, tokens, hasMask). Returns the byte offset of each output, by its name, in the piece of memory that
+// Takes (plan, tokens, mask). Returns the byte offset of each output, by its name, in the piece of memory that
 // a layout allocates for its kind
 Napi::Value output_offsets(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const OutputPlaces places =
       from_handle<Plan>({info, 0, "plan"})
-          ->output_places(integer({info, 1, "numTokens"}), boolean({info, 2, "hasMask"}));
+          ->output_places(integer({info, 1, "numTokens"}), mask_form({info, 2, "mask"}));
   Napi::Object offsets = Napi::Object::New(env);
   for (size_t i = 0; i < kNumOutputs; ++i)
     offsets[kOutputs[i].name] = Napi::Number::New(env, static_cast<double>(places.byte_offsets[i]));
@@ -416,7 +416,7 @@ Napi::Object describe_invalid(Napi::Env env, const InvalidSelection& selection) 
   return found;
 }
 
-// Takes { plan, ids, outputs, hasMask, isStrict }. `ids` also has `allocation` and `byteOffset`. `outputs` is
+// Takes { plan, ids, outputs, mask, isStrict }. `ids` also has `allocation` and `byteOffset`. `outputs` is
 // null, or has { allocation, byteOffset } or null for each output.
 Napi::Value create_layout(const Napi::CallbackInfo& info) {
   const Argument layout(info, 0, "layout"), ids(layout, "ids"), outputs(layout, "outputs");
@@ -427,10 +427,11 @@ Napi::Value create_layout(const Napi::CallbackInfo& info) {
     const Argument output(outputs, kOutputs[i].name);
     if (!output.value.IsNull()) places[i] = read_place(output);
   }
-  const bool has_mask = boolean({layout, "hasMask"}), is_strict = boolean({layout, "isStrict"});
+  const MaskForm mask = mask_form({layout, "mask"});
+  const bool is_strict = boolean({layout, "isStrict"});
   return make_handle(info.Env(),
                      std::make_shared<DeviceLayout>(from_handle<Plan>({layout, "plan"}), device_ids,
-                                                    has_outputs ? &places : nullptr, has_mask, is_strict));
+                                                    has_outputs ? &places : nullptr, mask, is_strict));
 }
 
 // Reads a number of tokens, up to that of the layout
@@ -500,12 +501,13 @@ Napi::Value first_unreported(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), static_cast<double>(number));
 }
 
-// Takes { plan, ids, hasMask, isStrict, order }. `ids` also has `data`, `offset` (the index in `data` of the
+// Takes { plan, ids, mask, isStrict, order }. `ids` also has `data`, `offset` (the index in `data` of the
 // first id) and `slotStride`.
 Napi::Value launch_on_host(const Napi::CallbackInfo& info) {
   const Argument launch(info, 0, "launch"), ids(launch, "ids");
   const std::shared_ptr<Plan> plan = from_handle<Plan>({launch, "plan"});
-  const bool has_mask = boolean({launch, "hasMask"}), is_strict = boolean({launch, "isStrict"});
+  const MaskForm mask = mask_form({launch, "mask"});
+  const bool is_strict = boolean({launch, "isStrict"});
   const StreamOrder order = read_order({launch, "order"});
   const Ids shape = read_ids(ids);
   const int64_t slot_stride = integer({ids, "slotStride"});
@@ -513,8 +515,8 @@ Napi::Value launch_on_host(const Napi::CallbackInfo& info) {
   // The address is taken last, since reading a field may run code that transfers the array away
   const uint8_t* data = bytes_of({ids, "data"}).data;
   const OnDevice on_device(plan->group->environment->context);
-  return make_handle(
-      info.Env(), plan->launch_on_host({shape, slot_stride, data + byte_offset}, has_mask, is_strict, order));
+  return make_handle(info.Env(),
+                     plan->launch_on_host({shape, slot_stride, data + byte_offset}, mask, is_strict, order));
 }
 
 Napi::Value event_of(const Napi::CallbackInfo& info) {

@@ -229,7 +229,7 @@ void* Plan::scratch_in(const Capture& capture, const StreamPtr& stream) {
 }
 
 void Plan::run(const StreamPtr& stream, const void* topk_idx, const Ids& ids, const PerOutput<void*>& outputs,
-               const Report& report, const Capture& capture) {
+               MaskForm mask, const Report& report, const Capture& capture) {
   // Without tokens there are no ids, however many each token would have
   const int64_t num_topk = ids.num_tokens == 0 ? 0 : ids.num_topk;
   if (num_topk < 0 || num_topk > std::numeric_limits<int>::max())
@@ -247,12 +247,13 @@ void Plan::run(const StreamPtr& stream, const void* topk_idx, const Ids& ids, co
   arguments.rank_of_expert =
       rank_of_expert_ == nullptr ? nullptr : static_cast<const int32_t*>(rank_of_expert_->pointer);
   for (size_t i = 0; i < kNumOutputs; ++i) kOutputs[i].set_pointer(arguments, outputs[i]);
+  arguments.has_bit_rows = mask == MaskForm::kBits;
   arguments.report = report;
   arguments.scratch = scratch_in(capture, stream);
   CHECK_CUDA(launch_dispatch_layout(arguments, stream->handle));
 }
 
-std::shared_ptr<HostLayout> Plan::launch_on_host(const HostIds& ids, bool has_mask, bool is_strict,
+std::shared_ptr<HostLayout> Plan::launch_on_host(const HostIds& ids, MaskForm mask, bool is_strict,
                                                  const StreamOrder& order) {
   const EnvironmentPtr& environment = group->environment;
   const StreamPtr& stream = group->comm_stream;
@@ -262,7 +263,7 @@ std::shared_ptr<HostLayout> Plan::launch_on_host(const HostIds& ids, bool has_ma
   const Capture capture = is_ordered ? capture_of(order.current_stream->handle) : Capture{};
   if (capture.is_active()) throw CaptureError("HOST_ARRAYS");
   check_capture(capture, order, stream->handle);
-  const OutputPlaces places = output_places(ids.num_tokens, has_mask);
+  const OutputPlaces places = output_places(ids.num_tokens, mask);
   size_t input_bytes = 0;
   if (__builtin_mul_overflow(ids.num_tokens, ids.num_topk, &input_bytes) ||
       __builtin_mul_overflow(input_bytes, get_id_bytes(ids.type), &input_bytes))
@@ -278,7 +279,7 @@ std::shared_ptr<HostLayout> Plan::launch_on_host(const HostIds& ids, bool has_ma
   group->order_behind_last(stream);
   Ids packed = ids;
   packed.token_stride = ids.num_topk;
-  run(stream, layout->input->data(), packed, pointers_in(layout->pieces(), places),
+  run(stream, layout->input->data(), packed, pointers_in(layout->pieces(), places), mask,
       is_strict ? Report{layout->found(), 0} : Report{}, {});
   done->record(stream->handle);
   group->set_last(stream, done);
@@ -287,17 +288,17 @@ std::shared_ptr<HostLayout> Plan::launch_on_host(const HostIds& ids, bool has_ma
 }
 
 DeviceLayout::DeviceLayout(std::shared_ptr<Plan> plan, const DeviceIds& ids,
-                           const PerOutput<DevicePlace>* outputs, bool has_mask, bool is_strict)
+                           const PerOutput<DevicePlace>* outputs, MaskForm mask, bool is_strict)
     : plan(std::move(plan)),
       is_strict(is_strict),
       max_tokens(ids.num_tokens),
       ids_(ids),
-      has_mask_(has_mask),
+      mask_(mask),
       has_outputs_(outputs != nullptr),
       topk_idx_(static_cast<const uint8_t*>(ids.place.allocation->pointer) + ids.place.byte_offset),
       memory_{ids.place.allocation} {
   // This throws for a layout that is larger than any memory
-  const OutputPlaces places = this->plan->output_places(max_tokens, has_mask);
+  const OutputPlaces places = this->plan->output_places(max_tokens, mask);
   if (outputs == nullptr) return;
   outputs_ = pointers_to(*outputs, places);
   for (const DevicePlace& output : *outputs)
@@ -339,7 +340,7 @@ DeviceLayout::Launched DeviceLayout::launch(int64_t num_tokens, const StreamOrde
     // The memory is allocated in the order of the stream on which the kernel comes next. Without
     // `allocate_on_comm_stream`, it belongs to the current stream, which waits for the kernel unless
     // `async_finish` is set.
-    const OutputPlaces places = plan->output_places(num_tokens, has_mask_);
+    const OutputPlaces places = plan->output_places(num_tokens, mask_);
     const auto allocate = [&](size_t bytes) {
       const StreamPtr& home = order.allocate_on_comm_stream ? group.comm_stream : order.current_stream;
       AllocationPtr piece = Allocation::from_pool(group.environment, bytes, stream, home);
@@ -348,7 +349,7 @@ DeviceLayout::Launched DeviceLayout::launch(int64_t num_tokens, const StreamOrde
       return memory[num_memory++] = std::move(piece);
     };
     launched.memory.counts = allocate(places.piece_bytes.counts);
-    if (has_mask_) launched.memory.rows = allocate(places.piece_bytes.rows);
+    if (mask_ != MaskForm::kNone) launched.memory.rows = allocate(places.piece_bytes.rows);
     const auto begin_of = [](const AllocationPtr& piece) {
       return piece == nullptr ? nullptr : static_cast<uint8_t*>(piece->pointer);
     };
@@ -357,7 +358,7 @@ DeviceLayout::Launched DeviceLayout::launch(int64_t num_tokens, const StreamOrde
 
   const Report report = is_strict ? group.next_report() : Report{};
   try {
-    plan->run(stream, topk_idx_, ids, outputs, report, capture);
+    plan->run(stream, topk_idx_, ids, outputs, mask_, report, capture);
   } catch (...) {
     if (is_strict) group.ring()->give_back();
     throw;

@@ -94,17 +94,17 @@ class Plan {
   Plan(const Plan&) = delete;
 
   // Returns the places of the outputs in the pieces of memory of a layout
-  OutputPlaces output_places(int64_t num_tokens, bool has_mask) const {
-    return OutputPlaces({num_tokens, num_experts_, num_ranks_, num_nodes_, has_mask});
+  OutputPlaces output_places(int64_t num_tokens, MaskForm mask) const {
+    return OutputPlaces({num_tokens, num_experts_, num_ranks_, num_nodes_, mask});
   }
 
   // Queues the kernel. `topk_idx` is where the ids are for the GPU.
   void run(const StreamPtr& stream, const void* topk_idx, const Ids& ids, const PerOutput<void*>& outputs,
-           const Report& report, const Capture& capture);
+           MaskForm mask, const Report& report, const Capture& capture);
 
   // Queues a layout of host memory, after packing the ids into pinned memory. The kernel reads and writes
   // pinned memory directly.
-  std::shared_ptr<HostLayout> launch_on_host(const HostIds& ids, bool has_mask, bool is_strict,
+  std::shared_ptr<HostLayout> launch_on_host(const HostIds& ids, MaskForm mask, bool is_strict,
                                              const StreamOrder& order);
 
   const GroupPtr group;
@@ -132,7 +132,7 @@ class DeviceLayout {
   // If `outputs` is null, memory for them is allocated each time. An output that the layout does not have is
   // given by a null allocation.
   DeviceLayout(std::shared_ptr<Plan> plan, const DeviceIds& ids, const PerOutput<DevicePlace>* outputs,
-               bool has_mask, bool is_strict);
+               MaskForm mask, bool is_strict);
 
   struct Launched {
     PerKind<AllocationPtr> memory;  // Null if the outputs were given. There may be no rows
@@ -150,7 +150,8 @@ class DeviceLayout {
 
  private:
   const Ids ids_;
-  const bool has_mask_, has_outputs_;
+  const MaskForm mask_;
+  const bool has_outputs_;
   const void* const topk_idx_;
   PerOutput<void*> outputs_{};
   std::vector<std::weak_ptr<Allocation>> memory_;  // Of the ids and of the outputs that were given

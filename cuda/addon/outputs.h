@@ -14,12 +14,15 @@
 
 namespace dispatch_layout {
 
+// The forms of the mask, as in `ts/layout/outputs.ts`
+enum class MaskForm { kBytes, kBits, kNone };
+
 // The length of every output follows from this
 struct LayoutShape {
   int64_t num_tokens;
   int num_experts, num_ranks;
   int num_nodes;  // 1 within one node
-  bool has_mask;
+  MaskForm mask;
 };
 
 struct Output {
@@ -51,9 +54,15 @@ inline constexpr Output kOutputs[] = {
     make_output<&DispatchLayoutArguments::num_tokens_per_expert>(
         "numTokensPerExpert", Output::Kind::kCount,
         [](const LayoutShape& shape) { return shape.num_experts; }),
-    make_output<&DispatchLayoutArguments::is_token_in_rank>(
-        "isTokenInRank", Output::Kind::kRows,
-        [](const LayoutShape& shape) { return shape.has_mask ? shape.num_ranks : 0; }),
+    make_output<&DispatchLayoutArguments::is_token_in_rank>("isTokenInRank", Output::Kind::kRows,
+                                                            [](const LayoutShape& shape) {
+                                                              switch (shape.mask) {
+                                                                case MaskForm::kBytes: return shape.num_ranks;
+                                                                case MaskForm::kBits:
+                                                                  return (shape.num_ranks + 7) / 8;
+                                                                default: return 0;
+                                                              }
+                                                            }),
 };
 
 constexpr size_t kNumOutputs = std::size(kOutputs);

@@ -172,6 +172,14 @@ inline bool boolean(const Argument& argument) {
   return value;
 }
 
+inline MaskForm mask_form(const Argument& argument) {
+  const std::string form = argument.value.IsString() ? argument.value.As<Napi::String>().Utf8Value() : "";
+  if (form == "bytes") return MaskForm::kBytes;
+  if (form == "bits") return MaskForm::kBits;
+  if (form == "none") return MaskForm::kNone;
+  argument.fail("'bytes', 'bits' or 'none'");
+}
+
 // A number of bytes
 inline size_t size(const Argument& argument) {
   const int64_t bytes = integer(argument);

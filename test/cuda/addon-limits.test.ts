@@ -22,7 +22,7 @@ const onTheAddon = `
   const stream = addon.createStream(0);
   const memory = addon.allocate(64, stream, false);
   const order = { currentStream: stream, previous: null, asyncFinish: false, allocateOnCommStream: false };
-  const strict = { hasMask: true, isStrict: true };
+  const strict = { mask: 'bytes', isStrict: true };
   const launch = (layout) => addon.launchLayout(addon.createLayout(layout), layout.ids.numTokens, order);
   const planOf = (count) =>
     addon.createPlan({ group, numExperts: count, numRanks: count, numNodes: 1, rankOfExpert: null });`;
@@ -36,7 +36,7 @@ describe('limits of the addon', function () {
       const type = { code: 2 };
       const ids = { allocation: memory, byteOffset: 0, type, numTokens: 2 ** 50, numTopk: 0, tokenStride: 0, emptyId: null };
       const hostIds = { data: new Int32Array(0), offset: 0, slotStride: 1, type, numTokens: 2 ** 50, numTopk: 0, tokenStride: 0, emptyId: null };
-      console.log(attempt(() => addon.outputOffsets(plan, 2 ** 50, true)));
+      console.log(attempt(() => addon.outputOffsets(plan, 2 ** 50, 'bytes')));
       console.log(attempt(() => launch({ plan, ids, outputs: null, ...strict })));
       console.log(attempt(() => addon.launchOnHost({ plan, ids: hostIds, ...strict, order })));
       const small = planOf(4);
@@ -89,7 +89,7 @@ describe('limits of the addon', function () {
       const shape = { type: { code: 2 }, numTokens: 3, numTopk: 2, tokenStride: 2, emptyId: 5n };
       const data = Int32Array.of(0, 1, 3, 3, -1, 5);
       addon.upload(memory, 0, data, stream);
-      const options = { plan: planOf(4), hasMask: false, isStrict: true, order };
+      const options = { plan: planOf(4), mask: 'none', isStrict: true, order };
 
       const host = addon.launchOnHost({ ...options, ids: { ...shape, data, offset: 0, slotStride: 1 } });
       const counts = { numTokensPerRank: new Int32Array(4), numTokensPerRdmaRank: null };
@@ -104,7 +104,7 @@ describe('limits of the addon', function () {
         addon.finishDownload(addon.download(allocation, offset, 16, stream), array);
         return array.join();
       };
-      const places = addon.outputOffsets(options.plan, 3, false);
+      const places = addon.outputOffsets(options.plan, 3, 'none');
       console.log(read(outputs, places.numTokensPerRank), read(outputs, places.numTokensPerExpert));
       console.log(rows);
 
@@ -129,7 +129,7 @@ describe('limits of the addon', function () {
 
   it('the outputs are those of TypeScript, in its order', () => {
     const output = run(`${onTheAddon}
-      console.log(Object.keys(addon.outputOffsets(planOf(4), 4, true)).join());`);
+      console.log(Object.keys(addon.outputOffsets(planOf(4), 4, 'bytes')).join());`);
     assert.strictEqual(output, outputNames.join());
   });
 
@@ -148,7 +148,7 @@ describe('limits of the addon', function () {
         ...[5, undefined, -1n, 2n ** 64n].map((emptyId) => ({ ...right, ids: { ...ids, emptyId } })),
         { ...right, outputs: {} },
         { ...right, outputs: { numTokensPerRank: { allocation: memory, byteOffset: -1 } } },
-        { ...right, hasMask: undefined },
+        ...[undefined, 'bit', true].map((mask) => ({ ...right, mask })),
         { ...right, isStrict: 1 },
       ];
       for (const each of wrong) {
@@ -171,7 +171,9 @@ describe('limits of the addon', function () {
       'TypeError: layout.ids.emptyId must be null or a bigint of 64 bits',
       'TypeError: layout.outputs.numTokensPerRank is missing: it must be an object',
       'TypeError: layout.outputs.numTokensPerRank.byteOffset must be 0 or more',
-      'TypeError: layout.hasMask is missing: it must be a boolean',
+      "TypeError: layout.mask is missing: it must be 'bytes', 'bits' or 'none'",
+      "TypeError: layout.mask must be 'bytes', 'bits' or 'none'",
+      "TypeError: layout.mask must be 'bytes', 'bits' or 'none'",
       'TypeError: layout.isStrict must be a boolean',
       'order.previous is missing: it must be a handle of the CUDA addon',
       'numTokens must be a number of tokens of the layout',

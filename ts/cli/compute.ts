@@ -40,8 +40,8 @@ export interface RoutingRequest {
 
 /** The layouts of all chosen layers. Each of them has the shape that is given here. */
 export interface RoutingLayout extends LayoutShape {
-  /** Whether `isTokenInRank` was made. */
-  readonly hasMask: boolean;
+  /** The form of `isTokenInRank`. */
+  readonly mask: MaskForm;
   readonly device: DeviceDescription['device'];
   readonly numLayers: number;
   readonly numRanksPerNode: number;
@@ -81,7 +81,7 @@ export function computeRoutingLayout(request: RoutingRequest): RoutingLayout {
   try {
     const group = new ExpertGroup(request.groupOptions);
     const shape = {
-      hasMask: mask !== 'none',
+      mask,
       numTokens: routing.numTokens,
       numTopk: routing.numTopk,
       numExperts,
@@ -120,7 +120,7 @@ export function computeRoutingLayout(request: RoutingRequest): RoutingLayout {
 /** Allocates the outputs of all layers. An output that is kept for all layers is in one block, of which each has a part. */
 function allocate(
   { routing, keepRows, name: file }: RoutingRequest,
-  shape: LayoutShape & { readonly hasMask: boolean },
+  shape: LayoutShape & { readonly mask: MaskForm },
 ): { blocks: OutputBlocks; layers: LayoutArrays<MaskForm>[] } {
   const blocks: Partial<Record<OutputName, Block | null>> = {};
   const layers = routing.views.map((): Partial<Record<OutputName, Block | null>> => ({}));

@@ -9,7 +9,7 @@ import type { Partition, RankGroup } from '../input/partition.ts';
 import type { EmptyId } from '../input/topk-idx.ts';
 import type { EventHandle } from '../layout/event-overlap.ts';
 import type { LayoutRequest, TensorOperands, TensorRequest } from '../layout/layout-request.ts';
-import type { AnyArrays } from '../layout/outputs.ts';
+import type { AnyArrays, MaskForm } from '../layout/outputs.ts';
 import type { TensorLayout } from '../layout/tensors.ts';
 import type { IdType, IntegerArray } from '../values/id-types.ts';
 
@@ -88,7 +88,7 @@ export interface WorkspaceShape {
   readonly numTopk: number;
   readonly idType: IdType;
   readonly emptyId: EmptyId;
-  readonly hasMask: boolean;
+  readonly mask: MaskForm;
 }
 
 /** Arrays that a device computes in, without copies. */

@@ -11,6 +11,7 @@ import {
   assignArrays,
   type LayoutShape,
   lengthOfOutput,
+  type MaskForm,
   OutArrays,
   type OutputLengths,
   outputNames,
@@ -41,8 +42,8 @@ export class LayoutRequest implements LayoutShape, StreamOrder {
   isOutGiven = false;
   /** Whether an id that is neither empty nor in `[0, numExperts)` is an error. Otherwise, such an id is skipped. */
   isStrict = true;
-  /** Whether `isTokenInRank` is wanted. If not, it is null. */
-  hasMask = true;
+  /** The form of `isTokenInRank`. */
+  mask: MaskForm = 'bytes';
   /** Which rank each expert is on. `setShape` sets it before anything reads it. */
   partition!: Partition;
   numTokens = 0;
@@ -57,15 +58,15 @@ export class LayoutRequest implements LayoutShape, StreamOrder {
   allocateOnCommStream = false;
 
   /**
-   * Takes over the shape of the ids that were read, the partition, and whether there is a mask. What has not changed
-   * since the call before is not computed again.
+   * Takes over the shape of the ids that were read, the partition, and the form of the mask. What has not changed since
+   * the call before is not computed again.
    */
-  setShape(partition: Partition, hasMask: boolean): void {
+  setShape(partition: Partition, mask: MaskForm): void {
     const { numTokens, numTopk } = this.topkIdx;
     const isSamePartition = partition === this.partition;
     this.numTopk = numTopk;
-    if (isSamePartition && numTokens === this.numTokens && hasMask === this.hasMask) return;
-    this.hasMask = hasMask;
+    if (isSamePartition && numTokens === this.numTokens && mask === this.mask) return;
+    this.mask = mask;
     this.partition = partition;
     this.numTokens = numTokens;
     this.numExperts = partition.numExperts;
@@ -86,7 +87,7 @@ export class LayoutRequest implements LayoutShape, StreamOrder {
 
 const noArrays = new OutArrays();
 
-/** The outputs whose lengths depend on the number of tokens. */
+/** The outputs whose lengths depend on the number of tokens, or on the form of the mask. */
 const rowNames = outputNames.filter((name) => outputs[name].kind === 'rows');
 
 /** What a layout of ids that are on a device works on. */
@@ -96,7 +97,7 @@ export interface TensorOperands {
   /** The caller's tensors; undefined where the device is to make new ones. */
   readonly out: TensorArrays | undefined;
   readonly isStrict: boolean;
-  readonly hasMask: boolean;
+  readonly mask: MaskForm;
   readonly partition: Partition;
 }
 

@@ -61,8 +61,8 @@ export interface Output {
 
 /** The numbers that determine the widths of the outputs. */
 interface WidthShape extends Pick<LayoutShape, 'numExperts' | 'numRanks' | 'numRdmaRanks'> {
-  /** Whether `isTokenInRank` is wanted. Default true. */
-  readonly hasMask?: boolean;
+  /** The form of `isTokenInRank`. Default `bytes`. */
+  readonly mask?: MaskForm;
 }
 
 /** The table. */
@@ -84,7 +84,7 @@ export const outputs: Readonly<Record<OutputName, Output>> = {
     name: 'isTokenInRank',
     type: 'uint8',
     kind: 'rows',
-    width: ({ numRanks, hasMask }) => (hasMask === false ? null : numRanks),
+    width: ({ numRanks, mask }) => (mask === 'none' ? null : numRanks),
   },
 };
 

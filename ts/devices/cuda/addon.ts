@@ -7,7 +7,7 @@
  *
  * @module
  */
-import type { AnyArrays, OutputName } from '../../layout/outputs.ts';
+import type { AnyArrays, MaskForm, OutputName } from '../../layout/outputs.ts';
 
 declare const kind: unique symbol;
 type Handle<Kind extends string> = { readonly [kind]: Kind };
@@ -114,8 +114,8 @@ export interface NativeLayout {
   readonly ids: NativeDeviceIds;
   /** The tensors to write to. If this is null, memory is allocated each time: a piece for the counts, and one for the rows. */
   readonly outputs: Readonly<Record<OutputName, NativePlace | null>> | null;
-  /** Whether `isTokenInRank` is wanted. If not, it takes no memory and is not written. */
-  readonly hasMask: boolean;
+  /** The form of `isTokenInRank`. With `none`, it takes no memory and is not written. */
+  readonly mask: MaskForm;
   readonly isStrict: boolean;
 }
 
@@ -135,8 +135,8 @@ export interface LaunchedLayout {
 export interface HostLaunch {
   readonly plan: PlanHandle;
   readonly ids: NativeHostIds;
-  /** Whether `isTokenInRank` is wanted. If not, it takes no memory and is not written. */
-  readonly hasMask: boolean;
+  /** The form of `isTokenInRank`. With `none`, it takes no memory and is not written. */
+  readonly mask: MaskForm;
   readonly isStrict: boolean;
   readonly order: NativeStreamOrder;
 }
@@ -198,7 +198,7 @@ export interface CudaAddon {
   streamOfGroup(group: GroupHandle): StreamHandle;
   createPlan(plan: NativePlan): PlanHandle;
   /** Returns where each output lies in the piece of memory that `launchLayout` allocates for its kind. */
-  outputOffsets(plan: PlanHandle, numTokens: number, hasMask: boolean): Readonly<Record<OutputName, number>>;
+  outputOffsets(plan: PlanHandle, numTokens: number, mask: MaskForm): Readonly<Record<OutputName, number>>;
   createLayout(layout: NativeLayout): LayoutHandle;
   /**
    * Queues the layout of the first tokens into the outputs that were given, for which the current stream waits. Returns

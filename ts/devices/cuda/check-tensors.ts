@@ -9,6 +9,7 @@ import {
   dimensionsOf,
   type LayoutShape,
   lengthOfOutput,
+  type MaskForm,
   type Output,
   outputs,
   perOutput,
@@ -18,10 +19,10 @@ import type { OutputTensors } from './device-layout.ts';
 import { DeviceTensor } from './device-tensor.ts';
 import type { Gpu } from './runtime.ts';
 
-/** The shape of a request, and which outputs it wants. */
+/** The shape of a request, from which those of all outputs follow. */
 export interface OutputShape extends LayoutShape {
-  /** Whether `isTokenInRank` is wanted. */
-  readonly hasMask: boolean;
+  /** The form of `isTokenInRank`. */
+  readonly mask: MaskForm;
 }
 
 /**

@@ -51,7 +51,7 @@ export class PreparedLayout {
   readonly given: ComputedDeviceLayout | undefined;
 
   /** @throws DispatchLayoutError `TOPK_SHAPE`, `TOO_LARGE`, `OUT`, `DISPOSED`; {@link CudaError} */
-  constructor(comm: CommunicationStream, { topkIdx, emptyId, out, isStrict, hasMask, partition }: TensorOperands) {
+  constructor(comm: CommunicationStream, { topkIdx, emptyId, out, isStrict, mask, partition }: TensorOperands) {
     this.topkIdx = topkIdx as DeviceTensor;
     this.#comm = comm;
     this.#partition = partition;
@@ -62,7 +62,7 @@ export class PreparedLayout {
     this.#plan = comm.planFor(partition);
     const { numTokens, numTopk, tokenStride, leadingAxes } = readTensor(this.topkIdx);
     const { numExperts, numRanks, numRdmaRanks } = partition;
-    this.shape = { numTokens, numTopk, numExperts, numRanks, numRdmaRanks, hasMask };
+    this.shape = { numTokens, numTopk, numExperts, numRanks, numRdmaRanks, mask };
     this.#ids = { idType: this.topkIdx.dtype, numTopk, leadingAxes, numExperts };
     checkLengths(this.shape);
     if (out !== undefined) {
@@ -84,18 +84,18 @@ export class PreparedLayout {
         emptyId: emptyIdBits(emptyId),
       },
       outputs: given === undefined ? null : perOutput((name) => given[name]?.place ?? null),
-      hasMask,
+      mask,
       isStrict,
     });
   }
 
   /** Whether this is what a request asks for, and can still be queued. */
-  isFor({ topkIdx, emptyId, out, isStrict, hasMask, partition }: TensorOperands): boolean {
+  isFor({ topkIdx, emptyId, out, isStrict, mask, partition }: TensorOperands): boolean {
     return (
       topkIdx === this.topkIdx &&
       partition === this.#partition &&
       isStrict === this.#isStrict &&
-      hasMask === this.shape.hasMask &&
+      mask === this.shape.mask &&
       emptyId === this.#emptyId &&
       (out === undefined ? this.#out === undefined : this.#out !== undefined && this.#isInto(out, this.#out))
     );
@@ -145,7 +145,7 @@ export class PreparedLayout {
       counts: new SharedAllocation(counts as AllocationHandle, this.#gpu),
       rows: rows && new SharedAllocation(rows, this.#gpu),
     };
-    const byteOffsets = addonInUse().outputOffsets(this.#plan, this.shape.numTokens, this.shape.hasMask);
+    const byteOffsets = addonInUse().outputOffsets(this.#plan, this.shape.numTokens, this.shape.mask);
     return perOutput((name) => {
       const { kind, type } = outputs[name];
       const dimensions = dimensionsOf(outputs[name], this.shape);

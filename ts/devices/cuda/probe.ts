@@ -93,7 +93,7 @@ function smallRequest(fill: number): LayoutRequest {
     [6, 6],
   ];
   readTopkIdx(rows, request.topkIdx);
-  request.setShape(partitionExperts({ numRanks: 4, numRanksPerNode: 2, numRdmaRanks: 2 }, 8, undefined, true), true);
+  request.setShape(partitionExperts({ numRanks: 4, numRanksPerNode: 2, numRdmaRanks: 2 }, 8, undefined, true), 'bytes');
   allocateOut(request);
   for (const name of outputNames) request.out[name]?.fill(fill);
   return request;

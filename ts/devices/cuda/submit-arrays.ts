@@ -16,12 +16,12 @@ import { nativeOrder } from './stream-order.ts';
 
 /** Queues a layout on a GPU, and waits for it unless `asyncFinish` is set. The ids are copied before this returns. */
 export function submitArrays(request: LayoutRequest, gpu: Gpu): EventHandle {
-  const { topkIdx, partition, hasMask, isStrict } = request;
+  const { topkIdx, partition, mask, isStrict } = request;
   const comm = communicationStreamOf(partition.group, gpu);
   const plan = comm.planFor(partition);
   if (isStrict) comm.reportEarlier();
   const ids = nativeIds(topkIdx);
-  const layout = addonInUse().launchOnHost({ plan, ids, hasMask, isStrict, order: nativeOrder(request, gpu) });
+  const layout = addonInUse().launchOnHost({ plan, ids, mask, isStrict, order: nativeOrder(request, gpu) });
   if (request.asyncFinish) return new HostLayoutEvent(layout, request);
   finishHostLayout(layout, request);
   return finishedHandle;

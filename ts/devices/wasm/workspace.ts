@@ -21,7 +21,8 @@ import { passing } from './memory.ts';
  * @throws DispatchLayoutError `OUT_OF_MEMORY`
  */
 export function createWorkspace(partition: Partition, shape: WorkspaceShape): WasmWorkspace | null {
-  const { maxTokens, numTopk, idType, hasMask } = shape;
+  const { maxTokens, numTopk, idType, mask } = shape;
+  const hasMask = mask !== 'none';
   const numIds = maxTokens * numTopk;
   const kernel = anotherKernel({
     idsBytes: numIds * idTypes[idType].bytes,
@@ -48,14 +49,14 @@ class WasmWorkspace implements WorkspaceMemory {
 
   /** @param kernel an instance that holds the tables of the partition. */
   constructor(kernel: WasmKernel, partition: Partition, shape: WorkspaceShape) {
-    const { maxTokens, numTopk, idType, emptyId, hasMask } = shape;
+    const { maxTokens, numTopk, idType, emptyId, mask } = shape;
     this.#kernel = kernel;
     this.#numTopk = numTopk;
     this.#type = idTypes[idType];
     this.#emptyId = emptyId;
     this.#numExperts = partition.numExperts;
     this.topkIdx = this.#kernel.ids(idTypes[idType]).subarray(0, maxTokens * numTopk);
-    this.out = firstParts(this.#kernel.outputs, { ...partition, numTokens: maxTokens, numTopk, hasMask });
+    this.out = firstParts(this.#kernel.outputs, { ...partition, numTokens: maxTokens, numTopk, mask });
     this.#tokensPerWindow = kernel.rowsBytes / partition.numRanks;
   }
 
