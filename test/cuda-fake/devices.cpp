@@ -121,7 +121,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
     *properties = {};
     const std::string name = item("FAKE_CUDA_NAMES", device, "fake GPU");
     std::strncpy(properties->name, name.c_str(), sizeof(properties->name) - 1);
-    properties->totalGlobalMem = kDeviceBytes;
+    properties->totalGlobalMem = device_bytes();
     const int capability = std::atoi(item("FAKE_CUDA_CAPABILITY", device, "90").c_str());
     properties->major = capability / 10;
     properties->minor = capability % 10;

@@ -1,9 +1,7 @@
 // The launch of the kernel, in place of that in `cuda/kernel/dispatch_layout.cuh`. The kernel itself runs in
 // `kernel_on_cpu.cpp`.
-#include <chrono>
 #include <cstdlib>
 #include <mutex>
-#include <thread>
 
 #include "../../cuda/kernel/dispatch_layout.h"
 #include "memory.h"
@@ -26,11 +24,12 @@ __attribute__((visibility("default"))) cudaError_t launch_dispatch_layout(
           static_cast<const void*>(arguments.is_token_in_rank),
           static_cast<const void*>(arguments.report.place), static_cast<const void*>(arguments.scratch)})
       check_touch(pointer, device);
+    use_scratch(stream, arguments.scratch);
     return submit(stream, [arguments] {
       // Kernels of several streams take turns, since the shim runs one at a time
       static std::mutex mutex;
       const std::lock_guard<std::mutex> lock(mutex);
-      std::this_thread::sleep_for(std::chrono::milliseconds(number("FAKE_CUDA_SLOW", 0)));
+      sleep("FAKE_CUDA_SLOW");
       // With the real runtime, the call returns the error of the launcher. Here the call has returned already, so the
       // process stops.
       if (fake_launch_kernel(&arguments) != 0) std::abort();

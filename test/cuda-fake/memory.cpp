@@ -21,9 +21,14 @@ namespace {
 // Guards everything in this file. It may be taken while `api_mutex` is held, but not the other way round
 std::mutex memory_mutex;
 
+// How much memory of each device is in use or waits to be freed by a stream. This, too, is never destroyed
+std::map<int, size_t>& used_bytes = *new std::map<int, size_t>;
+
 // Freed memory that is kept for reuse. What was freed last is handed out first.
 class Cache {
  public:
+  explicit Cache(int device) : device_(device) {}
+
   struct Piece {
     char* pointer;
     size_t size;
@@ -38,6 +43,7 @@ class Cache {
     for (auto piece = pieces_.rbegin(); piece != pieces_.rend(); ++piece) {
       if (piece->size != size || (piece->pending_on != nullptr && piece->pending_on != queue)) continue;
       char* pointer = piece->pointer;
+      if (piece->pending_on != nullptr) used_bytes[device_] -= size;
       pieces_.erase(std::next(piece).base());
       return pointer;
     }
@@ -45,13 +51,17 @@ class Cache {
   }
   // Returns a number by which `set_free` knows the piece
   uint64_t add(char* pointer, size_t size, QueuePtr pending_on) {
+    if (pending_on != nullptr) used_bytes[device_] += size;
     pieces_.push_back({pointer, size, std::move(pending_on), ++last_id_});
     return last_id_;
   }
   // The stream has come to the point where the memory is freed. It may have been handed out before
   void set_free(uint64_t id) {
-    for (Piece& piece : pieces_)
-      if (piece.id == id) piece.pending_on = nullptr;
+    for (Piece& piece : pieces_) {
+      if (piece.id != id) continue;
+      piece.pending_on = nullptr;
+      used_bytes[device_] -= piece.size;
+    }
   }
   // Gives the oldest pieces back to the system, until at most this much is left
   void shrink(size_t max_bytes, size_t max_pieces) {
@@ -71,6 +81,7 @@ class Cache {
   bool is_closed = false;
 
  private:
+  const int device_;
   std::list<Piece> pieces_;
   uint64_t last_id_ = 0;
 };
@@ -85,7 +96,7 @@ struct Block {
 
 // These are never destroyed, since the streams work until the process is gone
 std::map<char*, Block>& blocks = *new std::map<char*, Block>;
-Cache& idle_pinned = *new Cache;
+Cache& idle_pinned = *new Cache(-1);
 
 char* reserve(size_t size, size_t alignment, size_t bytes) {
   auto* pointer = static_cast<char*>(std::aligned_alloc(alignment, size));
@@ -94,6 +105,17 @@ char* reserve(size_t size, size_t alignment, size_t bytes) {
 }
 
 size_t round_up(size_t bytes, size_t step) { return std::max<size_t>((bytes + step - 1) / step, 1) * step; }
+
+// Whether a device has so much memory left. `memory_mutex` must be held
+bool has_room(int device, size_t size) { return used_bytes[device] + size <= device_bytes(); }
+
+// Remembers a block that was allocated. `memory_mutex` must be held
+void add_block(char* pointer, const Block& block) {
+  const bool is_pinned = block.kind == Block::Kind::kPinned;
+  blocks[pointer] = block;
+  ++(is_pinned ? counters.pinned : counters.allocations);
+  if (!is_pinned) used_bytes[block.device] += block.size;
+}
 
 // Finds the block that an address is in; null if there is none. `memory_mutex` must be held
 const std::pair<char* const, Block>* find_block(const void* pointer) {
@@ -112,6 +134,7 @@ Block remove_block(void* pointer, bool is_pinned) {
   const Block block = found->second;
   blocks.erase(found);
   --(is_pinned ? counters.pinned : counters.allocations);
+  if (!is_pinned) used_bytes[block.device] -= block.size;
   return block;
 }
 
@@ -147,7 +170,10 @@ cudaError_t submit_copy(CUstream_st& stream, void* target, const void* source, s
     const cudaError_t error = check_copy(pointer, bytes, stream.device);
     if (error != cudaSuccess) return error;
   }
-  return submit(stream, [=] { std::memcpy(target, source, bytes); });
+  return submit(stream, [=] {
+    sleep("FAKE_CUDA_SLOW_COPIES");
+    std::memcpy(target, source, bytes);
+  });
 }
 
 struct IpcHandle {
@@ -156,6 +182,11 @@ struct IpcHandle {
 };
 
 }  // namespace
+
+size_t device_bytes() {
+  const int bytes = number("FAKE_CUDA_MEMORY", 0);
+  return bytes > 0 ? static_cast<size_t>(bytes) : size_t{8} << 30;
+}
 
 bool has_pools() { return number("FAKE_CUDA_POOLS", 1) != 0; }
 
@@ -185,7 +216,7 @@ void check_touch(const void* pointer, int device) {
 
 struct CUmemPool_st {
   const int device;
-  const std::shared_ptr<fake_cuda::Cache> cache = std::make_shared<fake_cuda::Cache>();
+  const std::shared_ptr<fake_cuda::Cache> cache = std::make_shared<fake_cuda::Cache>(device);
 };
 
 using namespace fake_cuda;
@@ -238,14 +269,13 @@ cudaError_t cudaMallocFromPoolAsync(void** pointer, size_t bytes, cudaMemPool_t 
     if (stream.capture != nullptr) stop("memory allocated in a capture");
     const cudaError_t error = refuse_implicit_dependency(stream);
     if (error != cudaSuccess) return error;
-    if (bytes > kDeviceBytes) return cudaErrorMemoryAllocation;
+    if (bytes > device_bytes()) return cudaErrorMemoryAllocation;
     const size_t size = round_up(bytes, 256);
     const std::lock_guard<std::mutex> lock(memory_mutex);
     char* memory = pool->cache->take(size, stream.queue);
-    if (memory == nullptr) memory = reserve(size, 256, bytes);
+    if (memory == nullptr && has_room(pool->device, size)) memory = reserve(size, 256, bytes);
     if (memory == nullptr) return cudaErrorMemoryAllocation;
-    blocks[memory] = {Block::Kind::kPool, bytes, size, pool->device, pool->cache};
-    ++counters.allocations;
+    add_block(memory, {Block::Kind::kPool, bytes, size, pool->device, pool->cache});
     *pointer = memory;
     return cudaSuccess;
   });
@@ -281,13 +311,12 @@ cudaError_t cudaMalloc(void** pointer, size_t bytes) {
     if (refusal != cudaSuccess) return refusal;
     *pointer = nullptr;
     if (bytes == 0) return cudaSuccess;
-    if (bytes > kDeviceBytes) return cudaErrorMemoryAllocation;
+    if (bytes > device_bytes()) return cudaErrorMemoryAllocation;
     const size_t size = round_up(bytes, 256);
-    char* memory = reserve(size, 256, bytes);
-    if (memory == nullptr) return cudaErrorMemoryAllocation;
     const std::lock_guard<std::mutex> lock(memory_mutex);
-    blocks[memory] = {Block::Kind::kMalloc, bytes, size, device, nullptr};
-    ++counters.allocations;
+    char* memory = has_room(device, size) ? reserve(size, 256, bytes) : nullptr;
+    if (memory == nullptr) return cudaErrorMemoryAllocation;
+    add_block(memory, {Block::Kind::kMalloc, bytes, size, device, nullptr});
     *pointer = memory;
     return cudaSuccess;
   });
@@ -316,8 +345,7 @@ cudaError_t cudaHostAlloc(void** pointer, size_t bytes, unsigned) {
     char* memory = idle_pinned.take(size, nullptr);
     if (memory == nullptr) memory = reserve(size, 4096, bytes);
     if (memory == nullptr) return cudaErrorMemoryAllocation;
-    blocks[memory] = {Block::Kind::kPinned, bytes, size, device, nullptr};
-    ++counters.pinned;
+    add_block(memory, {Block::Kind::kPinned, bytes, size, device, nullptr});
     *pointer = memory;
     return cudaSuccess;
   });
@@ -339,11 +367,8 @@ cudaError_t cudaFreeHost(void* pointer) {
 cudaError_t cudaMemGetInfo(size_t* free, size_t* total) {
   return call_in_context(fault(__func__), [&](int device) {
     const std::lock_guard<std::mutex> lock(memory_mutex);
-    size_t used = 0;
-    for (const auto& [pointer, block] : blocks)
-      if (block.kind != Block::Kind::kPinned && block.device == device) used += block.size;
-    *total = kDeviceBytes;
-    *free = kDeviceBytes - std::min(used, kDeviceBytes);
+    *total = device_bytes();
+    *free = *total - std::min(used_bytes[device], *total);
     return cudaSuccess;
   });
 }
@@ -373,7 +398,10 @@ cudaError_t cudaMemsetAsync(void* target, int value, size_t bytes, cudaStream_t 
     if (stream.device != device) return cudaErrorInvalidResourceHandle;
     const cudaError_t error = check_copy(target, bytes, device);
     if (error != cudaSuccess) return error;
-    return submit(stream, [=] { std::memset(target, value, bytes); });
+    return submit(stream, [=] {
+      sleep("FAKE_CUDA_SLOW_COPIES");
+      std::memset(target, value, bytes);
+    });
   });
 }
 

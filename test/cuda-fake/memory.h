@@ -6,7 +6,8 @@
 
 namespace fake_cuda {
 
-constexpr size_t kDeviceBytes = size_t{8} << 30;
+// How much memory each device has
+size_t device_bytes();
 
 struct MemoryRange {
   const void* base;

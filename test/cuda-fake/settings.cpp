@@ -1,10 +1,12 @@
 #include "settings.h"
 
+#include <chrono>
 #include <cstdarg>
 #include <cstdio>
 #include <cstdlib>
 #include <mutex>
 #include <string>
+#include <thread>
 
 namespace fake_cuda {
 namespace {
@@ -62,6 +64,11 @@ std::string text(const char* name) {
 int number(const char* name, int otherwise) {
   const char* value = std::getenv(name);
   return value == nullptr || *value == 0 ? otherwise : std::atoi(value);
+}
+
+void sleep(const char* name) {
+  const int milliseconds = number(name, 0);
+  if (milliseconds > 0) std::this_thread::sleep_for(std::chrono::milliseconds(milliseconds));
 }
 
 std::string item(const char* name, int index, const char* otherwise) {

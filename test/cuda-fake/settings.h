@@ -22,7 +22,10 @@
 //   FAKE_CUDA_POINTER_DEVICE=1   the GPU to which all memory seems to belong
 //   FAKE_CUDA_MEMORY_CHUNK=4096  memory of `cudaMalloc` looks like consecutive pieces of this size, as PyTorch's
 //                                expandable segments do
+//   FAKE_CUDA_MEMORY=1048576     the bytes of memory that each GPU has. Memory that is freed in the order of a stream
+//                                counts until the stream has come to that point
 //   FAKE_CUDA_SLOW=20            the least time that a kernel takes, in milliseconds
+//   FAKE_CUDA_SLOW_COPIES=20     the least time that copying and filling memory takes
 //   FAKE_CUDA_WRONG=1            every kernel counts one token too many
 //   FAKE_CUDA_REPORT=1           writes to stderr, when the process ends, what was not released, and in a second line
 //                                which contexts were created, how often events were queried, how many streams of high
@@ -40,6 +43,8 @@ namespace fake_cuda {
 
 // The environment is read at every call, so that a test can change it while it runs
 int number(const char* name, int otherwise);
+// Waits for as many milliseconds as a setting says
+void sleep(const char* name);
 std::string text(const char* name);
 // The item of a list like "90,61", or the last one if the list is shorter
 std::string item(const char* name, int index, const char* otherwise);

@@ -22,13 +22,16 @@ struct CUuserObject_st {
   ~CUuserObject_st() { std::thread(destroy, data).join(); }
 };
 using UserObjects = std::vector<std::shared_ptr<CUuserObject_st>>;
+using Scratch = std::shared_ptr<const std::set<const void*>>;
 struct CUgraph_st {
   std::shared_ptr<const std::vector<fake_cuda::Task>> tasks;
   UserObjects objects;
+  Scratch scratch;
 };
 struct CUgraphExec_st {
   std::shared_ptr<const std::vector<fake_cuda::Task>> tasks;
   UserObjects objects;
+  Scratch scratch;
   fake_cuda::StatePtr last_launch;  // Launches of one graph run one after the other
 };
 
@@ -49,6 +52,8 @@ std::map<int, CUstream_st*>& legacy_streams = *new std::map<int, CUstream_st*>;
 std::vector<EndedStream>& ended_streams = *new std::vector<EndedStream>;
 std::set<CUevent_st*>& events = *new std::set<CUevent_st*>;
 std::set<CapturePtr>& captures = *new std::set<CapturePtr>;
+std::vector<std::weak_ptr<const std::set<const void*>>>& captured_scratch =
+    *new std::vector<std::weak_ptr<const std::set<const void*>>>;
 unsigned long long num_captures = 0;
 
 CUstream_st& legacy_stream(int device) {
@@ -108,6 +113,7 @@ cudaError_t create_stream(cudaError_t injected, cudaStream_t* handle, unsigned f
 // Ends a capture, for all streams that take part
 void end_capture(const CapturePtr& capture) {
   capture->is_ended = true;
+  capture->scratch = nullptr;
   for (const auto& [stream, nodes] : capture->streams) stream->capture = nullptr;
   capture->streams.clear();
   captures.erase(capture);
@@ -291,6 +297,19 @@ void invalidate(const CapturePtr& capture) {
   for (Capture::Node& node : capture->nodes) node.task = nullptr;
 }
 
+void use_scratch(const CUstream_st& stream, const void* scratch) {
+  const Scratch own = stream.capture == nullptr ? nullptr : stream.capture->scratch;
+  const auto is_gone = [](const auto& each) { return each.expired(); };
+  captured_scratch.erase(std::remove_if(captured_scratch.begin(), captured_scratch.end(), is_gone),
+                         captured_scratch.end());
+  for (const auto& each : captured_scratch) {
+    const Scratch other = each.lock();
+    if (other != nullptr && other != own && other->count(scratch) > 0)
+      stop("a kernel uses scratch memory that a graph uses, too");
+  }
+  if (own != nullptr) stream.capture->scratch->insert(scratch);
+}
+
 cudaError_t refuse_implicit_dependency(const CUstream_st& stream) {
   if (!stream.is_legacy) return cudaSuccess;
   cudaError_t error = cudaSuccess;
@@ -323,6 +342,16 @@ cudaError_t refuse_unsafe_call() {
 }  // namespace fake_cuda
 
 using namespace fake_cuda;
+
+// Streams are created and destroyed under `api_mutex`
+static std::vector<void*>& idle_handles = *new std::vector<void*>;
+void* CUstream_st::operator new(size_t bytes) {
+  if (idle_handles.empty()) return ::operator new(bytes);
+  void* handle = idle_handles.back();
+  idle_handles.pop_back();
+  return handle;
+}
+void CUstream_st::operator delete(void* handle) { idle_handles.push_back(handle); }
 
 extern "C" {
 
@@ -497,6 +526,8 @@ cudaError_t cudaStreamBeginCapture(cudaStream_t handle, cudaStreamCaptureMode mo
     stream.capture->origin = &stream;
     stream.capture->streams[&stream] = {};
     stream.capture->graph = new CUgraph_st;
+    stream.capture->graph->scratch = stream.capture->scratch;
+    captured_scratch.push_back(stream.capture->scratch);
     captures.insert(stream.capture);
     return cudaSuccess;
   });
@@ -562,7 +593,7 @@ cudaError_t cudaThreadExchangeStreamCaptureMode(cudaStreamCaptureMode* mode) {
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph, unsigned long long) {
   return call_in_context(fault(__func__), [&](int) {
     if (graph == nullptr) return cudaErrorInvalidValue;
-    *executable = new CUgraphExec_st{graph->tasks, graph->objects, nullptr};
+    *executable = new CUgraphExec_st{graph->tasks, graph->objects, graph->scratch, nullptr};
     return cudaSuccess;
   });
 }

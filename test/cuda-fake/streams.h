@@ -71,6 +71,8 @@ struct Capture {
   std::map<CUstream_st*, std::set<size_t>> streams;
   std::vector<Node> nodes;
   CUgraph_st* graph = nullptr;  // Belongs to whoever ends the capture
+  // The scratch memory of the kernels, for as long as the capture lasts, and then as the graph exists
+  std::shared_ptr<std::set<const void*>> scratch = std::make_shared<std::set<const void*>>();
   bool is_invalidated = false, is_ended = false;
 };
 using CapturePtr = std::shared_ptr<Capture>;
@@ -91,6 +93,10 @@ struct CUstream_st {
   // these they wait for, and whether they have work that the legacy stream does not wait for yet
   uint64_t num_legacy_tasks = 0;
   bool has_new_work = false;
+
+  // A new stream gets the handle of the stream that was destroyed last
+  static void* operator new(size_t bytes);
+  static void operator delete(void* handle);
 };
 
 namespace fake_cuda {
@@ -108,6 +114,9 @@ cudaError_t refuse_implicit_dependency(const CUstream_st& stream);
 // Refuses a call that may be unsafe during a capture, according to the mode of this thread, and invalidates the capture
 cudaError_t refuse_unsafe_call();
 void invalidate(const CapturePtr& capture);
+// Must be called with the scratch memory of each kernel. Ends the process if a graph, or another graph, has a kernel with
+// the same memory, since it may be replayed while this kernel runs
+void use_scratch(const CUstream_st& stream, const void* scratch);
 
 // Runs a function of the runtime that uses a stream: `body` is given the stream and the current device
 template <typename Body>
