@@ -2,26 +2,15 @@
  * CUDA graphs that another library captures: layouts become a part of one where that is possible, and are refused
  * elsewhere; and nothing that this library does spoils a capture.
  */
-import { createRequire } from 'node:module';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { assert } from 'chai';
 import { type DispatchLayoutError, ExpertGroup } from 'dispatch-layout';
 import { DeviceTensor, Stream } from 'dispatch-layout/cuda';
 import { expectArrays, expectError, expectRejection } from '../support/expect.ts';
 import { describeOnCuda } from './on-cuda.ts';
+import { type CaptureMode, loadOtherLibrary, type OtherLibrary } from './other-library.ts';
 import { reference, toHost } from './reference.ts';
-
-/** What `test/cuda-fake/other_library.cpp` exports, as far as it is used here. */
-interface OtherLibrary {
-  createStream(isBlocking: boolean): bigint;
-  destroyStream(stream: bigint): void;
-  synchronizeStream(stream: bigint): void;
-  beginCapture(stream: bigint, mode: 'global' | 'threadLocal' | 'relaxed'): void;
-  captureStatus(stream: bigint): string;
-  endCapture(stream: bigint): bigint;
-  launchGraph(graph: bigint, stream: bigint): void;
-  destroyGraph(graph: bigint): void;
-  write(pointer: bigint, data: ArrayBufferView): void;
-}
 
 const numExperts = 16;
 const settings = { numRanks: 8, numRanksPerNode: 4 } as const;
@@ -33,8 +22,7 @@ function rows(seed: number, numTokens = 300): { readonly data: Int32Array; reado
 }
 
 describeOnCuda('a CUDA graph that another library captures', () => {
-  const path = process.env.DISPATCH_LAYOUT_TEST_OTHER_LIBRARY;
-  const library = path === undefined ? undefined : (createRequire(import.meta.url)(path) as OtherLibrary);
+  const library = loadOtherLibrary() as OtherLibrary;
   const input = rows(1);
   const right = reference(input, numExperts, settings);
 
@@ -45,27 +33,26 @@ describeOnCuda('a CUDA graph that another library captures', () => {
   /** Captures what `action` queues on a stream of the other library, and returns the graph. */
   function capture(
     action: (stream: Stream) => void,
-    mode: 'global' | 'threadLocal' | 'relaxed' = 'global',
-    handle = (library as OtherLibrary).createStream(true),
+    mode: CaptureMode = 'global',
+    handle = library.createStream(true),
   ): { readonly graph: bigint; readonly handle: bigint } {
-    const other = library as OtherLibrary;
     const stream = Stream.fromHandle(handle);
-    other.beginCapture(handle, mode);
+    library.beginCapture(handle, mode);
     try {
       stream.run(() => action(stream));
     } catch (error) {
       // Otherwise every later test would find a capture
       try {
-        other.destroyGraph(other.endCapture(handle));
+        library.destroyGraph(library.endCapture(handle));
       } catch {}
       throw error;
     }
-    return { graph: other.endCapture(handle), handle };
+    return { graph: library.endCapture(handle), handle };
   }
 
   function replay({ graph, handle }: { readonly graph: bigint; readonly handle: bigint }): void {
-    library?.launchGraph(graph, handle);
-    library?.synchronizeStream(handle);
+    library.launchGraph(graph, handle);
+    library.synchronizeStream(handle);
   }
 
   for (const placement of [undefined, Array.from({ length: numExperts }, (_, expert) => (expert * 3) % 8)]) {
@@ -78,7 +65,7 @@ describeOnCuda('a CUDA graph that another library captures', () => {
       const graph = capture(() => group.getDispatchLayout(topkIdx, numExperts, { ...legal, out }));
       for (const seed of [2, 3, 4]) {
         const changed = rows(seed);
-        library?.write(topkIdx.pointer, changed.data);
+        library.write(topkIdx.pointer, changed.data);
         // The group goes on computing layouts, which must not share memory with those of the graph
         using beside = group.getDispatchLayout(other, numExperts, { asyncFinish: true });
         replay(graph);
@@ -87,7 +74,7 @@ describeOnCuda('a CUDA graph that another library captures', () => {
         expectArrays(toHost(out), reference(changed, numExperts, options));
         expectArrays(toHost(beside), reference(input, numExperts, options));
       }
-      library?.destroyGraph(graph.graph);
+      library.destroyGraph(graph.graph);
     });
   }
 
@@ -105,7 +92,7 @@ describeOnCuda('a CUDA graph that another library captures', () => {
     }
     replay(graph);
     for (const [i, count] of counts.entries()) expectArrays(toHost(outs[i]), reference(input, count, settings));
-    library?.destroyGraph(graph.graph);
+    library.destroyGraph(graph.graph);
   });
 
   it('waits for an event that is recorded in it', () => {
@@ -119,7 +106,7 @@ describeOnCuda('a CUDA graph that another library captures', () => {
     });
     replay(graph);
     expectArrays(toHost(out), right);
-    library?.destroyGraph(graph.graph);
+    library.destroyGraph(graph.graph);
   });
 
   it('does not contain what cannot be a part of it: that is refused, and the capture goes on', async () => {
@@ -153,7 +140,7 @@ describeOnCuda('a CUDA graph that another library captures', () => {
     for (const each of pending) await expectRejection(each, { code: 'CAPTURE' });
     replay(graph);
     expectArrays(toHost(out), right);
-    library?.destroyGraph(graph.graph);
+    library.destroyGraph(graph.graph);
   });
 
   it('keeps the communication stream of its group until it ends, and its events', () => {
@@ -191,18 +178,18 @@ describeOnCuda('a CUDA graph that another library captures', () => {
     replay(graph);
     side.run(() => expectArrays(toHost(out), right));
     for (const each of [out, topkIdx]) each[Symbol.dispose]();
-    library?.destroyGraph(graph.graph);
+    library.destroyGraph(graph.graph);
   });
 
   it('on the stream of the last layout of a group leaves the group to that stream until it ends', () => {
     const group = new ExpertGroup({ ...settings, device: 'cuda' });
-    const handle = (library as OtherLibrary).createStream(false);
+    const handle = library.createStream(false);
     const stream = new Stream();
     using topkIdx = stream.run(() => DeviceTensor.from(input.data, input.shape));
     using out = stream.run(() => group.getDispatchLayout(topkIdx, numExperts, legal));
     stream.synchronize();
     const graph = capture(() => {}, 'global', handle);
-    library?.beginCapture(stream.handle, 'global');
+    library.beginCapture(stream.handle, 'global');
     new Stream().run(() =>
       expectError(() => group.getDispatchLayout(topkIdx, numExperts, { ...legal, out }), {
         code: 'CAPTURE',
@@ -210,7 +197,7 @@ describeOnCuda('a CUDA graph that another library captures', () => {
       }),
     );
     stream.run(() => group.getDispatchLayout(topkIdx, numExperts, { ...legal, out }));
-    for (const each of [library?.endCapture(stream.handle), graph.graph]) library?.destroyGraph(each as bigint);
+    for (const each of [library.endCapture(stream.handle), graph.graph]) library.destroyGraph(each);
   });
 
   it('of a blocking stream forbids the default stream, which is refused before it spoils the capture', () => {
@@ -230,7 +217,7 @@ describeOnCuda('a CUDA graph that another library captures', () => {
         expectError(onDefault(use), { code: 'CAPTURE', message: /CUDA's default stream/ });
       }
     });
-    library?.destroyGraph(graph.graph);
+    library.destroyGraph(graph.graph);
   });
 
   for (const mode of ['global', 'threadLocal', 'relaxed'] as const) {
@@ -259,12 +246,12 @@ describeOnCuda('a CUDA graph that another library captures', () => {
         kept.dispose();
       }, mode);
       await Promise.all(waited);
-      library?.destroyGraph(graph.graph);
+      library.destroyGraph(graph.graph);
     });
   }
 
   it('leaves the memory of a tensor alone that is disposed of during it, until it is over', () => {
-    const handle = (library as OtherLibrary).createStream(false);
+    const handle = library.createStream(false);
     const stream = Stream.fromHandle(handle);
     const tensor = stream.run(() => DeviceTensor.from(input.data, input.shape));
     const recorded = new Stream().run(() => DeviceTensor.from(input.data, input.shape));
@@ -280,7 +267,102 @@ describeOnCuda('a CUDA graph that another library captures', () => {
     );
     // The next allocation frees it
     using _next = DeviceTensor.empty([4], 'int32');
-    library?.destroyGraph(graph.graph);
+    library.destroyGraph(graph.graph);
+  });
+
+  it('keeps what it needs after its group was collected, during the capture too', async () => {
+    setFlagsFromString('--expose-gc');
+    const gc = runInNewContext('gc') as () => void;
+    const collect = async () => {
+      for (let turn = 0; turn < 4; turn++) {
+        await new Promise((resolve) => setTimeout(resolve, 1));
+        gc();
+      }
+    };
+    const placement = Array.from({ length: numExperts }, (_, expert) => (expert * 3) % 8);
+    const newGroup = () => new ExpertGroup({ ...settings, placement, device: 'cuda' });
+    const side = new Stream();
+    const topkIdx = side.run(() => DeviceTensor.from(input.data, input.shape));
+    const out = side.run(() => newGroup().getDispatchLayout(topkIdx, numExperts, legal));
+    side.synchronize();
+    await collect();
+    const handle = library.createStream(false);
+    const stream = Stream.fromHandle(handle);
+    library.beginCapture(handle, 'global');
+    (() => stream.run(() => newGroup().getDispatchLayout(topkIdx, numExperts, { ...legal, out })))();
+    await collect();
+    assert.strictEqual(library.captureStatus(handle), 'active');
+    const graph = { graph: library.endCapture(handle), handle };
+    await collect();
+    // What was given back would be in these by now
+    const others = [16, 32, 64, 128, 256].map((length) =>
+      side.run(() => DeviceTensor.from(new Int32Array(length).fill(-1))),
+    );
+    for (const seed of [2, 3]) {
+      const changed = rows(seed);
+      library.write(topkIdx.pointer, changed.data);
+      replay(graph);
+      side.run(() => expectArrays(toHost(out), reference(changed, numExperts, { ...settings, placement })));
+    }
+    for (const other of others) assert.isTrue(side.run(() => other.toTypedArray()).every((value) => value === -1));
+    library.destroyGraph(graph.graph);
+  });
+
+  it('shares no memory with a second one of the same group', () => {
+    const group = new ExpertGroup({ ...settings, device: 'cuda' });
+    using topkIdx = DeviceTensor.from(input.data, input.shape);
+    const outs = [1, 2].map(() => group.getDispatchLayout(topkIdx, numExperts, legal));
+    Stream.current.synchronize();
+    const graphs = outs.map((out) => capture(() => group.getDispatchLayout(topkIdx, numExperts, { ...legal, out })));
+    for (const { graph, handle } of graphs) library.launchGraph(graph, handle);
+    for (const { graph, handle } of graphs) {
+      library.synchronizeStream(handle);
+      library.destroyGraph(graph);
+    }
+    for (const out of outs) expectArrays(toHost(out), right);
+  });
+
+  it('does not wait for an event of another capture, and the default stream waits for none of either', () => {
+    const group = new ExpertGroup({ ...settings, device: 'cuda' });
+    using topkIdx = DeviceTensor.from(input.data, input.shape);
+    using out = group.getDispatchLayout(topkIdx, numExperts, legal);
+    Stream.current.synchronize();
+    const message = /a point in a CUDA graph/;
+    let previousEvent = Stream.current.record();
+    const other = library.createStream(false);
+    library.beginCapture(other, 'relaxed');
+    const graph = capture(
+      (stream) => {
+        previousEvent = Stream.fromHandle(other).record();
+        expectError(() => group.getDispatchLayout(topkIdx, numExperts, { ...legal, out, previousEvent }), {
+          code: 'CAPTURE',
+          message,
+        });
+        expectError(() => previousEvent.currentStreamWait(), { code: 'CAPTURE', message });
+        previousEvent = stream.record();
+      },
+      'relaxed',
+      library.createStream(false),
+    );
+    expectError(() => previousEvent.currentStreamWait(), { code: 'CAPTURE' });
+    assert.strictEqual(library.captureStatus(other), 'active');
+    const captured = Stream.fromHandle(other).record();
+    expectError(() => Stream.default.run(() => captured.currentStreamWait()), { code: 'CAPTURE', message });
+    for (const each of [graph.graph, library.endCapture(other)]) library.destroyGraph(each);
+  });
+
+  it('still forbids other code what CUDA forbids during it, after calls that are allowed here', () => {
+    const handle = library.createStream(false);
+    library.beginCapture(handle, 'global');
+    const side = new Stream();
+    side.run(() => DeviceTensor.from(input.data, input.shape)).dispose();
+    assert.throws(() => library.malloc(64), /cudaErrorStreamCaptureUnsupported/);
+    assert.strictEqual(library.captureStatus(handle), 'invalidated');
+    const stream = Stream.fromHandle(handle);
+    expectError(() => stream.record(), { code: 'CAPTURE' });
+    assert.throws(() => library.endCapture(handle), /cudaErrorStreamCaptureInvalidated/);
+    side.run(() => DeviceTensor.from(input.data, input.shape)).dispose();
+    stream.synchronize();
   });
 
   it('the error says what to do', () => {
@@ -295,7 +377,7 @@ describeOnCuda('a CUDA graph that another library captures', () => {
         ({ remedy } = error as DispatchLayoutError);
       }
     });
-    library?.destroyGraph(graph.graph);
+    library.destroyGraph(graph.graph);
     assert.match(remedy, /^In a capture, pass a DeviceTensor, out and invalidExperts: 'ignore', and no asyncFinish\./);
   });
 });
