@@ -4,10 +4,11 @@
  */
 import { assert } from 'chai';
 import { printedBy } from '../support/run-script.ts';
-import { fakeAddon } from './fake.ts';
+import { fakeAddon, otherLibrary } from './fake.ts';
 
 function run(script: string, env: Readonly<Record<string, string>> = {}): string {
   const imports = `
+    import { createRequire } from 'node:module';
     import { describeDevices, ExpertGroup } from 'dispatch-layout';
     import { DeviceTensor, Stream } from 'dispatch-layout/cuda';
     const fault = (setting) => { process.env.FAKE_CUDA_FAULT = setting; };
@@ -15,12 +16,14 @@ function run(script: string, env: Readonly<Record<string, string>> = {}): string
       try { use(); return 'none'; } catch (error) { return error.code + (error.isFatal ? ', fatal' : ''); }
     };
     const host = (numTokens, expert) => ({ data: new Int32Array(numTokens * 8).fill(expert), shape: [numTokens, 8] });
+    const library = createRequire(process.cwd() + '/')(process.env.OTHER_LIBRARY);
     const ready = () => {
       const group = new ExpertGroup({ numRanks: 4, device: 'cuda' });
       group.getDispatchLayout(host(64, 3), 8);
       return group;
     };`;
-  return printedBy(imports + script, { DISPATCH_LAYOUT_CUDA_ADDON: fakeAddon(), ...env });
+  const addons = { DISPATCH_LAYOUT_CUDA_ADDON: fakeAddon(), OTHER_LIBRARY: otherLibrary() };
+  return printedBy(imports + script, { ...addons, ...env }, ['--expose-gc']);
 }
 
 describe('the addon, when a call fails', function () {
@@ -106,6 +109,77 @@ describe('the addon, when a call fails', function () {
       }`);
     assert.strictEqual(output, 'OUT_OF_MEMORY true\nOUT_OF_MEMORY true');
   });
+
+  it('cudaLaunchHostFunc, in a wait: it ends all the same', () => {
+    const output = run(`
+      const stream = new Stream();
+      library.sleepOnStream(stream.handle, 100);
+      fault('cudaLaunchHostFunc=2@1!');
+      const isBusy = stream.record();
+      await stream.wait();
+      console.log(isBusy.done);`);
+    assert.strictEqual(output, 'true');
+  });
+
+  it('cudaEventCreateWithFlags, when a stream is destroyed: its work is still waited for', () => {
+    const output = run(`
+      globalThis.noIdleEvents = Array.from({ length: 60 }, () => Stream.default.record());
+      const target = DeviceTensor.from(new Int32Array(64), [64]);
+      Stream.default.synchronize();
+      const tensor = (() => {
+        const stream = new Stream();
+        const tensor = stream.run(() => DeviceTensor.from(new Int32Array(64).fill(7), [64]));
+        library.sleepOnStream(stream.handle, 200);
+        library.copyOnStream(target.pointer, tensor.pointer, 256, stream.handle);
+        return tensor;
+      })();
+      globalThis.noIdleEvents.push(...Array.from({ length: 60 }, () => Stream.default.record()));
+      fault('cudaEventCreateWithFlags=2@1');
+      for (let turn = 0; turn < 4; turn++) {
+        await new Promise((resolve) => setTimeout(resolve, 1));
+        gc();
+      }
+      tensor.dispose();
+      fault('');
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      console.log(target.toTypedArray().every((value) => value === 7));`);
+    assert.strictEqual(output, 'true');
+  });
+
+  for (const [title, use] of [
+    ['a stream of its own', 'on(new Stream())'],
+    ['the default stream', 'on(Stream.default)'],
+    ['a stream of other code', 'on(theirs, theirs)'],
+    [
+      'a stream that was recorded',
+      `() => {
+        const tensor = new Stream().run(() => bytes(6));
+        tensor.recordStream(theirs);
+        return tensor;
+      }`,
+    ],
+  ]) {
+    it(`memory that is full of what ${title} has yet to free is enough, once that is done`, () => {
+      const output = run(
+        `
+        const bytes = (mebibytes) => DeviceTensor.empty([mebibytes * 2 ** 20], 'uint8');
+        const theirs = Stream.fromHandle(library.createStream(false));
+        const busy = (stream) => library.sleepOnStream(stream.handle, 100);
+        ${
+          title === 'a stream that was recorded'
+            ? `const tensor = (${use})(); busy(theirs); const next = new Stream();`
+            : `const on = (stream, next = new Stream()) => ({ stream, next });
+               const { stream, next } = ${use};
+               const tensor = stream.run(() => bytes(6)); busy(stream);`
+        }
+        tensor.dispose();
+        console.log(next.run(() => bytes(5)).size / 2 ** 20);
+        console.log(attempt(() => bytes(4)));`,
+        { FAKE_CUDA_MEMORY: String(8 * 2 ** 20) },
+      );
+      assert.strictEqual(output, '5\nOUT_OF_MEMORY');
+    });
+  }
 
   it('full memory never counts as a lost context, even if every call reports it', () => {
     const output = run(`

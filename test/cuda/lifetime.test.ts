@@ -1,6 +1,6 @@
 /** How long streams and memory live, and how the event loop waits, on the fake GPU. */
 import { assert } from 'chai';
-import { runScript } from '../support/run-script.ts';
+import { printedBy, runScript } from '../support/run-script.ts';
 import { fakeAddon, otherLibrary } from './fake.ts';
 
 const prelude = `
@@ -17,6 +17,7 @@ const prelude = `
       gc();
     }
   };
+  const sleep = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
   const group = new ExpertGroup({ numRanks: 8, device: 'cuda' });
   const ids = (numTokens) => DeviceTensor.from(new Int32Array(numTokens * 8), [numTokens, 8]);`;
 
@@ -195,6 +196,95 @@ describe('the lifetime of what is on the GPU', function () {
     assert.deepStrictEqual(stdout, ['waited']);
   });
 
+  it('one wait after the other needs one stream, and waits at the same time do not wait for each other', () => {
+    const { stdout, report } = run(`
+      const library = other();
+      // The timer is only a safety net, so it must not be what ends the waits
+      globalThis.setInterval = (action, milliseconds) => setTimeout(() => {}, 30_000);
+      globalThis.clearInterval = (timer) => clearTimeout(timer);
+      const wait = (stream, milliseconds) => {
+        library.sleepOnStream(stream.handle, milliseconds);
+        return stream.wait();
+      };
+      const [slow, fast] = [new Stream(), new Stream()];
+      for (let call = 0; call < 40; call++) await wait(slow, 2);
+      await Promise.all([wait(slow, 20), wait(fast, 20)]);
+      const order = [];
+      await Promise.all([wait(slow, 400).then(() => order.push('slow')), wait(fast, 20).then(() => order.push('fast'))]);
+      console.log(order.join());`);
+    assert.deepStrictEqual(stdout, ['fast,slow']);
+    assert.isBelow(reported(report, /most streams (\d+)/), 12, report);
+  });
+
+  it('a thousand waits at the same time need a few dozen streams', () => {
+    const { stdout, report } = run(`
+      const stream = new Stream();
+      other().sleepOnStream(stream.handle, 100);
+      const waits = await Promise.all(Array.from({ length: 1000 }, () => stream.wait()));
+      console.log(waits.length);`);
+    assert.deepStrictEqual(stdout, ['1000']);
+    assert.isBelow(reported(report, /most streams (\d+)/), 50, report);
+  });
+
+  it('the driver may call back when the worker that waited has ended', () => {
+    const { stdout } = run(`
+      import { once } from 'node:events';
+      import { Worker } from 'node:worker_threads';
+      const code = \`
+        import { createRequire } from 'node:module';
+        import { Stream } from 'dispatch-layout/cuda';
+        import { parentPort } from 'node:worker_threads';
+        const stream = new Stream();
+        createRequire(process.cwd() + '/')(process.env.OTHER_LIBRARY).sleepOnStream(stream.handle, 300);
+        parentPort.postMessage('waiting');
+        await Promise.all([1, 2, 3].map(() => stream.wait()));\`;
+      const workers = [1, 2, 3].map(() => new Worker(code, { eval: true, execArgv: ['--input-type=module'] }));
+      await Promise.all(workers.map((worker) => once(worker, 'message')));
+      await Promise.all(workers.map((worker) => worker.terminate()));
+      await sleep(400);
+      await Stream.current.wait();
+      console.log('waited');`);
+    assert.deepStrictEqual(stdout, ['waited']);
+  });
+
+  it('the tables of a group are ready before its first layout, however long it takes to copy them', () => {
+    const { stdout } = run(`
+      const topkIdx = ids(64);
+      Stream.current.synchronize();
+      process.env.FAKE_CUDA_SLOW_COPIES = '50';
+      const placed = new ExpertGroup({ numRanks: 8, placement: [5, 1, 2, 3, 4, 0, 6, 7], device: 'cuda' });
+      const layout = placed.getDispatchLayout(topkIdx, 8, { invalidExperts: 'ignore' });
+      console.log(layout.numTokensPerRank.toTypedArray().join());`);
+    assert.deepStrictEqual(stdout, ['0,0,0,0,0,64,0,0']);
+  });
+
+  it('memory is given back that graphs have used, or that was disposed of during their captures', () => {
+    const { stdout, report } = run(`
+      const library = other();
+      const handle = library.createStream(false);
+      const stream = Stream.fromHandle(handle);
+      const topkIdx = ids(64);
+      Stream.current.synchronize();
+      const options = { invalidExperts: 'ignore' };
+      for (let round = 0; round < 20; round++) {
+        const [out, tensor] = stream.run(() => [group.getDispatchLayout(topkIdx, 64, options), ids(64)]);
+        const recorded = ids(64);
+        recorded.recordStream(stream);
+        stream.synchronize();
+        library.beginCapture(handle, 'global');
+        stream.run(() => group.getDispatchLayout(topkIdx, 64, { ...options, out }));
+        for (const each of [out, tensor, recorded]) each[Symbol.dispose]();
+        if (library.captureStatus(handle) !== 'active') console.log('spoilt');
+        library.destroyGraph(library.endCapture(handle));
+      }
+      // It is given back with the next allocation
+      globalThis.next = ids(64);
+      console.log('done');
+      process.reallyExit(0);`);
+    assert.deepStrictEqual(stdout, ['done']);
+    assert.isBelow(reported(report, /allocations (\d+)/), 8, report);
+  });
+
   it('memory of somebody else must be as large as its tensor', () => {
     const { stdout } = run(`
       const library = other();
@@ -245,5 +335,39 @@ describe('the lifetime of what is on the GPU', function () {
       { FAKE_CUDA_POOLS: '0' },
     );
     assert.match(stdout[0], /^512 fake GPU .*, without memory pools, so that disposing of a tensor waits for the GPU;/);
+  });
+});
+
+describe('the first use of the GPU', function () {
+  this.timeout(60_000);
+
+  it('may come while another library captures a graph, even if that forbids the default stream', () => {
+    const lines = printedBy(
+      `
+      import { createRequire } from 'node:module';
+      import { ExpertGroup } from 'dispatch-layout';
+      import { DeviceTensor, Stream } from 'dispatch-layout/cuda';
+      const library = createRequire(process.cwd() + '/')(process.env.OTHER_LIBRARY);
+      const handle = library.createStream(true);
+      const stream = Stream.fromHandle(handle);
+      const host = { data: new Int32Array(512).fill(3), shape: [64, 8] };
+      library.beginCapture(handle, 'global');
+      const group = new ExpertGroup({ numRanks: 4, device: 'cuda' });
+      const auto = new ExpertGroup({ numRanks: 4 });
+      console.log(group.getDispatchLayout(host, 8).device, auto.getDispatchLayout(host, 8).device);
+      // A layout that is ordered behind the capture cannot be one of the GPU
+      const behind = stream.run(() => auto.getDispatchLayout(host, 8, { asyncFinish: true }));
+      await behind.event.wait();
+      console.log(behind.device, behind.numTokensPerRank.join());
+      console.log(library.captureStatus(handle));
+      library.destroyGraph(library.endCapture(handle));
+      console.log(auto.getDispatchLayout(host, 8).device, group.getDispatchLayout(host, 8).numTokensPerRank.join());`,
+      {
+        DISPATCH_LAYOUT_CUDA_ADDON: fakeAddon(),
+        OTHER_LIBRARY: otherLibrary(),
+        DISPATCH_LAYOUT_CUDA_CROSSOVER: '100',
+      },
+    ).split('\n');
+    assert.deepStrictEqual(lines, ['cuda cuda', 'wasm 0,64,0,0', 'active', 'cuda 0,64,0,0']);
   });
 });

@@ -14,7 +14,7 @@ describe('on the fake GPU', function () {
   });
 
   it('the tests of tensors, streams and events pass', () => {
-    passOnTheFake([...onTensors, 'test/cuda/capture.test.ts', 'test/events.test.ts']);
+    passOnTheFake([...onTensors, 'test/cuda/capture.test.ts', 'test/cuda/order.test.ts', 'test/events.test.ts']);
   });
 
   it('without memory pools, as on some virtual GPUs, the tests of tensors, streams and events pass, too', () => {

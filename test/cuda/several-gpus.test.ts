@@ -16,7 +16,9 @@ const prelude = `
   const other = () => createRequire(process.cwd() + '/')(process.env.OTHER_LIBRARY);
   const ids = Int32Array.of(0, 1, 2, 7, -1, 5);
   const host = { data: ids, shape: [3, 2] };
-  const on = (device) => DeviceTensor.from(ids, [3, 2], { device });`;
+  const on = (device) => DeviceTensor.from(ids, [3, 2], { device });
+  const legal = { invalidExperts: 'ignore' };
+  const sleep = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));`;
 
 function environment(env: Readonly<Record<string, string>>): Record<string, string> {
   return { DISPATCH_LAYOUT_CUDA_ADDON: fakeAddon(), OTHER_LIBRARY: otherLibrary(), ...twoGpus, ...env };
@@ -29,7 +31,7 @@ function run(script: string, env: Readonly<Record<string, string>> = {}): string
 
 /** The ordinals of the GPUs on which a script has made a context. */
 function contextsOf(script: string): string {
-  const { status, stderr } = runScript(prelude + script, environment({ FAKE_CUDA_REPORT: '1' }));
+  const { status, stderr } = runScript(prelude + script, environment({ FAKE_CUDA_REPORT: '1' }), ['--expose-gc']);
   assert.strictEqual(status, 0, stderr);
   return /contexts ([\d,]*)/.exec(stderr)?.[1] ?? stderr;
 }
@@ -101,6 +103,30 @@ describe('several GPUs', function () {
     assert.strictEqual(contextsOf('describeDevices("cuda:1");'), '1');
   });
 
+  it('only the GPU gets a context that memory and streams of other code are on, or for which memory is freed', () => {
+    const onTheSecond = 'const library = other(); library.setDevice(1);';
+    for (const use of [
+      `${onTheSecond} Stream.fromHandle(library.createStream(false)).synchronize();`,
+      `${onTheSecond} DeviceTensor.fromPointer(library.malloc(64), [16], 'int32').toTypedArray();`,
+      // Pinned memory of this size is freed when its garbage is collected
+      `await DeviceTensor.empty([260 * 2 ** 20], 'uint8', { device: 'cuda:1' }).toTypedArrayAsync();
+      await sleep(1);
+      gc();
+      await sleep(1);`,
+      // A large host array of auto goes to the first GPU only if that is in use anyway
+      `const group = new ExpertGroup({ numRanks: 4 });
+      group.getDispatchLayout(on('cuda:1'), 8);
+      group.getDispatchLayout({ data: new Int32Array(2 ** 18), shape: [2 ** 15, 8] }, 8);`,
+      `process.env.FAKE_CUDA_FAULT = 'cuCtxPushCurrent=709@2';
+      for (const shareable of [true, false]) {
+        attempt(() => DeviceTensor.empty([64], 'int32', { device: 'cuda:1', shareable }));
+        attempt(() => new Stream({ device: 'cuda:1' }));
+      }`,
+    ]) {
+      assert.strictEqual(contextsOf(use), '1', use);
+    }
+  });
+
   it('tensors and groups of different GPUs are not mixed', () => {
     const lines = run(`
       const topkIdx = on('cuda:1');
@@ -162,7 +188,26 @@ describe('several GPUs', function () {
       run(script, disabled)[0],
       /^DEVICE_UNAVAILABLE: .*DISPATCH_LAYOUT_DISABLE names cuda\. Take 'cuda' out/,
     );
-    assert.match(run(script, { DISPATCH_LAYOUT_DEVICE: 'cuda:N' })[0], /^ENVIRONMENT: /);
+    for (const name of ['cuda:N', 'cuda:01']) {
+      assert.match(run(script, { DISPATCH_LAYOUT_DEVICE: name })[0], /^ENVIRONMENT: /);
+    }
+    const tensors =
+      'console.log(on().device, Stream.current.device, getDispatchLayout(on(), 8, { numRanks: 4 }).device);';
+    assert.deepStrictEqual(run(tensors, { DISPATCH_LAYOUT_DEVICE: 'cuda:1' }), ['cuda:1 cuda:1 cuda:1']);
+  });
+
+  it('cuda and cuda:0 are the same, also after the context is lost', () => {
+    const lines = run(`
+      const topkIdx = on('cuda:0');
+      const newGroups = () => ['cuda', 'cuda:0'].map((device) => new ExpertGroup({ numRanks: 4, device }));
+      for (const group of newGroups()) console.log(group.device, group.getDispatchLayout(topkIdx, 8).device);
+      const groups = newGroups();
+      process.env.FAKE_CUDA_FAULT = 'cudaEventRecord=719*@1';
+      attempt(() => Stream.default.record());
+      for (const group of groups) console.log(attempt(() => group.getDispatchLayout(topkIdx, 8)));`);
+    assert.deepStrictEqual(lines.slice(0, 2), ['cuda cuda', 'cuda cuda']);
+    for (const line of lines.slice(2))
+      assert.match(line, /^DEVICE_UNAVAILABLE: device 'cuda' .* lost its CUDA context/);
   });
 
   it('the current stream of each GPU is that of the innermost run with one of its streams', () => {
@@ -193,6 +238,109 @@ describe('several GPUs', function () {
       new Stream({ device: 'cuda' }).run(() => previousEvent.currentStreamWait());
       previousEvent.currentStreamWait();`);
     assert.deepStrictEqual(lines, ['true 1,1,1,1']);
+  });
+
+  for (const [device, otherDevice] of [
+    ['cuda', 'cuda:1'],
+    ['cuda:1', 'cuda'],
+  ]) {
+    it(`within a run of a stream of ${otherDevice}, capture and currentStreamWait are of ${device} where that is used`, () => {
+      const lines = run(`
+        const [device, otherDevice] = ['${device}', '${otherDevice}'];
+        const right = (layout) => layout.numTokensPerExpert.toTypedArray().join() === '1,1,1,0,0,1,0,1';
+        const slow = new ExpertGroup({ numRanks: 4, device });
+        const first = on(device);
+        slow.getDispatchLayout(first, 8);
+        for (const group of [new ExpertGroup({ numRanks: 4, device }), new ExpertGroup({ numRanks: 4 })]) {
+          const stream = new Stream({ device: otherDevice });
+          // The ids are copied to the GPU behind this
+          process.env.FAKE_CUDA_SLOW = '60';
+          slow.getDispatchLayout(first, 8);
+          const topkIdx = on(device);
+          process.env.FAKE_CUDA_SLOW = '0';
+          const layout = stream.run(() =>
+            group.getDispatchLayout(topkIdx, 8, { ...legal, previousEvent: group.capture(), asyncFinish: true }));
+          await layout.event.wait();
+          console.log(layout.device, right(layout));
+          process.env.FAKE_CUDA_SLOW = '60';
+          const later = group.getDispatchLayout(topkIdx, 8, { ...legal, asyncFinish: true });
+          stream.run(() => {
+            later.event.currentStreamWait();
+            console.log(right(later));
+          });
+        }`);
+      const [layout, later] = [`${device} true`, 'true'];
+      assert.deepStrictEqual(lines, [layout, later, layout, later]);
+    });
+  }
+
+  it('their default streams, which have the same handle, are not taken for each other', () => {
+    const lines = run(`
+      const library = other();
+      const first = Stream.default;
+      const second = Stream.fromHandle(0n, { device: 'cuda:1' });
+      const on1 = (options) => DeviceTensor.from(ids, [3, 2], { device: 'cuda:1', ...options });
+      const busyUntil = (stream, milliseconds) => {
+        library.setDevice(stream.device === 'cuda' ? 0 : 1);
+        library.sleepOnStream(stream.handle, milliseconds);
+        return stream.record();
+      };
+      for (const recorded of [first, new Stream({ device: 'cuda' })]) {
+        const tensor = on1();
+        const shared = on1({ shareable: true });
+        second.synchronize();
+        const isBusy = busyUntil(recorded, 400);
+        tensor.recordStream(recorded);
+        const { pointer } = tensor;
+        tensor.dispose();
+        const waitsForNobody = !isBusy.done;
+        await sleep(20);
+        const next = new Stream({ device: 'cuda:1' }).run(() => on1());
+        const isKept = next.pointer !== pointer;
+        shared.recordStream(recorded);
+        // This memory is not freed in the order of a stream
+        shared.dispose();
+        console.log(waitsForNobody, isKept, isBusy.done);
+      }
+      // Nothing may happen now on the default stream of the first GPU
+      const tensor = on1();
+      second.synchronize();
+      tensor.recordStream(first);
+      library.setDevice(0);
+      const handle = library.createStream(true);
+      library.beginCapture(handle, 'global');
+      tensor.dispose();
+      const unrecorded = on1();
+      unrecorded.dispose();
+      console.log(library.captureStatus(handle));`);
+    assert.deepStrictEqual(lines, ['true true true', 'true true true', 'active']);
+  });
+
+  it('a worker gives its memory back in the right order, whichever GPU is current when it ends', () => {
+    const lines = run(`
+      import { once } from 'node:events';
+      import { Worker } from 'node:worker_threads';
+      const library = other();
+      const target = DeviceTensor.from(new Int32Array(64), [64], { device: 'cuda:1' });
+      await Stream.fromHandle(0n, { device: 'cuda:1' }).wait();
+      const code = \`
+        import { createRequire } from 'node:module';
+        import { DeviceTensor } from 'dispatch-layout/cuda';
+        import { parentPort, workerData } from 'node:worker_threads';
+        const library = createRequire(process.cwd() + '/')(process.env.OTHER_LIBRARY);
+        const tensor = DeviceTensor.from(new Int32Array(64).fill(7), [64], { device: 'cuda:1' });
+        library.setDevice(1);
+        library.sleepOnStream(0n, 200);
+        library.copyOnStream(workerData, tensor.pointer, 256, 0n);
+        library.setDevice(0);
+        parentPort.postMessage('ready');
+        setInterval(() => tensor.pointer, 1000);\`;
+      const workerData = target.pointer;
+      const worker = new Worker(code, { eval: true, execArgv: ['--input-type=module'], workerData });
+      await once(worker, 'message');
+      await worker.terminate();
+      console.log(target.toTypedArray().every((value) => value === 7));`);
+    assert.deepStrictEqual(lines, ['true']);
   });
 
   it('memory and streams of other code are used on the GPU that they are on', () => {
