@@ -290,7 +290,7 @@ describeOnCuda('a CUDA graph that another library captures', () => {
     const stream = Stream.fromHandle(handle);
     library.beginCapture(handle, 'global');
     (() => {
-      // A tensor remembers its last layout, and with it the group
+      // A tensor keeps what its last layout needs, and with it the group
       const view = topkIdx.strided(input.shape, [4, 1]);
       stream.run(() => newGroup().getDispatchLayout(view, numExperts, { ...legal, out }));
     })();

@@ -258,7 +258,7 @@ describe('the lifetime of what is on the GPU', function () {
     assert.deepStrictEqual(stdout, ['0,0,0,0,0,64,0,0']);
   });
 
-  it('memory is given back that graphs have used, or that was disposed of during their captures', () => {
+  it('memory and streams are given back that graphs have used, or that were disposed of during their captures', () => {
     const { stdout, report } = run(`
       const library = other();
       const handle = library.createStream(false);
@@ -266,13 +266,18 @@ describe('the lifetime of what is on the GPU', function () {
       const topkIdx = ids(64);
       Stream.current.synchronize();
       const options = { invalidExperts: 'ignore' };
-      for (let round = 0; round < 20; round++) {
+      for (let round = 0; round < 12; round++) {
         const [out, tensor] = stream.run(() => [group.getDispatchLayout(topkIdx, 64, options), ids(64)]);
         const recorded = ids(64);
         recorded.recordStream(stream);
         stream.synchronize();
         library.beginCapture(handle, 'global');
         stream.run(() => group.getDispatchLayout(topkIdx, 64, { ...options, out }));
+        (() => {
+          const [own, view] = [new ExpertGroup({ numRanks: 8, device: 'cuda' }), topkIdx.strided([64, 8], [8, 1])];
+          stream.run(() => own.getDispatchLayout(view, 64, { ...options, out }));
+        })();
+        await collect();
         for (const each of [out, tensor, recorded]) each[Symbol.dispose]();
         if (library.captureStatus(handle) !== 'active') console.log('spoilt');
         library.destroyGraph(library.endCapture(handle));
@@ -283,6 +288,7 @@ describe('the lifetime of what is on the GPU', function () {
       process.reallyExit(0);`);
     assert.deepStrictEqual(stdout, ['done']);
     assert.isBelow(reported(report, /allocations (\d+)/), 8, report);
+    assert.isBelow(reported(report, /high-priority streams (\d+)/), 4, report);
   });
 
   it('memory of somebody else must be as large as its tensor', () => {

@@ -69,7 +69,12 @@ describeOnCuda('the order of work on the GPU', () => {
   /** Allocates what is free by now, on streams that wait for nothing. */
   async function takeFreeMemory(): Promise<readonly DeviceTensor[]> {
     await sleep(20);
-    return Array.from({ length: 12 }, (_, i) => new Stream().run(() => numbers(9, i % 2 ? 64 : 12)));
+    return Array.from({ length: 12 }, (_, i) => {
+      const stream = new Stream();
+      const taken = stream.run(() => numbers(9, i % 2 ? 64 : 12));
+      stream.synchronize();
+      return taken;
+    });
   }
 
   /** Keeps a stream busy, and lets it copy memory then. Returns a function that waits for the copy, and reads it. */
@@ -91,6 +96,8 @@ describeOnCuda('the order of work on the GPU', () => {
     readonly copied: () => Promise<number>;
     /** The stream of the work, if that still exists. */
     readonly stream?: Stream;
+    /** What is done when garbage was collected. */
+    readonly later?: () => void;
   }
 
   function sevensOn(stream = new Stream()): DeviceTensor {
@@ -131,6 +138,14 @@ describeOnCuda('the order of work on the GPU', () => {
         const [tensor, stream] = [sevensOn(), new Stream()];
         tensor.recordStream(stream);
         return { tensor, copied: copyLater(tensor, stream) };
+      },
+    ],
+    [
+      'a stream that was recorded, and is gone when another one is recorded',
+      () => {
+        const [tensor, stream] = [sevensOn(), new Stream()];
+        tensor.recordStream(stream);
+        return { tensor, copied: copyLater(tensor, stream), later: () => tensor.recordStream(new Stream()) };
       },
     ],
     [
@@ -178,6 +193,7 @@ describeOnCuda('the order of work on the GPU', () => {
     it(`memory stays until the work is done of ${stream}`, async () => {
       const used = use();
       await collect();
+      used.later?.();
       used.tensor.dispose();
       await takeFreeMemory();
       assert.strictEqual(await used.copied(), 7);
@@ -275,23 +291,25 @@ describeOnCuda('the order of work on the GPU', () => {
   });
 
   it('the tables of a group that is gone stay until its layouts are over', async () => {
-    const layout = (() => {
-      // A tensor remembers its last layout, and with it the group
+    const { counts, event } = (() => {
+      // A tensor and a layout keep what is needed for them, and with it the group. A tensor of counts does not
       const topkIdx = tensorOf(3);
       const group = new ExpertGroup({ numRanks: 4, device: 'cuda', placement: [3, 2, 1, 0, 3, 2, 1, 0] });
-      return group.getDispatchLayout(topkIdx, numExperts, { ...asynchronous, previousEvent: busyUntil() });
+      const options = { ...asynchronous, previousEvent: busyUntil() };
+      const { numTokensPerRank, event } = group.getDispatchLayout(topkIdx, numExperts, options);
+      return { counts: numTokensPerRank, event };
     })();
     await collect();
     await takeFreeMemory();
-    await layout.event.wait();
-    assert.deepStrictEqual([...layout.numTokensPerRank.toTypedArray()], [64, 0, 0, 0]);
+    await event.wait();
+    assert.deepStrictEqual([...counts.toTypedArray()], [64, 0, 0, 0]);
   });
 
   it('what a layout of a group that is gone finds is not taken for what a layout of another group has found', async () => {
     const good = tensorOf(3);
     const isBusy = busyUntil();
     (() => {
-      // A tensor remembers its last layout, and with it the group
+      // A tensor keeps what its last layout needs, and with it the group
       const group = newGroup();
       group.getDispatchLayout(tensorOf(3), numExperts);
       group.getDispatchLayout(tensorOf(99), numExperts, { asyncFinish: true, previousEvent: isBusy });
