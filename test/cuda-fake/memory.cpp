@@ -21,7 +21,7 @@ namespace {
 // Guards everything in this file. It may be taken while `api_mutex` is held, but not the other way round
 std::mutex memory_mutex;
 
-// How much memory of each device is in use or waits to be freed by a stream. This, too, is never destroyed
+// How much memory of each device is in use, waits to be freed, or is kept for reuse. This, too, is never destroyed
 std::map<int, size_t>& used_bytes = *new std::map<int, size_t>;
 
 // Freed memory that is kept for reuse. What was freed last is handed out first.
@@ -43,7 +43,7 @@ class Cache {
     for (auto piece = pieces_.rbegin(); piece != pieces_.rend(); ++piece) {
       if (piece->size != size || (piece->pending_on != nullptr && piece->pending_on != queue)) continue;
       char* pointer = piece->pointer;
-      if (piece->pending_on != nullptr) used_bytes[device_] -= size;
+      used_bytes[device_] -= size;
       pieces_.erase(std::next(piece).base());
       return pointer;
     }
@@ -51,17 +51,14 @@ class Cache {
   }
   // Returns a number by which `set_free` knows the piece
   uint64_t add(char* pointer, size_t size, QueuePtr pending_on) {
-    if (pending_on != nullptr) used_bytes[device_] += size;
+    used_bytes[device_] += size;
     pieces_.push_back({pointer, size, std::move(pending_on), ++last_id_});
     return last_id_;
   }
   // The stream has come to the point where the memory is freed. It may have been handed out before
   void set_free(uint64_t id) {
-    for (Piece& piece : pieces_) {
-      if (piece.id != id) continue;
-      piece.pending_on = nullptr;
-      used_bytes[device_] -= piece.size;
-    }
+    for (Piece& piece : pieces_)
+      if (piece.id == id) piece.pending_on = nullptr;
   }
   // Gives the oldest pieces back to the system, until at most this much is left
   void shrink(size_t max_bytes, size_t max_pieces) {
@@ -72,6 +69,7 @@ class Cache {
       bytes += piece->size;
       ++num_pieces;
       if (bytes <= max_bytes && num_pieces <= max_pieces) continue;
+      used_bytes[device_] -= piece->size;
       std::free(piece->pointer);
       piece = pieces_.erase(piece);
     }

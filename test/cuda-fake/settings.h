@@ -22,8 +22,8 @@
 //   FAKE_CUDA_POINTER_DEVICE=1   the GPU to which all memory seems to belong
 //   FAKE_CUDA_MEMORY_CHUNK=4096  memory of `cudaMalloc` looks like consecutive pieces of this size, as PyTorch's
 //                                expandable segments do
-//   FAKE_CUDA_MEMORY=1048576     the bytes of memory that each GPU has. Memory that is freed in the order of a stream
-//                                counts until the stream has come to that point
+//   FAKE_CUDA_MEMORY=1048576     the bytes of memory that each GPU has. What is freed into a pool counts until the stream
+//                                has come to that point and the pool is trimmed
 //   FAKE_CUDA_SLOW=20            the least time that a kernel takes, in milliseconds
 //   FAKE_CUDA_SLOW_COPIES=20     the least time that copying and filling memory takes
 //   FAKE_CUDA_WRONG=1            every kernel counts one token too many

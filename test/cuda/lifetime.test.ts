@@ -199,6 +199,11 @@ describe('the lifetime of what is on the GPU', function () {
   it('one wait after the other needs one stream, and waits at the same time do not wait for each other', () => {
     const { stdout, report } = run(`
       const library = other();
+      const failing = new Stream();
+      library.sleepOnStream(failing.handle, 50);
+      process.env.FAKE_CUDA_FAULT = 'cudaLaunchHostFunc=2@1';
+      await Promise.all(Array.from({ length: 20 }, () => failing.wait()));
+      process.env.FAKE_CUDA_FAULT = '';
       // The timer is only a safety net, so it must not be what ends the waits
       globalThis.setInterval = (action, milliseconds) => setTimeout(() => {}, 30_000);
       globalThis.clearInterval = (timer) => clearTimeout(timer);
@@ -226,26 +231,38 @@ describe('the lifetime of what is on the GPU', function () {
     assert.isBelow(reported(report, /most streams (\d+)/), 50, report);
   });
 
-  it('the driver may call back when the worker that waited has ended', () => {
-    const { stdout } = run(`
-      import { once } from 'node:events';
-      import { Worker } from 'node:worker_threads';
-      const code = \`
-        import { createRequire } from 'node:module';
-        import { Stream } from 'dispatch-layout/cuda';
-        import { parentPort } from 'node:worker_threads';
-        const stream = new Stream();
-        createRequire(process.cwd() + '/')(process.env.OTHER_LIBRARY).sleepOnStream(stream.handle, 300);
-        parentPort.postMessage('waiting');
-        await Promise.all([1, 2, 3].map(() => stream.wait()));\`;
-      const workers = [1, 2, 3].map(() => new Worker(code, { eval: true, execArgv: ['--input-type=module'] }));
-      await Promise.all(workers.map((worker) => once(worker, 'message')));
-      await Promise.all(workers.map((worker) => worker.terminate()));
-      await sleep(400);
-      await Stream.current.wait();
-      console.log('waited');`);
-    assert.deepStrictEqual(stdout, ['waited']);
-  });
+  for (const [title, milliseconds, pause, rest] of [
+    ['when the worker that waited has ended', 300, 0, 'await Promise.all(waits);'],
+    [
+      'while the worker that waits is busy, and then ends',
+      20,
+      100,
+      'Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);',
+    ],
+  ]) {
+    it(`the driver may call back ${title}`, () => {
+      const { stdout } = run(`
+        import { once } from 'node:events';
+        import { Worker } from 'node:worker_threads';
+        const code = \`
+          import { createRequire } from 'node:module';
+          import { Stream } from 'dispatch-layout/cuda';
+          import { parentPort } from 'node:worker_threads';
+          const stream = new Stream();
+          createRequire(process.cwd() + '/')(process.env.OTHER_LIBRARY).sleepOnStream(stream.handle, ${milliseconds});
+          const waits = [1, 2, 3].map(() => stream.wait());
+          parentPort.postMessage('waiting');
+          ${rest}\`;
+        const workers = [1, 2, 3].map(() => new Worker(code, { eval: true, execArgv: ['--input-type=module'] }));
+        await Promise.all(workers.map((worker) => once(worker, 'message')));
+        await sleep(${pause});
+        await Promise.all(workers.map((worker) => worker.terminate()));
+        await sleep(400);
+        await Stream.current.wait();
+        console.log('waited');`);
+      assert.deepStrictEqual(stdout, ['waited']);
+    });
+  }
 
   it('the tables of a group are ready before its first layout, however long it takes to copy them', () => {
     const { stdout } = run(`

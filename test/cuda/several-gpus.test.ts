@@ -248,29 +248,35 @@ describe('several GPUs', function () {
       const lines = run(`
         const [device, otherDevice] = ['${device}', '${otherDevice}'];
         const right = (layout) => layout.numTokensPerExpert.toTypedArray().join() === '1,1,1,0,0,1,0,1';
-        const slow = new ExpertGroup({ numRanks: 4, device });
-        const first = on(device);
-        slow.getDispatchLayout(first, 8);
+        const library = other();
+        library.setDevice(device === 'cuda' ? 0 : 1);
         for (const group of [new ExpertGroup({ numRanks: 4, device }), new ExpertGroup({ numRanks: 4 })]) {
           const stream = new Stream({ device: otherDevice });
           // The ids are copied to the GPU behind this
-          process.env.FAKE_CUDA_SLOW = '60';
-          slow.getDispatchLayout(first, 8);
+          library.sleepOnStream(0n, 60);
           const topkIdx = on(device);
-          process.env.FAKE_CUDA_SLOW = '0';
+          const options = { ...legal, asyncFinish: true };
           const layout = stream.run(() =>
-            group.getDispatchLayout(topkIdx, 8, { ...legal, previousEvent: group.capture(), asyncFinish: true }));
+            group.getDispatchLayout(topkIdx, 8, { ...options, previousEvent: group.capture() }));
           await layout.event.wait();
           console.log(layout.device, right(layout));
-          process.env.FAKE_CUDA_SLOW = '60';
-          const later = group.getDispatchLayout(topkIdx, 8, { ...legal, asyncFinish: true });
+          const busy = new Stream({ device });
+          const laterLayout = () => {
+            library.sleepOnStream(busy.handle, 60);
+            return group.getDispatchLayout(topkIdx, 8, { ...options, previousEvent: busy.record() });
+          };
+          // The current streams of both GPUs wait
+          const [later, last] = [laterLayout(), laterLayout()];
           stream.run(() => {
             later.event.currentStreamWait();
             console.log(right(later));
+            last.event.currentStreamWait();
+            stream.synchronize();
+            console.log(last.event.done);
           });
         }`);
-      const [layout, later] = [`${device} true`, 'true'];
-      assert.deepStrictEqual(lines, [layout, later, layout, later]);
+      const ofOneGroup = [`${device} true`, 'true', 'true'];
+      assert.deepStrictEqual(lines, [...ofOneGroup, ...ofOneGroup]);
     });
   }
 
