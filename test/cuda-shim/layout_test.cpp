@@ -221,12 +221,17 @@ const char* check_rejections() {
   if (!is_rejected([](auto& a) { a.scratch = nullptr; })) return "scratch";
   if (!is_rejected([&](auto& a) { a.scratch = reinterpret_cast<char*>(scratch.data) + 4; }))
     return "scratch + 4";
-  if (!is_rejected([](auto& a) { a.num_tokens = int64_t{1} << 48; })) return "2^48 tokens";
-  if (!is_rejected(
-          [&](auto& a) { a.topk_idx = scratch.data, a.num_tokens = int64_t{1} << 46, a.num_topk = 3; }))
-    return "2^46 tokens of 3 selections";
   if (!is_rejected([](auto& a) { a.num_tokens_per_expert = nullptr; })) return "num_tokens_per_expert";
   if (!is_rejected([](auto& a) { a.num_tokens_per_rdma_rank = nullptr; })) return "num_tokens_per_rdma_rank";
+  // 3 selections count as 4. These are not launched, since that would not end.
+  for (const int64_t num_too_many : {0, 1}) {
+    DispatchLayoutArguments large = good;
+    large.topk_idx = scratch.data, large.num_topk = 3;
+    large.num_tokens = (int64_t{1} << 46) - 1 + num_too_many;
+    LayoutParameters parameters{};
+    if (make_parameters(large, &parameters) != (num_too_many > 0 ? cudaErrorInvalidValue : cudaSuccess))
+      return "num_tokens * num_topk";
+  }
   const LaunchPlan plan{true, kMaxBlocks + 1, 32, 1024};
   if (launch_dispatch_layout(good, plan, nullptr) != cudaErrorInvalidConfiguration) return "num_blocks";
   return nullptr;
