@@ -250,6 +250,8 @@ describe('several GPUs', function () {
         const right = (layout) => layout.numTokensPerExpert.toTypedArray().join() === '1,1,1,0,0,1,0,1';
         const library = other();
         library.setDevice(device === 'cuda' ? 0 : 1);
+        // The other GPU is in use first
+        new Stream({ device: otherDevice });
         for (const group of [new ExpertGroup({ numRanks: 4, device }), new ExpertGroup({ numRanks: 4 })]) {
           const stream = new Stream({ device: otherDevice });
           // The ids are copied to the GPU behind this
