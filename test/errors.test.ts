@@ -427,7 +427,7 @@ const provocations: Record<Exclude<ErrorCode, ElsewhereCode>, () => [string, Pro
     ...forValues([1.5, Number.NaN, 2 ** 53, '8', null, {}], (emptyId) => call(good, 8, { emptyId })).map(
       ([name, provocation]): [string, Provocation] => [`emptyId ${name}`, provocation],
     ),
-    ...forValues(['bits', true, null, 0], (mask) => call(good, 8, { mask })).map(
+    ...forValues(['bit', true, null, 0], (mask) => call(good, 8, { mask })).map(
       ([name, provocation]): [string, Provocation] => [`mask ${name}`, provocation],
     ),
     ...(

@@ -40,8 +40,9 @@ export interface ExpertGroupOptions {
 /** The options that can differ from one call to the next, except for the place of the results. */
 interface CallOptions<Mask extends MaskForm> {
   /**
-   * Whether `isTokenInRank` is made. `bytes` (default) makes it. `none` is for callers who want only the counts:
-   * `isTokenInRank` is then null, and nothing is allocated or copied for it.
+   * The form of `isTokenInRank`. `bytes` (default) has a byte for each token and rank. `bits` has a bit, and so takes an
+   * eighth of the memory. `none` is for callers who want only the counts: `isTokenInRank` is then null, and nothing is
+   * allocated or copied for it.
    */
   readonly mask?: Mask | undefined;
   /**
@@ -125,8 +126,8 @@ export function readStrictness(invalidExperts: unknown): boolean {
  * @throws DispatchLayoutError `OPTION`
  */
 export function readMask(mask: unknown = 'bytes'): MaskForm {
-  if (mask === 'bytes' || mask === 'none') return mask;
-  throw wrongValue('OPTION', 'mask', mask, "It must be 'bytes' or 'none'.");
+  if (mask === 'bytes' || mask === 'bits' || mask === 'none') return mask;
+  throw wrongValue('OPTION', 'mask', mask, "It must be 'bytes', 'bits' or 'none'.");
 }
 
 /**

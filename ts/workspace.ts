@@ -31,7 +31,7 @@ export interface WorkspaceOptions<Type extends IdType = 'int64', Mask extends Ma
   readonly invalidExperts?: 'throw' | 'ignore' | undefined;
   /** An id that stands for an empty slot, beside -1, as in `getDispatchLayout`. */
   readonly emptyId?: number | bigint | undefined;
-  /** Whether to make `isTokenInRank`, as in `getDispatchLayout`. Default `bytes`. */
+  /** The form of `isTokenInRank`, as in `getDispatchLayout`. Default `bytes`. */
   readonly mask?: Mask | undefined;
 }
 
@@ -60,8 +60,8 @@ export const workspaceOptions: Readonly<Record<keyof WorkspaceOptions, true>> = 
  * All layouts of a workspace are in the same arrays, and each run overwrites the results of the run before. Copy what
  * must last with `slice()`. The arrays stay valid as long as anybody holds them, whatever becomes of the workspace and
  * its group. On `wasm`, their memory never moves, and it cannot be transferred to another thread. A workspace may be
- * large: for each token it takes `numTopk` ids, as many positions of 2 bytes (4 beyond 4088 experts), and `numRanks`
- * bytes for the mask.
+ * large: for each token it takes `numTopk` ids, as many positions of 2 bytes (4 beyond 4088 experts), and a row of the
+ * mask.
  */
 export class Workspace<Type extends IdType = IdType, Mask extends MaskForm = MaskForm> {
   /** `[maxTokens, numTopk]`, row-major: the experts of each token, -1 for none. A run leaves them as they are. */

@@ -236,6 +236,22 @@ describe('command line: layouts', function () {
     assert.deepStrictEqual(names, ['num_tokens_per_rank.npy', 'num_tokens_per_expert.npy']);
   });
 
+  it('packs the mask with --mask bits, and reports the same', async () => {
+    const [bytes, bits] = [folder.path('bytes.npz'), folder.path('bits.npz')];
+    const args = ['-', '--num-experts', '10', '--num-ranks', '10', '--ranks-per-node', '5'];
+    const input = '[[0, 5], [6, -1], [9, 8]]';
+    const { timing: _, ...expected } = await report([...args, '--out', bytes], input);
+    const { timing, ...packed } = await report([...args, '--mask', 'bits', '--out', bits], input);
+    assert.isAbove(timing.numPasses, 0);
+    assert.deepStrictEqual(packed, expected);
+    const arrays = unzipSync(readFileSync(bits));
+    const mask = Buffer.from(arrays['is_token_in_rank.npy']);
+    assert.include(mask.toString('latin1'), "{'descr':'|u1','fortran_order':False,'shape':(3,2)}");
+    assert.deepStrictEqual([...mask.subarray(-6)], [0b100001, 0, 0b1000000, 0, 0, 0b11]);
+    const { 'is_token_in_rank.npy': __, ...counts } = unzipSync(readFileSync(bytes));
+    for (const [name, file] of Object.entries(counts)) assert.deepStrictEqual(arrays[name], file, name);
+  });
+
   it('accepts files without tokens and without slots', async () => {
     const none = await report(['-', '--num-experts', '8', '--num-ranks', '4'], '[]');
     assert.strictEqual(none.numTokens, 0);

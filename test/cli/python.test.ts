@@ -80,6 +80,23 @@ describe('command line: with numpy', function () {
     assert.strictEqual(python(checkOutput, folder.path('int64.npy'), out), 'equal\n');
   });
 
+  it('writes a mask of bits that numpy unpacks', async () => {
+    const files = ['bytes', 'bits'].map((mask) => folder.path(`${mask}.npz`));
+    for (const [index, mask] of ['bytes', 'bits'].entries()) {
+      const sizes = ['--num-experts', '72', '--num-ranks', '18', '--ranks-per-node', '9'];
+      await succeed([folder.path('int64.npy'), ...sizes, '--mask', mask, '--out', files[index]]);
+    }
+    const printed = python(
+      `
+import sys, numpy as np
+expected, packed = [np.load(file)['is_token_in_rank'] for file in sys.argv[1:]]
+print(packed.dtype, packed.shape, (np.unpackbits(packed, axis=-1, bitorder='little')[..., :18] == expected).all())
+`,
+      ...files,
+    );
+    assert.strictEqual(printed, 'uint8 (3, 50, 3) True\n');
+  });
+
   it('exchanges files with numpy without tokens, within one node, and with a placement', async () => {
     const out = folder.path('corners.npz');
     const sizes = ['--num-experts', '8', '--num-ranks', '4', '--out', out];

@@ -29,7 +29,10 @@ const bothModes = ['throw', 'ignore'] as const;
 
 /** Declares all hand-made cases on one device. */
 export function corners(device: TestDevice): void {
-  /** Checks that the layout of `topkIdx`, in new arrays and in given ones, is what was worked out by hand. */
+  /**
+   * Checks that the layout of `topkIdx`, in new arrays, in given ones and with a mask of bits, is what was worked out by
+   * hand.
+   */
   function expectByHand(
     topkIdx: TopkIdxInput,
     numExperts: number,
@@ -54,6 +57,12 @@ export function corners(device: TestDevice): void {
     const out = markedArrays({ ...group, numTokens: expected.mask.length, numExperts });
     device.getDispatchLayout(topkIdx, numExperts, group, { ...layoutOptions, out });
     expectArrays(out, expectedArrays);
+
+    // Rank 0 is the first character of a row, and the last digit of its first byte
+    const bytes = expected.mask.flatMap((row) => row.match(/.{1,8}/g) ?? []);
+    const packed = bytes.map((ranks) => Number.parseInt([...ranks].reverse().join(''), 2));
+    const ofBits = device.getDispatchLayout(topkIdx, numExperts, group, { ...layoutOptions, mask: 'bits' });
+    expectArrays(ofBits, { ...expectedArrays, isTokenInRank: packed });
   }
 
   /** Checks that the call throws the error, and does not write to the caller's arrays. */

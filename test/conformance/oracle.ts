@@ -18,10 +18,12 @@ export interface Question {
   /** The id that stands for an empty slot beside -1. */
   readonly emptyId?: number | bigint | undefined;
   readonly invalidExperts?: 'throw' | 'ignore' | undefined;
+  /** The form of `isTokenInRank`. Default: bytes. */
+  readonly mask?: 'bytes' | 'bits' | undefined;
 }
 
 /** The numbers from which the lengths of the outputs follow. */
-export interface LayoutSize extends Pick<Question, 'numExperts' | 'numRanks' | 'numRanksPerNode'> {
+export interface LayoutSize extends Pick<Question, 'numExperts' | 'numRanks' | 'numRanksPerNode' | 'mask'> {
   readonly numTokens: number;
 }
 
@@ -30,7 +32,10 @@ export interface ExpectedLayout {
   readonly numTokensPerRank: readonly number[];
   readonly numTokensPerRdmaRank: readonly number[] | null;
   readonly numTokensPerExpert: readonly number[];
-  /** `[numTokens, numRanks]`, row-major, 0 or 1. */
+  /**
+   * `[numTokens, numRanks]`, row-major, 0 or 1. As bits it is `[numTokens, ceil(numRanks / 8)]`: the first eight ranks
+   * of a row are the bits of its first byte, least significant first, and so on. What is left of the last byte is 0.
+   */
   readonly isTokenInRank: Uint8Array;
 }
 
@@ -48,7 +53,10 @@ export const outputs = {
       numRanks > numRanksPerNode ? Math.ceil(numRanks / numRanksPerNode) : null,
   },
   numTokensPerExpert: { type: Int32Array, lengthOf: ({ numExperts }) => numExperts },
-  isTokenInRank: { type: Uint8Array, lengthOf: ({ numTokens, numRanks }) => numTokens * numRanks },
+  isTokenInRank: {
+    type: Uint8Array,
+    lengthOf: ({ numTokens, numRanks, mask }) => numTokens * (mask === 'bits' ? Math.ceil(numRanks / 8) : numRanks),
+  },
 } satisfies Record<
   OutputName,
   {
@@ -72,6 +80,19 @@ export interface ExpectedError {
 }
 
 export type Answer = { readonly layout: ExpectedLayout } | { readonly error: ExpectedError };
+
+/** Packs rows of 0 and 1 into bits. */
+export function packRows(rows: ArrayLike<number>, numRanks: number): Uint8Array {
+  const bytes: number[] = [];
+  for (let begin = 0; begin < rows.length; begin += numRanks) {
+    for (let rank = 0; rank < numRanks; rank += 8) {
+      let byte = 0;
+      for (let bit = 0; bit < 8 && rank + bit < numRanks; bit += 1) byte += rows[begin + rank + bit] * 2 ** bit;
+      bytes.push(byte);
+    }
+  }
+  return Uint8Array.from(bytes);
+}
 
 /** The logical rows of a strided view: element (token, slot) is at `offset + token * strides[0] + slot * strides[1]`. */
 export function rowsOf(topkIdx: TopkStorage): bigint[][] {
@@ -152,7 +173,7 @@ export function answer(question: Question): Answer {
       numTokensPerRank,
       numTokensPerRdmaRank: severalNodes ? numTokensPerRdmaRank : null,
       numTokensPerExpert,
-      isTokenInRank,
+      isTokenInRank: question.mask === 'bits' ? packRows(isTokenInRank, numRanks) : isTokenInRank,
     },
   };
 }

@@ -10,12 +10,13 @@ import { expectAnswer, expectArrays, expectError, expectSameMemory } from '../su
 import { expectUntouched, markedArrays } from '../support/marked-arrays.ts';
 import { Random } from '../support/random.ts';
 import { type IdType, idArray, storageOf, type TopkStorage } from '../support/topk-storage.ts';
-import type { GroupOptions, TestDevice } from './devices.ts';
+import type { GroupOptions, TestDevice, TestGroup } from './devices.ts';
 import { type Answer, answer, forOutputs, outputs, rowsOf } from './oracle.ts';
 
 interface Request {
   readonly topkIdx: TopkStorage;
   readonly numExperts: number;
+  readonly mask?: 'bytes' | 'bits';
 }
 
 function randomRequest(random: Random, numExperts: number): Request {
@@ -23,11 +24,16 @@ function randomRequest(random: Random, numExperts: number): Request {
   const type = random.pick<IdType>(['int64', 'int32', numExperts < 32768 ? 'int16' : 'uint16']);
   const smallest = type === 'uint16' ? 0 : -1;
   const ids = Array.from({ length: numTokens * numTopk }, () => random.between(smallest, numExperts - 1));
-  return { topkIdx: { data: idArray(type, ids), shape: [numTokens, numTopk] }, numExperts };
+  const mask = random.pick(['bytes', 'bits'] as const);
+  return { topkIdx: { data: idArray(type, ids), shape: [numTokens, numTopk] }, numExperts, mask };
 }
 
-function answerFor(group: GroupOptions, { topkIdx, numExperts }: Request): Answer {
-  return answer({ ...group, rows: rowsOf(topkIdx), numExperts });
+function answerFor(group: GroupOptions, { topkIdx, numExperts, mask }: Request): Answer {
+  return answer({ ...group, rows: rowsOf(topkIdx), numExperts, mask });
+}
+
+function layOut(group: TestGroup, { topkIdx, numExperts, mask }: Request): DispatchLayout {
+  return group.getDispatchLayout(topkIdx, numExperts, { mask });
 }
 
 /** Declares the tests of the reuse of groups and arrays on one device. */
@@ -50,7 +56,7 @@ export function reuse(device: TestDevice): void {
         const { options, group } = random.pick(groups);
         const numExperts = options.placement?.length ?? options.numRanks * random.between(1, 3);
         const request = randomRequest(random, numExperts);
-        expectAnswer(() => group.getDispatchLayout(request.topkIdx, numExperts), answerFor(options, request));
+        expectAnswer(() => layOut(group, request), answerFor(options, request));
       }
     });
 
@@ -60,7 +66,7 @@ export function reuse(device: TestDevice): void {
       const group = device.createGroup(options);
       for (let call = 0; call < 100; call += 1) {
         const request = randomRequest(random, random.pick([8, 16, 256, 248, 8000, 40000]));
-        expectAnswer(() => group.getDispatchLayout(request.topkIdx, request.numExperts), answerFor(options, request));
+        expectAnswer(() => layOut(group, request), answerFor(options, request));
       }
     });
 
@@ -155,7 +161,7 @@ export function reuse(device: TestDevice): void {
       const group = device.createGroup(options);
       const calls = Array.from({ length: 20 }, () => {
         const request = randomRequest(random, 64);
-        return { request, layout: group.getDispatchLayout(request.topkIdx, 64) };
+        return { request, layout: layOut(group, request) };
       });
       for (const { request, layout } of calls) expectAnswer(() => layout, answerFor(options, request));
     });
@@ -178,21 +184,43 @@ export function reuse(device: TestDevice): void {
       });
     }
 
+    it('arrays for a mask of bytes serve one of bits, whose arrays are too short for bytes', () => {
+      const random = new Random(9);
+      const options = { numRanks: 20, numRanksPerNode: 4 };
+      const group = device.createGroup(options);
+      const ids = Array.from({ length: 90 * 3 }, () => random.between(-1, 39));
+      const request = { topkIdx: { data: idArray('int64', ids), shape: [90, 3] as const }, numExperts: 40 };
+      const ofBytes = group.getDispatchLayout(request.topkIdx, 40);
+      const ofBits = group.getDispatchLayout(request.topkIdx, 40, { mask: 'bits', out: ofBytes });
+      expectAnswer(() => ofBits, answerFor(options, { ...request, mask: 'bits' }));
+      expectSameMemory(ofBits, ofBytes);
+      assert.strictEqual(group.getDispatchLayout(request.topkIdx, 40, { mask: 'bits', out: ofBits }), ofBits);
+      expectError(() => group.getDispatchLayout(request.topkIdx, 40, { out: ofBits }), {
+        code: 'OUT',
+        message: /isTokenInRank has 270 elements. It needs at least 1800/,
+      });
+    });
+
     it('out can be at any place in a buffer, and nothing is written outside of it', () => {
       const random = new Random(7);
       for (const numRanks of [1, 2, 3, 8, 16, 20, 64, 65, 100, 520]) {
         for (const numTokens of [1, 7, 128, 131]) {
+          const mask = random.pick(['bytes', 'bits'] as const);
           const options = { numRanks, numRanksPerNode: 1 };
           const numExperts = numRanks * 2;
           const ids = Array.from({ length: numTokens * 3 }, () => random.between(-1, numExperts - 1));
-          const request = { topkIdx: { data: idArray('int64', ids), shape: [numTokens, 3] as const }, numExperts };
+          const request = {
+            topkIdx: { data: idArray('int64', ids), shape: [numTokens, 3] as const },
+            numExperts,
+            mask,
+          };
           const arena = new ArrayBuffer(2 ** 18);
           new Uint8Array(arena).fill(0xa5);
           let end = 4 * random.below(4);
           const used = new Uint8Array(arena.byteLength);
           const out = forOutputs((name) => {
             const { type, lengthOf } = outputs[name];
-            const length = lengthOf({ ...options, numTokens, numExperts });
+            const length = lengthOf({ ...options, numTokens, numExperts, mask });
             if (length === null) return null;
             end += type.BYTES_PER_ELEMENT * random.below(type === Uint8Array ? 20 : 3);
             const array = new type(arena, end, length);
@@ -201,7 +229,7 @@ export function reuse(device: TestDevice): void {
             return array;
           }) as unknown as LayoutArrays;
           expectAnswer(
-            () => device.getDispatchLayout(request.topkIdx, numExperts, options, { out }),
+            () => device.getDispatchLayout(request.topkIdx, numExperts, options, { out, mask }),
             answerFor(options, request),
           );
           const expected = answerFor(options, request);

@@ -10,7 +10,7 @@ import { Random } from '../support/random.ts';
 import { type IdType, idArray, idRange, type TopkStorage } from '../support/topk-storage.ts';
 import type { TestDevice } from './devices.ts';
 import { setting } from './loader.ts';
-import { answer, rowsOf } from './oracle.ts';
+import { answer, packRows, rowsOf } from './oracle.ts';
 
 const tokenCounts = [1, 2, 127, 128, 129, 255, 256, 257, 1023, 1024, 1025];
 const topkCounts = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 15, 16, 17, 63, 64, 65, 100, 300];
@@ -67,9 +67,10 @@ export function sizes(device: TestDevice): void {
     };
     const even = placed || numExperts % numRanks === 0;
     const invalidExperts = even && random.chance(0.7) ? 'throw' : 'ignore';
-    const expected = answer({ ...group, rows: rowsOf(topkIdx), numExperts, invalidExperts });
+    const mask = random.pick(['bytes', 'bits'] as const);
+    const expected = answer({ ...group, rows: rowsOf(topkIdx), numExperts, invalidExperts, mask });
     try {
-      expectAnswer(() => device.getDispatchLayout(topkIdx, numExperts, group, { invalidExperts }), expected);
+      expectAnswer(() => device.getDispatchLayout(topkIdx, numExperts, group, { invalidExperts, mask }), expected);
     } catch (error) {
       const { numTokens, numTopk, type = 'int64' } = size;
       const description = {
@@ -229,17 +230,16 @@ export function sizes(device: TestDevice): void {
         for (const numTokens of [254, 255, 256, 257, 509, 510, 511, 512, 65535, 65536, 65537]) {
           if (numTokens > 600 && numRanks > 128) continue;
           const topkIdx = { data: Int32Array.of(expert), shape: [numTokens, 1], strides: [0, 0] } as const;
-          const layout = device.getDispatchLayout(topkIdx, numRanks, { numRanks, numRanksPerNode: numRanks });
+          const group = { numRanks, numRanksPerNode: numRanks };
+          const layout = device.getDispatchLayout(topkIdx, numRanks, group);
           const counts = new Array<number>(numRanks).fill(0);
           counts[expert] = numTokens;
           const isTokenInRank = new Uint8Array(numTokens * numRanks);
           for (let token = 0; token < numTokens; token += 1) isTokenInRank[token * numRanks + expert] = 1;
-          expectArrays(layout, {
-            numTokensPerRank: counts,
-            numTokensPerExpert: counts,
-            numTokensPerRdmaRank: null,
-            isTokenInRank,
-          });
+          const expected = { numTokensPerRank: counts, numTokensPerExpert: counts, numTokensPerRdmaRank: null };
+          expectArrays(layout, { ...expected, isTokenInRank });
+          const packed = device.getDispatchLayout(topkIdx, numRanks, group, { mask: 'bits' });
+          expectArrays(packed, { ...expected, isTokenInRank: packRows(isTokenInRank, numRanks) });
         }
       });
 
@@ -247,14 +247,18 @@ export function sizes(device: TestDevice): void {
         for (const numTokens of [255, 256, 257, 511, 1030]) {
           const data = Int16Array.from({ length: numRanks }, (_, index) => numRanks - 1 - index);
           const topkIdx = { data, shape: [numTokens, numRanks], strides: [0, 1] } as const;
-          const layout = device.getDispatchLayout(topkIdx, numRanks, { numRanks, numRanksPerNode: 1 });
+          const group = { numRanks, numRanksPerNode: 1 };
+          const layout = device.getDispatchLayout(topkIdx, numRanks, group);
           const counts = new Array<number>(numRanks).fill(numTokens);
-          expectArrays(layout, {
+          const isTokenInRank = new Uint8Array(numTokens * numRanks).fill(1);
+          const expected = {
             numTokensPerRank: counts,
             numTokensPerExpert: counts,
             numTokensPerRdmaRank: numRanks === 1 ? null : counts,
-            isTokenInRank: new Uint8Array(numTokens * numRanks).fill(1),
-          });
+          };
+          expectArrays(layout, { ...expected, isTokenInRank });
+          const packed = device.getDispatchLayout(topkIdx, numRanks, group, { mask: 'bits' });
+          expectArrays(packed, { ...expected, isTokenInRank: packRows(isTokenInRank, numRanks) });
         }
       });
     }

@@ -31,10 +31,12 @@ export interface Vector {
   readonly invalidExperts: 'throw' | 'ignore';
   /** The id that stands for an empty slot beside -1. */
   readonly emptyId?: JsonInteger;
+  /** The form of `isTokenInRank`; absent for bytes. */
+  readonly mask?: 'bits';
   /** Exactly one of the following two is there. */
   readonly expected?: Omit<ExpectedLayout, 'isTokenInRank'> & {
-    /** One string of `0` and `1` per token, rank 0 first. */
-    readonly isTokenInRank: readonly string[];
+    /** For each token a string of `0` and `1`, rank 0 first, or the bytes that its bits are packed in. */
+    readonly isTokenInRank: readonly string[] | readonly (readonly number[])[];
   };
   readonly expectedError?: {
     readonly code: string;
@@ -53,7 +55,7 @@ export interface VectorFile {
 interface VectorRequest
   extends Pick<
     Vector,
-    'name' | 'dtype' | 'leadingAxes' | 'offset' | 'numExperts' | 'numRanks' | 'placement' | 'placementName'
+    'name' | 'dtype' | 'leadingAxes' | 'offset' | 'numExperts' | 'numRanks' | 'placement' | 'placementName' | 'mask'
   > {
   readonly data: readonly (number | bigint)[];
   readonly shape: readonly [number, number];
@@ -65,6 +67,11 @@ interface VectorRequest
 
 function toJson(value: number | bigint): JsonInteger {
   return Number.isSafeInteger(Number(value)) ? Number(value) : String(value);
+}
+
+/** The mask that a vector expects. */
+export function maskOf({ isTokenInRank }: NonNullable<Vector['expected']>): Uint8Array {
+  return Uint8Array.from(isTokenInRank.flatMap((row) => [...row].map(Number)));
 }
 
 /** The ids of a vector in a typed array. */
@@ -79,8 +86,20 @@ export function storageOfVector(vector: Pick<Vector, 'dtype' | 'data' | 'shape' 
 }
 
 function answered(request: VectorRequest): Vector {
-  const { name, dtype, shape, leadingAxes, strides, offset, numExperts, numRanks, placement, placementName, emptyId } =
-    request;
+  const {
+    name,
+    dtype,
+    shape,
+    leadingAxes,
+    strides,
+    offset,
+    numExperts,
+    numRanks,
+    placement,
+    placementName,
+    emptyId,
+    mask,
+  } = request;
   const question = {
     numExperts,
     numRanks,
@@ -99,17 +118,19 @@ function answered(request: VectorRequest): Vector {
     ...question,
     ...(placementName && { placementName }),
     ...(emptyId !== undefined && { emptyId: toJson(emptyId) }),
+    ...(mask && { mask }),
   };
-  const result = answer({ ...question, emptyId, rows: rowsOf(storageOfVector(vector)) });
+  const result = answer({ ...question, emptyId, mask, rows: rowsOf(storageOfVector(vector)) });
   if ('error' in result) {
     const { code, offender } = result.error;
     return { ...vector, expectedError: { code, ...(offender && { ...offender, value: toJson(offender.value) }) } };
   }
   const { isTokenInRank, ...counts } = result.layout;
-  const mask = Array.from({ length: shape[0] }, (_, token) =>
-    isTokenInRank.subarray(token * numRanks, (token + 1) * numRanks).join(''),
-  );
-  return { ...vector, expected: { ...counts, isTokenInRank: mask } };
+  const width = isTokenInRank.length / shape[0];
+  const rows = Array.from({ length: shape[0] }, (_, token) => [
+    ...isTokenInRank.subarray(token * width, (token + 1) * width),
+  ]);
+  return { ...vector, expected: { ...counts, isTokenInRank: mask ? rows : rows.map((row) => row.join('')) } };
 }
 
 /** The request in strict mode and with invalid ids ignored. */
@@ -191,6 +212,7 @@ function cornerRequests(): VectorRequest[] {
     { ...small, name: 'row stride zero', data: [99, 3, 6], strides: [0, 1], offset: 1 },
     { ...small, name: 'the first offender in rows, not in memory', data: [0, 2, 70, 1, 80, 4], strides: [1, 3] },
     ...optionRequests(),
+    ...bitsRequests(),
   ];
 }
 
@@ -270,6 +292,33 @@ function optionRequests(): VectorRequest[] {
     },
     { ...small, name: '-1 in a placement', placement: [0, -1, 1, 1, -1, 3, 3, 2], data: [1, 0, 4, 1, 7, 4] },
     { ...small, name: 'nothing but -1 in a placement', placement: new Array(8).fill(-1), data: [1, 0, 4, 1, 7, 7] },
+  ];
+}
+
+/** Cases of a mask of bits, with numbers of ranks around the ends of bytes. */
+function bitsRequests(): VectorRequest[] {
+  const bits = { dtype: 'int64', mask: 'bits' } as const;
+  const data = [0, 1, 2, 7, 5, 4, -1, 6];
+  return [
+    { ...bits, ...twoNodes, name: 'bits', shape: [4, 2], data },
+    { ...bits, ...twoNodes, name: 'bits, numTokens = 0', shape: [0, 2], data: [] },
+    { ...bits, ...twoNodes, name: 'bits, numTopk = 0', shape: [3, 0], data: [] },
+    ...inBothModes({
+      ...bits,
+      ...twoNodes,
+      name: 'bits, an invalid id',
+      shape: [4, 2],
+      data: [0, 1, 2, 8, 5, 4, 9, 6],
+    }),
+    ...[1, 7, 8, 9, 16, 17, 63, 64, 65, 72, 128, 130].map((numRanks) => ({
+      ...bits,
+      name: `bits: ${numRanks} ranks`,
+      shape: [3, 2] as const,
+      numExperts: numRanks,
+      numRanks,
+      numRanksPerNode: numRanks % 8 === 0 ? 8 : numRanks,
+      data: [0, numRanks - 1, numRanks >> 1, Math.min(7, numRanks - 1), Math.min(8, numRanks - 1), -1],
+    })),
   ];
 }
 

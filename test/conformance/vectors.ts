@@ -4,11 +4,11 @@
  * @module
  */
 import { assert } from 'chai';
-import type { DispatchLayout, TopkIdxInput } from 'dispatch-layout';
+import type { LayoutArrays, MaskForm, TopkIdxInput } from 'dispatch-layout';
 import { expectArrays, expectError } from '../support/expect.ts';
 import type { TopkStorage } from '../support/topk-storage.ts';
 import type { TestDevice } from './devices.ts';
-import { makeVectors, storageOfVector, type Vector, type VectorFile } from './vector-cases.ts';
+import { makeVectors, maskOf, storageOfVector, type Vector, type VectorFile } from './vector-cases.ts';
 import file from './vectors.json' with { type: 'json' };
 
 const committed = file as unknown as VectorFile;
@@ -36,7 +36,7 @@ export function vectors(device: TestDevice): void {
         const check = (topkIdx: TopkIdxInput, placement: Vector['placement'] | Vector['placementName']) =>
           checkAnswer(vector, () => {
             const group = { numRanks, numRanksPerNode, ...(placement && { placement }) };
-            return device.getDispatchLayout(topkIdx, numExperts, group, { invalidExperts, emptyId });
+            return device.getDispatchLayout(topkIdx, numExperts, group, { invalidExperts, emptyId, mask: vector.mask });
           });
         check(storage, vector.placement);
         if (placementName !== undefined) check(storage, placementName);
@@ -53,10 +53,9 @@ function withAxes({ shape, strides, ...rest }: TopkStorage, axes: readonly numbe
   return { ...rest, shape: [...axes, shape[1]], ...(strides && { strides: [...stridesOfAxes, slotStride] }) };
 }
 
-function checkAnswer({ expected, expectedError }: Vector, run: () => DispatchLayout): void {
+function checkAnswer({ expected, expectedError }: Vector, run: () => LayoutArrays<MaskForm>): void {
   if (expected !== undefined) {
-    const isTokenInRank = Uint8Array.from(expected.isTokenInRank.join(''), Number);
-    expectArrays(run(), { ...expected, isTokenInRank });
+    expectArrays(run(), { ...expected, isTokenInRank: maskOf(expected) });
     return;
   }
   const { code, token, slot, value } = expectedError ?? assert.fail('the vector expects nothing');

@@ -9,7 +9,7 @@ import {
   type LayoutArrays,
 } from 'dispatch-layout';
 import { type DeviceDispatchLayout, DeviceTensor, Stream } from 'dispatch-layout/cuda';
-import { forOutputs } from '../conformance/oracle.ts';
+import { forOutputs, packRows } from '../conformance/oracle.ts';
 import { expectArrays, expectError, expectRejection } from '../support/expect.ts';
 import { Random } from '../support/random.ts';
 import { type IdArray, type IdType, idArray, idRange, idTypeNames } from '../support/topk-storage.ts';
@@ -341,6 +341,53 @@ describeOnCuda("mask: 'none'", () => {
     await later.event.wait();
     expectArrays(later as unknown as LayoutArrays, withoutMask);
     expectArrays(expertGroup.getDispatchLayout(rows, 8), expected);
+  });
+});
+
+describeOnCuda("mask: 'bits'", () => {
+  const ofBits = { ...expected, isTokenInRank: packRows(expected.isTokenInRank, 4) };
+  const options = { ...group, mask: 'bits' } as const;
+
+  it('tensors: rows of bytes of eight ranks each, into new tensors and into those of the caller', () => {
+    using topkIdx = DeviceTensor.from(rows.data, rows.shape);
+    using layout = getDispatchLayout(topkIdx, 8, options);
+    assert.deepStrictEqual([...layout.isTokenInRank.shape], [3, 1]);
+    assert.strictEqual(layout.isTokenInRank.dtype, 'uint8');
+    expectArrays(toHost(layout), ofBits);
+    using again = getDispatchLayout(topkIdx, 8, { ...options, out: layout });
+    assert.strictEqual(again.isTokenInRank, layout.isTokenInRank);
+    // A tensor for rows of bytes has room for rows of bits, and not the other way round
+    using ofBytes = getDispatchLayout(topkIdx, 8, group);
+    using view = getDispatchLayout(topkIdx, 8, { ...options, out: ofBytes });
+    expectArrays(toHost(view), ofBits);
+    assert.strictEqual(view.isTokenInRank.pointer, ofBytes.isTokenInRank.pointer);
+    expectError(() => getDispatchLayout(topkIdx, 8, { ...group, out: layout }), {
+      code: 'OUT',
+      message: /isTokenInRank has 3 elements. It needs at least 12/,
+    });
+  });
+
+  it('layouts of every kind of kernel', () => {
+    for (const [numTokens, numTopk, numExperts, numRanks, numRanksPerNode] of [
+      [1000, 8, 256, 64, 8],
+      [70, 6, 60, 12, 4],
+      [300, 8, 264, 33, 3],
+      [300, 8, 288, 72, 72],
+      [1000, 10, 640, 320, 8],
+      [70, 4, 60000, 20, 5],
+    ]) {
+      const ids = Int32Array.from({ length: numTokens * numTopk }, (_, i) => ((i * 7919) % (numExperts + 1)) - 1);
+      const shape = [numTokens, numTopk] as const;
+      using topkIdx = DeviceTensor.from(ids, shape);
+      const common = { numRanks, numRanksPerNode, mask: 'bits', invalidExperts: 'ignore' } as const;
+      for (const emptyId of [undefined, 5]) {
+        const right = reference({ data: ids, shape }, numExperts, { ...common, emptyId });
+        using layout = getDispatchLayout(topkIdx, numExperts, { ...common, emptyId });
+        expectArrays(toHost(layout), right);
+        const onHost = getDispatchLayout({ data: ids, shape }, numExperts, { ...common, emptyId, device: 'cuda' });
+        expectArrays(onHost, right);
+      }
+    }
   });
 });
 

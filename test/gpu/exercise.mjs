@@ -33,7 +33,7 @@ for (const numTokens of [0, 1, 33, 700, 5000]) {
     const topkIdx = { data, shape: [numTokens, numTopk] };
     const placement = below(2) === 0 ? undefined : Int32Array.from({ length: numExperts }, () => below(numRanks));
     const emptyId = below(2) === 0 ? undefined : below(bound);
-    const mask = below(3) === 0 ? 'none' : 'bytes';
+    const mask = ['bytes', 'bits', 'none'][below(3)];
     const options = { numRanks, numRanksPerNode, placement, emptyId, mask, invalidExperts: 'ignore' };
     const expected = getDispatchLayout(topkIdx, numExperts, { ...options, device: 'js' });
     const onHost = getDispatchLayout(topkIdx, numExperts, { ...options, device: 'cuda', invalidExperts: 'throw' });

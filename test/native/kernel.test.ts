@@ -6,7 +6,7 @@
 import { readdirSync } from 'node:fs';
 import { assert } from 'chai';
 import { type OutputName, outputNames, rowsOf } from '../conformance/oracle.ts';
-import { storageOfVector, type Vector, type VectorFile } from '../conformance/vector-cases.ts';
+import { maskOf, storageOfVector, type Vector, type VectorFile } from '../conformance/vector-cases.ts';
 import file from '../conformance/vectors.json' with { type: 'json' };
 import { root } from '../support/root.ts';
 import { describeNative, runNative } from './programs.ts';
@@ -18,14 +18,14 @@ const idTypes = ['int64', 'uint64', 'int32', 'uint32', 'int16', 'uint16', 'int8'
 
 /** A vector in the form that `layout_native` reads. */
 function requestOf(vector: Vector): string {
-  const { dtype, shape, numRanks, numRanksPerNode, numExperts, placement } = vector;
+  const { dtype, shape, numRanks, numRanksPerNode, numExperts, placement, mask } = vector;
   const numExpertsPerRank = Math.floor(numExperts / numRanks);
   const rankInBlocks = (expert: number) =>
     expert < numExpertsPerRank * numRanks ? Math.floor(expert / numExpertsPerRank) : -1;
   const rankOfExpert = placement ?? Array.from({ length: numExperts }, (_, expert) => rankInBlocks(expert));
   const ids = rowsOf(storageOfVector(vector)).flat();
   const sizes = [...shape, numRanks, numRanksPerNode, numExperts];
-  return [0, idTypes.indexOf(dtype), ...sizes, ...rankOfExpert, ...ids].join(' ');
+  return [mask === 'bits' ? 1 : 0, idTypes.indexOf(dtype), ...sizes, ...rankOfExpert, ...ids].join(' ');
 }
 
 /** Checks the answer of `layout_native`. The kernel skips invalid ids; where there are any, its counts do not matter. */
@@ -39,7 +39,7 @@ function checkAnswer(vector: Vector, lines: readonly string[]): void {
   }
   if (vector.invalidExperts === 'throw') assert.deepStrictEqual(firstInvalid, [-1], vector.name);
   const numbersOf = (name: OutputName) =>
-    name === 'isTokenInRank' ? [...expected[name].join('')].map(Number) : [...(expected[name] ?? [])];
+    name === 'isTokenInRank' ? [...maskOf(expected)] : [...(expected[name] ?? [])];
   assert.deepStrictEqual(arrays, outputNames.map(numbersOf), vector.name);
 }
 

@@ -4,13 +4,7 @@
  * @module
  */
 import { assert } from 'chai';
-import {
-  type DispatchLayout,
-  DispatchLayoutError,
-  InvalidExpertError,
-  type LayoutArrays,
-  type MaskForm,
-} from 'dispatch-layout';
+import { DispatchLayoutError, InvalidExpertError, type LayoutArrays, type MaskForm } from 'dispatch-layout';
 import { type Answer, type OutputName, outputNames, outputs } from '../conformance/oracle.ts';
 
 function expectNumbers(name: string, actual: ArrayLike<number>, expected: ArrayLike<number>): void {
@@ -42,7 +36,7 @@ export function expectArrays(actual: LayoutArrays<MaskForm>, expected: ExpectedA
 }
 
 /** Checks that a call with `out` has its results in the memory of `out`. */
-export function expectSameMemory(layout: LayoutArrays, out: LayoutArrays): void {
+export function expectSameMemory(layout: LayoutArrays<MaskForm>, out: LayoutArrays<MaskForm>): void {
   for (const name of outputNames) {
     const [array, given] = [layout[name], out[name]];
     if (name !== 'isTokenInRank') {
@@ -114,7 +108,7 @@ export async function expectRejection(promise: Promise<unknown>, expected: Error
 }
 
 /** Runs `action`, which must do what the oracle says: return that layout or throw that error. */
-export function expectAnswer(action: () => DispatchLayout, expected: Answer): void {
+export function expectAnswer(action: () => LayoutArrays<MaskForm>, expected: Answer): void {
   if ('layout' in expected) {
     expectArrays(action(), expected.layout);
     return;

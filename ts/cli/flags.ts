@@ -40,7 +40,7 @@ const invalidExperts: Readonly<Record<InvalidExperts, true>> = { throw: true, ig
 /** The choices of `--invalid-experts`. */
 export const invalidExpertsChoices: readonly string[] = Object.keys(invalidExperts);
 
-const masks: Readonly<Record<MaskForm, true>> = { bytes: true, none: true };
+const masks: Readonly<Record<MaskForm, true>> = { bytes: true, bits: true, none: true };
 
 /** The choices of `--mask`. */
 export const maskChoices: readonly string[] = Object.keys(masks);

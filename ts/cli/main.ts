@@ -90,7 +90,7 @@ function createProgram(): Command {
     )
     .option('--empty-id <id>', 'an id that stands for an empty slot, beside -1', anyId)
     .addOption(
-      new Option('--mask <form>', "which token goes to which rank; 'none' leaves it out")
+      new Option('--mask <form>', "which token goes to which rank: a byte or a bit each, or 'none' to leave it out")
         .choices(maskChoices)
         .default('bytes'),
     )

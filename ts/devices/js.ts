@@ -9,6 +9,7 @@ import { noRank } from '../input/partition.ts';
 import type { EmptyId } from '../input/topk-idx.ts';
 import { finishedHandle } from '../layout/event-overlap.ts';
 import type { LayoutRequest } from '../layout/layout-request.ts';
+import { outputs } from '../layout/outputs.ts';
 import type { Device } from './device.ts';
 import { engineVersions } from './engine-versions.ts';
 
@@ -41,7 +42,7 @@ function isEmpty(id: number | bigint, emptyId: EmptyId): boolean {
   return id === emptyId || Number(id) === emptyId;
 }
 
-function countTokens({ topkIdx, numTokens, numTopk, partition, out }: LayoutRequest): void {
+function countTokens({ topkIdx, numTokens, numTopk, partition, mask, out }: LayoutRequest): void {
   const { data, offset, tokenStride, slotStride, emptyId } = topkIdx;
   const { numExperts, numRanks, numRanksPerNode, numRdmaRanks, rankOfExpert } = partition;
   const { numTokensPerRank, numTokensPerRdmaRank, numTokensPerExpert, isTokenInRank } = out;
@@ -49,6 +50,7 @@ function countTokens({ topkIdx, numTokens, numTopk, partition, out }: LayoutRequ
   numTokensPerRdmaRank?.fill(0);
   numTokensPerExpert.fill(0);
   isTokenInRank?.fill(0);
+  const rowBytes = outputs.isTokenInRank.width({ ...partition, mask }) ?? 0;
   const lastTokenOfRank = new Int32Array(numRanks).fill(-1);
   const lastTokenOfRdmaRank = new Int32Array(numRdmaRanks).fill(-1);
 
@@ -63,7 +65,10 @@ function countTokens({ topkIdx, numTokens, numTopk, partition, out }: LayoutRequ
       if (rank === noRank || lastTokenOfRank[rank] === token) continue;
       lastTokenOfRank[rank] = token;
       numTokensPerRank[rank]++;
-      if (isTokenInRank !== null) isTokenInRank[token * numRanks + rank] = 1;
+      if (isTokenInRank !== null) {
+        if (mask === 'bits') isTokenInRank[token * rowBytes + (rank >> 3)] |= 1 << (rank & 7);
+        else isTokenInRank[token * rowBytes + rank] = 1;
+      }
 
       const rdmaRank = Math.floor(rank / numRanksPerNode);
       if (numTokensPerRdmaRank === null || lastTokenOfRdmaRank[rdmaRank] === token) continue;

@@ -21,8 +21,11 @@ export interface LayoutShape {
   readonly numRdmaRanks: number;
 }
 
-/** The forms that `isTokenInRank` can have: a byte for each token and rank, or none at all. */
-export type MaskForm = 'bytes' | 'none';
+/**
+ * The forms that `isTokenInRank` can have: a byte for each token and rank, or a bit, or none at all. In numpy,
+ * `numpy.unpackbits(mask, axis=1, bitorder='little')[:, :numRanks]` turns rows of bits into rows of bytes.
+ */
+export type MaskForm = 'bytes' | 'bits' | 'none';
 
 /**
  * The output arrays of a layout. To have arrays reused, pass an earlier result, or arrays of your own, as `out`. With
@@ -35,7 +38,11 @@ export interface LayoutArrays<Mask extends MaskForm = 'bytes'> {
   readonly numTokensPerRdmaRank: Int32Array | null;
   /** `[numExperts]`: selections of each expert; an expert that a token selects twice counts twice. */
   readonly numTokensPerExpert: Int32Array;
-  /** `[numTokens, numRanks]`, row-major: 1 where the token goes to the rank, else 0; `null` with `mask: 'none'`. */
+  /**
+   * `[numTokens, numRanks]`, row-major: 1 where the token goes to the rank, else 0. With `mask: 'bits'`, it is
+   * `[numTokens, ceil(numRanks / 8)]`: rank r is bit `r % 8`, least significant first, of byte `r >> 3` of a row, and
+   * bits behind the last rank are 0. With `mask: 'none'`, it is `null`.
+   */
   readonly isTokenInRank: Mask extends 'none' ? null : Uint8Array;
 }
 
@@ -84,7 +91,7 @@ export const outputs: Readonly<Record<OutputName, Output>> = {
     name: 'isTokenInRank',
     type: 'uint8',
     kind: 'rows',
-    width: ({ numRanks, mask }) => (mask === 'none' ? null : numRanks),
+    width: ({ numRanks, mask }) => (mask === 'none' ? null : mask === 'bits' ? Math.ceil(numRanks / 8) : numRanks),
   },
 };
 

@@ -41,8 +41,9 @@ function format(path: string, layout: RoutingLayout, withLayerAxis: boolean): Ui
     const block = layout.blocks[name];
     if (block === null) throw new Error(`${name} was not kept`);
     const shape = withLayerAxis ? [layout.numLayers, ...dimensions] : dimensions;
-    // The outputs of type uint8 hold 0 and 1, as numpy's type bool does.
-    arrays[deepepName(name)] = formatNpy(block, shape, outputs[name].type === 'uint8' ? 'b1' : undefined);
+    // An output of type uint8 holds 0 and 1, as numpy's type bool does, unless it is packed.
+    const isBool = outputs[name].type === 'uint8' && layout.mask !== 'bits';
+    arrays[deepepName(name)] = formatNpy(block, shape, isBool ? 'b1' : undefined);
   }
   return packNpz(arrays, path);
 }

@@ -95,12 +95,13 @@ function locateTokens(
  * out.
  */
 function addTokens(kernel: WasmKernel, request: LayoutRequest, firstToken: number, end: number): void {
-  const { numTopk, numRanks, out } = request;
-  const step = tokensPerWindow(end - firstToken, numRanks, kernel.rowsBytes);
+  const { numTopk, out } = request;
+  const { rowBytes, rowsBytes } = kernel;
+  const step = tokensPerWindow(end - firstToken, rowBytes, rowsBytes);
   for (let token = firstToken; token < end; token += step) {
     const count = Math.min(step, end - token);
     kernel.addTokens((token - firstToken) * numTopk, count, numTopk, token);
-    if (out.isTokenInRank !== null) setElements(out.isTokenInRank, kernel.rows(count * numRanks), token * numRanks);
+    if (out.isTokenInRank !== null) setElements(out.isTokenInRank, kernel.rows(count * rowBytes), token * rowBytes);
   }
 }
 

@@ -4,11 +4,19 @@
  * @module
  */
 import { DispatchLayoutError } from '../../errors/errors.ts';
-import type { Partition } from '../../input/partition.ts';
 import type { EmptyId } from '../../input/topk-idx.ts';
+import { outputs } from '../../layout/outputs.ts';
 import type { IdTypeFacts, IntegerArray } from '../../values/id-types.ts';
 import { instantiateKernel, original } from './instance.ts';
-import { type Places, passing, placeBuffers, type Views, viewBuffers, type Windows } from './memory.ts';
+import {
+  type KernelPartition,
+  type Places,
+  passing,
+  placeBuffers,
+  type Views,
+  viewBuffers,
+  type Windows,
+} from './memory.ts';
 
 interface Exports {
   plan(): number;
@@ -32,13 +40,13 @@ interface Exports {
  * The fields of the kernel's `Plan` that JavaScript writes, under the names and in the order of the C++ struct: 32-bit
  * numbers and addresses.
  */
-export function planOf(partition: Partition, places: Places): Readonly<Record<string, number>> {
+export function planOf(partition: KernelPartition, places: Places): Readonly<Record<string, number>> {
   return {
     num_experts: partition.numExperts,
     num_ranks: partition.numRanks,
     num_ranks_per_node: partition.numRanksPerNode,
     num_rdma_ranks: partition.numRdmaRanks,
-    has_bit_rows: 0,
+    has_bit_rows: partition.mask === 'bits' ? 1 : 0,
     rank_of_expert: places.rankOfExpert,
     large_table: places.largeTable,
     num_tokens_per_rank: places.outputs.numTokensPerRank,
@@ -58,6 +66,7 @@ interface Placed {
   /** The contents of the kernel's `Plan`. */
   readonly plan: readonly number[];
   readonly views: Views;
+  readonly rowBytes: number;
   /**
    * A view of all rows of a full window. `lastRows` is a view of the rows of the last, shorter window. While the shape
    * of calls does not change, no other views are needed.
@@ -72,10 +81,10 @@ export class WasmKernel {
   readonly #exports: Exports;
   readonly #heapBase: number;
   readonly windows: Windows;
-  #partition: Partition | undefined;
+  #partition: KernelPartition | undefined;
   #placed!: Placed;
   /** The places for partitions that were used before, so that groups that take turns find their buffers again. */
-  readonly #known = new WeakMap<Partition, Placed>();
+  readonly #known = new WeakMap<KernelPartition, Placed>();
 
   constructor(windows: Windows = passing) {
     this.windows = windows;
@@ -88,12 +97,12 @@ export class WasmKernel {
   }
 
   /** Whether buffers for this partition, with room for this `numTopk`, were placed before. */
-  knows(partition: Partition, numTopk: number): boolean {
+  knows(partition: KernelPartition, numTopk: number): boolean {
     return this.#find(partition, numTopk) !== undefined;
   }
 
   /** Whether the tables of this partition are the current ones, and there is room for this `numTopk`. */
-  holds(partition: Partition, numTopk: number): boolean {
+  holds(partition: KernelPartition, numTopk: number): boolean {
     return this.#partition === partition && numTopk <= this.#placed.numTopk;
   }
 
@@ -102,7 +111,7 @@ export class WasmKernel {
    *
    * @throws DispatchLayoutError `OUT_OF_MEMORY`
    */
-  use(partition: Partition, numTopk: number): void {
+  use(partition: KernelPartition, numTopk: number): void {
     if (this.holds(partition, numTopk)) return;
     this.#partition = undefined;
     const { places, plan } = this.#place(partition, numTopk);
@@ -116,6 +125,11 @@ export class WasmKernel {
   /** The size in bytes of the window of rows. It consists of whole rows, and of at least one. */
   get rowsBytes(): number {
     return this.#placed.allRows.length;
+  }
+
+  /** The size in bytes of a row. */
+  get rowBytes(): number {
+    return this.#placed.rowBytes;
   }
 
   /** The window that ids are written to before a call. */
@@ -167,12 +181,12 @@ export class WasmKernel {
   }
 
   /** The places that were found before for this partition, if there is room for this `numTopk`. */
-  #find(partition: Partition, numTopk: number): Placed | undefined {
+  #find(partition: KernelPartition, numTopk: number): Placed | undefined {
     const known = this.#known.get(partition);
     return known !== undefined && numTopk <= known.numTopk ? known : undefined;
   }
 
-  #place(partition: Partition, numTopk: number): Placed {
+  #place(partition: KernelPartition, numTopk: number): Placed {
     const known = this.#find(partition, numTopk);
     if (known?.views.outputs.isTokenInRank.buffer === this.#memory.buffer) {
       this.#placed = known;
@@ -182,9 +196,10 @@ export class WasmKernel {
     this.#grow(places.end);
     const views = viewBuffers(this.#memory.buffer, places, partition, numTopk, this.windows);
     const window = views.outputs.isTokenInRank;
-    const allRows = window.subarray(0, Math.floor(window.length / partition.numRanks) * partition.numRanks);
+    const rowBytes = outputs.isTokenInRank.width(partition) as number;
+    const allRows = window.subarray(0, Math.floor(window.length / rowBytes) * rowBytes);
     const plan = Object.values(planOf(partition, places));
-    this.#placed = { numTopk, places, plan, views, allRows, lastRows: allRows };
+    this.#placed = { numTopk, places, plan, views, rowBytes, allRows, lastRows: allRows };
     this.#known.set(partition, this.#placed);
     return this.#placed;
   }

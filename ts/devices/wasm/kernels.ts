@@ -5,8 +5,9 @@
  */
 import type { Partition } from '../../input/partition.ts';
 import type { LayoutRequest } from '../../layout/layout-request.ts';
+import type { MaskForm } from '../../layout/outputs.ts';
 import { WasmKernel } from './kernel.ts';
-import { passing, placeBuffers, type Windows } from './memory.ts';
+import { type KernelPartition, passing, placeBuffers, type Windows } from './memory.ts';
 
 /**
  * A partition whose tables need more memory than this gets an instance of its own, which is collected together with the
@@ -23,7 +24,21 @@ let shared: WasmKernel | undefined;
  * then collect garbage in every large call to find memory, which takes 70 ms.
  */
 let roomy: WasmKernel | null | undefined;
-const ownKernels = new WeakMap<Partition, WasmKernel>();
+const ownKernels = new WeakMap<KernelPartition, WasmKernel>();
+const withBitRows = new WeakMap<Partition, KernelPartition>();
+
+/**
+ * The partition of a layout for the kernel, whose tables also depend on the form of rows. If no mask is wanted, nobody
+ * reads the rows.
+ */
+export function kernelPartition(partition: Partition, mask: MaskForm): KernelPartition {
+  if (mask !== 'bits') return partition;
+  const known = withBitRows.get(partition);
+  if (known !== undefined) return known;
+  const made = { ...partition, mask } as const;
+  withBitRows.set(partition, made);
+  return made;
+}
 
 /**
  * The instance that groups share. Changing from one group to another rebuilds a table, which takes about a microsecond
@@ -42,7 +57,8 @@ export function sharedKernel(): WasmKernel {
  * @throws DispatchLayoutError `OUT_OF_MEMORY`
  */
 export function kernelFor(request: LayoutRequest): WasmKernel {
-  const { partition, numTokens, numTopk } = request;
+  const { numTokens, numTopk } = request;
+  const partition = kernelPartition(request.partition, request.mask);
   const numIds = numTokens * numTopk;
   if (shared?.holds(partition, numTopk) && numIds <= shared.windows.locatedIds) return shared;
   const own = ownKernels.get(partition);
@@ -68,7 +84,7 @@ export function mustCheckFirst({ isStrict, isOutGiven }: LayoutRequest): boolean
 }
 
 /** The bytes of memory that layouts of this partition and `numTopk` need. */
-function footprint(partition: Partition, numTopk: number): number {
+function footprint(partition: KernelPartition, numTopk: number): number {
   return placeBuffers(0, partition, numTopk, passing).end;
 }
 
@@ -76,7 +92,7 @@ function footprint(partition: Partition, numTopk: number): number {
  * The instance in which all ids of a large layout can be located at once; null if there are too many even for it, or if
  * memory is short. The ids are then checked in a pass of their own, which takes longer.
  */
-function roomyKernel(partition: Partition, numIds: number, numTopk: number): WasmKernel | null {
+function roomyKernel(partition: KernelPartition, numIds: number, numTopk: number): WasmKernel | null {
   if (numIds > locatingMany.locatedIds) return null;
   if (roomy === undefined) roomy = anotherKernel(locatingMany);
   try {
@@ -87,7 +103,7 @@ function roomyKernel(partition: Partition, numIds: number, numTopk: number): Was
   }
 }
 
-function ownKernel(partition: Partition, numTopk: number): WasmKernel {
+function ownKernel(partition: KernelPartition, numTopk: number): WasmKernel {
   let kernel = ownKernels.get(partition);
   if (kernel === undefined) {
     kernel = anotherKernel() ?? sharedKernel();

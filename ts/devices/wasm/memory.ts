@@ -8,6 +8,11 @@ import type { Partition } from '../../input/partition.ts';
 import { type LayoutArrays, type Output, type OutputName, outputs, perOutput } from '../../layout/outputs.ts';
 import { arrayOver, type IntegerArray, idTypeNames, idTypes } from '../../values/id-types.ts';
 
+/** A partition, and the form of the rows that the kernel writes: bytes, unless they are of bits. */
+export interface KernelPartition extends Partition {
+  readonly mask?: 'bits';
+}
+
 /** How much of a layout is in the memory of an instance at a time. */
 export interface Windows {
   /** Bytes of ids. */
@@ -51,7 +56,7 @@ export interface Places {
 }
 
 /** Places the buffers from address `start` on. The ids of at least one token fit, whatever the windows say. */
-export function placeBuffers(start: number, partition: Partition, numTopk: number, windows: Windows): Places {
+export function placeBuffers(start: number, partition: KernelPartition, numTopk: number, windows: Windows): Places {
   let end = start;
   const take = (bytes: number) => {
     const address = Math.ceil(end / 64) * 64;
@@ -88,7 +93,7 @@ export interface Views {
 export function viewBuffers(
   buffer: ArrayBuffer,
   places: Places,
-  partition: Partition,
+  partition: KernelPartition,
   numTopk: number,
   windows: Windows,
 ): Views {
@@ -108,7 +113,7 @@ function idBytes(numTopk: number, windows: Windows): number {
   return Math.max(windows.idsBytes, 8 * numTopk);
 }
 
-function outputBytes(output: Output, partition: Partition, windows: Windows): number {
+function outputBytes(output: Output, partition: KernelPartition, windows: Windows): number {
   // The kernel writes every output. An output that a layout does not have needs room for one number
   const rowBytes = idTypes[output.type].bytes * (output.width(partition) ?? 1);
   return output.kind === 'count' ? rowBytes : Math.max(windows.rowsBytes, windows.minRows * rowBytes);

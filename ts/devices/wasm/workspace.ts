@@ -12,7 +12,7 @@ import { type AnyArrays, firstParts } from '../../layout/outputs.ts';
 import { type IdTypeFacts, type IntegerArray, idTypes } from '../../values/id-types.ts';
 import type { WorkspaceMemory, WorkspaceShape } from '../device.ts';
 import type { WasmKernel } from './kernel.ts';
-import { anotherKernel } from './kernels.ts';
+import { anotherKernel, kernelPartition } from './kernels.ts';
 import { passing } from './memory.ts';
 
 /**
@@ -32,7 +32,7 @@ export function createWorkspace(partition: Partition, shape: WorkspaceShape): Wa
     locatedIds: numIds,
   });
   if (kernel === null) return null;
-  kernel.use(partition, numTopk);
+  kernel.use(kernelPartition(partition, mask), numTopk);
   return new WasmWorkspace(kernel, partition, shape);
 }
 
@@ -57,7 +57,7 @@ class WasmWorkspace implements WorkspaceMemory {
     this.#numExperts = partition.numExperts;
     this.topkIdx = this.#kernel.ids(idTypes[idType]).subarray(0, maxTokens * numTopk);
     this.out = firstParts(this.#kernel.outputs, { ...partition, numTokens: maxTokens, numTopk, mask });
-    this.#tokensPerWindow = kernel.rowsBytes / partition.numRanks;
+    this.#tokensPerWindow = kernel.rowsBytes / kernel.rowBytes;
   }
 
   compute(numTokens: number, isStrict: boolean): void {
