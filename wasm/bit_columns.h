@@ -66,9 +66,15 @@ __attribute__((noinline)) inline void add_bit_columns(uint8_t* rows, uint32_t nu
       sums = sorted;
     }
     for (uint32_t rank = 0; rank < kBitsPerVector && first_rank + rank < plan.num_ranks; rank += 16) {
-      for (uint32_t i = 0; i < num_rows; i++) {
-        const uint8_t* const bytes = reinterpret_cast<const uint8_t*>(sums) + 8 * i * num_row_bytes + rank;
-        add_byte_counts(plan.num_tokens_per_rank + first_rank + rank, wasm_v128_load(bytes));
+      const uint8_t* bytes = reinterpret_cast<const uint8_t*>(sums) + rank;
+      v128_t sum = zero;
+      for (uint32_t i = 0; i < num_rows; i++, bytes += 8 * num_row_bytes) {
+        sum = wasm_i8x16_add(sum, wasm_v128_load(bytes));
+        // The sums of all rows of the vector fit a byte if there are that few tokens
+        if (num_tokens > kMaxTokensPerBlock || i == num_rows - 1) {
+          add_byte_counts(plan.num_tokens_per_rank + first_rank + rank, sum);
+          sum = zero;
+        }
       }
     }
   }

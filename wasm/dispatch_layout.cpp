@@ -63,7 +63,7 @@ EXPORT Plan* plan() { return &the_plan; }
 EXPORT void build_table() {
   Plan& plan = the_plan;
   plan.is_adding = 0;
-  fill_bits_of_ranks();
+  if (is_row_a_vector(plan)) fill_bits_of_ranks();
   with_table(plan, [&](auto table) {
     const uint32_t num_entries = plan.num_experts + kNumEmptyEntries;
     for (uint32_t expert = 0; expert < num_entries; expert++) {

@@ -47,6 +47,15 @@ function keepInvalidInSecondWord({ afterMax = '', beforeBarrier = '', beforeExch
   ];
 }
 
+/** Returns the edit that stores vectors to rows of any alignment. There is a loop for rows of bytes, and one for bits. */
+function storeUnaligned(numBytes) {
+  const before = `const int num_bytes = ${numBytes}; const int num_vectors =`;
+  return [
+    `${before} reinterpret_cast<uintptr_t>(rows) % sizeof(uint4) == 0 ? num_bytes / 16 : 0;`,
+    `${before} num_bytes / 16;`,
+  ];
+}
+
 /**
  * The bugs. `edits` are texts of the kernel or its header, and what replaces them; a third element says how often the text occurs, if
  * it is not once. White space is compared loosely. Each bug has one of these:
@@ -214,9 +223,24 @@ const bugs = [
 
   // Bounds, alignment and sizes
   {
-    name: 'vectors are stored to rows that are not aligned',
-    edits: [['reinterpret_cast<uintptr_t>(rows) % sizeof(uint4) == 0 ? num_bytes / 16 : 0', 'num_bytes / 16']],
+    name: 'vectors are stored to rows of bytes that are not aligned',
+    edits: [storeUnaligned('num_rows * p.num_ranks')],
     foundBy: 'AddressSanitizer',
+  },
+  {
+    name: 'vectors are stored to rows of bits that are not aligned',
+    edits: [storeUnaligned('num_rows * row_bytes')],
+    foundBy: 'AddressSanitizer',
+  },
+  {
+    name: 'rows of bits do not begin with a byte of their own',
+    edits: [['return !kIsPlain && has_bit_rows ? (num_ranks + 7) / 8 * 8 : num_ranks;', 'return num_ranks;']],
+    foundBy: 'comparison',
+  },
+  {
+    name: 'the last byte of a row of bits is not cleared, where ranks are counted in the scratch memory',
+    edits: [['i < row_bytes; ++i) row[i] = 0;', 'i < row_bytes - 1; ++i) row[i] = 0;']],
+    foundBy: 'comparison',
   },
   {
     name: 'pieces are loaded from rows that the stride does not align',
