@@ -297,7 +297,7 @@ describe('several GPUs', function () {
         const tensor = on1();
         const shared = on1({ shareable: true });
         second.synchronize();
-        const isBusy = busyUntil(recorded, 400);
+        const isBusy = busyUntil(recorded, 500);
         tensor.recordStream(recorded);
         const { pointer } = tensor;
         tensor.dispose();
