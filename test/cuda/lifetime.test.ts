@@ -342,6 +342,18 @@ describe('the lifetime of what is on the GPU', function () {
     assert.match(stdout[1], /^TENSOR: the tensor has 10004 bytes, and only 10000 are/);
   });
 
+  it('memory of others that happens to be the next is not a part of it', () => {
+    const { stdout } = run(
+      `
+      const pointer = other().malloc(10_000);
+      console.log(DeviceTensor.fromPointer(pointer, [1024], 'int32').size);
+      console.log(attempt(() => DeviceTensor.fromPointer(pointer, [1025], 'int32')));`,
+      { FAKE_CUDA_MEMORY_NEIGHBORS: '4096' },
+    );
+    assert.strictEqual(stdout[0], '1024');
+    assert.match(stdout[1], /^TENSOR: the tensor has 4100 bytes, and only 4096 are/);
+  });
+
   it("a handle of PyTorch's expandable segments is refused with the reason", () => {
     const { stdout } = run(`
       const handle = new Uint8Array(80);
