@@ -195,10 +195,10 @@ bool find_memory(const void* pointer, MemoryRange* range) {
   const auto& [base, block] = *found;
   const int mapped = number("FAKE_CUDA_MEMORY_CHUNK", 0);
   const auto chunk = static_cast<size_t>(std::max(mapped, number("FAKE_CUDA_MEMORY_NEIGHBORS", 0)));
-  const bool is_of_malloc = block.kind == Block::Kind::kMalloc, has_pieces = chunk > 0 && is_of_malloc;
-  *range = {base,         block.bytes,
-            block.device, block.kind == Block::Kind::kPinned,
-            is_of_malloc, has_pieces && mapped > 0};
+  const bool is_of_malloc = block.kind == Block::Kind::kMalloc,
+             is_pinned = block.kind == Block::Kind::kPinned;
+  const bool has_pieces = chunk > 0 && (is_of_malloc || (mapped == 0 && !is_pinned));
+  *range = {base, block.bytes, block.device, is_pinned, is_of_malloc, has_pieces && mapped > 0};
   if (has_pieces) {
     const size_t begin = static_cast<size_t>(static_cast<const char*>(pointer) - base) / chunk * chunk;
     range->base = base + begin;

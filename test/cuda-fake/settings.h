@@ -22,7 +22,7 @@
 //   FAKE_CUDA_POINTER_DEVICE=1   the GPU to which all memory seems to belong
 //   FAKE_CUDA_MEMORY_CHUNK=4096  memory of `cudaMalloc` looks like consecutive pieces of this size, as PyTorch's
 //                                expandable segments do
-//   FAKE_CUDA_MEMORY_NEIGHBORS=4096   the same, but the pieces look like memory of one `cudaMalloc` each
+//   FAKE_CUDA_MEMORY_NEIGHBORS=4096   the same, but each piece looks like an allocation, also of a pool
 //   FAKE_CUDA_MEMORY=1048576     the bytes of memory that each GPU has. What is freed into a pool counts until the stream
 //                                has come to that point and the pool is trimmed
 //   FAKE_CUDA_SLOW=20            the least time that a kernel takes, in milliseconds

@@ -264,6 +264,32 @@ describe('the lifetime of what is on the GPU', function () {
     });
   }
 
+  it('a worker that ends leaves the work that it has queued as it is', () => {
+    const { stdout } = run(`
+      import { once } from 'node:events';
+      import { Worker } from 'node:worker_threads';
+      const target = DeviceTensor.from(new Int32Array(64));
+      Stream.current.synchronize();
+      const code = \`
+        import { createRequire } from 'node:module';
+        import { DeviceTensor, Stream } from 'dispatch-layout/cuda';
+        import { parentPort, workerData } from 'node:worker_threads';
+        const library = createRequire(process.cwd() + '/')(process.env.OTHER_LIBRARY);
+        const stream = new Stream();
+        library.sleepOnStream(stream.handle, 200);
+        const tensor = stream.run(() => DeviceTensor.from(new Int32Array(64).fill(7)));
+        library.copyOnStream(workerData, tensor.pointer, 256, stream.handle);
+        parentPort.postMessage('queued');
+        setInterval(() => tensor.pointer, 1000);\`;
+      const workerData = target.pointer;
+      const worker = new Worker(code, { eval: true, execArgv: ['--input-type=module'], workerData });
+      await once(worker, 'message');
+      await worker.terminate();
+      await sleep(300);
+      console.log(target.toTypedArray().every((value) => value === 7));`);
+    assert.deepStrictEqual(stdout, ['true']);
+  });
+
   it('the tables of a group are ready before its first layout, however long it takes to copy them', () => {
     const { stdout } = run(`
       const topkIdx = ids(64);
@@ -345,13 +371,17 @@ describe('the lifetime of what is on the GPU', function () {
   it('memory of others that happens to be the next is not a part of it', () => {
     const { stdout } = run(
       `
-      const pointer = other().malloc(10_000);
-      console.log(DeviceTensor.fromPointer(pointer, [1024], 'int32').size);
-      console.log(attempt(() => DeviceTensor.fromPointer(pointer, [1025], 'int32')));`,
+      const library = other();
+      for (const pointer of [library.malloc(10_000), library.mallocFromPool(library.createPool(), 10_000, 0n)]) {
+        console.log(DeviceTensor.fromPointer(pointer, [1024], 'int32').size);
+        console.log(attempt(() => DeviceTensor.fromPointer(pointer, [1025], 'int32')));
+      }`,
       { FAKE_CUDA_MEMORY_NEIGHBORS: '4096' },
     );
-    assert.strictEqual(stdout[0], '1024');
-    assert.match(stdout[1], /^TENSOR: the tensor has 4100 bytes, and only 4096 are/);
+    for (const first of [0, 2]) {
+      assert.strictEqual(stdout[first], '1024');
+      assert.match(stdout[first + 1], /^TENSOR: the tensor has 4100 bytes, and only 4096 are/);
+    }
   });
 
   it("a handle of PyTorch's expandable segments is refused with the reason", () => {

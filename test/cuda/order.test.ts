@@ -124,6 +124,18 @@ describeOnCuda('the order of work on the GPU', () => {
       },
     ],
     [
+      'the stream that it was made on, whose handle another one has by now',
+      () => {
+        const stream = new Stream();
+        const tensor = sevensOn(stream);
+        const others: Stream[] = [];
+        const later = () => {
+          for (let i = 0; i < 20; i++) others.push(new Stream());
+        };
+        return { tensor, copied: copyLater(tensor, stream), later };
+      },
+    ],
+    [
       'the stream that it was made on, when another one was recorded',
       () => {
         const stream = new Stream();
@@ -221,6 +233,15 @@ describeOnCuda('the order of work on the GPU', () => {
     tensor.dispose();
     await takeFreeMemory();
     assert.strictEqual(await copied(), 7);
+  });
+
+  it('an array that is copied to the GPU later is not mixed up with the next one', () => {
+    const stream = new Stream();
+    busyUntil(stream);
+    const first = stream.run(() => numbers(7));
+    const second = numbers(9);
+    assert.strictEqual(stream.run(() => first.toTypedArray())[0], 7);
+    assert.strictEqual(second.toTypedArray()[0], 9);
   });
 
   it('memory stays until a copy of it to the host is done', async () => {
@@ -365,6 +386,24 @@ describeOnCuda('the order of work on the GPU', () => {
     const target = new Int32Array(64);
     addon.finishDownload(later, target);
     assert.isTrue(target.every((value) => value === 2));
+  });
+
+  it('layouts of one group run one after the other, whichever streams they are on', async () => {
+    const group = newGroup();
+    const topkIdx = tensorOf(3);
+    for (const next of ['a layout of host arrays', 'a layout of tensors', 'an asynchronous one'] as const) {
+      const stream = new Stream();
+      const isBusy = busyUntil(stream);
+      stream.run(() => group.getDispatchLayout(topkIdx, numExperts, legal));
+      const other = new Stream();
+      await other.run(async () => {
+        if (next === 'a layout of host arrays') group.getDispatchLayout(idsOf(3), numExperts);
+        else if (next === 'a layout of tensors') group.getDispatchLayout(topkIdx, numExperts, legal);
+        else await group.getDispatchLayout(topkIdx, numExperts, asynchronous).event.wait();
+      });
+      other.synchronize();
+      assert.isTrue(isBusy.done, next);
+    }
   });
 
   it('a layout of host arrays waits for the current stream if it is asynchronous, and for its previous event', async () => {
