@@ -32,10 +32,11 @@ namespace {
     }                                                                                              \
   } while (0)
 
-// The last two are uniform as well. In kEmptyId, half of the ids are an empty id beside -1; kNoMask has no mask
-enum class Routing { kUniform, kSkewed, kHalfEmpty, kOneExpert, kEmptyId, kNoMask };
-const char* const kRoutingNames[] = {"uniform",    "skewed",        "half -1",
-                                     "one expert", "half empty id", "uniform, no mask"};
+// The last three are uniform as well. In kEmptyId, half of the ids are an empty id beside -1; kBits has a mask of
+// bits, and kNoMask has none
+enum class Routing { kUniform, kSkewed, kHalfEmpty, kOneExpert, kEmptyId, kBits, kNoMask };
+const char* const kRoutingNames[] = {"uniform",       "skewed",        "half -1",         "one expert",
+                                     "half empty id", "uniform, bits", "uniform, no mask"};
 
 struct Case {
   int num_tokens, num_topk, num_experts, num_ranks;
@@ -46,10 +47,12 @@ struct Case {
   int num_nodes() const { return num_ranks % 8 == 0 ? num_ranks / 8 : 1; }
   int64_t num_ids() const { return int64_t{num_tokens} * num_topk; }
   bool has_mask() const { return routing != Routing::kNoMask; }
-  // Each id is read once, and the mask is written once
-  int64_t num_bytes() const {
-    return num_ids() * id_bytes() + (has_mask() ? int64_t{num_tokens} * num_ranks : 0);
+  bool has_bits() const { return routing == Routing::kBits; }
+  int64_t mask_bytes() const {
+    return has_mask() ? int64_t{num_tokens} * (has_bits() ? (num_ranks + 7) / 8 : num_ranks) : 0;
   }
+  // Each id is read once, and the mask is written once
+  int64_t num_bytes() const { return num_ids() * id_bytes() + mask_bytes(); }
 };
 
 // Makes distinct experts for each token, as a top-k does; with `kOneExpert`, the worst case for the histogram,
@@ -149,7 +152,8 @@ struct Problem {
     a.num_experts = c.num_experts, a.num_ranks = c.num_ranks, a.num_nodes = c.num_nodes();
     a.num_tokens_per_rank = b.per_rank, a.num_tokens_per_rdma_rank = b.per_node,
     a.num_tokens_per_expert = b.per_expert;
-    a.is_token_in_rank = c.has_mask() ? b.mask : nullptr, a.scratch = b.scratch;
+    a.is_token_in_rank = c.has_mask() ? b.mask : nullptr, a.has_bit_rows = c.has_bits();
+    a.scratch = b.scratch;
     if (c.routing == Routing::kEmptyId) a.empty_id = c.num_experts;
     return a;
   }
@@ -170,26 +174,43 @@ struct Problem {
                                   c.num_experts, stream));
   }
 
-  // And fills the outputs with garbage
-  std::vector<char> read_outputs(size_t set) const {
+  // Returns the outputs of a launch, and fills them with garbage
+  std::vector<char> read_outputs(size_t set) const { return take_outputs(set, c.mask_bytes()); }
+  // Does the same after a launch of the baseline, whose masks have bytes. Makes them bits if ours have bits
+  std::vector<char> read_baseline_outputs(size_t set) const {
+    const int64_t num_bytes = c.has_mask() ? int64_t{c.num_tokens} * c.num_ranks : 0;
+    std::vector<char> outputs = take_outputs(set, num_bytes);
+    if (!c.has_bits()) return outputs;
+    const size_t counts_bytes = (c.num_ranks + c.num_experts) * sizeof(int32_t);
+    const auto begin = outputs.begin() + counts_bytes;
+    const int row_bytes = (c.num_ranks + 7) / 8;
+    std::vector<char> packed(c.mask_bytes());
+    for (int64_t token = 0; token < c.num_tokens; ++token)
+      for (int rank = 0; rank < c.num_ranks; ++rank)
+        packed[token * row_bytes + rank / 8] |= begin[token * c.num_ranks + rank] << rank % 8;
+    outputs.erase(begin, begin + num_bytes);
+    outputs.insert(outputs.begin() + counts_bytes, packed.begin(), packed.end());
+    return outputs;
+  }
+  std::vector<char> take_outputs(size_t set, int64_t mask_bytes) const {
     const Buffers& b = sets[set];
     std::vector<char> bytes;
     const auto append = [&](void* data, size_t size) {
       const size_t begin = bytes.size();
       bytes.resize(begin + size);
-      REQUIRE(cudaMemcpy(&bytes[begin], data, size, cudaMemcpyDeviceToHost));
+      REQUIRE(cudaMemcpy(bytes.data() + begin, data, size, cudaMemcpyDeviceToHost));
       REQUIRE(cudaMemset(data, 0xee, size));
     };
     append(b.per_rank, c.num_ranks * sizeof(int32_t));
     append(b.per_expert, c.num_experts * sizeof(int32_t));
-    if (c.has_mask()) append(b.mask, size_t(c.num_tokens) * c.num_ranks);
+    append(b.mask, mask_bytes);
     if (b.per_node != nullptr) append(b.per_node, c.num_nodes() * sizeof(int32_t));
     return bytes;
   }
   void require_equal(const LaunchPlan& plan) const {
     read_outputs(0);
     launch_baseline(0, nullptr);
-    const std::vector<char> expected = read_outputs(0);
+    const std::vector<char> expected = read_baseline_outputs(0);
     launch(0, plan, nullptr);
     require_same(read_outputs(0), expected);
   }
@@ -316,7 +337,7 @@ void compare_plans(const char* earlier_path) {
                           [&](int set, cudaStream_t stream) { problem.launch(set, plan, stream); });
         const std::vector<char> replayed = problem.read_outputs(0);
         problem.launch_baseline(0, nullptr);
-        require_same(replayed, problem.read_outputs(0));
+        require_same(replayed, problem.read_baseline_outputs(0));
         return timing.graph;
       };
       const LaunchPlan chosen = problem.plan();
@@ -389,8 +410,8 @@ void measure(const char* json_path, const char* markdown_path) {
   print(
       "Microseconds per launch, medians: in a CUDA graph, and alone between two events. \"DeepEP design\" "
       "is\n"
-      "`deepep_design.cuh` on int64 ids. Bandwidth counts `T * (K * id bytes + R)`, without R if there is no "
-      "mask, over the\ngraph time. Inputs rotate "
+      "`deepep_design.cuh` on int64 ids. Bandwidth counts `T * (K * id bytes + R)`, an eighth of R if the "
+      "mask has bits and none if there is no mask,\nover the graph time. Inputs rotate "
       "over at least 4 sets, and over more than the L2 cache from about 3 MB a launch on.\n\n"
       "| T | K | E | R | ids | routing | graph | event | DeepEP design, graph | event | times faster | TB/s "
       "| of copy "
@@ -409,8 +430,8 @@ void measure(const char* json_path, const char* markdown_path) {
     for (const IdType type : {IdType::kInt32, IdType::kInt16, IdType::kUint8})
       cases.push_back({num_tokens, 8, 256, 64, type});
   for (const int num_tokens : {4096, 1 << 20})
-    for (const Routing routing :
-         {Routing::kSkewed, Routing::kHalfEmpty, Routing::kOneExpert, Routing::kEmptyId, Routing::kNoMask})
+    for (const Routing routing : {Routing::kSkewed, Routing::kHalfEmpty, Routing::kOneExpert,
+                                  Routing::kEmptyId, Routing::kBits, Routing::kNoMask})
       cases.push_back({num_tokens, 8, 256, 64, IdType::kInt64, routing});
 
   for (size_t i = 0; i < cases.size(); ++i) {
@@ -424,7 +445,7 @@ void measure(const char* json_path, const char* markdown_path) {
     const std::vector<char> replayed = problem.read_outputs(0);
     const Timing baseline =
         time_launches(num_sets, [&](int set, cudaStream_t stream) { problem.launch_baseline(set, stream); });
-    require_same(replayed, problem.read_outputs(0));
+    require_same(replayed, problem.read_baseline_outputs(0));
     const double bandwidth = c.num_bytes() / ours.graph / 1e6;
     const std::string id_type =
         std::string(is_signed(c.type) ? "int" : "uint") + std::to_string(8 * c.id_bytes());

@@ -23,7 +23,7 @@ namespace dispatch_layout {
 namespace {
 
 // This number is raised whenever a function changes: JavaScript refuses an addon with another number
-constexpr int kInterfaceVersion = 6;
+constexpr int kInterfaceVersion = 7;
 
 class InstanceData {
  public:
@@ -192,6 +192,10 @@ Napi::Value synchronize_event(const Napi::CallbackInfo& info) {
   const OnDevice on_device(event->environment->context);
   event->synchronize();
   return info.Env().Undefined();
+}
+
+Napi::Value is_captured(const Napi::CallbackInfo& info) {
+  return Napi::Boolean::New(info.Env(), from_handle<Event>({info, 0, "event"})->capture.is_active());
 }
 
 // Takes an event or a download
@@ -593,6 +597,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   EXPORT("recordEvent", record_event);
   EXPORT("makeStreamWait", make_stream_wait);
   EXPORT("synchronizeEvent", synchronize_event);
+  EXPORT("isCaptured", is_captured);
   EXPORT("isDone", is_done);
   EXPORT("whenDone", when_done);
   EXPORT("allocate", allocate);

@@ -294,6 +294,7 @@ void Environment::close() noexcept {
   std::vector<Kept> kept;
   kept.swap(kept_);
   is_closed_ = true;
+  memory_of_graphs->close();
   free_delayed();
 }
 
@@ -411,7 +412,7 @@ void Environment::free_delayed() noexcept {
   std::vector<CapturedStream> captured;
   captured.swap(captured_streams_);
   for (const CapturedStream& stream : captured) destroy(stream);
-  memory_of_graphs->take_returned();
+  memory_of_graphs->drop_returned();
 }
 
 void Environment::destroy(const CapturedStream& stream) noexcept {
@@ -464,8 +465,7 @@ void GraphMemories::keep_for(cudaGraph_t graph, std::vector<AllocationPtr> memor
   };
   const auto give_back = [](void* data) {
     const std::unique_ptr<Kept> kept(static_cast<Kept*>(data));
-    const std::lock_guard<std::mutex> lock(kept->owner->mutex_);
-    for (AllocationPtr& each : kept->memory) kept->owner->returned_.push_back(std::move(each));
+    kept->owner->give_back(std::move(kept->memory));
   };
   auto kept = std::make_unique<Kept>(Kept{std::move(memory), self});
   cudaUserObject_t object = nullptr;
@@ -478,9 +478,46 @@ void GraphMemories::keep_for(cudaGraph_t graph, std::vector<AllocationPtr> memor
   throw failure;
 }
 
-std::vector<AllocationPtr> GraphMemories::take_returned() {
+namespace {
+
+// What graphs have given back to threads that have ended. Whoever drops it stands for those threads, so only one
+// thread may do that at a time. It is never destroyed, since at the end of the process there is no CUDA any more.
+struct OrphanedMemory {
+  std::mutex mutex, dropping;
+  std::vector<AllocationPtr> memory;
+};
+
+OrphanedMemory& orphaned_memory() {
+  static OrphanedMemory& orphaned = *new OrphanedMemory;
+  return orphaned;
+}
+
+std::vector<AllocationPtr> take(std::mutex& mutex, std::vector<AllocationPtr>& memory) {
+  const std::lock_guard<std::mutex> lock(mutex);
+  return std::exchange(memory, {});
+}
+
+}  // namespace
+
+void GraphMemories::give_back(std::vector<AllocationPtr> memory) {
   const std::lock_guard<std::mutex> lock(mutex_);
-  return std::exchange(returned_, {});
+  OrphanedMemory& orphaned = orphaned_memory();
+  std::unique_lock<std::mutex> orphaned_lock(orphaned.mutex, std::defer_lock);
+  if (is_closed_) orphaned_lock.lock();
+  std::vector<AllocationPtr>& returned = is_closed_ ? orphaned.memory : returned_;
+  for (AllocationPtr& each : memory) returned.push_back(std::move(each));
+}
+
+void GraphMemories::drop_returned() noexcept {
+  take(mutex_, returned_);
+  OrphanedMemory& orphaned = orphaned_memory();
+  const std::lock_guard<std::mutex> lock(orphaned.dropping);
+  take(orphaned.mutex, orphaned.memory);
+}
+
+void GraphMemories::close() noexcept {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  is_closed_ = true;
 }
 
 void Environment::upload(const AllocationPtr& target, size_t byte_offset, const void* source, size_t bytes,

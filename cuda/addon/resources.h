@@ -35,12 +35,17 @@ class GraphMemories {
   // Makes a graph keep memory for as long as the graph, or an executable made of it, exists
   void keep_for(cudaGraph_t graph, std::vector<AllocationPtr> memory,
                 const std::shared_ptr<GraphMemories>& self);
-  // Returns what graphs have given back
-  std::vector<AllocationPtr> take_returned();
+  // Drops what graphs have given back. It also drops what they have given back to threads that have ended
+  void drop_returned() noexcept;
+  // The thread of the environment ends. What graphs give back from now on, any other thread drops
+  void close() noexcept;
 
  private:
+  void give_back(std::vector<AllocationPtr> memory);
+
   std::mutex mutex_;
   std::vector<AllocationPtr> returned_;
+  bool is_closed_ = false;
 };
 
 // A point in the work of a stream. An event that tells when memory is free again should be created before the

@@ -33,6 +33,7 @@ describeOnCuda('a workspace of tensors', () => {
 
   for (const [title, options] of [
     ['without a mask', { mask: 'none' }],
+    ['with rows of bits', { mask: 'bits' }],
     ['with an empty id', { emptyId: 5 }],
     ['that skips invalid ids', { invalidExperts: 'ignore' }],
   ] as const) {

@@ -334,6 +334,57 @@ describe('the lifetime of what is on the GPU', function () {
     assert.isBelow(reported(report, /high-priority streams (\d+)/), 4, report);
   });
 
+  it('memory is given back that graphs have used which outlive the worker that captured them', () => {
+    const { stdout, report } = run(`
+      const { Worker } = await import('node:worker_threads');
+      const { once } = await import('node:events');
+      const library = other();
+      const code = \`
+        import { createRequire } from 'node:module';
+        import { ExpertGroup } from 'dispatch-layout';
+        import { DeviceTensor, Stream } from 'dispatch-layout/cuda';
+        import { parentPort, workerData } from 'node:worker_threads';
+        const library = createRequire(process.cwd() + '/')(process.env.OTHER_LIBRARY);
+        const { topkIdx, perRank, perExpert } = workerData;
+        const tensor = DeviceTensor.fromPointer(topkIdx, [64, 8], 'int32');
+        const out = {
+          numTokensPerRank: DeviceTensor.fromPointer(perRank, [8], 'int32'),
+          numTokensPerRdmaRank: null,
+          numTokensPerExpert: DeviceTensor.fromPointer(perExpert, [64], 'int32'),
+          isTokenInRank: null,
+        };
+        const group = new ExpertGroup({ numRanks: 8, device: 'cuda' });
+        const handle = library.createStream(false);
+        library.beginCapture(handle, 'global');
+        const options = { invalidExperts: 'ignore', mask: 'none', out };
+        Stream.fromHandle(handle).run(() => group.getDispatchLayout(tensor, 64, options));
+        parentPort.postMessage({ graph: library.endCapture(handle), handle });\`;
+      const topkIdx = ids(64);
+      const out = group.getDispatchLayout(topkIdx, 64, { mask: 'none' });
+      Stream.current.synchronize();
+      const { numTokensPerRank, numTokensPerExpert } = out;
+      const workerData = {
+        topkIdx: topkIdx.pointer,
+        perRank: numTokensPerRank.pointer,
+        perExpert: numTokensPerExpert.pointer,
+      };
+      for (let i = 0; i < 3; i++) {
+        const worker = new Worker(code, { eval: true, execArgv: ['--input-type=module'], workerData });
+        const [{ graph, handle }] = await once(worker, 'message');
+        await once(worker, 'exit');
+        library.launchGraph(graph, handle);
+        library.synchronizeStream(handle);
+        console.log(numTokensPerExpert.toTypedArray()[0]);
+        library.destroyGraph(graph);
+        library.destroyStream(handle);
+      }
+      // It is given back with the next allocation
+      globalThis.next = ids(64);
+      process.reallyExit(0);`);
+    assert.deepStrictEqual(stdout, ['512', '512', '512']);
+    assert.strictEqual(reported(report, /pools (\d+)/), 1, report);
+  });
+
   it('memory of somebody else must be as large as its tensor', () => {
     const { stdout } = run(`
       const library = other();

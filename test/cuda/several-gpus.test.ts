@@ -282,6 +282,29 @@ describe('several GPUs', function () {
     });
   }
 
+  it('in a CUDA graph that is captured, capture() of an auto group is a point in the graph', () => {
+    const lines = run(`
+      const library = other();
+      const [topkIdx, second] = [on('cuda'), on('cuda:1')];
+      const out = getDispatchLayout(DeviceTensor.from(new Int32Array(6).fill(7), [3, 2]), 8, { numRanks: 4 });
+      Stream.default.synchronize();
+      const group = new ExpertGroup({ numRanks: 4 });
+      group.getDispatchLayout(second, 8);
+      library.setDevice(0);
+      const handle = library.createStream(false);
+      library.beginCapture(handle, 'global');
+      Stream.fromHandle(handle).run(() => {
+        const previousEvent = group.capture();
+        group.getDispatchLayout(topkIdx, 8, { ...legal, out, previousEvent });
+      });
+      const graph = library.endCapture(handle);
+      const before = out.numTokensPerRank.toTypedArray().join();
+      library.launchGraph(graph, handle);
+      library.synchronizeStream(handle);
+      console.log(before, 'then', out.numTokensPerRank.toTypedArray().join());`);
+    assert.deepStrictEqual(lines, ['0,0,0,3 then 1,1,1,1']);
+  });
+
   it('their default streams, which have the same handle, are not taken for each other', () => {
     const lines = run(`
       const library = other();

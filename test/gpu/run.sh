@@ -56,6 +56,7 @@ run_tests() {
   local other=$PWD/build/gpu/other_library.node
   if [ -e "$other" ] || test/gpu/build.sh; then
     export DISPATCH_LAYOUT_TEST_OTHER_LIBRARY=$other
+    step 'the order of work, beside another library' run_mocha test/cuda/order.test.ts
     step 'graphs that another library captures' run_mocha test/cuda/capture.test.ts
     step "every GPU, beside another library ($(nvidia-smi -L | wc -l) of them)" node test/gpu/gpus.mjs "$other"
   else

@@ -173,6 +173,8 @@ export interface CudaAddon {
   recordEvent(stream: StreamHandle): NativeEvent;
   makeStreamWait(stream: StreamHandle, event: NativeEvent): void;
   synchronizeEvent(event: NativeEvent): void;
+  /** Whether the event was recorded in a capture, and so is a point in a graph. */
+  isCaptured(event: NativeEvent): boolean;
   isDone(handle: NativeEvent | DownloadHandle): boolean;
   /** Calls back once when the work is done. If the context is lost, it never calls back. */
   whenDone(handle: NativeEvent | DownloadHandle, callback: () => void): void;

@@ -53,13 +53,14 @@ function deviceOf(name: DeviceName, ordinal?: number): StreamsDevice {
 /** Records an event on the current stream of each GPU. Together they are one event. */
 function capture(gpus: readonly Gpu[]): StreamEvent {
   const addon = addonInUse();
-  const [first, ...others] = gpus;
-  const recorded = addon.recordEvent(currentStreamHandle(first));
-  if (others.length === 0) return new StreamEvent(recorded, first);
-  const joined = addon.createStream(first.ordinal);
-  addon.makeStreamWait(joined, recorded);
-  for (const gpu of others) addon.makeStreamWait(joined, addon.recordEvent(currentStreamHandle(gpu)));
-  return new StreamEvent(addon.recordEvent(joined), first);
+  const events = gpus.map((gpu) => ({ gpu, native: addon.recordEvent(currentStreamHandle(gpu)) }));
+  // A point in a graph that is captured stands alone: nothing outside of the graph may come before it
+  const alone = events.length === 1 ? events[0] : events.find(({ native }) => addon.isCaptured(native));
+  if (alone !== undefined) return new StreamEvent(alone.native, alone.gpu);
+  const [{ gpu }] = events;
+  const joined = addon.createStream(gpu.ordinal);
+  for (const { native } of events) addon.makeStreamWait(joined, native);
+  return new StreamEvent(addon.recordEvent(joined), gpu);
 }
 
 function deviceNamed(name: DeviceName): StreamsDevice | undefined {
