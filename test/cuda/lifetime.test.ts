@@ -370,8 +370,7 @@ describe('the lifetime of what is on the GPU', function () {
       };
       for (let i = 0; i < 3; i++) {
         const worker = new Worker(code, { eval: true, execArgv: ['--input-type=module'], workerData });
-        const [{ graph, handle }] = await once(worker, 'message');
-        await once(worker, 'exit');
+        const [[{ graph, handle }]] = await Promise.all([once(worker, 'message'), once(worker, 'exit')]);
         library.launchGraph(graph, handle);
         library.synchronizeStream(handle);
         console.log(numTokensPerExpert.toTypedArray()[0]);
