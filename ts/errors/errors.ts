@@ -148,7 +148,7 @@ export class DeviceUnavailableError extends DispatchLayoutError {
   override readonly name = 'DeviceUnavailableError';
   /** The device that was asked for. */
   readonly device: DeviceName;
-  /** What `describeDevices` says about it: code, reason, cause, versions and remedy. */
+  /** What `describeDevices` says about it: code, reason, cause, versions and remedy, but not the list of GPUs. */
   readonly description: DeviceDescription;
 
   constructor(device: DeviceName, obstacle: Obstacle) {
