@@ -125,6 +125,34 @@ describeOnCuda('layouts of tensors', () => {
     expectArrays(toHost(own), expected);
   });
 
+  it('go into the tensors that each call passes, whatever objects were passed before', () => {
+    const expertGroup = new ExpertGroup({ ...group, device: 'cuda' });
+    const others = { data: Int32Array.from(rows.data, (id) => (id < 0 ? id : 7 - id)), shape: rows.shape };
+    const inputs = [rows, others].map((input) => ({
+      tensor: DeviceTensor.from(input.data, input.shape),
+      right: reference(input, 8, group),
+    }));
+    const first = expertGroup.getDispatchLayout(inputs[0].tensor, 8);
+    const second = expertGroup.getDispatchLayout(inputs[0].tensor, 8);
+    // All of them have the first tensor in common
+    const outs = [
+      first,
+      { ...first, isTokenInRank: second.isTokenInRank },
+      { ...second, numTokensPerRank: first.numTokensPerRank },
+    ];
+    for (let call = 0; call < 24; call++) {
+      const { tensor, right } = inputs[call % 2];
+      const out = { ...outs[call % 3] };
+      const layout = expertGroup.getDispatchLayout(tensor, 8, { out });
+      assert.strictEqual(layout.isTokenInRank, out.isTokenInRank);
+      expectArrays(toHost(layout), right);
+    }
+    second.isTokenInRank.dispose();
+    expectError(() => expertGroup.getDispatchLayout(inputs[0].tensor, 8, { out: { ...outs[1] } }), {
+      code: 'DISPOSED',
+    });
+  });
+
   it('refuse outputs between the rows of the input only if they overlap the rows', () => {
     using memory = DeviceTensor.from(new Int32Array(1000).fill(1));
     using out = getDispatchLayout(memory.strided([4, 2], [2, 1]), 8, group);

@@ -1,6 +1,6 @@
 /**
  * Layouts of tensors that are ready to be queued again and again. What a call needs is checked, and given to the addon,
- * only once, as long as the same objects come again.
+ * only once, as long as the same tensors come again.
  *
  * @module
  */

@@ -11,8 +11,11 @@ import { PreparedLayout } from './prepared-layout.ts';
 
 type LayoutsByInput = WeakMap<DeviceTensor, PreparedLayout>;
 
-/** The last layout of each tensor into each `out`. It keeps neither of them. */
-const intoGiven = new WeakMap<object, LayoutsByInput>();
+/**
+ * The last layout of each tensor into the caller's tensors, which are known by the first of them: the object around them
+ * may be a new one each time. It keeps none of them.
+ */
+const intoGiven = new WeakMap<DeviceTensor, LayoutsByInput>();
 /** The last layout of each tensor into new tensors. */
 const intoNew: LayoutsByInput = new WeakMap();
 
@@ -21,13 +24,14 @@ export function submitTensor(request: TensorRequest): ComputedDeviceLayout {
   const topkIdx = request.topkIdx as DeviceTensor;
   const { gpu } = topkIdx.allocation;
   const { out } = request;
-  let layouts = typeof out === 'object' && out !== null ? intoGiven.get(out) : intoNew;
+  const first = out?.numTokensPerRank as DeviceTensor;
+  let layouts = out === undefined ? intoNew : intoGiven.get(first);
   let layout = layouts?.get(topkIdx);
   if (layout === undefined || !layout.isFor(request)) {
     layout = new PreparedLayout(communicationStreamOf(request.partition.group, gpu), request);
     if (layouts === undefined) {
       layouts = new WeakMap();
-      intoGiven.set(out as object, layouts);
+      intoGiven.set(first, layouts);
     }
     layouts.set(topkIdx, layout);
   }
