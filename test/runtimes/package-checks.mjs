@@ -28,7 +28,7 @@ const { DeviceTensor } = cuda;`;
 const typedProgram = `
 const layout: DispatchLayout = getDispatchLayout([[0, 5]], 8, { numRanks: 4 });
 export const counts: Int32Array = layout.numTokensPerRank;
-export const device: 'cuda' | 'wasm' | 'js' = layout.device;
+export const device: 'cuda' | \`cuda:\${number}\` | 'wasm' | 'js' = layout.device;
 export const tensor: typeof DeviceTensor = DeviceTensor;
 // @ts-expect-error: the misspelt name must be an error
 layout.numTokensPerrank;
