@@ -25,7 +25,7 @@ export interface DeviceWorkspaceOptions<Mask extends MaskForm = 'bytes'> {
   readonly invalidExperts?: 'throw' | 'ignore' | undefined;
   /** An id that stands for an empty slot, beside -1, as in `getDispatchLayout`. */
   readonly emptyId?: number | bigint | undefined;
-  /** Whether to make `isTokenInRank`, as in `getDispatchLayout`. Default `bytes`. */
+  /** The form of `isTokenInRank`, as in `getDispatchLayout`. Default `bytes`. */
   readonly mask?: Mask | undefined;
 }
 

@@ -14,6 +14,7 @@ import {
   dimensionsOf,
   type LayoutShape,
   lengthOfOutput,
+  type OutputName,
   outputNames,
   outputs,
   perOutput,
@@ -49,6 +50,8 @@ export class PreparedLayout {
   readonly #out: TensorArrays | undefined;
   /** The layout that is in them. */
   readonly given: ComputedDeviceLayout | undefined;
+  /** Where the outputs are in new memory, once that was asked for. */
+  #byteOffsets: Readonly<Record<OutputName, number>> | undefined;
 
   /** @throws DispatchLayoutError `TOPK_SHAPE`, `TOO_LARGE`, `OUT`, `DISPOSED`; {@link CudaError} */
   constructor(comm: CommunicationStream, { topkIdx, emptyId, out, isStrict, mask, partition }: TensorOperands) {
@@ -145,7 +148,9 @@ export class PreparedLayout {
       counts: new SharedAllocation(counts as AllocationHandle, this.#gpu),
       rows: rows && new SharedAllocation(rows, this.#gpu),
     };
-    const byteOffsets = addonInUse().outputOffsets(this.#plan, this.shape.numTokens, this.shape.mask);
+    const { numTokens, mask } = this.shape;
+    this.#byteOffsets ??= addonInUse().outputOffsets(this.#plan, numTokens, mask);
+    const byteOffsets = this.#byteOffsets;
     return perOutput((name) => {
       const { kind, type } = outputs[name];
       const dimensions = dimensionsOf(outputs[name], this.shape);
