@@ -39,12 +39,12 @@ export default {
       { path: '^ts/', pathNot: '^ts/choose-device[.]ts$' },
       '^(ts|dist)/platform/',
     ),
-    // Both may import the plain reference, which lies beside their folders, since it checks them
+    // Both may import the plain reference, since it checks them
     forbid(
       'wasm-and-cuda-do-not-import-each-other',
       { path: '^ts/devices/(wasm|cuda)/' },
       '^ts/devices/.*/',
-      '^ts/devices/$1/',
+      '^ts/devices/($1|js)/',
     ),
     // The declarations of the API contain the types of tensors. A test checks that no bundle for browsers has their
     // code

@@ -39,7 +39,7 @@ describe('the rules of imports', () => {
   });
 
   it('find an import from a higher folder', () => {
-    const code = "\nimport { jsDevice } from '../devices/js.ts';\nexport const planted = jsDevice;\n";
+    const code = "\nimport { jsDevice } from '../devices/js/device.ts';\nexport const planted = jsDevice;\n";
     assert.match(lintWith('ts/layout/outputs.ts', code), /error layout-imports-from-no-higher-layer/);
   });
 });

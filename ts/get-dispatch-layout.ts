@@ -6,16 +6,16 @@
 import type { DeviceDispatchLayout } from './devices/cuda/device-layout.ts';
 import type { DeviceTensor } from './devices/cuda/device-tensor.ts';
 import { checkOptions } from './errors/checks.ts';
-import { ExpertGroup } from './expert-group.ts';
 import type { TopkIdxInput } from './input/read-topk-idx.ts';
+import { groupOf } from './last-group.ts';
+import type { MaskForm } from './layout/computation.ts';
 import type { DispatchLayout } from './layout/layout.ts';
-import type { MaskForm } from './layout/outputs.ts';
 import {
-  callOptions,
   type DeviceLayoutOptions,
   type ExpertGroupOptions,
   groupOptions,
   type LayoutOptions,
+  layoutOptions,
 } from './options.ts';
 
 /** Options of {@link getDispatchLayout}: those of the group and those of the call. */
@@ -60,32 +60,7 @@ export function getDispatchLayout(
   // If no options are passed, the error says that `numRanks` is missing
   const given: typeof options = Object(options);
   checkOptions(given, allOptions);
-  return groupOf(given).layoutOf(topkIdx, numExperts, given);
+  return groupOf(given).compute('layout', topkIdx, numExperts, given) as DispatchLayout<MaskForm>;
 }
 
-const allOptions: Readonly<Record<keyof DispatchLayoutOptions, true>> = { ...groupOptions, ...callOptions };
-
-let last: { readonly group: ExpertGroup; readonly options: ExpertGroupOptions } | undefined;
-
-function groupOf(options: ExpertGroupOptions): ExpertGroup {
-  const { numRanks, numRanksPerNode, placement, device } = options;
-  // A getter in the placement may call this function, which then changes `last`
-  const known = last;
-  if (
-    known !== undefined &&
-    known.options.numRanks === numRanks &&
-    known.options.numRanksPerNode === numRanksPerNode &&
-    known.options.device === device &&
-    known.group.hasPlacement(placement)
-  ) {
-    return known.group;
-  }
-  const group = new ExpertGroup({ numRanks, numRanksPerNode, placement, device });
-  last = { group, options: { numRanks, numRanksPerNode, device } };
-  return group;
-}
-
-/** Makes the next call create a new group, which chooses its device anew. */
-export function forgetLastGroup(): void {
-  last = undefined;
-}
+const allOptions: Readonly<Record<keyof DispatchLayoutOptions, true>> = { ...groupOptions, ...layoutOptions };

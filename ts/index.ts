@@ -1,12 +1,19 @@
 /**
  * dispatch-layout computes the dispatch layout of Mixture-of-Experts expert parallelism, which DeepEP calls
- * `get_dispatch_layout`. It has one main function, {@link getDispatchLayout}, and several devices that give the same
- * bits.
+ * `get_dispatch_layout`, and the orders of rows that come after it. It has three functions, {@link getDispatchLayout},
+ * {@link getExpertPermutation} and {@link getRankPermutation}, and several devices that give the same bits.
  *
  * @module
  */
 export { describeDevices } from './choose-device.ts';
-export type { DeviceDispatchLayout, DeviceLayoutArrays } from './devices/cuda/device-layout.ts';
+export type {
+  DeviceDispatchLayout,
+  DeviceExpertPermutation,
+  DeviceExpertPermutationArrays,
+  DeviceLayoutArrays,
+  DeviceRankPermutation,
+  DeviceRankPermutationArrays,
+} from './devices/cuda/device-layout.ts';
 export type {
   ChoiceCode,
   DeviceDescription,
@@ -27,12 +34,37 @@ export {
 } from './errors/errors.ts';
 export { ExpertGroup } from './expert-group.ts';
 export { type DispatchLayoutOptions, getDispatchLayout } from './get-dispatch-layout.ts';
+export { type ExpertPermutationDevice, getExpertPermutation, getRankPermutation } from './get-permutations.ts';
 export type { PlacementName } from './input/partition.ts';
 export type { TopkIdxInput, TopkNdarray, TopkTensor } from './input/read-topk-idx.ts';
+export type { MaskForm } from './layout/computation.ts';
 export { type EventHandle, EventOverlap } from './layout/event-overlap.ts';
 export type { DispatchLayout } from './layout/layout.ts';
-export type { LayoutArrays, LayoutShape, MaskForm } from './layout/outputs.ts';
-export type { DeviceLayoutOptions, ExpertGroupOptions, LayoutOptions } from './options.ts';
+export type {
+  ExpertPermutationArrays,
+  LayoutArrays,
+  LayoutShape,
+  RankPermutationArrays,
+} from './layout/outputs.ts';
+export type {
+  ExpertPermutation,
+  ExpertPermutationShape,
+  RankPermutation,
+  RankPermutationShape,
+} from './layout/permutations.ts';
+export type {
+  CallOptions,
+  DeviceExpertPermutationOptions,
+  DeviceLayoutOptions,
+  DeviceRankPermutationOptions,
+  ExpertGroupOptions,
+  ExpertOrderOptions,
+  ExpertPermutationOptions,
+  LayoutOptions,
+  RankOrderOptions,
+  RankPermutationOptions,
+} from './options.ts';
+export { expertEnds, expertOfBlock, expertOfRow, type MaxRowsShape, maxRows } from './permutation-helpers.ts';
 export { type PrepareOptions, prepare } from './prepare.ts';
 export type { IdType, IntegerArray, TypedArrayOf } from './values/id-types.ts';
-export { Workspace, type WorkspaceOptions } from './workspace.ts';
+export { Workspace, type WorkspaceOptions, type WorkspaceOrders } from './workspace.ts';

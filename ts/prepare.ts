@@ -8,7 +8,7 @@ import { prepareAhead } from './choose-device.ts';
 import type { DeviceName, DeviceOption } from './errors/availability.ts';
 import { checkOptions } from './errors/checks.ts';
 import { ExpertGroup } from './expert-group.ts';
-import { forgetLastGroup } from './get-dispatch-layout.ts';
+import { forgetGroups } from './last-group.ts';
 
 /** Options of {@link prepare}. */
 export interface PrepareOptions {
@@ -62,7 +62,7 @@ export async function prepare(options: PrepareOptions = {}): Promise<DeviceName>
 
 async function makeReady(device: DeviceOption): Promise<DeviceName> {
   await prepareAhead(device);
-  forgetLastGroup();
+  forgetGroups();
   // These are the usual id types and row widths; each combination has code of its own
   for (const numRanks of [8, 64]) {
     const group = new ExpertGroup({ numRanks, device });

@@ -5,20 +5,52 @@
  */
 import type { Device, WorkspaceMemory, WorkspaceShape } from './devices/device.ts';
 import type { DeviceName } from './errors/availability.ts';
-import { checkCount, wrongValue } from './errors/checks.ts';
+import { checkCount, checkOptions, wrongValue } from './errors/checks.ts';
 import { DispatchLayoutError } from './errors/errors.ts';
 import type { Partition } from './input/partition.ts';
 import { checkExtent, checkSelections, readEmptyId, readTopkIdx } from './input/read-topk-idx.ts';
+import {
+  type Computation,
+  type ComputationKind,
+  checkRows,
+  type ExpertOrder,
+  layoutComputations,
+  type MaskForm,
+  type RankOrder,
+} from './layout/computation.ts';
 import { notRecorded } from './layout/event-overlap.ts';
 import { ComputedLayout, type DispatchLayout } from './layout/layout.ts';
 import { LayoutRequest } from './layout/layout-request.ts';
 import { allocateOut, checkArraysAttached } from './layout/out-arrays.ts';
-import { type AnyArrays, assignArrays, firstParts, type LayoutShape, type MaskForm } from './layout/outputs.ts';
-import { readMask } from './options.ts';
+import { assignArrays, firstParts, type OutArrays, type OutputShape } from './layout/outputs.ts';
+import {
+  ComputedExpertPermutation,
+  ComputedRankPermutation,
+  type ExpertPermutation,
+  type RankPermutation,
+} from './layout/permutations.ts';
+import {
+  type ExpertOrderOptions,
+  expertOrderOptions,
+  type RankOrderOptions,
+  rankOrderOptions,
+  readExpertOrder,
+  readMask,
+  readRankOrder,
+} from './options.ts';
 import { type IdType, idTypeNames, idTypes, isIdType, type TypedArrayOf } from './values/id-types.ts';
 
+/** Which orders of rows a workspace can compute, beside the layout. */
+export interface WorkspaceOrders {
+  /** Options of `runExpertPermutation`, or `true` for the default ones. Without this, there is no room for it. */
+  readonly expertPermutation?: true | ExpertOrderOptions | undefined;
+  /** Options of `runRankPermutation`, or `true` for the default ones. Without this, there is no room for it. */
+  readonly rankPermutation?: true | RankOrderOptions | undefined;
+}
+
 /** Options of a {@link Workspace}: what it has room for. */
-export interface WorkspaceOptions<Type extends IdType = 'int64', Mask extends MaskForm = 'bytes'> {
+export interface WorkspaceOptions<Type extends IdType = 'int64', Mask extends MaskForm = 'bytes'>
+  extends WorkspaceOrders {
   /** The number of experts over all ranks. */
   readonly numExperts: number;
   /** The largest number of tokens of a layout. */
@@ -43,7 +75,34 @@ export const workspaceOptions: Readonly<Record<keyof WorkspaceOptions, true>> = 
   invalidExperts: true,
   emptyId: true,
   mask: true,
+  expertPermutation: true,
+  rankPermutation: true,
 };
+
+/**
+ * Reads which orders of rows a workspace is to compute.
+ *
+ * @throws DispatchLayoutError `OPTION`
+ */
+export function readWorkspaceOrders(
+  { expertPermutation, rankPermutation }: WorkspaceOrders,
+  numExperts: number,
+): { readonly byExpert: ExpertOrder | null; readonly byRank: RankOrder | null } {
+  return {
+    byExpert:
+      expertPermutation === undefined
+        ? null
+        : readExpertOrder(orderOptions(expertPermutation, expertOrderOptions), numExperts),
+    byRank: rankPermutation === undefined ? null : readRankOrder(orderOptions(rankPermutation, rankOrderOptions)),
+  };
+}
+
+function orderOptions<Options extends object>(
+  given: true | Options,
+  names: Readonly<Record<keyof Options, true>>,
+): Options {
+  return given === true ? ({} as Options) : checkOptions(given, names);
+}
 
 /**
  * Input and output arrays in fixed memory of the device, made by `group.createWorkspace`. Ids that are written to
@@ -57,11 +116,22 @@ export const workspaceOptions: Readonly<Record<keyof WorkspaceOptions, true>> = 
  * console.log(workspace.run(2).numTokensPerRank.join(' ')); // 1 0 1 1
  * ```
  *
+ * A workspace that was made for it also computes the two orders of rows, of the same ids:
+ *
+ * ```ts
+ * import { ExpertGroup } from 'dispatch-layout';
+ *
+ * const shape = { numExperts: 8, maxTokens: 128, numTopk: 2 };
+ * const workspace = new ExpertGroup({ numRanks: 4 }).createWorkspace({ ...shape, expertPermutation: { alignment: 2 } });
+ * workspace.topkIdx.set([0n, 5n, 6n, -1n]);
+ * console.log(workspace.runExpertPermutation(2).expertOffsets.join(' ')); // 0 2 2 2 2 2 4 6 6
+ * ```
+ *
  * All layouts of a workspace are in the same arrays, and each run overwrites the results of the run before. Copy what
  * must last with `slice()`. The arrays stay valid as long as anybody holds them, whatever becomes of the workspace and
  * its group. On `wasm`, their memory never moves, and it cannot be transferred to another thread. A workspace may be
  * large: for each token it takes `numTopk` ids, as many positions of 2 bytes (4 beyond 4088 experts), and a row of the
- * mask.
+ * mask. The orders of rows take 8 to 12 bytes for each id.
  */
 export class Workspace<Type extends IdType = IdType, Mask extends MaskForm = MaskForm> {
   /** `[maxTokens, numTopk]`, row-major: the experts of each token, -1 for none. A run leaves them as they are. */
@@ -73,10 +143,15 @@ export class Workspace<Type extends IdType = IdType, Mask extends MaskForm = Mas
   /** The device that computes. */
   readonly device: DeviceName;
   readonly #memory: WorkspaceMemory;
-  readonly #shape: Omit<LayoutShape, 'numTokens'> & { readonly mask: MaskForm };
+  readonly #partition: Partition;
   readonly #isStrict: boolean;
-  /** The result objects of the runs so far, by number of tokens. */
-  readonly #layouts = new Map<number, DispatchLayout<Mask>>();
+  readonly #computations: WorkspaceShape;
+  /** The results of the runs so far, by kind and number of tokens. */
+  readonly #results: Readonly<Record<ComputationKind, Map<number, Result>>> = {
+    layout: new Map(),
+    byExpert: new Map(),
+    byRank: new Map(),
+  };
 
   /** @internal Use `group.createWorkspace`. */
   constructor(device: Device, partition: Partition, isStrict: boolean, options: WorkspaceOptions<Type, Mask>) {
@@ -94,15 +169,17 @@ export class Workspace<Type extends IdType = IdType, Mask extends MaskForm = Mas
     this.numTopk = numTopk;
     this.device = device.name;
     this.#isStrict = isStrict;
-    const mask = readMask(options.mask);
-    this.#shape = { ...partition, numTopk, mask };
+    this.#partition = partition;
     const room: WorkspaceShape = {
       maxTokens,
       numTopk,
       idType,
       emptyId: readEmptyId(emptyId, idTypes[idType]),
-      mask,
+      layout: layoutComputations[readMask(options.mask)],
+      ...readWorkspaceOrders(options, partition.numExperts),
     };
+    if (room.byExpert !== null) checkRows(maxTokens * numTopk, room.byExpert);
+    this.#computations = room;
     try {
       this.#memory = device.createWorkspace?.(partition, room) ?? new PlainWorkspace(device, partition, room);
     } catch (cause) {
@@ -126,60 +203,122 @@ export class Workspace<Type extends IdType = IdType, Mask extends MaskForm = Mas
    * @throws {@link DispatchLayoutError} `OPTION` if `numTokens` is outside this range.
    */
   run(numTokens: number = this.maxTokens): DispatchLayout<Mask> {
-    let layout = this.#layouts.get(numTokens);
-    if (layout === undefined) {
-      layout = this.#layoutOf(numTokens);
-      if (this.#layouts.size === maxLayouts) this.#layouts.clear();
-      this.#layouts.set(numTokens, layout);
-    }
-    this.#memory.compute(numTokens, this.#isStrict, layout);
-    return layout;
+    return this.#run(this.#computations.layout, numTokens) as DispatchLayout<Mask>;
   }
 
-  #layoutOf(numTokens: number): DispatchLayout<Mask> {
+  /**
+   * Computes the order by expert of the first `numTokens` tokens of `topkIdx`, as `getExpertPermutation` does. Its
+   * results are in arrays of their own. Result objects are kept as those of {@link run} are.
+   *
+   * @param numTokens 0 to `maxTokens`. Default `maxTokens`.
+   * @throws {@link InvalidExpertError} as {@link run} does.
+   * @throws {@link DispatchLayoutError} `OPTION` if the workspace was made without `expertPermutation`, or if
+   *   `numTokens` is outside this range.
+   */
+  runExpertPermutation(numTokens: number = this.maxTokens): ExpertPermutation {
+    const { byExpert } = this.#computations;
+    return this.#run(byExpert ?? missing('expertPermutation'), numTokens) as ExpertPermutation;
+  }
+
+  /**
+   * Computes the order by rank of the first `numTokens` tokens of `topkIdx`, as `getRankPermutation` does. Its results
+   * are in arrays of their own. Result objects are kept as those of {@link run} are.
+   *
+   * @param numTokens 0 to `maxTokens`. Default `maxTokens`.
+   * @throws {@link InvalidExpertError} as {@link run} does.
+   * @throws {@link DispatchLayoutError} `OPTION` if the workspace was made without `rankPermutation`, or if
+   *   `numTokens` is outside this range.
+   */
+  runRankPermutation(numTokens: number = this.maxTokens): RankPermutation {
+    const { byRank } = this.#computations;
+    return this.#run(byRank ?? missing('rankPermutation'), numTokens) as RankPermutation;
+  }
+
+  #run(computation: Computation, numTokens: number): unknown {
+    const results = this.#results[computation.kind];
+    let result = results.get(numTokens);
+    if (result === undefined) {
+      result = this.#resultOf(computation, numTokens);
+      if (results.size === maxResults) results.clear();
+      results.set(numTokens, result);
+    }
+    this.#memory.compute(computation, numTokens, this.#isStrict, result.arrays);
+    return result.object;
+  }
+
+  #resultOf(computation: Computation, numTokens: number): Result {
     if (!Number.isInteger(numTokens) || numTokens < 0 || numTokens > this.maxTokens) {
       const remedy = `The workspace has room for 0 to ${this.maxTokens} tokens.`;
       throw wrongValue('OPTION', 'numTokens', numTokens, remedy);
     }
-    const { out } = this.#memory;
+    const out = this.#memory.outOf(computation);
     checkArraysAttached(out);
-    const shape = { ...this.#shape, numTokens };
-    const layout: unknown = new ComputedLayout(firstParts(out, shape), shape, notRecorded, this.device);
-    return layout as DispatchLayout<Mask>;
+    const { numExperts, numRanks, numRdmaRanks } = this.#partition;
+    const shape: OutputShape = { numTokens, numTopk: this.numTopk, numExperts, numRanks, numRdmaRanks, computation };
+    const arrays = firstParts(out, shape);
+    return { arrays, object: new resultClasses[computation.kind](arrays, shape, notRecorded, this.device) };
   }
 }
 
+/** What a run writes to, and what it returns. */
+interface Result {
+  readonly arrays: OutArrays;
+  readonly object: object;
+}
+
+const resultClasses = {
+  layout: ComputedLayout,
+  byExpert: ComputedExpertPermutation,
+  byRank: ComputedRankPermutation,
+};
+
+function missing(option: keyof WorkspaceOrders): never {
+  throw new DispatchLayoutError('OPTION', `this workspace was made without ${option}`, {
+    value: undefined,
+    remedy: `Make it with ${option}: true, or with the options of that order.`,
+  });
+}
+
 /** The largest number of result objects that are kept. No decoder uses so many different numbers of tokens. */
-const maxLayouts = 1024;
+const maxResults = 1024;
 
 /** The arrays of a workspace on a device that can read and write any memory. */
 class PlainWorkspace implements WorkspaceMemory {
   readonly topkIdx: TypedArrayOf[IdType];
-  readonly out: AnyArrays;
   readonly #device: Device;
-  readonly #request = new LayoutRequest();
+  readonly #requests = new Map<Computation, LayoutRequest>();
+  /** The results of all tokens. */
+  readonly #out = new Map<Computation, OutArrays>();
 
   constructor(device: Device, partition: Partition, shape: WorkspaceShape) {
-    const { maxTokens, numTopk, idType, emptyId, mask } = shape;
+    const { maxTokens, numTopk, idType, emptyId, layout, byExpert, byRank } = shape;
     this.#device = device;
     this.topkIdx = new idTypes[idType].array(maxTokens * numTopk);
-    const request = this.#request;
-    request.isOutGiven = true;
-    readTopkIdx({ data: this.topkIdx, shape: [maxTokens, numTopk] }, request.topkIdx);
-    request.topkIdx.emptyId = emptyId;
-    request.setShape(partition, mask);
-    allocateOut(request);
-    this.out = { ...request.out };
+    for (const computation of [layout, byExpert, byRank]) {
+      if (computation === null) continue;
+      const request = new LayoutRequest(computation.kind);
+      request.isOutGiven = true;
+      readTopkIdx({ data: this.topkIdx, shape: [maxTokens, numTopk] }, request.topkIdx);
+      request.topkIdx.emptyId = emptyId;
+      request.setShape(partition, computation);
+      allocateOut(request);
+      this.#requests.set(computation, request);
+      this.#out.set(computation, firstParts(request.out, request));
+    }
   }
 
-  compute(numTokens: number, isStrict: boolean, layout: AnyArrays): void {
-    const request = this.#request;
+  outOf(computation: Computation): OutArrays {
+    return this.#out.get(computation) as OutArrays;
+  }
+
+  compute(computation: Computation, numTokens: number, isStrict: boolean, arrays: OutArrays): void {
+    const request = this.#requests.get(computation) as LayoutRequest;
     request.topkIdx.numTokens = numTokens;
-    request.setShape(request.partition, request.mask);
+    request.setShape(request.partition, computation);
     request.isStrict = isStrict;
     checkExtent(request.topkIdx, false);
-    checkArraysAttached(layout);
-    assignArrays(request.out, layout);
+    checkArraysAttached(arrays);
+    assignArrays(request.out, arrays);
     this.#device.submit(request);
   }
 }

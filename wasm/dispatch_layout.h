@@ -5,12 +5,19 @@
 //
 //   plan()             returns the address of the Plan, whose fields all have 32 bits
 //   build_table()      rebuilds the expert table from rank_of_expert; must be called whenever the partition changes
-//   begin(...)         must be called before the ids of a layout are located; leaves the counts of a finished one alone
+//   begin(...)         must be called before ids are located; leaves the counts of a finished layout alone
 //   locate(...)        checks a window of ids, and writes where their table entries are
 //   find_invalid(...)  returns the index of the first id that is neither empty nor an expert, or the number of ids
 //   add_tokens(...)    adds located tokens to the counts, and writes their rows of is_token_in_rank
 //   finish()           writes num_tokens_per_expert and zeroes the table's counters; must be called once per layout. If
 //                      it was not, the next begin() calls it
+//
+// After locate(...), these compute an order of rows instead (row_order.h), of ids that are all located at once:
+//   count_rows(...)    counts the rows of each expert or rank
+//   begin_rows(...)    writes the counts and the first row of each expert or rank, and returns the number of rows
+//   place_rows(...)    gives each selection its row
+//   shift_rows(...)    turns the rows of a piece of the ids into those of the whole
+//   finish_rows()      zeroes the table's counters, as finish() does
 //
 // A call may be cut off anywhere, since nothing is on the stack, whose pointer would then not be restored.
 //
@@ -30,6 +37,10 @@ constexpr uint32_t id_bytes(IdType type) { return 8u >> (static_cast<uint32_t>(t
 constexpr bool is_signed(IdType type) { return static_cast<uint32_t>(type) % 2 == 0; }
 
 struct Entry;
+struct RankCell;
+
+// Whether the table's counters are zero, count the tokens that were added, or are used for an order of rows.
+enum class State : uint32_t { kIdle, kAdding, kOrdering };
 
 struct Plan {
   uint32_t num_experts;
@@ -37,19 +48,31 @@ struct Plan {
   uint32_t num_ranks_per_node;
   uint32_t num_rdma_ranks;             // 1 within one node, where nothing is counted per RDMA rank
   uint32_t has_bit_rows;               // 1 if rows are of bits, 0 if they are of bytes
-  const int32_t* rank_of_expert;       // [num_experts]; -1 if the expert is on no rank
+  const int32_t* rank_of_expert;       // [num_experts], -1 for none; then kNumEmptyEntries times -1
   Entry* large_table;                  // [num_experts + kNumEmptyEntries], only beyond kMaxSmallTableExperts
   uint32_t* num_tokens_per_rank;       // [num_ranks rounded up to 64]
   uint32_t* num_tokens_per_rdma_rank;  // [num_rdma_ranks + 63]
   uint32_t* num_tokens_per_expert;     // [num_experts + kNumEmptyEntries]
   uint32_t* last_token_of_node;        // [num_rdma_ranks + 1]
   void* positions;                     // [number of ids located at a time + 8], of 16 or 32 bits
-  // The state of the layout that begin() began:
-  uint32_t num_copies;   // Copies of the table that the layout counts in
-  uint32_t num_ids;      // Ids in the whole layout
+  RankCell* rank_cells;                // Only for orders of rows: [num_ranks], and one in front of them
+  // The state of what begin() began:
+  uint32_t num_copies;   // Copies of the table that are counted in
+  uint32_t num_ids;      // Ids in all
   uint32_t num_located;  // Ids located so far
-  uint32_t is_adding;    // 1 from its first token to its end, when the counts are those of this layout
+  State state;
 };
+
+// What an order of rows writes. A key is an expert or a rank.
+struct OrderRows {
+  uint32_t* num_rows_of_key;   // [keys]
+  uint32_t* first_row_of_key;  // [keys + 1], the last one is the number of rows
+  uint32_t* of_row;            // [rows], their selections or tokens, and one number in front of them
+  uint32_t* row_of_selection;  // [ids that are ordered at a time]
+};
+
+// The orders of rows, by expert or by rank. By rank, the first or the last selection of a token for a rank has the row.
+enum class Order : uint32_t { kByExpert, kByRankFirst, kByRankLast };
 
 // So many tokens can be added up in 8-bit lanes without overflow.
 constexpr uint32_t kMaxTokensPerBlock = 255;
@@ -64,6 +87,7 @@ constexpr uint32_t kNumEmptyEntries = 8;
 
 constexpr int32_t kNoRank = -1;
 constexpr uint32_t kNoToken = 0xffffffff;
+constexpr uint32_t kNoRow = 0xffffffff;
 
 inline uint32_t row_bytes(const Plan& plan) {
   return plan.has_bit_rows ? (plan.num_ranks + 7) / 8 : plan.num_ranks;

@@ -23,7 +23,7 @@ namespace dispatch_layout {
 namespace {
 
 // This number is raised whenever a function changes: JavaScript refuses an addon with another number
-constexpr int kInterfaceVersion = 7;
+constexpr int kInterfaceVersion = 8;
 
 class InstanceData {
  public:
@@ -377,19 +377,6 @@ Napi::Value create_plan(const Napi::CallbackInfo& info) {
   return make_handle(info.Env(), std::make_shared<Plan>(group, num_experts, num_ranks, num_nodes, table));
 }
 
-// Takes (plan, tokens, mask). Returns the byte offset of each output, by its name, in the piece of memory that
-// a layout allocates for its kind
-Napi::Value output_offsets(const Napi::CallbackInfo& info) {
-  const Napi::Env env = info.Env();
-  const OutputPlaces places =
-      from_handle<Plan>({info, 0, "plan"})
-          ->output_places(integer({info, 1, "numTokens"}), mask_form({info, 2, "mask"}));
-  Napi::Object offsets = Napi::Object::New(env);
-  for (size_t i = 0; i < kNumOutputs; ++i)
-    offsets[kOutputs[i].name] = Napi::Number::New(env, static_cast<double>(places.byte_offsets[i]));
-  return offsets;
-}
-
 // Reads { allocation, byteOffset }
 DevicePlace read_place(const Argument& place) {
   return {from_handle<Allocation>({place, "allocation"}), size({place, "byteOffset"})};
@@ -420,7 +407,7 @@ Napi::Object describe_invalid(Napi::Env env, const InvalidSelection& selection) 
   return found;
 }
 
-// Takes { plan, ids, outputs, mask, isStrict }. `ids` also has `allocation` and `byteOffset`. `outputs` is
+// Takes { plan, ids, outputs, computation, isStrict }. `ids` also has `allocation` and `byteOffset`. `outputs` is
 // null, or has { allocation, byteOffset } or null for each output.
 Napi::Value create_layout(const Napi::CallbackInfo& info) {
   const Argument layout(info, 0, "layout"), ids(layout, "ids"), outputs(layout, "outputs");
@@ -431,11 +418,22 @@ Napi::Value create_layout(const Napi::CallbackInfo& info) {
     const Argument output(outputs, kOutputs[i].name);
     if (!output.value.IsNull()) places[i] = read_place(output);
   }
-  const MaskForm mask = mask_form({layout, "mask"});
+  const Computation computation = computation_of({layout, "computation"});
   const bool is_strict = boolean({layout, "isStrict"});
   return make_handle(info.Env(),
                      std::make_shared<DeviceLayout>(from_handle<Plan>({layout, "plan"}), device_ids,
-                                                    has_outputs ? &places : nullptr, mask, is_strict));
+                                                    has_outputs ? &places : nullptr, computation, is_strict));
+}
+
+// Takes a layout. Returns the byte offset of each of its outputs, by its name, in the piece of memory that is allocated
+// for its kind
+Napi::Value output_offsets(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const OutputPlaces places = from_handle<DeviceLayout>({info, 0, "layout"})->output_places();
+  Napi::Object offsets = Napi::Object::New(env);
+  for (size_t i = 0; i < kNumOutputs; ++i)
+    offsets[kOutputs[i].name] = Napi::Number::New(env, static_cast<double>(places.byte_offsets[i]));
+  return offsets;
 }
 
 // Reads a number of tokens, up to that of the layout
@@ -505,12 +503,12 @@ Napi::Value first_unreported(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), static_cast<double>(number));
 }
 
-// Takes { plan, ids, mask, isStrict, order }. `ids` also has `data`, `offset` (the index in `data` of the
+// Takes { plan, ids, computation, isStrict, order }. `ids` also has `data`, `offset` (the index in `data` of the
 // first id) and `slotStride`.
 Napi::Value launch_on_host(const Napi::CallbackInfo& info) {
   const Argument launch(info, 0, "launch"), ids(launch, "ids");
   const std::shared_ptr<Plan> plan = from_handle<Plan>({launch, "plan"});
-  const MaskForm mask = mask_form({launch, "mask"});
+  const Computation computation = computation_of({launch, "computation"});
   const bool is_strict = boolean({launch, "isStrict"});
   const StreamOrder order = read_order({launch, "order"});
   const Ids shape = read_ids(ids);
@@ -519,8 +517,8 @@ Napi::Value launch_on_host(const Napi::CallbackInfo& info) {
   // The address is taken last, since reading a field may run code that transfers the array away
   const uint8_t* data = bytes_of({ids, "data"}).data;
   const OnDevice on_device(plan->group->environment->context);
-  return make_handle(info.Env(),
-                     plan->launch_on_host({shape, slot_stride, data + byte_offset}, mask, is_strict, order));
+  return make_handle(info.Env(), plan->launch_on_host({shape, slot_stride, data + byte_offset}, computation,
+                                                      is_strict, order));
 }
 
 Napi::Value event_of(const Napi::CallbackInfo& info) {

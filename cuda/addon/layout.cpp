@@ -17,6 +17,11 @@ namespace {
 
 size_t align(size_t offset) { return (offset + 15) / 16 * 16; }
 
+// Whether there are outputs whose length depends on the number of tokens
+bool has_rows(const Computation& computation) {
+  return computation.kind != Computation::Kind::kLayout || computation.mask != MaskForm::kNone;
+}
+
 // Copies with several threads, since one core copies at a fraction of the speed of memory and of the bus
 void copy(uint8_t* target, const uint8_t* source, size_t bytes) {
   constexpr size_t kBytesPerThread = size_t{1} << 20, kMaxThreads = 8;
@@ -119,18 +124,29 @@ size_t rows_offset(const OutputPlaces& places) { return kCountsOffset + align(pl
 
 }  // namespace
 
-OutputPlaces::OutputPlaces(const LayoutShape& shape) {
+int64_t num_elements(int64_t rows, int64_t width) {
   constexpr int64_t kMaxElements = int64_t{1} << 48;
+  if (rows < 0 || width < 0) throw std::length_error("a number of tokens or slots is negative");
+  if (width > 0 && rows > kMaxElements / width)
+    throw std::length_error("an output of " + std::to_string(rows) + " x " + std::to_string(width) +
+                            " elements is larger than any memory");
+  return rows * width;
+}
+
+int64_t max_rows_by_expert(const OutputShape& shape) {
+  const Computation& order = shape.computation;
+  const int64_t num_selections = num_elements(shape.num_tokens, shape.num_topk);
+  const int64_t num_padded = std::min<int64_t>(num_selections, order.num_local_experts);
+  const int64_t largest = num_selections + num_padded * (order.alignment - 1);
+  return largest - largest % order.alignment;
+}
+
+OutputPlaces::OutputPlaces(const OutputShape& shape) {
   if (shape.num_tokens < 0) throw std::length_error("the number of tokens is negative");
   piece_bytes = {0, 0};
   for (size_t i = 0; i < kNumOutputs; ++i) {
     const Output& output = kOutputs[i];
-    const int64_t width = output.width(shape);
-    const int64_t num_rows = output.kind == Output::Kind::kRows ? shape.num_tokens : 1;
-    if (width > 0 && num_rows > kMaxElements / width)
-      throw std::length_error("a layout of " + std::to_string(shape.num_tokens) + " tokens on " +
-                              std::to_string(shape.num_ranks) + " ranks is larger than any memory");
-    bytes[i] = static_cast<size_t>(num_rows * width) * output.element_bytes;
+    bytes[i] = static_cast<size_t>(output.length(shape)) * output.element_bytes;
     size_t& end = piece_bytes[output.kind];
     byte_offsets[i] = align(end);
     end = byte_offsets[i] + bytes[i];
@@ -186,12 +202,14 @@ Plan::Plan(GroupPtr group, int num_experts, int num_ranks, int num_nodes, const 
       num_experts_(num_experts),
       num_ranks_(num_ranks),
       num_nodes_(num_nodes),
-      scratch_(make_scratch()) {
+      for_layouts_{dispatch_layout_scratch_bytes(num_experts, num_ranks), {}, {}, {}},
+      for_orders_{permutation_scratch_bytes(std::max(num_experts, num_ranks)), {}, {}, {}} {
   if (rank_of_expert != nullptr) rank_of_expert_ = make_memory(sizeof(int32_t) * num_experts, rank_of_expert);
 }
 
 Plan::~Plan() {
-  group->use_until_last(scratch_);
+  group->use_until_last(for_layouts_.memory);
+  group->use_until_last(for_orders_.memory);
   group->use_until_last(rank_of_expert_);
 }
 
@@ -207,54 +225,99 @@ AllocationPtr Plan::make_memory(size_t bytes, const void* content) const {
   return memory;
 }
 
-AllocationPtr Plan::make_scratch() const {
-  return make_memory(dispatch_layout_scratch_bytes(num_experts_, num_ranks_), nullptr);
-}
-
-void* Plan::scratch_in(const Capture& capture, const StreamPtr& stream) {
-  if (!capture.is_active()) return scratch_->pointer;
-  AllocationPtr scratch = capture == last_capture_ ? scratch_of_graph_.lock() : nullptr;
-  if (scratch == nullptr) {
-    scratch = make_scratch();
+void* Plan::memory_of(Scratch& scratch, const Capture& capture, const StreamPtr& stream) {
+  if (!capture.is_active()) {
+    if (scratch.memory == nullptr) scratch.memory = make_memory(scratch.bytes, nullptr);
+    return scratch.memory->pointer;
+  }
+  AllocationPtr memory = capture == scratch.last_capture ? scratch.of_graph.lock() : nullptr;
+  if (memory == nullptr) {
+    memory = make_memory(scratch.bytes, nullptr);
     cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
     unsigned long long id = 0;
     cudaGraph_t graph = nullptr;
     CHECK_CUDA(cudaStreamGetCaptureInfo(stream->handle, &status, &id, &graph));
     const std::shared_ptr<GraphMemories>& memories = group->environment->memory_of_graphs;
-    memories->keep_for(graph, {scratch, rank_of_expert_}, memories);
-    scratch_of_graph_ = scratch;
-    last_capture_ = capture;
+    memories->keep_for(graph, {memory, rank_of_expert_}, memories);
+    scratch.of_graph = memory;
+    scratch.last_capture = capture;
   }
-  return scratch->pointer;
+  return memory->pointer;
 }
 
-void Plan::run(const StreamPtr& stream, const void* topk_idx, const Ids& ids, const PerOutput<void*>& outputs,
-               MaskForm mask, const Report& report, const Capture& capture) {
-  // Without tokens there are no ids, however many each token would have
-  const int64_t num_topk = ids.num_tokens == 0 ? 0 : ids.num_topk;
-  if (num_topk < 0 || num_topk > std::numeric_limits<int>::max())
-    throw CudaError(cudaErrorInvalidValue, "launch_dispatch_layout");
-  DispatchLayoutArguments arguments;
+template <class Arguments>
+Arguments Plan::make_arguments(const void* topk_idx, const Ids& ids, const Report& report) const {
+  Arguments arguments;
   arguments.topk_idx = topk_idx;
   arguments.topk_idx_type = ids.type;
   arguments.num_tokens = ids.num_tokens;
-  arguments.num_topk = static_cast<int>(num_topk);
+  // Without tokens there are no ids, however many each token would have
+  arguments.num_topk = ids.num_tokens == 0 ? 0 : static_cast<int>(ids.num_topk);
   arguments.token_stride = ids.token_stride;
   arguments.empty_id = ids.empty_id;
   arguments.num_experts = num_experts_;
-  arguments.num_ranks = num_ranks_;
-  arguments.num_nodes = num_nodes_;
-  arguments.rank_of_expert =
-      rank_of_expert_ == nullptr ? nullptr : static_cast<const int32_t*>(rank_of_expert_->pointer);
-  for (size_t i = 0; i < kNumOutputs; ++i) kOutputs[i].set_pointer(arguments, outputs[i]);
-  arguments.has_bit_rows = mask == MaskForm::kBits;
   arguments.report = report;
-  arguments.scratch = scratch_in(capture, stream);
-  CHECK_CUDA(launch_dispatch_layout(arguments, stream->handle));
+  return arguments;
 }
 
-std::shared_ptr<HostLayout> Plan::launch_on_host(const HostIds& ids, MaskForm mask, bool is_strict,
-                                                 const StreamOrder& order) {
+void Plan::run(const StreamPtr& stream, const void* topk_idx, const Ids& ids, const PerOutput<void*>& outputs,
+               const Computation& computation, const Report& report, const Capture& capture) {
+  if (ids.num_tokens > 0 && (ids.num_topk < 0 || ids.num_topk > std::numeric_limits<int>::max()))
+    throw CudaError(cudaErrorInvalidValue, "launch_dispatch_layout");
+  const auto numbers = [&](OutputIndex output) { return static_cast<int32_t*>(outputs[output]); };
+  const auto* rank_of_expert =
+      rank_of_expert_ == nullptr ? nullptr : static_cast<const int32_t*>(rank_of_expert_->pointer);
+  const auto max_rows = [&](OutputIndex output) {
+    return kOutputs[output].length(output_shape(ids, computation));
+  };
+  switch (computation.kind) {
+    case Computation::Kind::kLayout: {
+      auto arguments = make_arguments<DispatchLayoutArguments>(topk_idx, ids, report);
+      arguments.num_ranks = num_ranks_;
+      arguments.num_nodes = num_nodes_;
+      arguments.rank_of_expert = rank_of_expert;
+      arguments.num_tokens_per_rank = numbers(kNumTokensPerRank);
+      arguments.num_tokens_per_rdma_rank = numbers(kNumTokensPerRdmaRank);
+      arguments.num_tokens_per_expert = numbers(kNumTokensPerExpert);
+      arguments.is_token_in_rank = static_cast<uint8_t*>(outputs[kIsTokenInRank]);
+      arguments.has_bit_rows = computation.mask == MaskForm::kBits;
+      arguments.scratch = memory_of(for_layouts_, capture, stream);
+      CHECK_CUDA(launch_dispatch_layout(arguments, stream->handle));
+      break;
+    }
+    case Computation::Kind::kByExpert: {
+      auto arguments = make_arguments<ExpertPermutationArguments>(topk_idx, ids, report);
+      arguments.first_expert = computation.first_expert;
+      arguments.num_local_experts = computation.num_local_experts;
+      arguments.alignment = computation.alignment;
+      arguments.max_rows = max_rows(kSelectionOfRow);
+      arguments.num_tokens_per_expert = numbers(kNumTokensPerExpert);
+      arguments.expert_offsets = numbers(kExpertOffsets);
+      arguments.selection_of_row = numbers(kSelectionOfRow);
+      arguments.row_of_selection = numbers(kRowOfSelection);
+      arguments.scratch = memory_of(for_orders_, capture, stream);
+      CHECK_CUDA(launch_permutation(arguments, stream->handle));
+      break;
+    }
+    case Computation::Kind::kByRank: {
+      auto arguments = make_arguments<RankPermutationArguments>(topk_idx, ids, report);
+      arguments.num_ranks = num_ranks_;
+      arguments.rank_of_expert = rank_of_expert;
+      arguments.does_last_win = computation.does_last_win;
+      arguments.max_rows = max_rows(kTokenOfRow);
+      arguments.num_tokens_per_rank = numbers(kNumTokensPerRank);
+      arguments.rank_offsets = numbers(kRankOffsets);
+      arguments.token_of_row = numbers(kTokenOfRow);
+      arguments.row_of_selection = numbers(kRowOfSelection);
+      arguments.scratch = memory_of(for_orders_, capture, stream);
+      CHECK_CUDA(launch_permutation(arguments, stream->handle));
+      break;
+    }
+  }
+}
+
+std::shared_ptr<HostLayout> Plan::launch_on_host(const HostIds& ids, const Computation& computation,
+                                                 bool is_strict, const StreamOrder& order) {
   const EnvironmentPtr& environment = group->environment;
   const StreamPtr& stream = group->comm_stream;
   // The ids were copied, and the results are in no stream's memory. So if the calling thread waits for the
@@ -263,7 +326,7 @@ std::shared_ptr<HostLayout> Plan::launch_on_host(const HostIds& ids, MaskForm ma
   const Capture capture = is_ordered ? capture_of(order.current_stream->handle) : Capture{};
   if (capture.is_active()) throw CaptureError("HOST_ARRAYS");
   check_capture(capture, order, stream->handle);
-  const OutputPlaces places = output_places(ids.num_tokens, mask);
+  const OutputPlaces places(output_shape(ids, computation));
   size_t input_bytes = 0;
   if (__builtin_mul_overflow(ids.num_tokens, ids.num_topk, &input_bytes) ||
       __builtin_mul_overflow(input_bytes, get_id_bytes(ids.type), &input_bytes))
@@ -279,7 +342,7 @@ std::shared_ptr<HostLayout> Plan::launch_on_host(const HostIds& ids, MaskForm ma
   group->order_behind_last(stream);
   Ids packed = ids;
   packed.token_stride = ids.num_topk;
-  run(stream, layout->input->data(), packed, pointers_in(layout->pieces(), places), mask,
+  run(stream, layout->input->data(), packed, pointers_in(layout->pieces(), places), computation,
       is_strict ? Report{layout->found(), 0} : Report{}, {});
   done->record(stream->handle);
   group->set_last(stream, done);
@@ -288,17 +351,18 @@ std::shared_ptr<HostLayout> Plan::launch_on_host(const HostIds& ids, MaskForm ma
 }
 
 DeviceLayout::DeviceLayout(std::shared_ptr<Plan> plan, const DeviceIds& ids,
-                           const PerOutput<DevicePlace>* outputs, MaskForm mask, bool is_strict)
+                           const PerOutput<DevicePlace>* outputs, const Computation& computation,
+                           bool is_strict)
     : plan(std::move(plan)),
       is_strict(is_strict),
       max_tokens(ids.num_tokens),
       ids_(ids),
-      mask_(mask),
+      computation_(computation),
       has_outputs_(outputs != nullptr),
       topk_idx_(static_cast<const uint8_t*>(ids.place.allocation->pointer) + ids.place.byte_offset),
       memory_{ids.place.allocation} {
   // This throws for a layout that is larger than any memory
-  const OutputPlaces places = this->plan->output_places(max_tokens, mask);
+  const OutputPlaces places = output_places();
   if (outputs == nullptr) return;
   outputs_ = pointers_to(*outputs, places);
   for (const DevicePlace& output : *outputs)
@@ -340,7 +404,7 @@ DeviceLayout::Launched DeviceLayout::launch(int64_t num_tokens, const StreamOrde
     // The memory is allocated in the order of the stream on which the kernel comes next. Without
     // `allocate_on_comm_stream`, it belongs to the current stream, which waits for the kernel unless
     // `async_finish` is set.
-    const OutputPlaces places = plan->output_places(num_tokens, mask_);
+    const OutputPlaces places(plan->output_shape(ids, computation_));
     const auto allocate = [&](size_t bytes) {
       const StreamPtr& home = order.allocate_on_comm_stream ? group.comm_stream : order.current_stream;
       AllocationPtr piece = Allocation::from_pool(group.environment, bytes, stream, home);
@@ -349,7 +413,7 @@ DeviceLayout::Launched DeviceLayout::launch(int64_t num_tokens, const StreamOrde
       return memory[num_memory++] = std::move(piece);
     };
     launched.memory.counts = allocate(places.piece_bytes.counts);
-    if (mask_ != MaskForm::kNone) launched.memory.rows = allocate(places.piece_bytes.rows);
+    if (has_rows(computation_)) launched.memory.rows = allocate(places.piece_bytes.rows);
     const auto begin_of = [](const AllocationPtr& piece) {
       return piece == nullptr ? nullptr : static_cast<uint8_t*>(piece->pointer);
     };
@@ -358,7 +422,7 @@ DeviceLayout::Launched DeviceLayout::launch(int64_t num_tokens, const StreamOrde
 
   const Report report = is_strict ? group.next_report() : Report{};
   try {
-    plan->run(stream, topk_idx_, ids, outputs, mask_, report, capture);
+    plan->run(stream, topk_idx_, ids, outputs, computation_, report, capture);
   } catch (...) {
     if (is_strict) group.ring()->give_back();
     throw;

@@ -1,5 +1,6 @@
-// Layouts of device memory and of host memory, in DeepEP's order of streams. The structs have the fields of the objects that `ts/devices/cuda/addon.ts` declares, under the
-// same names.
+// Layouts and orders of rows, of ids in device memory and in host memory, in DeepEP's order of streams. What is said of
+// a layout here is true of an order, too. The structs have the fields of the objects that `ts/devices/cuda/addon.ts`
+// declares, under the same names.
 #pragma once
 
 #include <cstdint>
@@ -9,6 +10,7 @@
 #include <vector>
 
 #include "../kernel/dispatch_layout.h"
+#include "../kernel/permutation.h"
 #include "capture.h"
 #include "group.h"
 #include "outputs.h"
@@ -93,19 +95,19 @@ class Plan {
   ~Plan();
   Plan(const Plan&) = delete;
 
-  // Returns the places of the outputs in the pieces of memory of a layout
-  OutputPlaces output_places(int64_t num_tokens, MaskForm mask) const {
-    return OutputPlaces({num_tokens, num_experts_, num_ranks_, num_nodes_, mask});
+  // What the lengths of the outputs follow from
+  OutputShape output_shape(const Ids& ids, const Computation& computation) const {
+    return {ids.num_tokens, ids.num_topk, num_experts_, num_ranks_, num_nodes_, computation};
   }
 
-  // Queues the kernel. `topk_idx` is where the ids are for the GPU.
+  // Queues the kernels. `topk_idx` is where the ids are for the GPU.
   void run(const StreamPtr& stream, const void* topk_idx, const Ids& ids, const PerOutput<void*>& outputs,
-           MaskForm mask, const Report& report, const Capture& capture);
+           const Computation& computation, const Report& report, const Capture& capture);
 
   // Queues a layout of host memory, after packing the ids into pinned memory. The kernel reads and writes
   // pinned memory directly.
-  std::shared_ptr<HostLayout> launch_on_host(const HostIds& ids, MaskForm mask, bool is_strict,
-                                             const StreamOrder& order);
+  std::shared_ptr<HostLayout> launch_on_host(const HostIds& ids, const Computation& computation,
+                                             bool is_strict, const StreamOrder& order);
 
   const GroupPtr group;
 
@@ -113,16 +115,23 @@ class Plan {
   // Makes memory for the kernels, with this content or with zeros. It is ready when this returns, since nothing
   // can be queued before work of a stream that is being captured
   AllocationPtr make_memory(size_t bytes, const void* content) const;
-  AllocationPtr make_scratch() const;
-  // Returns the scratch memory for a layout that runs in this capture, or in none. `stream` is a part of it.
-  void* scratch_in(const Capture& capture, const StreamPtr& stream);
+  // The scratch memory of one kind of kernels
+  struct Scratch {
+    size_t bytes;
+    AllocationPtr memory;  // Null before the first launch outside of a capture
+    // That of the graph that such kernels were last captured into, which keeps it. A graph may be replayed beside
+    // other launches, with which it must not share any
+    std::weak_ptr<Allocation> of_graph;
+    Capture last_capture;
+  };
+  // Returns the scratch memory for kernels that run in this capture, or in none. `stream` is a part of it.
+  void* memory_of(Scratch& scratch, const Capture& capture, const StreamPtr& stream);
+  template <class Arguments>
+  Arguments make_arguments(const void* topk_idx, const Ids& ids, const Report& report) const;
 
   const int num_experts_, num_ranks_, num_nodes_;
-  AllocationPtr rank_of_expert_, scratch_;
-  // The scratch memory of the graph that layouts were last captured into, which keeps it. A graph may be replayed
-  // beside other layouts, with which it must not share any
-  std::weak_ptr<Allocation> scratch_of_graph_;
-  Capture last_capture_;
+  AllocationPtr rank_of_expert_;
+  Scratch for_layouts_, for_orders_;
 };
 
 // A layout of device memory that can be queued again and again. It does not keep the memory: each time, the
@@ -132,7 +141,10 @@ class DeviceLayout {
   // If `outputs` is null, memory for them is allocated each time. An output that the layout does not have is
   // given by a null allocation.
   DeviceLayout(std::shared_ptr<Plan> plan, const DeviceIds& ids, const PerOutput<DevicePlace>* outputs,
-               MaskForm mask, bool is_strict);
+               const Computation& computation, bool is_strict);
+
+  // Returns the places of the outputs of all tokens in the pieces of memory that are allocated for them
+  OutputPlaces output_places() const { return OutputPlaces(plan->output_shape(ids_, computation_)); }
 
   struct Launched {
     PerKind<AllocationPtr> memory;  // Null if the outputs were given. There may be no rows
@@ -150,7 +162,7 @@ class DeviceLayout {
 
  private:
   const Ids ids_;
-  const MaskForm mask_;
+  const Computation computation_;
   const bool has_outputs_;
   const void* const topk_idx_;
   PerOutput<void*> outputs_{};

@@ -172,12 +172,47 @@ inline bool boolean(const Argument& argument) {
   return value;
 }
 
+inline std::string text(const Argument& argument) {
+  return argument.value.IsString() ? argument.value.As<Napi::String>().Utf8Value() : "";
+}
+
 inline MaskForm mask_form(const Argument& argument) {
-  const std::string form = argument.value.IsString() ? argument.value.As<Napi::String>().Utf8Value() : "";
+  const std::string form = text(argument);
   if (form == "bytes") return MaskForm::kBytes;
   if (form == "bits") return MaskForm::kBits;
   if (form == "none") return MaskForm::kNone;
   argument.fail("'bytes', 'bits' or 'none'");
+}
+
+// A 32-bit integer, `least` or more
+inline int integer_from(int least, const Argument& argument) {
+  const int64_t value = integer(argument);
+  if (value < least || value > std::numeric_limits<int>::max())
+    argument.fail("a 32-bit integer, " + std::to_string(least) + " or more");
+  return static_cast<int>(value);
+}
+
+// What to compute, with the fields of its kind
+inline Computation computation_of(const Argument& argument) {
+  Computation computation;
+  const Argument kind(argument, "kind");
+  const std::string name = text(kind);
+  if (name == "layout") {
+    computation.mask = mask_form({argument, "mask"});
+  } else if (name == "byExpert") {
+    computation.kind = Computation::Kind::kByExpert;
+    computation.first_expert = integer_from(0, {argument, "firstExpert"});
+    computation.num_local_experts = integer_from(0, {argument, "numLocalExperts"});
+    computation.alignment = integer_from(1, {argument, "alignment"});
+  } else if (name == "byRank") {
+    computation.kind = Computation::Kind::kByRank;
+    const Argument winner(argument, "winner");
+    computation.does_last_win = text(winner) == "last";
+    if (!computation.does_last_win && text(winner) != "first") winner.fail("'first' or 'last'");
+  } else {
+    kind.fail("'layout', 'byExpert' or 'byRank'");
+  }
+  return computation;
 }
 
 // A number of bytes

@@ -13,7 +13,7 @@ import {
   idTypes,
   type LayoutArrays,
   type LayoutShape,
-  lengthOfOutput,
+  layoutComputations,
   type MaskForm,
   type Output,
   type OutputName,
@@ -55,7 +55,7 @@ export interface RoutingLayout extends LayoutShape {
  * Each output of all layers in one array, `[numLayers, …]`, row-major. It is `null` where a layout of this shape does
  * not have the output, and where rows are not kept.
  */
-export type OutputBlocks = { readonly [Name in OutputName]: Block | null };
+export type OutputBlocks = { readonly [Name in keyof LayoutArrays]: Block | null };
 
 type Block = Int32Array<ArrayBuffer> | Uint8Array<ArrayBuffer>;
 
@@ -124,8 +124,8 @@ function allocate(
 ): { blocks: OutputBlocks; layers: LayoutArrays<MaskForm>[] } {
   const blocks: Partial<Record<OutputName, Block | null>> = {};
   const layers = routing.views.map((): Partial<Record<OutputName, Block | null>> => ({}));
-  for (const name of outputNames) {
-    const length = lengthOfOutput(outputs[name], shape);
+  for (const name of outputNames.layout) {
+    const length = outputs[name].length({ ...shape, computation: layoutComputations[shape.mask] });
     const isKept = outputs[name].kind === 'count' || keepRows;
     const block = length === null ? null : allocateBlock(outputs[name], length, isKept ? layers.length : 1, file);
     blocks[name] = isKept ? block : null;

@@ -19,12 +19,13 @@ export type {
   MaskForm,
   PlacementName,
 } from '../index.ts';
+export { layoutComputations } from '../layout/computation.ts';
 export {
   dimensionsOf,
   type LayoutShape,
-  lengthOfOutput,
   type Output,
   type OutputName,
+  type OutputShape,
   outputNames,
   outputs,
 } from '../layout/outputs.ts';

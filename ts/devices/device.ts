@@ -7,10 +7,11 @@
 import type { Availability, DeviceName, GpuDescription } from '../errors/availability.ts';
 import type { Partition, RankGroup } from '../input/partition.ts';
 import type { EmptyId } from '../input/topk-idx.ts';
+import type { Computation, ExpertOrder, LayoutComputation, RankOrder } from '../layout/computation.ts';
 import type { EventHandle } from '../layout/event-overlap.ts';
 import type { LayoutRequest, TensorOperands, TensorRequest } from '../layout/layout-request.ts';
-import type { AnyArrays, MaskForm } from '../layout/outputs.ts';
-import type { TensorLayout } from '../layout/tensors.ts';
+import type { OutArrays } from '../layout/outputs.ts';
+import type { TensorResult } from '../layout/tensors.ts';
 import type { IdType, IntegerArray } from '../values/id-types.ts';
 
 /**
@@ -37,7 +38,7 @@ export interface Device {
    */
   suits?(request: LayoutRequest): boolean;
   /**
-   * Computes the layout of a request into `request.out`. Returns `finishedHandle` if the work is done on return.
+   * Computes what a request asks for into `request.out`. Returns `finishedHandle` if the work is done on return.
    *
    * @throws InvalidExpertError with the first id, in row-major order, that is neither empty nor an expert, if the
    *   request is strict. If `request.out` was given, it is then untouched. If the work is not done on return, the event
@@ -70,10 +71,10 @@ export interface Device {
 export interface DeviceStreams {
   /** Whether something was made on the device, such as a tensor, a stream or a layout, and the device still works. */
   readonly areInUse: boolean;
-  /** Queues the layout of a tensor. Nothing is copied, and nothing is waited for. */
-  submit(request: TensorRequest): TensorLayout;
+  /** Queues a computation on a tensor. Nothing is copied, and nothing is waited for. */
+  submit(request: TensorRequest): TensorResult;
   /** Makes a workspace of tensors. Its type is that of `dispatch-layout/cuda`. */
-  createWorkspace(operands: TensorOperands): unknown;
+  createWorkspace(operands: TensorOperands, orders: readonly (ExpertOrder | RankOrder)[]): unknown;
   /** Records an event on the current stream of this device, or of all devices of its kind on which something was made. */
   capture(isOfAll: boolean): EventHandle;
   /** The stream on which layouts of a group run. Its type is that of `dispatch-layout/cuda`. */
@@ -88,20 +89,23 @@ export interface WorkspaceShape {
   readonly numTopk: number;
   readonly idType: IdType;
   readonly emptyId: EmptyId;
-  readonly mask: MaskForm;
+  readonly layout: LayoutComputation;
+  /** The orders of rows that can be computed, too. */
+  readonly byExpert: ExpertOrder | null;
+  readonly byRank: RankOrder | null;
 }
 
 /** Arrays that a device computes in, without copies. */
 export interface WorkspaceMemory {
   /** `[maxTokens, numTopk]` */
   readonly topkIdx: IntegerArray;
-  /** The results of `maxTokens` tokens. */
-  readonly out: AnyArrays;
+  /** The results of `maxTokens` tokens, for a computation of the workspace. */
+  outOf(computation: Computation): OutArrays;
   /**
-   * Computes the layout of the first `numTokens` tokens into `layout`, which consists of the parts of `out` for these
-   * tokens.
+   * Computes on the first `numTokens` tokens. The results are in `arrays`, the parts for these tokens of those that
+   * {@link outOf} returns.
    *
    * @throws InvalidExpertError if `isStrict`. The results are then untouched.
    */
-  compute(numTokens: number, isStrict: boolean, layout: AnyArrays): void;
+  compute(computation: Computation, numTokens: number, isStrict: boolean, arrays: OutArrays): void;
 }

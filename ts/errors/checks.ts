@@ -31,10 +31,24 @@ export function checkOptions<Options extends object>(
   return options;
 }
 
+/** Where options belong that people may give to the wrong function. */
+const owners: Readonly<Record<string, string | undefined>> = {
+  mask: 'getDispatchLayout',
+  alignment: 'getExpertPermutation',
+  firstExpert: 'getExpertPermutation',
+  numLocalExperts: 'getExpertPermutation',
+  winner: 'getRankPermutation',
+  numRanks: 'groups of ranks',
+  numRanksPerNode: 'groups of ranks',
+  placement: 'groups of ranks',
+};
+
 function unknownOption(name: string, names: readonly string[], code: ErrorCode): DispatchLayoutError {
   const numEdits = Math.floor(name.length / 3);
   const meant = names.find((known) => areNear(known.toLowerCase(), name.toLowerCase(), numEdits));
-  const suggestion = meant === undefined ? '' : `Did you mean ${meant}? `;
+  const owner = owners[name];
+  const suggestion =
+    meant !== undefined ? `Did you mean ${meant}? ` : owner === undefined ? '' : `It is an option of ${owner}. `;
   const remedy = `${suggestion}The options are ${names.join(', ')}.`;
   return new DispatchLayoutError(code, `there is no option ${describe(name)} here`, { value: name, remedy });
 }

@@ -151,6 +151,16 @@ export function partitionExperts(
   return { ...group, group, numExperts, rankOfExpert };
 }
 
+/**
+ * The experts of an order by expert, for which it does not matter on which rank they are.
+ *
+ * @throws DispatchLayoutError `NUM_EXPERTS`, `OUT_OF_MEMORY`
+ */
+export function expertsOnOneRank(numExperts: number, group: RankGroup): Partition {
+  const alone: RankGroup = { numRanks: 1, numRanksPerNode: 1, numRdmaRanks: 1 };
+  return { ...partitionExperts(alone, numExperts, undefined, true), group };
+}
+
 function allocate(numExperts: number): Int32Array {
   try {
     return new Int32Array(numExperts);

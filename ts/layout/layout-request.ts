@@ -1,19 +1,18 @@
 /**
- * A request holds everything that one call for a layout works on, from the caller's input, read and checked, to the
+ * A request holds everything that one call works on, from the caller's input, read and checked, to the
  * kernel.
  *
  * @module
  */
 import type { Partition } from '../input/partition.ts';
 import { type EmptyId, TopkIdx } from '../input/topk-idx.ts';
+import type { Computation, ComputationKind } from './computation.ts';
 import type { EventHandle } from './event-overlap.ts';
 import {
   assignArrays,
-  type LayoutShape,
-  lengthOfOutput,
-  type MaskForm,
   OutArrays,
   type OutputLengths,
+  type OutputShape,
   outputNames,
   outputs,
   perOutput,
@@ -31,20 +30,20 @@ export interface StreamOrder {
 }
 
 /**
- * A call for host arrays. The group keeps this object for its next call, so that a call with a reused `out` allocates
- * nothing.
+ * A call for host arrays. The group keeps this object for its next call of the same kind, so that a call with a reused
+ * `out` allocates nothing.
  */
-export class LayoutRequest implements LayoutShape, StreamOrder {
+export class LayoutRequest implements OutputShape, StreamOrder {
   readonly topkIdx: TopkIdx = new TopkIdx();
   /** The arrays to write: the caller's, or new ones. */
-  readonly out: OutArrays = new OutArrays();
+  readonly out: OutArrays;
   /** Whether the arrays of `out` are the caller's. A call that fails must then leave them untouched. */
   isOutGiven = false;
   /** Whether an id that is neither empty nor in `[0, numExperts)` is an error. Otherwise, such an id is skipped. */
   isStrict = true;
-  /** The form of `isTokenInRank`. */
-  mask: MaskForm = 'bytes';
-  /** Which rank each expert is on. `setShape` sets it before anything reads it. */
+  /** What to compute. `setShape` sets it, and the partition, before anything reads them. */
+  computation!: Computation;
+  /** Which rank each expert is on. */
   partition!: Partition;
   numTokens = 0;
   numTopk = 0;
@@ -57,24 +56,32 @@ export class LayoutRequest implements LayoutShape, StreamOrder {
   asyncFinish = false;
   allocateOnCommStream = false;
 
+  constructor(kind: ComputationKind) {
+    this.out = new OutArrays(kind);
+  }
+
   /**
-   * Takes over the shape of the ids that were read, the partition, and the form of the mask. What has not changed since
-   * the call before is not computed again.
+   * Takes over the shape of the ids that were read, the partition, and what to compute. What has not changed since the
+   * call before is not computed again.
    */
-  setShape(partition: Partition, mask: MaskForm): void {
+  setShape(partition: Partition, computation: Computation): void {
     const { numTokens, numTopk } = this.topkIdx;
+    const { kind } = computation;
     const isSamePartition = partition === this.partition;
+    const isSame = isSamePartition && computation === this.computation;
+    // No output of a layout depends on the number of slots
+    const isSameWidth = numTopk === this.numTopk || kind === 'layout';
     this.numTopk = numTopk;
-    if (isSamePartition && numTokens === this.numTokens && mask === this.mask) return;
-    this.mask = mask;
+    if (isSame && isSameWidth && numTokens === this.numTokens) return;
+    this.computation = computation;
     this.partition = partition;
     this.numTokens = numTokens;
     this.numExperts = partition.numExperts;
     this.numRanks = partition.numRanks;
     this.numRdmaRanks = partition.numRdmaRanks;
-    for (const name of isSamePartition ? rowNames : outputNames) {
-      this.lengths[name] = lengthOfOutput(outputs[name], this);
-    }
+    // The counts of a layout depend on the partition alone
+    const names = isSamePartition && kind === 'layout' ? rowsOfLayouts : outputNames[kind];
+    for (const name of names) this.lengths[name] = outputs[name].length(this);
   }
 
   /** Drops every reference to what is the caller's. */
@@ -85,19 +92,18 @@ export class LayoutRequest implements LayoutShape, StreamOrder {
   }
 }
 
-const noArrays = new OutArrays();
+const noArrays = new OutArrays('layout');
 
-/** The outputs whose lengths depend on the number of tokens, or on the form of the mask. */
-const rowNames = outputNames.filter((name) => outputs[name].kind === 'rows');
+const rowsOfLayouts = outputNames.layout.filter((name) => outputs[name].kind === 'rows');
 
-/** What a layout of ids that are on a device works on. */
+/** What a computation on ids that are on a device works on. */
 export interface TensorOperands {
   readonly topkIdx: GpuTensor;
   readonly emptyId: EmptyId;
   /** The caller's tensors; undefined where the device is to make new ones. */
   readonly out: TensorArrays | undefined;
   readonly isStrict: boolean;
-  readonly mask: MaskForm;
+  readonly computation: Computation;
   readonly partition: Partition;
 }
 

@@ -4,16 +4,10 @@
  * @module
  */
 import type { DeviceName } from '../errors/availability.ts';
+import type { MaskForm } from './computation.ts';
+import { Computed } from './computed.ts';
 import type { EventOverlap } from './event-overlap.ts';
-import {
-  type AnyArrays,
-  assignArrays,
-  haveSameArrays,
-  type LayoutArrays,
-  type LayoutShape,
-  type MaskForm,
-  OutArrays,
-} from './outputs.ts';
+import type { LayoutArrays, LayoutShape, OutArrays } from './outputs.ts';
 
 /**
  * What `getDispatchLayout` returns: the outputs of DeepEP's `Buffer.get_dispatch_layout`, and the shape of the request.
@@ -26,14 +20,12 @@ export interface DispatchLayout<Mask extends MaskForm = 'bytes'> extends LayoutA
   readonly device: DeviceName;
 }
 
-/** Arrays that are known to lie in different buffers. */
-export interface KnownArrays {
-  readonly arrays: AnyArrays;
-  readonly buffers: readonly ArrayBufferLike[];
-}
-
 /** A layout that a group has computed. */
-export class ComputedLayout extends OutArrays implements DispatchLayout<MaskForm> {
+export class ComputedLayout extends Computed implements DispatchLayout<MaskForm> {
+  readonly numTokensPerRank: Int32Array;
+  readonly numTokensPerRdmaRank: Int32Array | null;
+  readonly numTokensPerExpert: Int32Array;
+  readonly isTokenInRank: Uint8Array | null;
   readonly numTokens: number;
   readonly numTopk: number;
   readonly numExperts: number;
@@ -41,11 +33,13 @@ export class ComputedLayout extends OutArrays implements DispatchLayout<MaskForm
   readonly numRdmaRanks: number;
   readonly event: EventOverlap;
   readonly device: DeviceName;
-  #known: KnownArrays | undefined;
 
-  constructor(arrays: AnyArrays, shape: LayoutShape, event: EventOverlap, device: DeviceName) {
+  constructor(arrays: OutArrays, shape: LayoutShape, event: EventOverlap, device: DeviceName) {
     super();
-    assignArrays(this, arrays);
+    this.numTokensPerRank = arrays.numTokensPerRank;
+    this.numTokensPerRdmaRank = arrays.numTokensPerRdmaRank;
+    this.numTokensPerExpert = arrays.numTokensPerExpert;
+    this.isTokenInRank = arrays.isTokenInRank;
     this.numTokens = shape.numTokens;
     this.numTopk = shape.numTopk;
     this.numExperts = shape.numExperts;
@@ -55,35 +49,13 @@ export class ComputedLayout extends OutArrays implements DispatchLayout<MaskForm
     this.device = device;
   }
 
-  /**
-   * What was found out about the arrays. It is an accessor, so that it is not among the properties that callers copy.
-   */
-  get known(): KnownArrays | undefined {
-    return this.#known;
+  hasShape(shape: LayoutShape): boolean {
+    return (
+      this.numTokens === shape.numTokens &&
+      this.numTopk === shape.numTopk &&
+      this.numExperts === shape.numExperts &&
+      this.numRanks === shape.numRanks &&
+      this.numRdmaRanks === shape.numRdmaRanks
+    );
   }
-
-  set known(known: KnownArrays | undefined) {
-    this.#known = known;
-  }
-}
-
-/** Whether `out` equals the result that the call would make. The call then returns `out` itself. */
-export function isResult(
-  out: AnyArrays | undefined,
-  arrays: AnyArrays,
-  shape: LayoutShape,
-  event: EventOverlap,
-  device: DeviceName,
-): out is ComputedLayout {
-  return (
-    out instanceof ComputedLayout &&
-    out.numTokens === shape.numTokens &&
-    out.numTopk === shape.numTopk &&
-    out.numExperts === shape.numExperts &&
-    out.numRanks === shape.numRanks &&
-    out.numRdmaRanks === shape.numRdmaRanks &&
-    out.event === event &&
-    out.device === device &&
-    haveSameArrays(out, arrays)
-  );
 }

@@ -1,5 +1,5 @@
 /**
- * The arrays that a layout is written to. They are the caller's, which are checked here, or new ones.
+ * The arrays that results are written to. They are the caller's, which are checked here, or new ones.
  *
  * @module
  */
@@ -8,13 +8,13 @@ import { DispatchLayoutError } from '../errors/errors.ts';
 import { withArticle } from '../values/describe.ts';
 import { arrayOver } from '../values/id-types.ts';
 import { bufferOf, byteOffsetOf, isArrayOf, lengthOf, overlap, typedArrayName } from '../values/typed-array.ts';
-import { ComputedLayout } from './layout.ts';
+import { Computed } from './computed.ts';
 import type { LayoutRequest } from './layout-request.ts';
 import {
   type AnyArrays,
   assignArrays,
   haveSameArrays,
-  type OutArrays,
+  OutArrays,
   type Output,
   type OutputArray,
   outputNames,
@@ -34,7 +34,9 @@ export function allocateOut(request: LayoutRequest): void {
         length === null ? null : type === 'int32' ? new Int32Array(length) : new Uint8Array(length)
       ) as typeof array;
     } catch (cause) {
-      const size = `${request.numTokens} tokens x ${request.numRanks} ranks`;
+      const { numTokens, numTopk, numRanks } = request;
+      const width = request.out.kind === 'layout' ? `${numRanks} ranks` : `${numTopk} slots`;
+      const size = `${numTokens} tokens x ${width}`;
       throw new DispatchLayoutError('OUT_OF_MEMORY', `${name} of ${size} does not fit in memory`, {
         value: length,
         remedy: 'Split the tokens and add up the counts.',
@@ -66,21 +68,27 @@ export function readOut(out: AnyArrays, arrays: OutArrays): void {
  */
 export function checkOut(out: AnyArrays, request: LayoutRequest): void {
   const arrays = request.out;
-  const known = out instanceof ComputedLayout ? out.known : undefined;
-  const isKnown = known !== undefined && haveSameArrays(known.arrays, arrays);
+  const known = out instanceof Computed ? out.known : undefined;
+  const isKnown = known !== undefined && known.arrays.kind === arrays.kind && haveSameArrays(known.arrays, arrays);
   // This copy is made before a view of its first part takes the place of an array of rows
-  const given = out instanceof ComputedLayout && !isKnown ? { ...arrays } : undefined;
+  const given = out instanceof Computed && !isKnown ? copyOf(arrays) : undefined;
   replaceArrays(arrays, request.lengths, checkArray);
   const { data } = request.topkIdx;
   const buffers = isKnown ? known.buffers : differentBuffers(arrays);
   if (buffers === undefined || buffers.includes(bufferOf(data))) checkDisjoint(arrays, data);
-  else if (given !== undefined) (out as ComputedLayout).known = { arrays: given, buffers };
+  else if (given !== undefined) (out as unknown as Computed).known = { arrays: given, buffers };
+}
+
+function copyOf(arrays: OutArrays): OutArrays {
+  const copy = new OutArrays(arrays.kind);
+  assignArrays(copy, arrays);
+  return copy;
 }
 
 /** The buffers of the arrays; undefined if two arrays share a buffer. */
 function differentBuffers(arrays: OutArrays): readonly ArrayBufferLike[] | undefined {
   const buffers: ArrayBufferLike[] = [];
-  for (const name of outputNames) {
+  for (const name of outputNames[arrays.kind]) {
     const array = arrays[name];
     if (array === null) continue;
     const buffer = bufferOf(array);
@@ -129,8 +137,8 @@ function checkOtherArray(
  *
  * @throws DispatchLayoutError `DETACHED_BUFFER`
  */
-export function checkArraysAttached(arrays: AnyArrays): void {
-  for (const name of outputNames) {
+export function checkArraysAttached(arrays: OutArrays): void {
+  for (const name of outputNames[arrays.kind]) {
     const array = arrays[name];
     if (array !== null) checkAttached(array, name, 'out.');
   }
@@ -139,7 +147,7 @@ export function checkArraysAttached(arrays: AnyArrays): void {
 /** Checks that no arrays overlap: results written over the input, or over each other, would be silently wrong. */
 function checkDisjoint(arrays: OutArrays, ids: ArrayBufferView): void {
   const others: [string, ArrayBufferView][] = [['topkIdx', ids]];
-  for (const name of outputNames) {
+  for (const name of outputNames[arrays.kind]) {
     const array = arrays[name];
     if (array === null) continue;
     for (const [otherName, other] of others) {

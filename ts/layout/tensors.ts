@@ -6,7 +6,7 @@
 import type { DeviceName } from '../errors/availability.ts';
 import type { IdType } from '../values/id-types.ts';
 import type { EventOverlap } from './event-overlap.ts';
-import type { LayoutShape, OutputName } from './outputs.ts';
+import type { OutputName } from './outputs.ts';
 
 /** A tensor of integers in the memory of a device. */
 export interface GpuTensor {
@@ -31,8 +31,8 @@ export function isGpuTensor(value: unknown): value is GpuTensor {
   return typeof value === 'object' && value !== null && tensorBrand in value;
 }
 
-/** The outputs of a layout of tensors. */
-export type TensorArrays = Readonly<Record<OutputName, GpuTensor | null>>;
+/** The outputs of a computation on tensors: those that its kind has. */
+export type TensorArrays = Readonly<Partial<Record<OutputName, GpuTensor | null>>>;
 
-/** A layout of tensors. */
-export type TensorLayout = TensorArrays & LayoutShape & { readonly event: EventOverlap; readonly device: DeviceName };
+/** The result of a computation on tensors. */
+export type TensorResult = TensorArrays & { readonly event: EventOverlap; readonly device: DeviceName };

@@ -12,7 +12,7 @@ import { embeddedKernel } from '../devices/wasm/embedded-kernel.ts';
 // Everything else is imported after the kernel.
 
 import type { Device } from '../devices/device.ts';
-import { jsDevice } from '../devices/js.ts';
+import { jsDevice } from '../devices/js/device.ts';
 import { noCuda } from '../devices/no-cuda.ts';
 import type { Settings } from '../devices/settings.ts';
 import { createWasmDevice } from '../devices/wasm/device.ts';

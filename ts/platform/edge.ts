@@ -4,7 +4,7 @@
  * @module
  */
 import type { Device } from '../devices/device.ts';
-import { jsDevice } from '../devices/js.ts';
+import { jsDevice } from '../devices/js/device.ts';
 import { noCuda } from '../devices/no-cuda.ts';
 import { createWasmDevice } from '../devices/wasm/device.ts';
 import { edgeKernel } from '../devices/wasm/edge-kernel.ts';

@@ -5,7 +5,7 @@
  */
 import { cudaDevice } from '../devices/cuda/device.ts';
 import type { Device } from '../devices/device.ts';
-import { jsDevice } from '../devices/js.ts';
+import { jsDevice } from '../devices/js/device.ts';
 import { createWasmDevice } from '../devices/wasm/device.ts';
 import { embeddedKernel } from '../devices/wasm/embedded-kernel.ts';
 

@@ -6,12 +6,26 @@
 import { type RoutingLayout, smallerRemedy } from '../compute.ts';
 import { deepepName } from '../deepep-name.ts';
 import { withMemory } from '../fail.ts';
-import { dimensionsOf, type LayoutShape, type OutputName, outputNames, outputs } from '../library.ts';
+import {
+  dimensionsOf,
+  layoutComputations,
+  type OutputName,
+  type OutputShape,
+  outputNames,
+  outputs,
+} from '../library.ts';
 import { formatNpy } from './npy.ts';
 import { packNpz } from './npz.ts';
 import { writeWholeFile } from './write-file.ts';
 
-const withinOneNode: LayoutShape = { numTokens: 1, numTopk: 1, numExperts: 1, numRanks: 1, numRdmaRanks: 1 };
+const withinOneNode: OutputShape = {
+  numTokens: 1,
+  numTopk: 1,
+  numExperts: 1,
+  numRanks: 1,
+  numRdmaRanks: 1,
+  computation: layoutComputations.bytes,
+};
 const isInEveryFile = (name: OutputName): boolean => dimensionsOf(outputs[name], withinOneNode) !== null;
 
 /**
@@ -19,8 +33,8 @@ const isInEveryFile = (name: OutputName): boolean => dimensionsOf(outputs[name],
  * change, so that the same input gives the same bytes in every version.
  */
 const outputsInFile: readonly OutputName[] = [
-  ...outputNames.filter((name) => isInEveryFile(name)),
-  ...outputNames.filter((name) => !isInEveryFile(name)),
+  ...outputNames.layout.filter((name) => isInEveryFile(name)),
+  ...outputNames.layout.filter((name) => !isInEveryFile(name)),
 ];
 
 /** @param withLayerAxis whether the arrays begin with the dimension of layers. */
@@ -36,9 +50,9 @@ export function writeLayoutFile(path: string, layout: RoutingLayout, withLayerAx
 function format(path: string, layout: RoutingLayout, withLayerAxis: boolean): Uint8Array {
   const arrays: Record<string, Uint8Array> = {};
   for (const name of outputsInFile) {
-    const dimensions = dimensionsOf(outputs[name], layout);
+    const dimensions = dimensionsOf(outputs[name], { ...layout, computation: layoutComputations[layout.mask] });
     if (dimensions === null) continue;
-    const block = layout.blocks[name];
+    const block = layout.blocks[name as keyof RoutingLayout['blocks']];
     if (block === null) throw new Error(`${name} was not kept`);
     const shape = withLayerAxis ? [layout.numLayers, ...dimensions] : dimensions;
     // An output of type uint8 holds 0 and 1, as numpy's type bool does, unless it is packed.

@@ -7,7 +7,8 @@
  *
  * @module
  */
-import type { AnyArrays, MaskForm, OutputName } from '../../layout/outputs.ts';
+import type { Computation } from '../../layout/computation.ts';
+import type { OutArrays, OutputName } from '../../layout/outputs.ts';
 
 declare const kind: unique symbol;
 type Handle<Kind extends string> = { readonly [kind]: Kind };
@@ -108,14 +109,17 @@ export interface NativeStreamOrder {
   readonly allocateOnCommStream: boolean;
 }
 
-/** What `createLayout` makes a layout of ids on the GPU from, which can be queued again and again. */
+/**
+ * What `createLayout` makes a layout, or another computation, of ids on the GPU from, which can be queued again and
+ * again.
+ */
 export interface NativeLayout {
   readonly plan: PlanHandle;
   readonly ids: NativeDeviceIds;
   /** The tensors to write to. If this is null, memory is allocated each time: a piece for the counts, and one for the rows. */
   readonly outputs: Readonly<Record<OutputName, NativePlace | null>> | null;
-  /** The form of `isTokenInRank`. With `none`, it takes no memory and is not written. */
-  readonly mask: MaskForm;
+  /** What to compute. With the mask `none`, `isTokenInRank` takes no memory and is not written. */
+  readonly computation: Computation;
   readonly isStrict: boolean;
 }
 
@@ -135,8 +139,8 @@ export interface LaunchedLayout {
 export interface HostLaunch {
   readonly plan: PlanHandle;
   readonly ids: NativeHostIds;
-  /** The form of `isTokenInRank`. With `none`, it takes no memory and is not written. */
-  readonly mask: MaskForm;
+  /** What to compute. With the mask `none`, `isTokenInRank` takes no memory and is not written. */
+  readonly computation: Computation;
   readonly isStrict: boolean;
   readonly order: NativeStreamOrder;
 }
@@ -199,9 +203,11 @@ export interface CudaAddon {
   /** Returns the communication stream. */
   streamOfGroup(group: GroupHandle): StreamHandle;
   createPlan(plan: NativePlan): PlanHandle;
-  /** Returns where each output lies in the piece of memory that `launchLayout` allocates for its kind. */
-  outputOffsets(plan: PlanHandle, numTokens: number, mask: MaskForm): Readonly<Record<OutputName, number>>;
   createLayout(layout: NativeLayout): LayoutHandle;
+  /**
+   * Returns where each output of all tokens lies in the piece of memory that `launchLayout` allocates for its kind.
+   */
+  outputOffsets(layout: LayoutHandle): Readonly<Record<OutputName, number>>;
   /**
    * Queues the layout of the first tokens into the outputs that were given, for which the current stream waits. Returns
    * the layout's number, as in {@link LaunchedLayout}. If an earlier layout of the group has found something that nobody
@@ -219,5 +225,5 @@ export interface CudaAddon {
   /** Waits for the layout. Returns what strict mode has found. */
   synchronizeHost(layout: HostLayoutHandle): InvalidSelection | null;
   /** Copies the results. Returns false, and copies nothing, if an array no longer has the length of its output. */
-  copyHostOutputs(layout: HostLayoutHandle, outputs: AnyArrays): boolean;
+  copyHostOutputs(layout: HostLayoutHandle, outputs: OutArrays): boolean;
 }

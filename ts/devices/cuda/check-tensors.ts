@@ -5,25 +5,11 @@
  */
 import { wrongValue } from '../../errors/checks.ts';
 import { DispatchLayoutError } from '../../errors/errors.ts';
-import {
-  dimensionsOf,
-  type LayoutShape,
-  lengthOfOutput,
-  type MaskForm,
-  type Output,
-  outputs,
-  perOutput,
-} from '../../layout/outputs.ts';
+import { dimensionsOf, type Output, type OutputShape, outputNames, outputs, perOutput } from '../../layout/outputs.ts';
 import type { TensorArrays } from '../../layout/tensors.ts';
 import type { OutputTensors } from './device-layout.ts';
 import { DeviceTensor } from './device-tensor.ts';
 import type { Gpu } from './runtime.ts';
-
-/** The shape of a request, from which those of all outputs follow. */
-export interface OutputShape extends LayoutShape {
-  /** The form of `isTokenInRank`. */
-  readonly mask: MaskForm;
-}
 
 /**
  * Checks the tensors that a layout is to be written to. They must be on the GPU of `topkIdx`. A tensor of rows may have
@@ -36,14 +22,17 @@ export function checkTensors(out: TensorArrays, shape: OutputShape, topkIdx: Dev
     throw wrongValue('OUT', 'out', out, 'Pass an object with the result tensors.');
   }
   const { gpu } = topkIdx.allocation;
-  const tensors = perOutput((name) => checkTensor(name, outputs[name], out[name], shape, gpu));
+  const tensors = perOutput(
+    (name) => checkTensor(name, outputs[name], out[name], shape, gpu),
+    outputNames[shape.computation.kind],
+  );
   checkDisjoint({ topkIdx, ...tensors });
   return tensors;
 }
 
 function checkTensor(name: string, output: Output, tensor: unknown, shape: OutputShape, gpu: Gpu): DeviceTensor | null {
   const { type, kind } = output;
-  const size = lengthOfOutput(output, shape);
+  const size = output.length(shape);
   if (size === null) {
     if (tensor === null || tensor === undefined) return null;
     const where = kind === 'rows' ? "with mask: 'none'" : 'within one node';

@@ -4,6 +4,7 @@
  * @module
  */
 import { noRank, type Partition, type RankGroup } from '../../input/partition.ts';
+import type { ComputationKind } from '../../layout/computation.ts';
 import type { GroupHandle, PlanHandle } from './addon.ts';
 import { type CheckedIds, IdCheck } from './id-check.ts';
 import { addonInUse, cudaAddon, type Gpu, useGpu } from './runtime.ts';
@@ -41,7 +42,10 @@ export class CommunicationStream {
    * that nobody ever waits for such a layout.
    */
   readonly #checks: IdCheck[] = [];
-  /** The plans by number of experts: the partitions of one group differ in nothing else. */
+  /**
+   * The plans by number of experts: the partitions of one group differ in nothing else. Those of orders by expert, for
+   * which ranks do not matter, are by its negative.
+   */
   readonly #plans = new Map<number, PlanHandle>();
 
   constructor(gpu: Gpu) {
@@ -60,9 +64,10 @@ export class CommunicationStream {
    * Returns the plan of a partition, which holds its tables on the GPU. A few plans are kept, since a model may have
    * layers with different numbers of experts, which take turns.
    */
-  planFor(partition: Partition): PlanHandle {
+  planFor(partition: Partition, kind: ComputationKind): PlanHandle {
     const { numExperts, numRanks, numRdmaRanks, rankOfExpert } = partition;
-    const existing = this.#plans.get(numExperts);
+    const key = kind === 'byExpert' ? -numExperts : numExperts;
+    const existing = this.#plans.get(key);
     if (existing !== undefined) return existing;
     const plan = cudaAddon().createPlan({
       group: this.native,
@@ -72,7 +77,7 @@ export class CommunicationStream {
       rankOfExpert: isContiguous(partition) ? null : rankOfExpert,
     });
     if (this.#plans.size === maxPlans) this.#plans.clear();
-    this.#plans.set(numExperts, plan);
+    this.#plans.set(key, plan);
     return plan;
   }
 

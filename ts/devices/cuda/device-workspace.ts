@@ -5,11 +5,20 @@
  */
 import type { DeviceName } from '../../errors/availability.ts';
 import { wrongValue } from '../../errors/checks.ts';
+import { DispatchLayoutError } from '../../errors/errors.ts';
+import type { ComputationKind, ExpertOrder, MaskForm, RankOrder } from '../../layout/computation.ts';
 import { notRecorded } from '../../layout/event-overlap.ts';
 import type { TensorOperands } from '../../layout/layout-request.ts';
-import { dimensionsOf, type MaskForm, outputNames, outputs, perOutput } from '../../layout/outputs.ts';
+import { dimensionsOf, outputNames, outputs, perOutput } from '../../layout/outputs.ts';
 import { communicationStreamOf } from './communication-stream.ts';
-import { ComputedDeviceLayout, type DeviceDispatchLayout, type DeviceLayoutArrays } from './device-layout.ts';
+import {
+  type ComputedOnDevice,
+  type DeviceDispatchLayout,
+  type DeviceExpertPermutation,
+  type DeviceLayoutArrays,
+  type DeviceRankPermutation,
+  resultIn,
+} from './device-layout.ts';
 import { DeviceTensor } from './device-tensor.ts';
 import { PreparedLayout } from './prepared-layout.ts';
 
@@ -27,6 +36,20 @@ export interface DeviceWorkspaceOptions<Mask extends MaskForm = 'bytes'> {
   readonly emptyId?: number | bigint | undefined;
   /** The form of `isTokenInRank`, as in `getDispatchLayout`. Default `bytes`. */
   readonly mask?: Mask | undefined;
+  /**
+   * Options of `runExpertPermutation`, or `true` for the default ones. Its results are in new tensors, which the
+   * workspace owns. Without this, it cannot be run.
+   */
+  readonly expertPermutation?:
+    | true
+    | {
+        readonly firstExpert?: number | undefined;
+        readonly numLocalExperts?: number | undefined;
+        readonly alignment?: number | undefined;
+      }
+    | undefined;
+  /** Options of `runRankPermutation`, or `true` for the default ones, likewise. */
+  readonly rankPermutation?: true | { readonly winner?: 'first' | 'last' | undefined } | undefined;
 }
 
 /**
@@ -56,40 +79,28 @@ export class DeviceWorkspace<Mask extends MaskForm = MaskForm> implements Dispos
   readonly numTopk: number;
   /** The GPU that computes. */
   readonly device: DeviceName;
-  readonly #prepared: PreparedLayout;
-  readonly #whole: ComputedDeviceLayout;
-  /** The result objects of the runs of fewer tokens, by their number. */
-  readonly #parts = new Map<number, ComputedDeviceLayout>();
+  readonly #runs: Partial<Record<ComputationKind, PreparedRuns>> = {};
 
   /** @internal Use `group.createWorkspace`. */
-  constructor(operands: TensorOperands) {
+  constructor(operands: TensorOperands, orders: readonly (ExpertOrder | RankOrder)[]) {
     const topkIdx = operands?.topkIdx;
     if (!(topkIdx instanceof DeviceTensor)) {
       throw wrongValue('OPTION', 'topkIdx of the workspace', topkIdx, 'Use group.createWorkspace({ topkIdx, ... }).');
     }
-    const { gpu } = topkIdx.allocation;
-    const comm = communicationStreamOf(operands.partition.group, gpu);
-    if (operands.out === undefined) {
-      const { shape } = new PreparedLayout(comm, operands);
-      const tensors = perOutput((name) => {
-        const dimensions = dimensionsOf(outputs[name], shape);
-        return dimensions && DeviceTensor.empty(dimensions, outputs[name].type, { device: gpu.name });
-      });
-      this.#whole = new ComputedDeviceLayout(tensors, shape, notRecorded, gpu.name, true);
-      this.#prepared = new PreparedLayout(comm, { ...operands, out: tensors });
-    } else {
-      this.#prepared = new PreparedLayout(comm, operands);
-      this.#whole = this.#prepared.given as ComputedDeviceLayout;
+    const layout = new PreparedRuns(operands);
+    this.#runs.layout = layout;
+    for (const computation of orders) {
+      this.#runs[computation.kind] = new PreparedRuns({ ...operands, computation, out: undefined });
     }
     this.topkIdx = topkIdx;
-    this.maxTokens = this.#whole.numTokens;
-    this.numTopk = this.#whole.numTopk;
-    this.device = gpu.name;
+    this.maxTokens = layout.shape.numTokens;
+    this.numTopk = layout.shape.numTopk;
+    this.device = topkIdx.allocation.gpu.name;
   }
 
   /**
-   * Queues the layout of the first `numTokens` tokens of `topkIdx`. Nothing is copied, and nothing is waited for. There
-   * is one result object for each number of tokens, which later runs with as many tokens return again.
+   * Queues the layout of the first `numTokens` tokens of `topkIdx`. There is one result object for each number of
+   * tokens, which later runs with as many tokens return again. At most 1024 of these objects are kept.
    *
    * @param numTokens 0 to `maxTokens`. Default `maxTokens`.
    * @throws InvalidExpertError for ids of an earlier run or layout of the group, as `getDispatchLayout` does.
@@ -97,36 +108,115 @@ export class DeviceWorkspace<Mask extends MaskForm = MaskForm> implements Dispos
    * @throws {@link CudaError}
    */
   run(numTokens: number = this.maxTokens): DeviceDispatchLayout<Mask> {
-    const layout = numTokens === this.maxTokens ? this.#whole : this.#part(numTokens);
-    try {
-      this.#prepared.runInto(layout);
-    } catch (error) {
-      // If a tensor was disposed of, this throws a clearer error
-      for (const tensor of [this.topkIdx, ...outputNames.map((name) => this.#whole[name])]) tensor?.allocation;
-      throw error;
-    }
-    return layout as unknown as DeviceDispatchLayout<Mask>;
+    return this.#run('layout', numTokens) as DeviceDispatchLayout<Mask>;
+  }
+
+  /**
+   * Queues the order by expert of the first `numTokens` tokens, as {@link run} does for the layout.
+   *
+   * @param numTokens 0 to `maxTokens`. Default `maxTokens`.
+   * @throws InvalidExpertError as {@link run} does.
+   * @throws DispatchLayoutError `OPTION` if the workspace was made without `expertPermutation`, or if `numTokens` is
+   *   outside this range; `DISPOSED`, `CAPTURE`
+   * @throws {@link CudaError}
+   */
+  runExpertPermutation(numTokens: number = this.maxTokens): DeviceExpertPermutation {
+    return this.#run('byExpert', numTokens) as DeviceExpertPermutation;
+  }
+
+  /**
+   * Queues the order by rank of the first `numTokens` tokens, as {@link run} does for the layout.
+   *
+   * @param numTokens 0 to `maxTokens`. Default `maxTokens`.
+   * @throws InvalidExpertError as {@link run} does.
+   * @throws DispatchLayoutError `OPTION` if the workspace was made without `rankPermutation`, or if `numTokens` is
+   *   outside this range; `DISPOSED`, `CAPTURE`
+   * @throws {@link CudaError}
+   */
+  runRankPermutation(numTokens: number = this.maxTokens): DeviceRankPermutation {
+    return this.#run('byRank', numTokens) as DeviceRankPermutation;
   }
 
   /** Disposes of the results, unless they are in tensors of the caller. `topkIdx` stays. */
   [Symbol.dispose](): void {
+    for (const runs of Object.values(this.#runs)) runs[Symbol.dispose]();
+  }
+
+  #run(kind: ComputationKind, numTokens: number): unknown {
+    const runs = this.#runs[kind];
+    if (runs === undefined) {
+      const option = kind === 'byExpert' ? 'expertPermutation' : 'rankPermutation';
+      throw new DispatchLayoutError('OPTION', `this workspace was made without ${option}`, {
+        value: undefined,
+        remedy: `Make it with ${option}: true, or with the options of that order.`,
+      });
+    }
+    return runs.run(numTokens);
+  }
+}
+
+/** The runs of one computation, whose results are in the same tensors. */
+class PreparedRuns implements Disposable {
+  readonly #prepared: PreparedLayout;
+  readonly #whole: ComputedOnDevice;
+  /** The result objects of the runs of fewer tokens, by their number. */
+  readonly #parts = new Map<number, ComputedOnDevice>();
+
+  constructor(operands: TensorOperands) {
+    const { gpu } = (operands.topkIdx as DeviceTensor).allocation;
+    const comm = communicationStreamOf(operands.partition.group, gpu);
+    if (operands.out === undefined) {
+      const { shape } = new PreparedLayout(comm, operands);
+      const names = outputNames[shape.computation.kind];
+      const tensors = perOutput((name) => {
+        const dimensions = dimensionsOf(outputs[name], shape);
+        return dimensions && DeviceTensor.empty(dimensions, outputs[name].type, { device: gpu.name });
+      }, names);
+      this.#whole = resultIn(tensors, shape, notRecorded, gpu.name, true);
+      this.#prepared = new PreparedLayout(comm, { ...operands, out: tensors });
+    } else {
+      this.#prepared = new PreparedLayout(comm, operands);
+      this.#whole = this.#prepared.given as ComputedOnDevice;
+    }
+  }
+
+  /** The shape of the results of all tokens. */
+  get shape(): PreparedLayout['shape'] {
+    return this.#prepared.shape;
+  }
+
+  run(numTokens: number): ComputedOnDevice {
+    const result = numTokens === this.shape.numTokens ? this.#whole : this.#part(numTokens);
+    try {
+      this.#prepared.runInto(result);
+    } catch (error) {
+      // If a tensor was disposed of, this throws a clearer error
+      for (const tensor of [this.#prepared.topkIdx, ...Object.values(this.#whole.tensors)]) tensor?.allocation;
+      throw error;
+    }
+    return result;
+  }
+
+  [Symbol.dispose](): void {
     this.#whole[Symbol.dispose]();
   }
 
-  #part(numTokens: number): ComputedDeviceLayout {
+  #part(numTokens: number): ComputedOnDevice {
     let part = this.#parts.get(numTokens);
     if (part === undefined) {
-      if (!Number.isInteger(numTokens) || numTokens < 0 || numTokens > this.maxTokens) {
-        const remedy = `The workspace has room for 0 to ${this.maxTokens} tokens.`;
+      const { shape } = this;
+      if (!Number.isInteger(numTokens) || numTokens < 0 || numTokens > shape.numTokens) {
+        const remedy = `The workspace has room for 0 to ${shape.numTokens} tokens.`;
         throw wrongValue('OPTION', 'numTokens', numTokens, remedy);
       }
-      const shape = { ...this.#prepared.shape, numTokens };
+      const shapeOfPart = { ...shape, numTokens };
       const tensors = perOutput((name) => {
-        const { kind } = outputs[name];
-        const whole = this.#whole[name];
-        return kind === 'rows' && whole ? whole.firstElements(dimensionsOf(outputs[name], shape) ?? []) : whole;
+        const whole = this.#whole.tensors[name];
+        return outputs[name].kind === 'rows' && whole
+          ? whole.firstElements(dimensionsOf(outputs[name], shapeOfPart) ?? [])
+          : whole;
       });
-      part = new ComputedDeviceLayout(tensors, shape, notRecorded, this.device, false);
+      part = resultIn(tensors, shapeOfPart, notRecorded, (this.#prepared.topkIdx as DeviceTensor).device, false);
       if (this.#parts.size === maxParts) this.#parts.clear();
       this.#parts.set(numTokens, part);
     }

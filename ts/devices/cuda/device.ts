@@ -42,7 +42,7 @@ function deviceOf(name: DeviceName, ordinal?: number): StreamsDevice {
         return gpusInUse().length > 0;
       },
       submit: submitTensor,
-      createWorkspace: (operands) => new DeviceWorkspace(operands),
+      createWorkspace: (operands, orders) => new DeviceWorkspace(operands, orders),
       capture: (isOfAllGpus) => capture(isOfAllGpus ? gpusInUse() : [gpu()]),
       canWaitFor: isCudaEvent,
       communicationStream: (group) => communicationStreamOf(group, gpu()).stream,

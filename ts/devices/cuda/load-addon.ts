@@ -10,7 +10,7 @@ import { type AddonError, translate } from './cuda-error.ts';
 import { checkWhole } from './elf-file.ts';
 
 /** The version of the addon's interface. It must be equal to `kInterfaceVersion` in `cuda/addon/addon.cpp`. */
-const interfaceVersion = 7;
+const interfaceVersion = 8;
 
 /** The addon, or the reason why there is none. */
 export type AddonSearch =

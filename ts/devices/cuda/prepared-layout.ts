@@ -1,31 +1,31 @@
 /**
- * Layouts of tensors that are ready to be queued again and again. What a call needs is checked, and given to the addon,
+ * Computations on tensors that are ready to be queued again and again. What a call needs is checked, and given to the addon,
  * only once, as long as the same tensors come again.
  *
  * @module
  */
 import { DispatchLayoutError } from '../../errors/errors.ts';
 import type { Partition } from '../../input/partition.ts';
-import { readShape, readStrides } from '../../input/read-topk-idx.ts';
+import { checkSelections, readShape, readStrides } from '../../input/read-topk-idx.ts';
 import type { EmptyId, TopkIdx } from '../../input/topk-idx.ts';
+import { type Computation, type ComputationKind, checkRows } from '../../layout/computation.ts';
 import { EventOverlap, notRecorded } from '../../layout/event-overlap.ts';
 import type { StreamOrder, TensorOperands } from '../../layout/layout-request.ts';
 import {
   dimensionsOf,
-  type LayoutShape,
-  lengthOfOutput,
   type OutputName,
+  type OutputShape,
   outputNames,
   outputs,
   perOutput,
 } from '../../layout/outputs.ts';
 import type { TensorArrays } from '../../layout/tensors.ts';
 import { idTypes } from '../../values/id-types.ts';
-import type { AllocationHandle, LaunchedLayout, LayoutHandle, PlanHandle } from './addon.ts';
-import { checkTensors, type OutputShape } from './check-tensors.ts';
+import type { AllocationHandle, LaunchedLayout, LayoutHandle } from './addon.ts';
+import { checkTensors } from './check-tensors.ts';
 import type { CommunicationStream } from './communication-stream.ts';
 import { currentStreamHandle } from './current-stream.ts';
-import { ComputedDeviceLayout, type OutputTensors } from './device-layout.ts';
+import { type ComputedOnDevice, type OutputTensors, resultIn } from './device-layout.ts';
 import { DeviceTensor } from './device-tensor.ts';
 import { TensorLayoutEvent } from './events.ts';
 import { type CheckedIds, emptyIdBits } from './id-check.ts';
@@ -33,14 +33,14 @@ import { addonInUse, type Gpu } from './runtime.ts';
 import { SharedAllocation } from './shared-allocation.ts';
 import { nativeOrder } from './stream-order.ts';
 
-/** A layout of a tensor, and of the caller's tensors for its results, if there are any. */
+/** A computation on a tensor, and the caller's tensors for its results, if there are any. */
 export class PreparedLayout {
   readonly topkIdx: DeviceTensor;
-  /** The shape of a layout of all tokens. */
-  readonly shape: OutputShape & LayoutShape;
+  /** The shape of the results of all tokens. */
+  readonly shape: OutputShape;
   readonly #comm: CommunicationStream;
   readonly #gpu: Gpu;
-  readonly #plan: PlanHandle;
+  readonly #computation: Computation;
   readonly #native: LayoutHandle;
   readonly #ids: CheckedIds;
   readonly #partition: Partition;
@@ -48,13 +48,13 @@ export class PreparedLayout {
   readonly #emptyId: EmptyId;
   /** The tensors that the caller has passed; undefined where new ones are made each time. */
   readonly #out: TensorArrays | undefined;
-  /** The layout that is in them. */
-  readonly given: ComputedDeviceLayout | undefined;
+  /** The result that is in them. */
+  readonly given: ComputedOnDevice | undefined;
   /** Where the outputs are in new memory, once that was asked for. */
   #byteOffsets: Readonly<Record<OutputName, number>> | undefined;
 
   /** @throws DispatchLayoutError `TOPK_SHAPE`, `TOO_LARGE`, `OUT`, `DISPOSED`; {@link CudaError} */
-  constructor(comm: CommunicationStream, { topkIdx, emptyId, out, isStrict, mask, partition }: TensorOperands) {
+  constructor(comm: CommunicationStream, { topkIdx, emptyId, out, isStrict, computation, partition }: TensorOperands) {
     this.topkIdx = topkIdx as DeviceTensor;
     this.#comm = comm;
     this.#partition = partition;
@@ -62,21 +62,22 @@ export class PreparedLayout {
     this.#emptyId = emptyId;
     const { handle: allocation, gpu } = this.topkIdx.allocation;
     this.#gpu = gpu;
-    this.#plan = comm.planFor(partition);
+    this.#computation = computation;
+    const plan = comm.planFor(partition, computation.kind);
     const { numTokens, numTopk, tokenStride, leadingAxes } = readTensor(this.topkIdx);
     const { numExperts, numRanks, numRdmaRanks } = partition;
-    this.shape = { numTokens, numTopk, numExperts, numRanks, numRdmaRanks, mask };
+    this.shape = { numTokens, numTopk, numExperts, numRanks, numRdmaRanks, computation };
     this.#ids = { idType: this.topkIdx.dtype, numTopk, leadingAxes, numExperts };
     checkLengths(this.shape);
+    if (computation.kind !== 'layout') checkSelections(numTokens, numTopk);
+    checkRows(numTokens * numTopk, computation);
     if (out !== undefined) {
-      const tensors = checkTensors(out, this.shape, this.topkIdx);
-      this.given = new ComputedDeviceLayout(tensors, this.shape, notRecorded, gpu.name, false);
-      const { numTokensPerRank, numTokensPerRdmaRank, numTokensPerExpert, isTokenInRank } = out;
-      this.#out = { numTokensPerRank, numTokensPerRdmaRank, numTokensPerExpert, isTokenInRank };
+      this.given = resultIn(checkTensors(out, this.shape, this.topkIdx), this.shape, notRecorded, gpu.name, false);
+      this.#out = perOutput((name) => out[name] ?? null, outputNames[computation.kind]);
     }
-    const given = this.given;
+    const given = this.given?.tensors;
     this.#native = addonInUse().createLayout({
-      plan: this.#plan,
+      plan,
       ids: {
         allocation,
         byteOffset: this.topkIdx.byteOffset,
@@ -87,34 +88,27 @@ export class PreparedLayout {
         emptyId: emptyIdBits(emptyId),
       },
       outputs: given === undefined ? null : perOutput((name) => given[name]?.place ?? null),
-      mask,
+      computation,
       isStrict,
     });
   }
 
   /** Whether this is what a request asks for, and can still be queued. */
-  isFor({ topkIdx, emptyId, out, isStrict, mask, partition }: TensorOperands): boolean {
+  isFor({ topkIdx, emptyId, out, isStrict, computation, partition }: TensorOperands): boolean {
     return (
       topkIdx === this.topkIdx &&
       partition === this.#partition &&
       isStrict === this.#isStrict &&
-      mask === this.shape.mask &&
+      computation === this.#computation &&
       emptyId === this.#emptyId &&
-      (out === undefined ? this.#out === undefined : this.#out !== undefined && this.#isInto(out, this.#out))
+      (out === undefined
+        ? this.#out === undefined
+        : this.#out !== undefined && areUsable[computation.kind](out, this.#out))
     );
   }
 
-  #isInto(out: TensorArrays, own: TensorArrays): boolean {
-    return (
-      isUsable(out.numTokensPerRank, own.numTokensPerRank) &&
-      isUsable(out.numTokensPerRdmaRank, own.numTokensPerRdmaRank) &&
-      isUsable(out.numTokensPerExpert, own.numTokensPerExpert) &&
-      isUsable(out.isTokenInRank, own.isTokenInRank)
-    );
-  }
-
-  /** Queues the layout of all tokens. */
-  launch(order: StreamOrder): ComputedDeviceLayout {
+  /** Queues the computation on all tokens. */
+  launch(order: StreamOrder): ComputedOnDevice {
     if (this.given !== undefined && order.previous === null && !order.asyncFinish) {
       this.runInto(this.given);
       return this.given;
@@ -124,22 +118,24 @@ export class PreparedLayout {
     const check = this.#comm.remember(launched.number, this.#ids);
     const { event } = launched;
     const overlap = event === null ? notRecorded : new EventOverlap(new TensorLayoutEvent(event, this.#gpu, check));
-    const tensors = this.given ?? this.#newTensors(launched);
-    const areNew = this.given === undefined;
-    const layout = new ComputedDeviceLayout(tensors, this.shape, overlap, this.#gpu.name, areNew);
-    layout.writtenBy(check);
-    return layout;
+    const tensors = this.given?.tensors ?? this.#newTensors(launched);
+    const result = resultIn(tensors, this.shape, overlap, this.#gpu.name, this.given === undefined);
+    result.writtenBy(check);
+    return result;
   }
 
-  /** Queues a layout into tensors that were given, or into views of their first rows, and makes the current stream wait. */
-  runInto(layout: ComputedDeviceLayout): void {
+  /**
+   * Queues the computation into tensors that were given, or into views of their first rows, and makes the current stream
+   * wait.
+   */
+  runInto(result: ComputedOnDevice): void {
     const stream = currentStreamHandle(this.#gpu);
-    let number = addonInUse().runLayout(this.#native, layout.numTokens, stream);
+    let number = addonInUse().runLayout(this.#native, result.numTokens, stream);
     if (number < 0) {
       this.#comm.report(-number);
-      number = addonInUse().runLayout(this.#native, layout.numTokens, stream);
+      number = addonInUse().runLayout(this.#native, result.numTokens, stream);
     }
-    layout.writtenBy(this.#comm.remember(number, this.#ids));
+    result.writtenBy(this.#comm.remember(number, this.#ids));
   }
 
   /** Makes new tensors for the outputs. The counts have memory of their own, so that they can be kept without the rows. */
@@ -148,15 +144,14 @@ export class PreparedLayout {
       counts: new SharedAllocation(counts as AllocationHandle, this.#gpu),
       rows: rows && new SharedAllocation(rows, this.#gpu),
     };
-    const { numTokens, mask } = this.shape;
-    this.#byteOffsets ??= addonInUse().outputOffsets(this.#plan, numTokens, mask);
+    this.#byteOffsets ??= addonInUse().outputOffsets(this.#native);
     const byteOffsets = this.#byteOffsets;
     return perOutput((name) => {
       const { kind, type } = outputs[name];
       const dimensions = dimensionsOf(outputs[name], this.shape);
       const piece = kind === 'rows' ? memory.rows : memory.counts;
       return dimensions && piece && new DeviceTensor(piece, byteOffsets[name], dimensions, type);
-    });
+    }, outputNames[this.#computation.kind]);
   }
 }
 
@@ -164,6 +159,28 @@ export class PreparedLayout {
 function isUsable(value: unknown, tensor: unknown): boolean {
   return value === tensor && !(tensor instanceof DeviceTensor && tensor.isDisposed);
 }
+
+/**
+ * Whether the tensors of two objects are the same, and still there. The names are in the source for speed: see the end
+ * of `layout/outputs.ts`.
+ */
+const areUsable: Readonly<Record<ComputationKind, (out: TensorArrays, own: TensorArrays) => boolean>> = {
+  layout: (out, own) =>
+    isUsable(out.numTokensPerRank, own.numTokensPerRank) &&
+    isUsable(out.numTokensPerRdmaRank ?? null, own.numTokensPerRdmaRank) &&
+    isUsable(out.numTokensPerExpert, own.numTokensPerExpert) &&
+    isUsable(out.isTokenInRank ?? null, own.isTokenInRank),
+  byExpert: (out, own) =>
+    isUsable(out.numTokensPerExpert, own.numTokensPerExpert) &&
+    isUsable(out.expertOffsets, own.expertOffsets) &&
+    isUsable(out.selectionOfRow, own.selectionOfRow) &&
+    isUsable(out.rowOfSelection, own.rowOfSelection),
+  byRank: (out, own) =>
+    isUsable(out.numTokensPerRank, own.numTokensPerRank) &&
+    isUsable(out.rankOffsets, own.rankOffsets) &&
+    isUsable(out.tokenOfRow, own.tokenOfRow) &&
+    isUsable(out.rowOfSelection, own.rowOfSelection),
+};
 
 type TensorAxes = Pick<TopkIdx, 'numTokens' | 'numTopk' | 'leadingAxes' | 'tokenStride' | 'slotStride'>;
 
@@ -188,8 +205,8 @@ const maxElements = 2 ** 48;
 
 /** @throws DispatchLayoutError `TOO_LARGE` */
 function checkLengths(shape: OutputShape): void {
-  for (const name of outputNames) {
-    const length = lengthOfOutput(outputs[name], shape) ?? 0;
+  for (const name of outputNames[shape.computation.kind]) {
+    const length = outputs[name].length(shape) ?? 0;
     if (length <= maxElements) continue;
     const dimensions = dimensionsOf(outputs[name], shape);
     throw new DispatchLayoutError('TOO_LARGE', `${name} would have ${dimensions?.join(' x ')} elements`, {

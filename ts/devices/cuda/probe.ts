@@ -7,10 +7,11 @@ import type { Availability, DeviceVersions } from '../../errors/availability.ts'
 import { DispatchLayoutError } from '../../errors/errors.ts';
 import { partitionExperts } from '../../input/partition.ts';
 import { readTopkIdx } from '../../input/read-topk-idx.ts';
+import { layoutComputations } from '../../layout/computation.ts';
 import { LayoutRequest } from '../../layout/layout-request.ts';
 import { allocateOut } from '../../layout/out-arrays.ts';
 import { outputNames } from '../../layout/outputs.ts';
-import { jsDevice } from '../js.ts';
+import { jsDevice } from '../js/device.ts';
 import { CudaError, isPassing, withoutFullStop } from './cuda-error.ts';
 import { cudaRuntime, firstGpu, type Gpu, gpusInUse, noSuchGpu, reasonOf } from './runtime.ts';
 import { submitArrays } from './submit-arrays.ts';
@@ -70,7 +71,7 @@ function selfCheck(gpu: Gpu, versions: DeviceVersions): Checked {
           (cause instanceof CudaError && isPassing(cause.cudaName))),
     };
   }
-  const wrong = outputNames.find((name) => `${expected.out[name]}` !== `${actual.out[name]}`);
+  const wrong = outputNames.layout.find((name) => `${expected.out[name]}` !== `${actual.out[name]}`);
   if (wrong === undefined) return { isAvailable: true, reason, versions };
   return {
     isAvailable: false,
@@ -85,7 +86,7 @@ function selfCheck(gpu: Gpu, versions: DeviceVersions): Checked {
  * @param fill the value that the results hold before. An element that is not written then differs from the reference.
  */
 function smallRequest(fill: number): LayoutRequest {
-  const request = new LayoutRequest();
+  const request = new LayoutRequest('layout');
   const rows = [
     [0, 1],
     [2, 7],
@@ -93,8 +94,9 @@ function smallRequest(fill: number): LayoutRequest {
     [6, 6],
   ];
   readTopkIdx(rows, request.topkIdx);
-  request.setShape(partitionExperts({ numRanks: 4, numRanksPerNode: 2, numRdmaRanks: 2 }, 8, undefined, true), 'bytes');
+  const partition = partitionExperts({ numRanks: 4, numRanksPerNode: 2, numRdmaRanks: 2 }, 8, undefined, true);
+  request.setShape(partition, layoutComputations.bytes);
   allocateOut(request);
-  for (const name of outputNames) request.out[name]?.fill(fill);
+  for (const name of outputNames.layout) request.out[name]?.fill(fill);
   return request;
 }

@@ -1,5 +1,5 @@
 /**
- * Layouts of host arrays on the GPU.
+ * Computations on host arrays on the GPU.
  *
  * @module
  */
@@ -14,14 +14,14 @@ import { emptyIdBits } from './id-check.ts';
 import { addonInUse, type Gpu } from './runtime.ts';
 import { nativeOrder } from './stream-order.ts';
 
-/** Queues a layout on a GPU, and waits for it unless `asyncFinish` is set. The ids are copied before this returns. */
+/** Queues a computation on a GPU, and waits for it unless `asyncFinish` is set. The ids are copied before this returns. */
 export function submitArrays(request: LayoutRequest, gpu: Gpu): EventHandle {
-  const { topkIdx, partition, mask, isStrict } = request;
+  const { topkIdx, partition, computation, isStrict } = request;
   const comm = communicationStreamOf(partition.group, gpu);
-  const plan = comm.planFor(partition);
+  const plan = comm.planFor(partition, computation.kind);
   if (isStrict) comm.reportEarlier();
   const ids = nativeIds(topkIdx);
-  const layout = addonInUse().launchOnHost({ plan, ids, mask, isStrict, order: nativeOrder(request, gpu) });
+  const layout = addonInUse().launchOnHost({ plan, ids, computation, isStrict, order: nativeOrder(request, gpu) });
   if (request.asyncFinish) return new HostLayoutEvent(layout, request);
   finishHostLayout(layout, request);
   return finishedHandle;

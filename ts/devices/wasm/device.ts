@@ -3,16 +3,18 @@
  *
  * @module
  */
-import { InvalidExpertError } from '../../errors/errors.ts';
+
+import type { LayoutComputation } from '../../layout/computation.ts';
 import { finishedHandle } from '../../layout/event-overlap.ts';
 import type { LayoutRequest } from '../../layout/layout-request.ts';
 import type { OutArrays } from '../../layout/outputs.ts';
 import { setElements } from '../../values/typed-array.ts';
 import type { Device } from '../device.ts';
-import { copyIds } from './copy-ids.ts';
 import { type KernelSource, useKernel } from './instance.ts';
 import type { WasmKernel } from './kernel.ts';
 import { kernelFor, mustCheckFirst } from './kernels.ts';
+import { locateTokens, tokensPerWindow } from './locate-tokens.ts';
+import { orderRows } from './order-rows.ts';
 import { prepareWasm, probeWasm } from './probe.ts';
 import { createWorkspace } from './workspace.ts';
 
@@ -27,18 +29,24 @@ const wasmDevice: Device = {
   probe: probeWasm,
   fromSelections: 0,
   submit(request) {
-    const kernel = kernelFor(request);
-    const numIds = request.numTokens * request.numTopk;
-    kernel.begin(numIds);
-    if (numIds <= kernel.windows.locatedIds) locateAllThenAdd(kernel, request);
-    else locateAndAddInTurn(kernel, request);
-    kernel.finish();
-    copyCounts(kernel, request.out);
+    const { computation } = request;
+    if (computation.kind === 'layout') computeLayout(request, computation);
+    else orderRows(request, computation);
     return finishedHandle;
   },
   createWorkspace,
   prepareAhead: prepareWasm,
 };
+
+function computeLayout(request: LayoutRequest, computation: LayoutComputation): void {
+  const kernel = kernelFor(request, computation);
+  const numIds = request.numTokens * request.numTopk;
+  kernel.begin(numIds);
+  if (numIds <= kernel.windows.locatedIds) locateAllThenAdd(kernel, request);
+  else locateAndAddInTurn(kernel, request);
+  kernel.finish();
+  copyCounts(kernel, request.out);
+}
 
 /** The usual way: all ids are located, and so known to be valid, before the first of them is added to the counts. */
 function locateAllThenAdd(kernel: WasmKernel, request: LayoutRequest): void {
@@ -65,32 +73,6 @@ function locateAndAddInTurn(kernel: WasmKernel, request: LayoutRequest): void {
 }
 
 /**
- * Locates the ids of tokens `[firstToken, end)`, numbered from 0.
- *
- * @throws InvalidExpertError for the first id that is neither an expert nor empty, if `isChecked`.
- */
-function locateTokens(
-  kernel: WasmKernel,
-  { topkIdx, numTopk, numExperts }: LayoutRequest,
-  firstToken: number,
-  end: number,
-  isChecked: boolean,
-): void {
-  if (numTopk === 0) return;
-  const { type, emptyId } = topkIdx;
-  const ids = kernel.ids(type);
-  const step = tokensPerWindow(end - firstToken, numTopk * type.bytes, kernel.windows.idsBytes);
-  for (let token = firstToken; token < end; token += step) {
-    const count = Math.min(step, end - token);
-    copyIds(topkIdx, token, count, ids);
-    const numIds = count * numTopk;
-    if (kernel.locate(type, emptyId, numIds, (token - firstToken) * numTopk) || !isChecked) continue;
-    const invalid = kernel.findInvalid(type, emptyId, numIds);
-    throw InvalidExpertError.at(token * numTopk + invalid, topkIdx, numExperts);
-  }
-}
-
-/**
  * Adds tokens `[firstToken, end)`, whose ids were located with numbers from 0, to the counts, and copies their rows
  * out.
  */
@@ -105,17 +87,12 @@ function addTokens(kernel: WasmKernel, request: LayoutRequest, firstToken: numbe
   }
 }
 
-/** How many tokens, of `bytesPerToken` each, a window takes at a time: all of them if they fit, and at least one. */
-function tokensPerWindow(numTokens: number, bytesPerToken: number, windowBytes: number): number {
-  return numTokens * bytesPerToken <= windowBytes ? numTokens : Math.max(1, Math.floor(windowBytes / bytesPerToken));
-}
-
 /**
  * Copies the counts to the arrays of the request. They are named one by one for speed: see the end of
  * `layout/outputs.ts`.
  */
-function copyCounts({ outputs }: WasmKernel, out: OutArrays): void {
-  setElements(out.numTokensPerRank, outputs.numTokensPerRank);
-  if (out.numTokensPerRdmaRank !== null) setElements(out.numTokensPerRdmaRank, outputs.numTokensPerRdmaRank);
-  setElements(out.numTokensPerExpert, outputs.numTokensPerExpert);
+function copyCounts({ views }: WasmKernel, out: OutArrays): void {
+  setElements(out.numTokensPerRank, views.numTokensPerRank);
+  if (out.numTokensPerRdmaRank !== null) setElements(out.numTokensPerRdmaRank, views.numTokensPerRdmaRank);
+  setElements(out.numTokensPerExpert, views.numTokensPerExpert);
 }

@@ -5,7 +5,8 @@
  */
 import { DispatchLayoutError } from '../../errors/errors.ts';
 import type { EmptyId } from '../../input/topk-idx.ts';
-import { outputs } from '../../layout/outputs.ts';
+import type { ExpertOrder, RankOrder } from '../../layout/computation.ts';
+import { bytesOfMaskRow } from '../../layout/outputs.ts';
 import type { IdTypeFacts, IntegerArray } from '../../values/id-types.ts';
 import { instantiateKernel, original } from './instance.ts';
 import {
@@ -16,12 +17,14 @@ import {
   type Views,
   viewBuffers,
   type Windows,
+  WindowView,
+  writeTables,
 } from './memory.ts';
 
 interface Exports {
   plan(): number;
   build_table(): void;
-  begin(numIds: number): void;
+  begin(numIds: number, hasCopies: boolean): void;
   locate(
     ids: number,
     idType: number,
@@ -34,6 +37,38 @@ interface Exports {
   find_invalid(ids: number, idType: number, numIds: number, emptyLow: number, emptyHigh: number): number;
   add_tokens(firstId: number, numTokens: number, numTopk: number, firstToken: number, isTokenInRank: number): void;
   finish(): void;
+  count_rows(order: number, numTokens: number, numTopk: number, firstToken: number): void;
+  begin_rows(
+    order: number,
+    rows: number,
+    maxRows: number,
+    firstExpert: number,
+    numLocalExperts: number,
+    alignment: number,
+  ): number;
+  place_rows(order: number, rows: number, numTokens: number, numTopk: number, firstToken: number): void;
+  shift_rows(order: number, numIds: number, firstExpert: number, shiftOfKey: number, rowOfSelection: number): void;
+  finish_rows(): void;
+}
+
+const exportNames: readonly (keyof Exports)[] = [
+  'plan',
+  'build_table',
+  'begin',
+  'locate',
+  'find_invalid',
+  'add_tokens',
+  'finish',
+  'count_rows',
+  'begin_rows',
+  'place_rows',
+  'shift_rows',
+  'finish_rows',
+];
+
+/** The kernel's number of an order of rows. */
+function codeOf(order: ExpertOrder | RankOrder): number {
+  return order.kind === 'byExpert' ? 0 : order.winner === 'first' ? 1 : 2;
 }
 
 /**
@@ -49,11 +84,12 @@ export function planOf(partition: KernelPartition, places: Places): Readonly<Rec
     has_bit_rows: partition.mask === 'bits' ? 1 : 0,
     rank_of_expert: places.rankOfExpert,
     large_table: places.largeTable,
-    num_tokens_per_rank: places.outputs.numTokensPerRank,
-    num_tokens_per_rdma_rank: places.outputs.numTokensPerRdmaRank,
-    num_tokens_per_expert: places.outputs.numTokensPerExpert,
+    num_tokens_per_rank: places.numTokensPerRank,
+    num_tokens_per_rdma_rank: places.numTokensPerRdmaRank,
+    num_tokens_per_expert: places.numTokensPerExpert,
     last_token_of_node: places.lastTokenOfNode,
     positions: places.positions,
+    rank_cells: places.rankCells,
   };
 }
 
@@ -67,12 +103,8 @@ interface Placed {
   readonly plan: readonly number[];
   readonly views: Views;
   readonly rowBytes: number;
-  /**
-   * A view of all rows of a full window. `lastRows` is a view of the rows of the last, shorter window. While the shape
-   * of calls does not change, no other views are needed.
-   */
-  readonly allRows: Uint8Array;
-  lastRows: Uint8Array;
+  /** All rows of a full window. */
+  readonly rows: WindowView<Uint8Array>;
 }
 
 /** One instance of the kernel. It holds the tables of one partition at a time. */
@@ -80,20 +112,32 @@ export class WasmKernel {
   readonly #memory: WebAssembly.Memory;
   readonly #exports: Exports;
   readonly #heapBase: number;
-  readonly windows: Windows;
+  #windows: Windows;
   #partition: KernelPartition | undefined;
   #placed!: Placed;
   /** The places for partitions that were used before, so that groups that take turns find their buffers again. */
-  readonly #known = new WeakMap<KernelPartition, Placed>();
+  #known = new WeakMap<KernelPartition, Placed>();
 
   constructor(windows: Windows = passing) {
-    this.windows = windows;
+    this.#windows = windows;
     const exports = instantiateKernel();
     this.#memory = exports.memory as WebAssembly.Memory;
     this.#heapBase = (exports.__heap_base as WebAssembly.Global<'i32'>).value;
-    const names = ['plan', 'build_table', 'begin', 'locate', 'find_invalid', 'add_tokens', 'finish'];
-    this.#exports = Object.fromEntries(names.map((name) => [name, original(exports[name])])) as unknown as Exports;
+    const originals: unknown = Object.fromEntries(exportNames.map((name) => [name, original(exports[name])]));
+    this.#exports = originals as Exports;
     original(exports._initialize)();
+  }
+
+  /** How much fits in the memory at a time. */
+  get windows(): Windows {
+    return this.#windows;
+  }
+
+  /** Changes the windows. Buffers are then placed anew for every partition. */
+  set windows(windows: Windows) {
+    this.#windows = windows;
+    this.#partition = undefined;
+    this.#known = new WeakMap();
   }
 
   /** Whether buffers for this partition, with room for this `numTopk`, were placed before. */
@@ -116,7 +160,7 @@ export class WasmKernel {
     this.#partition = undefined;
     const { places, plan } = this.#place(partition, numTopk);
     const { buffer } = this.#memory;
-    new Int32Array(buffer, places.rankOfExpert, partition.numExperts).set(partition.rankOfExpert);
+    writeTables(buffer, places, partition);
     new Uint32Array(buffer, this.#exports.plan(), plan.length).set(plan);
     this.#exports.build_table();
     this.#partition = partition;
@@ -124,7 +168,7 @@ export class WasmKernel {
 
   /** The size in bytes of the window of rows. It consists of whole rows, and of at least one. */
   get rowsBytes(): number {
-    return this.#placed.allRows.length;
+    return this.#placed.rows.whole.length;
   }
 
   /** The size in bytes of a row. */
@@ -139,7 +183,12 @@ export class WasmKernel {
 
   /** Starts a layout of `numIds` ids in all, before they are located. */
   begin(numIds: number): void {
-    this.#exports.begin(numIds);
+    this.#exports.begin(numIds, true);
+  }
+
+  /** Starts an order of `numIds` ids in all, before they are located. */
+  beginOrder(numIds: number): void {
+    this.#exports.begin(numIds, false);
   }
 
   /** Locates the ids in the window, numbered from `firstId`. Returns whether all of them are experts or empty. */
@@ -158,16 +207,13 @@ export class WasmKernel {
 
   /** Counts tokens whose ids were located with numbers from `firstId`, and writes their rows to the window. */
   addTokens(firstId: number, numTokens: number, numTopk: number, firstToken: number): void {
-    const { isTokenInRank } = this.#placed.places.outputs;
+    const { isTokenInRank } = this.#placed.places;
     this.#exports.add_tokens(firstId, numTokens, numTopk, firstToken, isTokenInRank);
   }
 
   /** The first `length` bytes of the window of rows. */
   rows(length: number): Uint8Array {
-    const placed = this.#placed;
-    if (placed.allRows.length === length) return placed.allRows;
-    if (placed.lastRows.length !== length) placed.lastRows = placed.allRows.subarray(0, length);
-    return placed.lastRows;
+    return this.#placed.rows.first(length);
   }
 
   /** Ends a layout. The counts are then ready, and the counters are zero for the next layout. */
@@ -175,9 +221,42 @@ export class WasmKernel {
     this.#exports.finish();
   }
 
-  /** The memory of the outputs: the counts of the layout that finished last, and the window of rows. */
-  get outputs(): Views['outputs'] {
-    return this.#placed.views.outputs;
+  /**
+   * Orders the ids that were located, which are those of tokens from `firstToken` on.
+   *
+   * @param to the index of the buffers that the order is written to.
+   * @param maxRows how many of their rows are written.
+   */
+  orderRows(
+    order: ExpertOrder | RankOrder,
+    to: number,
+    maxRows: number,
+    numTokens: number,
+    numTopk: number,
+    firstToken: number,
+  ): void {
+    const code = codeOf(order);
+    const { orderRows } = this.#placed.places.orders[to];
+    this.#exports.count_rows(code, numTokens, numTopk, firstToken);
+    if (order.kind === 'byRank') this.#exports.begin_rows(code, orderRows, maxRows, 0, 0, 1);
+    else {
+      const { firstExpert, numLocalExperts, alignment } = order;
+      this.#exports.begin_rows(code, orderRows, maxRows, firstExpert, numLocalExperts, alignment);
+    }
+    this.#exports.place_rows(code, orderRows, numTokens, numTopk, firstToken);
+    this.#exports.finish_rows();
+  }
+
+  /** Adds `views.shiftOfKey` to the rows of selections, of the order of `numIds` ids that was computed last. */
+  shiftRows(order: ExpertOrder | RankOrder, to: number, numIds: number): void {
+    const { shiftOfKey, orders } = this.#placed.places;
+    const firstExpert = order.kind === 'byExpert' ? order.firstExpert : 0;
+    this.#exports.shift_rows(codeOf(order), numIds, firstExpert, shiftOfKey, orders[to].rowOfSelection);
+  }
+
+  /** The memory of the results: the counts of the layout that finished last, and the windows of rows. */
+  get views(): Views {
+    return this.#placed.views;
   }
 
   /** The places that were found before for this partition, if there is room for this `numTopk`. */
@@ -188,18 +267,18 @@ export class WasmKernel {
 
   #place(partition: KernelPartition, numTopk: number): Placed {
     const known = this.#find(partition, numTopk);
-    if (known?.views.outputs.isTokenInRank.buffer === this.#memory.buffer) {
+    if (known?.views.isTokenInRank.buffer === this.#memory.buffer) {
       this.#placed = known;
       return known;
     }
     const places = placeBuffers(this.#heapBase, partition, numTopk, this.windows);
     this.#grow(places.end);
     const views = viewBuffers(this.#memory.buffer, places, partition, numTopk, this.windows);
-    const window = views.outputs.isTokenInRank;
-    const rowBytes = outputs.isTokenInRank.width(partition) as number;
-    const allRows = window.subarray(0, Math.floor(window.length / rowBytes) * rowBytes);
+    const window = views.isTokenInRank;
+    const rowBytes = bytesOfMaskRow(partition.numRanks, partition.mask ?? 'bytes');
+    const rows = new WindowView(window.subarray(0, Math.floor(window.length / rowBytes) * rowBytes));
     const plan = Object.values(planOf(partition, places));
-    this.#placed = { numTopk, places, plan, views, rowBytes, allRows, lastRows: allRows };
+    this.#placed = { numTopk, places, plan, views, rowBytes, rows };
     this.#known.set(partition, this.#placed);
     return this.#placed;
   }

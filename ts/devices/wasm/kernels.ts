@@ -4,10 +4,10 @@
  * @module
  */
 import type { Partition } from '../../input/partition.ts';
+import type { LayoutComputation, MaskForm } from '../../layout/computation.ts';
 import type { LayoutRequest } from '../../layout/layout-request.ts';
-import type { MaskForm } from '../../layout/outputs.ts';
 import { WasmKernel } from './kernel.ts';
-import { type KernelPartition, passing, placeBuffers, type Windows } from './memory.ts';
+import { type KernelPartition, orderWindow, passing, placeBuffers, type Windows } from './memory.ts';
 
 /**
  * A partition whose tables need more memory than this gets an instance of its own, which is collected together with the
@@ -52,13 +52,13 @@ export function sharedKernel(): WasmKernel {
 }
 
 /**
- * Returns an instance that holds the tables of the request's partition.
+ * Returns an instance that holds the tables of the request's partition, for its layout.
  *
  * @throws DispatchLayoutError `OUT_OF_MEMORY`
  */
-export function kernelFor(request: LayoutRequest): WasmKernel {
+export function kernelFor(request: LayoutRequest, { mask }: LayoutComputation): WasmKernel {
   const { numTokens, numTopk } = request;
-  const partition = kernelPartition(request.partition, request.mask);
+  const partition = kernelPartition(request.partition, mask);
   const numIds = numTokens * numTopk;
   if (shared?.holds(partition, numTopk) && numIds <= shared.windows.locatedIds) return shared;
   const own = ownKernels.get(partition);
@@ -72,6 +72,23 @@ export function kernelFor(request: LayoutRequest): WasmKernel {
     if (other !== null) return other;
   }
   kernel.use(partition, numTopk);
+  return kernel;
+}
+
+/**
+ * Returns an instance that holds the tables of the request's partition, and has room for its order of rows. The form of
+ * the mask does not matter for it.
+ *
+ * @throws DispatchLayoutError `OUT_OF_MEMORY`
+ */
+export function kernelForOrder({ partition, numTopk }: LayoutRequest): WasmKernel {
+  const ofBits = withBitRows.get(partition);
+  const form = ofBits !== undefined && shared?.holds(ofBits, numTopk) ? ofBits : partition;
+  const own = ownKernels.get(form);
+  const isSmall = footprint(form, numTopk) <= maxSharedBytes;
+  const kernel = own !== undefined || !isSmall ? ownKernel(form, numTopk) : sharedKernel();
+  if (kernel.windows.orders.length === 0) kernel.windows = { ...kernel.windows, orders: [orderWindow] };
+  kernel.use(form, numTopk);
   return kernel;
 }
 

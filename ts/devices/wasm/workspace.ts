@@ -8,12 +8,13 @@
 import { InvalidExpertError } from '../../errors/errors.ts';
 import type { Partition } from '../../input/partition.ts';
 import type { EmptyId } from '../../input/topk-idx.ts';
-import { type AnyArrays, firstParts } from '../../layout/outputs.ts';
+import { type Computation, type ExpertOrder, type RankOrder, rowsNeeded } from '../../layout/computation.ts';
+import { OutArrays } from '../../layout/outputs.ts';
 import { type IdTypeFacts, type IntegerArray, idTypes } from '../../values/id-types.ts';
 import type { WorkspaceMemory, WorkspaceShape } from '../device.ts';
 import type { WasmKernel } from './kernel.ts';
 import { anotherKernel, kernelPartition } from './kernels.ts';
-import { passing } from './memory.ts';
+import { type OrderWindow, passing } from './memory.ts';
 
 /**
  * Makes a workspace. Returns null if no further instance of the kernel can be made.
@@ -21,61 +22,100 @@ import { passing } from './memory.ts';
  * @throws DispatchLayoutError `OUT_OF_MEMORY`
  */
 export function createWorkspace(partition: Partition, shape: WorkspaceShape): WasmWorkspace | null {
-  const { maxTokens, numTopk, idType, mask } = shape;
-  const hasMask = mask !== 'none';
+  const { maxTokens, numTopk, idType, layout, byExpert, byRank } = shape;
+  const hasMask = layout.mask !== 'none';
   const numIds = maxTokens * numTopk;
+  const orders: OrderWindow[] = [];
+  if (byExpert !== null) orders.push({ rows: rowsNeeded(numIds, byExpert), selections: numIds });
+  if (byRank !== null) orders.push({ rows: numIds, selections: numIds });
   const kernel = anotherKernel({
     idsBytes: numIds * idTypes[idType].bytes,
     // The window holds all rows. Without a mask, nobody reads the rows, so they pass through a window of the usual size
     rowsBytes: hasMask ? 0 : passing.rowsBytes,
     minRows: hasMask ? Math.max(maxTokens, 1) : 1,
     locatedIds: numIds,
+    orders,
   });
   if (kernel === null) return null;
-  kernel.use(kernelPartition(partition, mask), numTopk);
+  kernel.use(kernelPartition(partition, layout.mask), numTopk);
   return new WasmWorkspace(kernel, partition, shape);
 }
 
 /** A workspace is one instance of the kernel, whose windows hold all tokens. */
 class WasmWorkspace implements WorkspaceMemory {
   readonly topkIdx: IntegerArray;
-  readonly out: AnyArrays;
   readonly #kernel: WasmKernel;
   readonly #numTopk: number;
   readonly #type: IdTypeFacts;
   readonly #emptyId: EmptyId;
   readonly #numExperts: number;
   readonly #tokensPerWindow: number;
+  readonly #hasOrderByExpert: boolean;
 
   /** @param kernel an instance that holds the tables of the partition. */
   constructor(kernel: WasmKernel, partition: Partition, shape: WorkspaceShape) {
-    const { maxTokens, numTopk, idType, emptyId, mask } = shape;
+    const { maxTokens, numTopk, idType, emptyId, byExpert } = shape;
     this.#kernel = kernel;
     this.#numTopk = numTopk;
     this.#type = idTypes[idType];
     this.#emptyId = emptyId;
     this.#numExperts = partition.numExperts;
     this.topkIdx = this.#kernel.ids(idTypes[idType]).subarray(0, maxTokens * numTopk);
-    this.out = firstParts(this.#kernel.outputs, { ...partition, numTokens: maxTokens, numTopk, mask });
     this.#tokensPerWindow = kernel.rowsBytes / kernel.rowBytes;
+    this.#hasOrderByExpert = byExpert !== null;
   }
 
-  compute(numTokens: number, isStrict: boolean): void {
+  outOf(computation: Computation): OutArrays {
+    const { views } = this.#kernel;
+    const out = new OutArrays(computation.kind);
+    if (computation.kind === 'layout') {
+      out.numTokensPerRank = views.numTokensPerRank;
+      out.numTokensPerRdmaRank = views.numTokensPerRdmaRank;
+      out.numTokensPerExpert = views.numTokensPerExpert;
+      out.isTokenInRank = views.isTokenInRank;
+      return out;
+    }
+    const { numRowsOfKey, firstRowOfKey, ofRow, rowOfSelection } = views.orders[this.#buffersOf(computation)];
+    if (computation.kind === 'byExpert') {
+      out.numTokensPerExpert = numRowsOfKey.whole;
+      out.expertOffsets = firstRowOfKey.whole;
+      out.selectionOfRow = ofRow.whole;
+    } else {
+      out.numTokensPerRank = numRowsOfKey.whole;
+      out.rankOffsets = firstRowOfKey.whole;
+      out.tokenOfRow = ofRow.whole;
+    }
+    out.rowOfSelection = rowOfSelection.whole;
+    return out;
+  }
+
+  compute(computation: Computation, numTokens: number, isStrict: boolean, arrays: OutArrays): void {
     const kernel = this.#kernel;
     const numTopk = this.#numTopk;
     const type = this.#type;
     const numIds = numTokens * numTopk;
-    kernel.begin(numIds);
+    if (computation.kind === 'layout') kernel.begin(numIds);
+    else kernel.beginOrder(numIds);
     const emptyId = this.#emptyId;
     if (!kernel.locate(type, emptyId, numIds, 0) && isStrict) {
       const invalid = kernel.findInvalid(type, emptyId, numIds);
       const ids = { numTopk, valueAt: (token: number, slot: number) => this.topkIdx[token * numTopk + slot] };
       throw InvalidExpertError.at(invalid, ids, this.#numExperts);
     }
+    if (computation.kind !== 'layout') {
+      const { length } = computation.kind === 'byExpert' ? arrays.selectionOfRow : arrays.tokenOfRow;
+      kernel.orderRows(computation, this.#buffersOf(computation), length, numTokens, numTopk, 0);
+      return;
+    }
     const step = this.#tokensPerWindow;
     for (let token = 0; token < numTokens; token += step) {
       kernel.addTokens(token * numTopk, Math.min(step, numTokens - token), numTopk, token);
     }
     kernel.finish();
+  }
+
+  /** The index of the buffers of an order. */
+  #buffersOf(order: ExpertOrder | RankOrder): number {
+    return order.kind === 'byRank' && this.#hasOrderByExpert ? 1 : 0;
   }
 }

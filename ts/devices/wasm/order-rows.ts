@@ -1,0 +1,119 @@
+/**
+ * Orders of rows: the kernel computes them from located ids, in windows from which they are copied.
+ *
+ * @module
+ */
+import type { ExpertOrder, RankOrder } from '../../layout/computation.ts';
+import type { LayoutRequest } from '../../layout/layout-request.ts';
+import { setElements } from '../../values/typed-array.ts';
+import type { WasmKernel } from './kernel.ts';
+import { kernelForOrder } from './kernels.ts';
+import { locateTokens } from './locate-tokens.ts';
+
+/** The arrays of an order, under the names that both orders share. A key is a local expert or a rank. */
+interface OrderArrays {
+  readonly numRowsOfKey: Int32Array;
+  readonly firstRowOfKey: Int32Array;
+  readonly ofRow: Int32Array;
+  readonly rowOfSelection: Int32Array;
+}
+
+/** The buffers of an instance that is not a workspace. */
+const buffers = 0;
+
+/** Computes an order. Nothing is written before all ids are known to be valid, if the request is strict. */
+export function orderRows(request: LayoutRequest, order: ExpertOrder | RankOrder): void {
+  const { out, numTokens, numTopk } = request;
+  const arrays: OrderArrays =
+    order.kind === 'byExpert'
+      ? {
+          numRowsOfKey: out.numTokensPerExpert,
+          firstRowOfKey: out.expertOffsets,
+          ofRow: out.selectionOfRow,
+          rowOfSelection: out.rowOfSelection,
+        }
+      : {
+          numRowsOfKey: out.numTokensPerRank,
+          firstRowOfKey: out.rankOffsets,
+          ofRow: out.tokenOfRow,
+          rowOfSelection: out.rowOfSelection,
+        };
+  const kernel = kernelForOrder(request);
+  const numIds = numTokens * numTopk;
+  kernel.beginOrder(numIds);
+  const { locatedIds, orders } = kernel.windows;
+  if (numIds <= locatedIds && arrays.ofRow.length <= orders[buffers].rows) orderAtOnce(kernel, request, order, arrays);
+  else orderInPieces(kernel, request, order, arrays);
+}
+
+/** The usual way: all ids are located, and then ordered. */
+function orderAtOnce(
+  kernel: WasmKernel,
+  request: LayoutRequest,
+  order: ExpertOrder | RankOrder,
+  { numRowsOfKey, firstRowOfKey, ofRow, rowOfSelection }: OrderArrays,
+): void {
+  const { numTokens, numTopk, isStrict } = request;
+  locateTokens(kernel, request, 0, numTokens, isStrict);
+  kernel.orderRows(order, buffers, ofRow.length, numTokens, numTopk, 0);
+  const views = kernel.views.orders[buffers];
+  setElements(numRowsOfKey, views.numRowsOfKey.first(numRowsOfKey.length));
+  setElements(firstRowOfKey, views.firstRowOfKey.first(firstRowOfKey.length));
+  setElements(ofRow, views.ofRow.first(ofRow.length));
+  setElements(rowOfSelection, views.rowOfSelection.first(rowOfSelection.length));
+}
+
+/**
+ * The way for more ids than can be located at once, or for very much padding. The rows of all pieces of the ids are
+ * first only counted, from which the first row of each key follows. Then each piece is ordered by itself, without
+ * padding. The rows of a key in one piece come behind those in the pieces before it.
+ */
+function orderInPieces(
+  kernel: WasmKernel,
+  request: LayoutRequest,
+  order: ExpertOrder | RankOrder,
+  { numRowsOfKey, firstRowOfKey, ofRow, rowOfSelection }: OrderArrays,
+): void {
+  const { numTokens, numTopk, isStrict } = request;
+  const step = Math.max(1, Math.floor(kernel.windows.locatedIds / numTopk));
+  const dense = order.kind === 'byExpert' ? { ...order, alignment: 1 } : order;
+  const { shiftOfKey } = kernel.views;
+  const piece = kernel.views.orders[buffers];
+  const rowsOfPiece = piece.numRowsOfKey.whole;
+  const firstRows = piece.firstRowOfKey.whole;
+  const numKeys = numRowsOfKey.length;
+  /** Orders each piece. It is an error if an id is invalid and `isChecked` is set. */
+  const forEachPiece = (isChecked: boolean, visit: (firstToken: number, count: number) => void): void => {
+    for (let token = 0; token < numTokens; token += step) {
+      const count = Math.min(step, numTokens - token);
+      locateTokens(kernel, request, token, token + count, isChecked);
+      kernel.orderRows(dense, buffers, count * numTopk, count, numTopk, token);
+      visit(token, count);
+    }
+  };
+
+  const totals = new Int32Array(numKeys);
+  forEachPiece(isStrict, () => {
+    for (let key = 0; key < numKeys; key++) totals[key] += rowsOfPiece[key];
+  });
+
+  const alignment = order.kind === 'byExpert' ? order.alignment : 1;
+  setElements(numRowsOfKey, totals);
+  firstRowOfKey[0] = 0;
+  for (let key = 0; key < numKeys; key++) {
+    firstRowOfKey[key + 1] = firstRowOfKey[key] + Math.ceil(totals[key] / alignment) * alignment;
+  }
+
+  ofRow.fill(-1);
+  const nextRow = firstRowOfKey.slice();
+  forEachPiece(false, (firstToken, count) => {
+    for (let key = 0; key < numKeys; key++) {
+      shiftOfKey[key] = nextRow[key] - firstRows[key];
+      if (rowsOfPiece[key] === 0) continue;
+      setElements(ofRow, piece.ofRow.whole.subarray(firstRows[key], firstRows[key + 1]), nextRow[key]);
+      nextRow[key] += rowsOfPiece[key];
+    }
+    kernel.shiftRows(order, buffers, count * numTopk);
+    setElements(rowOfSelection, piece.rowOfSelection.first(count * numTopk), firstToken * numTopk);
+  });
+}
