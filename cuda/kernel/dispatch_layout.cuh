@@ -12,8 +12,8 @@
 // If the counts and tables do not fit in shared memory (above about 28 000 experts on an H100, 8 000 on
 // sm_75), a second, slower kernel counts in the scratch memory.
 //
-// The empty id is compared only with ids that are not experts. If it is itself the id of an expert, that expert
-// is counted like any other, but its entry in the table leads to no rank, and its count is written as 0.
+// If the empty id is itself the id of an expert, that expert is counted like any other, but its entry in the table
+// leads to no rank, and its count is written as 0.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -22,57 +22,22 @@
 #include <cstring>
 
 #include "dispatch_layout.h"
+#include "id_parameters.cuh"
+#include "launch.cuh"
+#include "merge.cuh"
 
 namespace dispatch_layout {
 
-constexpr unsigned kAllLanes = 0xffffffffu;
 constexpr int kTokensPerTile = 32;
 constexpr int kIdsPerBatch = 8;
-constexpr int kMaxThreads = 512;
 constexpr int kMaxRanksInRegisters = 64, kMaxNodesInRegisters = 32;
 
 // The table entry of an expert on no rank. Neither a rank nor a node is 16 bits of ones
 constexpr uint32_t kNowhere = 0xffffffff;
 
-// The blocks merge their results in words of 64 bits. The lower 48 bits of a word are the result, and the upper
-// 16 bits are the number of blocks that have contributed to it. So the block that contributes last learns from
-// that very operation that no other will change the word again. It writes the result to the outputs, and leaves
-// 0 in the word. This takes no fence, since all that a block learns from another is in one word: the changes of
-// a location have an order, in which those of a thread, and those before and after a barrier, keep theirs.
-constexpr int kResultBits = 48;
-constexpr unsigned long long kContribution = 1ull << kResultBits, kMaxResult = kContribution - 1;
-constexpr int kMaxBlocks = 0xffff;
-
-// This is zero before and after each launch
-struct Scratch {
-  // The number of the first invalid selection, by `number_invalid`; 0 if there is none
-  unsigned long long invalid;
-
-  // The counts: [ranks | nodes | experts]
-  __device__ unsigned long long* sums() { return reinterpret_cast<unsigned long long*>(this + 1); }
-};
-
-struct LayoutParameters {
-  const unsigned char* topk_idx;
-  int64_t token_stride_in_bytes;
-  int64_t num_tokens;
-  int num_topk;
-  int num_slot_bits;   // The number of bits of the largest slot
-  uint32_t id_end;     // An id is an expert if its bits, read as unsigned, are below this
-  bool has_negatives;  // Whether the type is signed, so that all bits set are -1
-  // Whether rows are of bits. It is here because it takes no room: with more parameters, nvcc makes other code of
-  // all kernels.
-  bool has_bit_rows;
-  uint64_t empty_id;  // Stands for an empty slot, beside -1. 0, which is always an expert, means none
-  int empty_expert;   // The expert whose id is the empty id, or -1. It gets no tokens.
-  int num_experts, num_ranks;
-  int num_counted_nodes;  // 0 within one node, where nodes are not counted
-  int num_experts_per_rank, num_ranks_per_node;
-  const int32_t* rank_of_expert;
+struct LayoutParameters : IdParameters {
   int32_t *num_tokens_per_rank, *num_tokens_per_rdma_rank, *num_tokens_per_expert;
   uint8_t* is_token_in_rank;
-  Report report;
-  Scratch* scratch;
 
   __host__ __device__ int num_counts() const { return num_experts + num_ranks + num_counted_nodes; }
 
@@ -97,29 +62,6 @@ struct LayoutParameters {
     return num_row_bits<kIsPlain>() + num_counted_nodes;
   }
 
-  // Returns the rank that the tokens of an expert go to, or -1
-  __device__ int find_rank(int expert_idx) const {
-    if (expert_idx == empty_expert) return -1;
-    int rank_idx = -1;
-    if (rank_of_expert != nullptr)
-      rank_idx = rank_of_expert[expert_idx];
-    else if (num_experts_per_rank > 0)
-      rank_idx = expert_idx / num_experts_per_rank;
-    return rank_idx >= 0 && rank_idx < num_ranks ? rank_idx : -1;
-  }
-
-  template <typename Id>
-  __device__ bool is_expert(Id id) const {
-    return id < id_end;
-  }
-  // Whether an id that is not an expert is invalid
-  template <bool kIsPlain, typename Id>
-  __device__ bool is_invalid(Id id) const {
-    if constexpr (kIsPlain) return !(has_negatives && id == static_cast<Id>(~Id{0}));
-    // `&` compiles to fewer branches than `&&`
-    return !(has_negatives & (id == static_cast<Id>(~Id{0}))) & (id != static_cast<Id>(empty_id));
-  }
-
   __device__ void write_count(int index, int32_t count) const {
     const int expert_idx = index - num_ranks - num_counted_nodes;
     if (index < num_ranks)
@@ -128,31 +70,6 @@ struct LayoutParameters {
       num_tokens_per_rdma_rank[index - num_ranks] = count;
     else
       num_tokens_per_expert[expert_idx] = expert_idx == empty_expert ? 0 : count;
-  }
-
-  // Returns a number for an invalid selection. The first selection has the largest number. The number is never 0
-  // and has at most 48 bits, since num_tokens << num_slot_bits is at most kMaxResult: see `make_parameters`.
-  __device__ unsigned long long number_invalid(int64_t token_idx, int slot) const {
-    return kMaxResult -
-           (static_cast<unsigned long long>(token_idx) << num_slot_bits | static_cast<unsigned>(slot));
-  }
-
-  // Reports the first invalid selection, given its number
-  template <typename Id>
-  __device__ void write_invalid(unsigned long long invalid) const {
-    InvalidSelection* const place = report.place;
-    if (place == nullptr) return;
-    if (invalid != 0) {
-      const unsigned long long position = kMaxResult - invalid;
-      const auto token_idx = static_cast<int64_t>(position >> num_slot_bits);
-      const auto slot = static_cast<int64_t>(position & ((1ull << num_slot_bits) - 1));
-      place->token_idx = token_idx;
-      place->slot = slot;
-      place->id = reinterpret_cast<const Id*>(topk_idx + token_idx * token_stride_in_bytes)[slot];
-      // The host reads these words without waiting for the kernel
-      __threadfence_system();
-    }
-    *static_cast<volatile uint64_t*>(&place->status) = 2 * report.number + (invalid != 0);
   }
 };
 
@@ -254,39 +171,6 @@ struct SharedMasks {
   }
 };
 
-// With DISPATCH_LAYOUT_OVERLAPS_LAUNCHES, which only a benchmark defines, the blocks of a kernel may start as soon
-// as those of the kernel before it have ended. Then each thread waits here, before it accesses any memory that
-// others can access, until that kernel is complete and its writes are visible. That kernel has waited likewise,
-// so all kernels before it are complete, too.
-__device__ inline void wait_for_previous_kernel() {
-#if defined(DISPATCH_LAYOUT_OVERLAPS_LAUNCHES) && __CUDA_ARCH__ >= 900
-  cudaGridDependencySynchronize();
-#endif
-}
-
-// Adds the last part of this block to a word of the scratch memory. If no other block has yet to add to it,
-// calls `write` with the result, and leaves 0 in the word.
-template <typename Write>
-__device__ void contribute(unsigned long long* word, unsigned long long part, const Write& write) {
-  const unsigned long long own = kContribution | part;
-  const unsigned long long merged = atomicAdd(word, own) + own;
-  if (merged >> kResultBits != gridDim.x) return;
-  write(merged & kMaxResult);
-  atomicExch(word, 0ull);
-}
-
-// Raises the number of the first invalid selection to `invalid`, unless it is at least as large already. Each
-// thread changes the word at most twice, here and in `contribute`, so the loop ends. It ends soon even if many
-// threads come at once, since every exchange lets go those whose numbers are smaller.
-__device__ inline void raise_invalid(unsigned long long* word, unsigned long long invalid) {
-  unsigned long long known = 0;
-  while ((known & kMaxResult) < invalid) {
-    const unsigned long long expected = known;
-    known = atomicCAS(word, expected, (expected & ~kMaxResult) | invalid);
-    if (known == expected) return;
-  }
-}
-
 // Merges what the block has counted, and its first invalid selection, with those of the other blocks. `counts` is
 // null if the block has counted in the scratch memory, before a barrier. No count carries into the upper bits of
 // its word:
@@ -296,12 +180,13 @@ template <typename Id>
 __device__ void merge_blocks(const LayoutParameters& p, const int32_t* counts, unsigned long long invalid) {
 #pragma unroll 1
   for (int i = threadIdx.x; i < p.num_counts(); i += blockDim.x)
-    contribute(&p.scratch->sums()[i], counts == nullptr ? 0 : static_cast<uint32_t>(counts[i]),
+    contribute(&p.scratch->template get_rest<unsigned long long>()[i],
+               counts == nullptr ? 0 : static_cast<uint32_t>(counts[i]),
                [&](unsigned long long sum) { p.write_count(i, static_cast<int32_t>(sum)); });
   // The last thread has the fewest counts
   if (p.report.place == nullptr || threadIdx.x != blockDim.x - 1) return;
   raise_invalid(&p.scratch->invalid, invalid);
-  contribute(&p.scratch->invalid, 0, [&](unsigned long long first) { p.template write_invalid<Id>(first); });
+  p.template merge_invalid<Id>();
 }
 
 // `Id` is the unsigned type of the ids' width, and `Piece` is the type of one load, which brings one or more
@@ -459,7 +344,8 @@ __global__ void __launch_bounds__(kMaxThreads, 1) get_dispatch_layout(const Layo
 template <typename Id>
 __global__ void __launch_bounds__(kMaxThreads, 1) get_dispatch_layout_in_scratch(const LayoutParameters p) {
   wait_for_previous_kernel();
-  unsigned long long *rank_counts = p.scratch->sums(), *node_counts = rank_counts + p.num_ranks;
+  unsigned long long *rank_counts = p.scratch->template get_rest<unsigned long long>(),
+                     *node_counts = rank_counts + p.num_ranks;
   unsigned long long* expert_counts = node_counts + p.num_counted_nodes;
   unsigned long long own_invalid = 0;
   const int64_t num_threads = static_cast<int64_t>(gridDim.x) * blockDim.x;
@@ -514,29 +400,6 @@ __global__ void __launch_bounds__(kMaxThreads, 1) get_dispatch_layout_in_scratch
   if (p.report.place != nullptr) raise_invalid(&p.scratch->invalid, own_invalid);
   __syncthreads();
   merge_blocks<Id>(p, nullptr, 0);
-}
-
-struct LaunchPlan {
-  bool fits_in_shared_memory;
-  int num_blocks;
-  int num_threads;
-  size_t shared_bytes;
-};
-
-struct DeviceLimits {
-  int num_sms = 0;
-  int shared_bytes_per_block = 0;
-};
-
-inline cudaError_t get_device_limits(DeviceLimits* limits) {
-  int device_idx = 0;
-  cudaError_t error = cudaGetDevice(&device_idx);
-  const auto get = [&](int* value, cudaDeviceAttr attribute) {
-    if (error == cudaSuccess) error = cudaDeviceGetAttribute(value, attribute, device_idx);
-  };
-  get(&limits->num_sms, cudaDevAttrMultiProcessorCount);
-  get(&limits->shared_bytes_per_block, cudaDevAttrMaxSharedMemoryPerBlockOptin);
-  return error;
 }
 
 inline bool has_masks_in_registers(const LayoutParameters& p) {
@@ -601,49 +464,21 @@ inline LayoutKernel select_kernel(const LayoutParameters& p, int id_bytes, bool 
 }
 
 inline cudaError_t make_parameters(const DispatchLayoutArguments& a, LayoutParameters* p) {
-  const int id_bytes = get_id_bytes(a.topk_idx_type);
-  const bool has_ids = a.num_tokens > 0 && a.num_topk > 0, has_nodes = a.num_nodes > 1;
-  if (a.num_tokens < 0 || a.num_topk < 0 || a.num_topk > INT32_MAX - kIdsPerBatch || a.num_experts <= 0 ||
-      a.num_ranks <= 0 || a.num_experts > INT32_MAX - kMaxThreads - 2 * static_cast<int64_t>(a.num_ranks) ||
-      a.num_nodes <= 0 || a.num_ranks % a.num_nodes != 0 ||
-      (has_ids && (a.topk_idx == nullptr || reinterpret_cast<uintptr_t>(a.topk_idx) % id_bytes != 0)) ||
-      a.num_tokens_per_rank == nullptr || a.num_tokens_per_expert == nullptr ||
-      (has_nodes && a.num_tokens_per_rdma_rank == nullptr) || a.scratch == nullptr ||
-      reinterpret_cast<uintptr_t>(a.scratch) % alignof(Scratch) != 0)
+  cudaError_t error = set_ids(a, a.scratch, p);
+  if (error == cudaSuccess) error = set_ranks(a.num_ranks, a.rank_of_expert, p);
+  if (error != cudaSuccess) return error;
+  const bool has_nodes = a.num_nodes > 1;
+  if (a.num_experts > INT32_MAX - kMaxThreads - 2 * static_cast<int64_t>(a.num_ranks) || a.num_nodes <= 0 ||
+      a.num_ranks % a.num_nodes != 0 || a.num_tokens_per_rank == nullptr ||
+      a.num_tokens_per_expert == nullptr || (has_nodes && a.num_tokens_per_rdma_rank == nullptr))
     return cudaErrorInvalidValue;
-  p->topk_idx = static_cast<const unsigned char*>(a.topk_idx);
-  p->token_stride_in_bytes = a.token_stride * id_bytes;
-  p->num_tokens = a.num_tokens;
-  p->num_topk = a.num_topk;
-  while ((a.num_topk - 1) >> p->num_slot_bits > 0) ++p->num_slot_bits;
-  if (static_cast<unsigned long long>(a.num_tokens) > kMaxResult >> p->num_slot_bits)
-    return cudaErrorInvalidValue;
-  // Read as unsigned, the negative ids of a signed type are the upper half of its range
-  const bool has_negatives = is_signed(a.topk_idx_type);
-  const int num_id_bits = 8 * id_bytes - (has_negatives ? 1 : 0);
-  p->id_end = num_id_bits < 31 ? std::min(a.num_experts, 1 << num_id_bits) : a.num_experts;
-  p->has_negatives = has_negatives;
-  p->empty_expert = -1;
-  if (a.empty_id.has_value()) {
-    const uint64_t empty_id = *a.empty_id & ~uint64_t{0} >> (64 - 8 * id_bytes);
-    if (empty_id < p->id_end)
-      p->empty_expert = static_cast<int>(empty_id);
-    else
-      p->empty_id = empty_id;
-  }
-  p->num_experts = a.num_experts;
-  p->num_ranks = a.num_ranks;
   p->num_counted_nodes = has_nodes ? a.num_nodes : 0;
-  p->num_experts_per_rank = a.num_experts / a.num_ranks;
   p->num_ranks_per_node = a.num_ranks / a.num_nodes;
-  p->rank_of_expert = a.rank_of_expert;
   p->num_tokens_per_rank = a.num_tokens_per_rank;
   p->num_tokens_per_rdma_rank = a.num_tokens_per_rdma_rank;
   p->num_tokens_per_expert = a.num_tokens_per_expert;
   p->is_token_in_rank = a.is_token_in_rank;
   p->has_bit_rows = a.is_token_in_rank != nullptr && a.has_bit_rows;
-  p->report = a.report;
-  p->scratch = static_cast<Scratch*>(a.scratch);
   return cudaSuccess;
 }
 
@@ -656,29 +491,7 @@ inline cudaError_t launch_dispatch_layout(const DispatchLayoutArguments& argumen
   if (error != cudaSuccess) return error;
   const LayoutKernel kernel =
       select_kernel(parameters, get_id_bytes(arguments.topk_idx_type), plan.fits_in_shared_memory);
-  if (plan.shared_bytes > 48 * 1024) {
-    // Raise the limit to the device's and not to what this plan needs, since another thread could then lower
-    // it for its own plan
-    DeviceLimits limits;
-    error = get_device_limits(&limits);
-    if (error == cudaSuccess)
-      error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                   limits.shared_bytes_per_block);
-    if (error != cudaSuccess) return error;
-  }
-  cudaLaunchConfig_t config{};
-  config.gridDim = dim3(plan.num_blocks);
-  config.blockDim = dim3(plan.num_threads);
-  config.dynamicSmemBytes = plan.shared_bytes;
-  config.stream = stream;
-#ifdef DISPATCH_LAYOUT_OVERLAPS_LAUNCHES
-  cudaLaunchAttribute overlap{};
-  overlap.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  overlap.val.programmaticStreamSerializationAllowed = 1;
-  config.attrs = &overlap;
-  config.numAttrs = 1;
-#endif
-  return cudaLaunchKernelEx(&config, kernel, parameters);
+  return launch_kernel(kernel, parameters, plan, stream);
 }
 
 cudaError_t launch_dispatch_layout(const DispatchLayoutArguments& arguments, cudaStream_t stream) {
