@@ -1,9 +1,9 @@
-// The unchanged kernel, compiled for the CPU with the shim in `include/`.
+// What the unchanged kernels need to run on the CPU, with the shim in `include/`: the array that they declare as dynamic
+// shared memory. Include the kernels themselves, too.
 #pragma once
 
-#include "../../cuda/kernel/dispatch_layout.cuh"
+#include <cuda_runtime.h>
 
-// The array that the kernel declares as dynamic shared memory.
 namespace dispatch_layout {
 __thread uint4 shared_memory[cuda_shim::kSharedVectors];
 }

@@ -313,6 +313,17 @@ inline uint32_t __shfl_xor_sync(unsigned mask, uint32_t value, int lane_mask) {
   const uint32_t* values = cuda_shim::exchange_in_warp(mask, value, 100 + lane_mask);
   return values[(threadIdx.x % 32) ^ lane_mask];
 }
+inline int32_t __shfl_up_sync(unsigned mask, int32_t value, int distance) {
+  const uint32_t* values = cuda_shim::exchange_in_warp(mask, value, 200 + distance);
+  const int lane_idx = threadIdx.x % 32;
+  return values[lane_idx >= distance ? lane_idx - distance : lane_idx];
+}
+inline unsigned __match_any_sync(unsigned mask, int32_t value) {
+  const uint32_t* values = cuda_shim::exchange_in_warp(mask, value, 2);
+  unsigned lanes = 0;
+  for (int i = 0; i < 32; ++i) lanes |= static_cast<unsigned>(values[i] == static_cast<uint32_t>(value)) << i;
+  return lanes;
+}
 inline int __popc(uint32_t value) { return __builtin_popcount(value); }
 inline uint32_t __funnelshift_l(uint32_t low, uint32_t high, int shift) {
   return static_cast<uint32_t>(((static_cast<uint64_t>(high) << 32 | low) << (shift % 32)) >> 32);
