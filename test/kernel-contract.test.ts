@@ -2,7 +2,14 @@
 import { readFileSync } from 'node:fs';
 import { assert } from 'chai';
 import { planOf } from '../ts/devices/wasm/kernel.ts';
-import { countSlackBytes, maxSmallTableExperts, numEmptyEntries, slackBytes } from '../ts/devices/wasm/memory.ts';
+import {
+  countSlackBytes,
+  maxSmallTableExperts,
+  numEmptyEntries,
+  passing,
+  placeBuffers,
+  slackBytes,
+} from '../ts/devices/wasm/memory.ts';
 import { idTypes } from '../ts/values/id-types.ts';
 
 const read = (path: string) => readFileSync(new URL(`../${path}`, import.meta.url), 'utf8');
@@ -17,10 +24,9 @@ describe('the contract of the kernels', () => {
   it('the plan begins with the fields that JavaScript writes, in the same order', () => {
     const struct = /struct Plan \{(.*?)\};/s.exec(contract)?.[1] ?? '';
     const fields = [...struct.matchAll(/\b(\w+);/g)].map(([, name]) => name);
-    const outputs = { numTokensPerRank: 0, numTokensPerRdmaRank: 0, numTokensPerExpert: 0, isTokenInRank: 0 };
-    const places = { rankOfExpert: 0, largeTable: 0, lastTokenOfNode: 0, positions: 0, ids: 0, outputs, end: 0 };
     const group = { numRanks: 1, numRanksPerNode: 1, numRdmaRanks: 1 };
-    const written = Object.keys(planOf({ ...group, group, numExperts: 1, rankOfExpert: new Int32Array(1) }, places));
+    const partition = { ...group, group, numExperts: 1, rankOfExpert: new Int32Array(1) };
+    const written = Object.keys(planOf(partition, placeBuffers(0, partition, 1, passing)));
     assert.isAbove(written.length, 5);
     assert.deepStrictEqual(fields.slice(0, written.length), written);
   });
@@ -33,7 +39,13 @@ describe('the contract of the kernels', () => {
     assert.isAtLeast(countSlackBytes, 4 * Math.max(63, numEmptyEntries));
   });
 
-  for (const path of ['wasm/dispatch_layout.h', 'cuda/kernel/dispatch_layout.h']) {
+  it('the order of rows has the four addresses that JavaScript writes, in the same order', () => {
+    const struct = /struct OrderRows \{(.*?)\};/s.exec(contract)?.[1] ?? '';
+    const fields = [...struct.matchAll(/\b(\w+);/g)].map(([, name]) => name);
+    assert.deepStrictEqual(fields, ['num_rows_of_key', 'first_row_of_key', 'of_row', 'row_of_selection']);
+  });
+
+  for (const path of ['wasm/dispatch_layout.h', 'cuda/kernel/expert_ids.h']) {
     it(`the id types are in the order of their codes in ${path}`, () => {
       const names = /enum class IdType[^{]*\{([^}]*)\}/.exec(read(path))?.[1].split(',') ?? [];
       assert.deepStrictEqual(
