@@ -11,8 +11,12 @@ import {
   describeDevices,
   ExpertGroup,
   type ExpertGroupOptions,
+  type ExpertPermutation,
+  type ExpertPermutationOptions,
   type LayoutOptions,
   type MaskForm,
+  type RankPermutation,
+  type RankPermutationOptions,
   type TopkIdxInput,
 } from 'dispatch-layout';
 import { setting } from './loader.ts';
@@ -25,6 +29,12 @@ export interface TestGroup {
     numExperts: number,
     options?: LayoutOptions<Mask>,
   ): DispatchLayout<Mask>;
+  getExpertPermutation(
+    topkIdx: TopkIdxInput,
+    numExperts: number,
+    options?: ExpertPermutationOptions,
+  ): ExpertPermutation;
+  getRankPermutation(topkIdx: TopkIdxInput, numExperts: number, options?: RankPermutationOptions): RankPermutation;
 }
 
 export type GroupOptions = Omit<ExpertGroupOptions, 'device'>;

@@ -113,7 +113,7 @@ export function rowsOf(topkIdx: TopkStorage): bigint[][] {
  * The rank of each expert; `null` for experts on no rank, such as those after the last equal share of an uneven
  * distribution.
  */
-function ranksOfExperts({ numExperts, numRanks, placement }: Question): (number | null)[] {
+export function ranksOfExperts({ numExperts, numRanks, placement }: Question): (number | null)[] {
   if (placement === 'round_robin') return Array.from({ length: numExperts }, (_, expert) => expert % numRanks);
   if (placement === 'linear') {
     const sizes = Array.from({ length: numRanks }, (_, rank) => Math.ceil((numExperts - rank) / numRanks));

@@ -6,6 +6,9 @@
  */
 import { corners } from './corners.ts';
 import { testDevices } from './devices.ts';
+import { permutationCorners } from './permutation-corners.ts';
+import { permutationProperties } from './permutation-properties.ts';
+import { permutationReuse } from './permutation-reuse.ts';
 import { properties } from './properties.ts';
 import { reuse } from './reuse.ts';
 import { sizes } from './sizes.ts';
@@ -23,6 +26,9 @@ export function conformance(): void {
         sizes(device);
         reuse(device);
         properties(device);
+        permutationCorners(device);
+        permutationProperties(device);
+        permutationReuse(device);
         traces(device);
       } else if (device.optional) {
         it.skip(`not available here, because ${device.unavailable}`);

@@ -1,6 +1,6 @@
 /** The addon with unusual sizes, addresses and GPUs. It is called directly if the library would not make such a call. */
 import { assert } from 'chai';
-import { outputNames } from '../../ts/layout/outputs.ts';
+import { allOutputNames } from '../../ts/layout/outputs.ts';
 import { printedBy, runScript } from '../support/run-script.ts';
 import { fakeAddon } from './fake.ts';
 
@@ -22,7 +22,8 @@ const onTheAddon = `
   const stream = addon.createStream(0);
   const memory = addon.allocate(64, stream, false);
   const order = { currentStream: stream, previous: null, asyncFinish: false, allocateOnCommStream: false };
-  const strict = { mask: 'bytes', isStrict: true };
+  const ofBytes = { kind: 'layout', mask: 'bytes' };
+  const strict = { computation: ofBytes, isStrict: true };
   const launch = (layout) => addon.launchLayout(addon.createLayout(layout), layout.ids.numTokens, order);
   const planOf = (count) =>
     addon.createPlan({ group, numExperts: count, numRanks: count, numNodes: 1, rankOfExpert: null });`;
@@ -36,7 +37,7 @@ describe('limits of the addon', function () {
       const type = { code: 2 };
       const ids = { allocation: memory, byteOffset: 0, type, numTokens: 2 ** 50, numTopk: 0, tokenStride: 0, emptyId: null };
       const hostIds = { data: new Int32Array(0), offset: 0, slotStride: 1, type, numTokens: 2 ** 50, numTopk: 0, tokenStride: 0, emptyId: null };
-      console.log(attempt(() => addon.outputOffsets(plan, 2 ** 50, 'bytes')));
+      console.log(attempt(() => addon.createLayout({ plan, ids, outputs: null, ...strict })));
       console.log(attempt(() => launch({ plan, ids, outputs: null, ...strict })));
       console.log(attempt(() => addon.launchOnHost({ plan, ids: hostIds, ...strict, order })));
       const small = planOf(4);
@@ -53,7 +54,7 @@ describe('limits of the addon', function () {
       console.log(attempt(() => counts(4)));
       outputs.isTokenInRank = null;
       console.log(attempt(() => counts(4)));`);
-    const tooLarge = `a layout of ${2 ** 50} tokens on 16384 ranks is larger than any memory`;
+    const tooLarge = `an output of ${2 ** 50} x 16384 elements is larger than any memory`;
     const lines = [tooLarge, tooLarge, tooLarge, 'the ids are larger than any memory'];
     assert.deepStrictEqual(output.split('\n'), [
       ...lines,
@@ -89,7 +90,7 @@ describe('limits of the addon', function () {
       const shape = { type: { code: 2 }, numTokens: 3, numTopk: 2, tokenStride: 2, emptyId: 5n };
       const data = Int32Array.of(0, 1, 3, 3, -1, 5);
       addon.upload(memory, 0, data, stream);
-      const options = { plan: planOf(4), mask: 'none', isStrict: true, order };
+      const options = { plan: planOf(4), computation: { kind: 'layout', mask: 'none' }, isStrict: true, order };
 
       const host = addon.launchOnHost({ ...options, ids: { ...shape, data, offset: 0, slotStride: 1 } });
       const counts = { numTokensPerRank: new Int32Array(4), numTokensPerRdmaRank: null };
@@ -104,7 +105,7 @@ describe('limits of the addon', function () {
         addon.finishDownload(addon.download(allocation, offset, 16, stream), array);
         return array.join();
       };
-      const places = addon.outputOffsets(options.plan, 3, 'none');
+      const places = addon.outputOffsets(addon.createLayout({ ...options, ids, outputs: null }));
       console.log(read(outputs, places.numTokensPerRank), read(outputs, places.numTokensPerExpert));
       console.log(rows);
 
@@ -129,8 +130,10 @@ describe('limits of the addon', function () {
 
   it('the outputs are those of TypeScript, in its order', () => {
     const output = run(`${onTheAddon}
-      console.log(Object.keys(addon.outputOffsets(planOf(4), 4, 'bytes')).join());`);
-    assert.strictEqual(output, outputNames.join());
+      const ids = { allocation: memory, byteOffset: 0, type: { code: 2 }, numTokens: 4, numTopk: 2, tokenStride: 2, emptyId: null };
+      const layout = addon.createLayout({ plan: planOf(4), ids, outputs: null, ...strict });
+      console.log(Object.keys(addon.outputOffsets(layout)).join());`);
+    assert.strictEqual(output, allOutputNames.join());
   });
 
   it('a missing or wrong field is named', () => {
@@ -148,7 +151,12 @@ describe('limits of the addon', function () {
         ...[5, undefined, -1n, 2n ** 64n].map((emptyId) => ({ ...right, ids: { ...ids, emptyId } })),
         { ...right, outputs: {} },
         { ...right, outputs: { numTokensPerRank: { allocation: memory, byteOffset: -1 } } },
-        ...[undefined, 'bit', true].map((mask) => ({ ...right, mask })),
+        ...[undefined, 'bit', true].map((mask) => ({ ...right, computation: { kind: 'layout', mask } })),
+        { ...right, computation: undefined },
+        { ...right, computation: { kind: 'byToken' } },
+        { ...right, computation: { kind: 'byExpert', firstExpert: 0, numLocalExperts: 1, alignment: 0 } },
+        { ...right, computation: { kind: 'byExpert', firstExpert: -1, numLocalExperts: 1, alignment: 1 } },
+        { ...right, computation: { kind: 'byRank', winner: 'both' } },
         { ...right, isStrict: 1 },
       ];
       for (const each of wrong) {
@@ -171,9 +179,14 @@ describe('limits of the addon', function () {
       'TypeError: layout.ids.emptyId must be null or a bigint of 64 bits',
       'TypeError: layout.outputs.numTokensPerRank is missing: it must be an object',
       'TypeError: layout.outputs.numTokensPerRank.byteOffset must be 0 or more',
-      "TypeError: layout.mask is missing: it must be 'bytes', 'bits' or 'none'",
-      "TypeError: layout.mask must be 'bytes', 'bits' or 'none'",
-      "TypeError: layout.mask must be 'bytes', 'bits' or 'none'",
+      "TypeError: layout.computation.mask is missing: it must be 'bytes', 'bits' or 'none'",
+      "TypeError: layout.computation.mask must be 'bytes', 'bits' or 'none'",
+      "TypeError: layout.computation.mask must be 'bytes', 'bits' or 'none'",
+      'TypeError: layout.computation is missing: it must be an object',
+      "TypeError: layout.computation.kind must be 'layout', 'byExpert' or 'byRank'",
+      'TypeError: layout.computation.alignment must be a 32-bit integer, 1 or more',
+      'TypeError: layout.computation.firstExpert must be a 32-bit integer, 0 or more',
+      "TypeError: layout.computation.winner must be 'first' or 'last'",
       'TypeError: layout.isStrict must be a boolean',
       'order.previous is missing: it must be a handle of the CUDA addon',
       'numTokens must be a number of tokens of the layout',

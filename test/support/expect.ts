@@ -7,7 +7,8 @@ import { assert } from 'chai';
 import { DispatchLayoutError, InvalidExpertError, type LayoutArrays, type MaskForm } from 'dispatch-layout';
 import { type Answer, type OutputName, outputNames, outputs } from '../conformance/oracle.ts';
 
-function expectNumbers(name: string, actual: ArrayLike<number>, expected: ArrayLike<number>): void {
+/** Checks that two arrays have the same numbers. */
+export function expectNumbers(name: string, actual: ArrayLike<number>, expected: ArrayLike<number>): void {
   if (actual.length !== expected.length)
     assert.fail(`${name} has length ${actual.length}, expected ${expected.length}`);
   for (let index = 0; index < expected.length; index += 1) {
