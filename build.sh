@@ -188,8 +188,20 @@ run_lint() {
 # Installs the packages of the examples, and links the built library beside them
 install_examples() {
   build
-  install_in examples/onnx-router
-  ln -sfn ../../.. examples/onnx-router/node_modules/dispatch-layout
+  local example
+  for example in examples/onnx-router examples/moe-layer; do
+    install_in $example
+    ln -sfn ../../.. $example/node_modules/dispatch-layout
+  done
+}
+
+run_examples() {
+  install_examples
+  say 'A router in ONNX Runtime, and the dispatch layout of the experts that it selects'
+  node examples/onnx-router/make-model.mjs
+  node examples/onnx-router/node.mjs
+  say 'An MoE layer in ONNX Runtime, compared with the dense computation'
+  node examples/moe-layer/run.mjs
 }
 
 # make_docs [--check]: writes the pages of docs/ that are made from doc comments. With --check, only checks that they
@@ -220,7 +232,7 @@ case "$command" in
   fuzz) run_fuzz "$@" ;;
   lint) run_lint ;;
   docs) make_docs "$@" ;;
-  examples) install_examples && node examples/onnx-router/make-model.mjs && node examples/onnx-router/node.mjs ;;
+  examples) run_examples ;;
   release) run_release "$@" ;;
   clean) rm -rf dist build coverage ts/generated ;;
   *) fail "unknown command '$command'; one of: build (default), test, slow-tests, runtimes, projects, demo, bench, fuzz, lint, docs, examples, release, clean" ;;
