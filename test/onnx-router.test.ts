@@ -1,6 +1,6 @@
 /**
- * The examples with ONNX Runtime: the output of the router is passed to the library as it is, in Node.js and in
- * Chromium. They are skipped if their packages (`./build.sh examples`) or Chromium are missing.
+ * The example of a router in ONNX Runtime: its output is passed to the library as it is, in Node.js and in Chromium.
+ * The tests are skipped if its packages (`./build.sh examples`) or Chromium are missing.
  */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
