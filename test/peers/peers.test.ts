@@ -25,9 +25,11 @@ function linesOfModule(): Line[] {
 /** The rows of the tables of the page: project, name, what to ask for, and the line. */
 function linesOfPage(): Line[] {
   const page = readFileSync(join(root, 'docs/permutations.md'), 'utf8');
-  return [...page.matchAll(/^\| ([^|]+) \| `(\w+)` \| [^|]+ \| `(order\b[^|]*|expert\w+\(order\b[^|]*)` \|$/gm)].map(
-    ([, peer, name, code]) => [peer, name, code],
-  );
+  return [...page.matchAll(/^\| ([^|]+) \| `(\w+)` \| [^|]+ \| `([^|]+)` \|$/gm)].map(([, peer, name, code]) => [
+    peer,
+    name,
+    code,
+  ]);
 }
 
 function allNames<Order>(names: Readonly<Record<string, Names<Order>>>): string[] {
