@@ -8,8 +8,8 @@ import type { DeviceTensor } from './devices/cuda/device-tensor.ts';
 import { checkOptions } from './errors/checks.ts';
 import type { TopkIdxInput } from './input/read-topk-idx.ts';
 import { groupOf } from './last-group.ts';
-import type { MaskForm } from './layout/computation.ts';
 import type { DispatchLayout } from './layout/layout.ts';
+import type { MaskForm } from './layout/outputs.ts';
 import {
   type DeviceLayoutOptions,
   type ExpertGroupOptions,
@@ -17,6 +17,7 @@ import {
   type LayoutOptions,
   layoutOptions,
 } from './options.ts';
+import { layoutTask } from './task.ts';
 
 /** Options of {@link getDispatchLayout}: those of the group and those of the call. */
 export interface DispatchLayoutOptions<Mask extends MaskForm = 'bytes'>
@@ -60,7 +61,7 @@ export function getDispatchLayout(
   // If no options are passed, the error says that `numRanks` is missing
   const given: typeof options = Object(options);
   checkOptions(given, allOptions);
-  return groupOf(given).compute('layout', topkIdx, numExperts, given) as DispatchLayout<MaskForm>;
+  return groupOf(given).compute(layoutTask, topkIdx, numExperts, given) as DispatchLayout<MaskForm>;
 }
 
 const allOptions: Readonly<Record<keyof DispatchLayoutOptions, true>> = { ...groupOptions, ...layoutOptions };

@@ -9,17 +9,18 @@ import type { DeviceOption } from './errors/availability.ts';
 import { checkOptions } from './errors/checks.ts';
 import type { TopkIdxInput } from './input/read-topk-idx.ts';
 import { groupOf, groupOfExperts } from './last-group.ts';
-import type { ExpertPermutation, RankPermutation } from './layout/permutations.ts';
+import type { ExpertPermutation } from './layout/expert-permutation.ts';
+import type { RankPermutation } from './layout/rank-permutation.ts';
+import { type ExpertGroupOptions, groupOptions } from './options.ts';
 import {
   type DeviceExpertPermutationOptions,
   type DeviceRankPermutationOptions,
-  type ExpertGroupOptions,
   type ExpertPermutationOptions,
   expertPermutationOptions,
-  groupOptions,
   type RankPermutationOptions,
   rankPermutationOptions,
-} from './options.ts';
+} from './order-options.ts';
+import { expertTask, rankTask } from './order-tasks.ts';
 
 /** The option of {@link getExpertPermutation} that belongs to a group in its method. */
 export interface ExpertPermutationDevice {
@@ -64,7 +65,7 @@ export function getExpertPermutation(
 ): ExpertPermutation | DeviceExpertPermutation {
   checkOptions(options, allExpertOptions);
   const { device } = options;
-  return groupOfExperts(device).compute('byExpert', topkIdx, numExperts, options) as ExpertPermutation;
+  return groupOfExperts(device).compute(expertTask, topkIdx, numExperts, options) as ExpertPermutation;
 }
 
 const allExpertOptions: Readonly<Record<keyof ExpertPermutationOptions | 'device', true>> = {
@@ -107,7 +108,7 @@ export function getRankPermutation(
   // If no options are passed, the error says that `numRanks` is missing
   const given: typeof options = Object(options);
   checkOptions(given, allRankOptions);
-  return groupOf(given, true).compute('byRank', topkIdx, numExperts, given) as RankPermutation;
+  return groupOf(given, true).compute(rankTask, topkIdx, numExperts, given) as RankPermutation;
 }
 
 const allRankOptions: Readonly<Record<keyof (ExpertGroupOptions & RankPermutationOptions), true>> = {

@@ -37,34 +37,28 @@ export { type DispatchLayoutOptions, getDispatchLayout } from './get-dispatch-la
 export { type ExpertPermutationDevice, getExpertPermutation, getRankPermutation } from './get-permutations.ts';
 export type { PlacementName } from './input/partition.ts';
 export type { TopkIdxInput, TopkNdarray, TopkTensor } from './input/read-topk-idx.ts';
-export type { MaskForm } from './layout/computation.ts';
 export { type EventHandle, EventOverlap } from './layout/event-overlap.ts';
+export type { ExpertPermutation, ExpertPermutationShape } from './layout/expert-permutation.ts';
 export type { DispatchLayout } from './layout/layout.ts';
 export type {
   ExpertPermutationArrays,
   LayoutArrays,
   LayoutShape,
+  MaskForm,
   RankPermutationArrays,
 } from './layout/outputs.ts';
+export type { RankPermutation, RankPermutationShape } from './layout/rank-permutation.ts';
+export type { CallOptions, DeviceLayoutOptions, ExpertGroupOptions, LayoutOptions } from './options.ts';
 export type {
-  ExpertPermutation,
-  ExpertPermutationShape,
-  RankPermutation,
-  RankPermutationShape,
-} from './layout/permutations.ts';
-export type {
-  CallOptions,
   DeviceExpertPermutationOptions,
-  DeviceLayoutOptions,
   DeviceRankPermutationOptions,
-  ExpertGroupOptions,
   ExpertOrderOptions,
   ExpertPermutationOptions,
-  LayoutOptions,
   RankOrderOptions,
   RankPermutationOptions,
-} from './options.ts';
+  WorkspaceOrders,
+} from './order-options.ts';
 export { expertEnds, expertOfBlock, expertOfRow, type MaxRowsShape, maxRows } from './permutation-helpers.ts';
 export { type PrepareOptions, prepare } from './prepare.ts';
 export type { IdType, IntegerArray, TypedArrayOf } from './values/id-types.ts';
-export { Workspace, type WorkspaceOptions, type WorkspaceOrders } from './workspace.ts';
+export { Workspace, type WorkspaceOptions } from './workspace.ts';

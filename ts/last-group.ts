@@ -3,18 +3,18 @@
  *
  * @module
  */
+import { ComputingGroup } from './computing-group.ts';
 import type { DeviceOption } from './errors/availability.ts';
-import { ExpertGroup } from './expert-group.ts';
 import type { ExpertGroupOptions } from './options.ts';
 
-let last: { readonly group: ExpertGroup; readonly options: ExpertGroupOptions } | undefined;
+let last: { readonly group: ComputingGroup; readonly options: ExpertGroupOptions } | undefined;
 
 /**
  * Returns a group with these options: the last one, or a new one.
  *
  * @param anyNodes whether the ranks may be in any nodes if `numRanksPerNode` is not given.
  */
-export function groupOf(options: ExpertGroupOptions, anyNodes = false): ExpertGroup {
+export function groupOf(options: ExpertGroupOptions, anyNodes = false): ComputingGroup {
   const { numRanks, numRanksPerNode, placement, device } = options;
   // A getter in the placement may call this function, which then changes `last`
   const known = last;
@@ -29,17 +29,17 @@ export function groupOf(options: ExpertGroupOptions, anyNodes = false): ExpertGr
   }
   // One node can have any number of ranks
   const perNode = anyNodes && numRanksPerNode === undefined ? numRanks : numRanksPerNode;
-  const group = new ExpertGroup({ numRanks, numRanksPerNode: perNode, placement, device });
+  const group = new ComputingGroup({ numRanks, numRanksPerNode: perNode, placement, device });
   last = { group, options: { numRanks, numRanksPerNode: perNode, device } };
   return group;
 }
 
-let alone: { readonly group: ExpertGroup; readonly device: DeviceOption | undefined } | undefined;
+let alone: { readonly group: ComputingGroup; readonly device: DeviceOption | undefined } | undefined;
 
 /** Returns a group for orders by expert, in which it does not matter on which ranks experts are. */
-export function groupOfExperts(device: DeviceOption | undefined): ExpertGroup {
+export function groupOfExperts(device: DeviceOption | undefined): ComputingGroup {
   if (alone === undefined || alone.device !== device) {
-    alone = { group: new ExpertGroup({ numRanks: 1, device }), device };
+    alone = { group: new ComputingGroup({ numRanks: 1, device }), device };
   }
   return alone.group;
 }

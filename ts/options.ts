@@ -4,19 +4,14 @@
  * @module
  */
 
-import type {
-  DeviceExpertPermutationArrays,
-  DeviceLayoutArrays,
-  DeviceRankPermutationArrays,
-} from './devices/cuda/device-layout.ts';
+import type { DeviceLayoutArrays } from './devices/cuda/device-layout.ts';
 import type { DeviceOption } from './errors/availability.ts';
-import { checkCount, checkFlag, wrongValue } from './errors/checks.ts';
+import { checkFlag, wrongValue } from './errors/checks.ts';
 import { DispatchLayoutError } from './errors/errors.ts';
 import type { PlacementName } from './input/partition.ts';
-import { type ExpertOrder, type MaskForm, type RankOrder, rankOrders } from './layout/computation.ts';
 import { EventOverlap } from './layout/event-overlap.ts';
 import type { StreamOrder } from './layout/layout-request.ts';
-import type { ExpertPermutationArrays, LayoutArrays, RankPermutationArrays } from './layout/outputs.ts';
+import type { LayoutArrays, MaskForm } from './layout/outputs.ts';
 
 /** Options of an {@link ExpertGroup}. */
 export interface ExpertGroupOptions {
@@ -101,64 +96,6 @@ export interface DeviceLayoutOptions<Mask extends MaskForm = 'bytes'> extends Ca
   readonly out?: DeviceLayoutArrays<Mask> | undefined;
 }
 
-/** The options of an order by expert alone. */
-export interface ExpertOrderOptions {
-  /** The first of the local experts. The selections of other experts are not kept. Default 0. */
-  readonly firstExpert?: number | undefined;
-  /** The number of local experts. Default: all from `firstExpert` on. */
-  readonly numLocalExperts?: number | undefined;
-  /**
-   * The rows of each expert are padded behind to a multiple of this, as the tiles of a grouped GEMM need. An expert
-   * without selections has no rows. Default 1.
-   */
-  readonly alignment?: number | undefined;
-}
-
-/** The options of an order by rank alone. */
-export interface RankOrderOptions {
-  /**
-   * Which selection of a token has the row in `rowOfSelection`, if several go to the same rank: the `first` (default, as
-   * in TensorRT-LLM, FlashInfer and Mori) or the `last` (as in DeepEP V2).
-   */
-  readonly winner?: 'first' | 'last' | undefined;
-}
-
-/** The options of `getExpertPermutation` that can differ from one call to the next. */
-export interface ExpertPermutationOptions extends CallOptions, ExpertOrderOptions {
-  /**
-   * Arrays to write to, such as an earlier result. If an earlier result has the shape of this one, it is returned
-   * itself, so that nothing is allocated. If the call throws, the arrays are untouched. Default: new arrays.
-   */
-  readonly out?: ExpertPermutationArrays | undefined;
-}
-
-/** Options of `getExpertPermutation` for ids on the GPU. */
-export interface DeviceExpertPermutationOptions extends CallOptions, ExpertOrderOptions {
-  /**
-   * Tensors to write to, such as an earlier result. The kernel finds an invalid id only while it writes to them, so
-   * they have changed when that error is thrown. Default: new tensors.
-   */
-  readonly out?: DeviceExpertPermutationArrays | undefined;
-}
-
-/** The options of `getRankPermutation` that can differ from one call to the next. */
-export interface RankPermutationOptions extends CallOptions, RankOrderOptions {
-  /**
-   * Arrays to write to, such as an earlier result. If an earlier result has the shape of this one, it is returned
-   * itself, so that nothing is allocated. If the call throws, the arrays are untouched. Default: new arrays.
-   */
-  readonly out?: RankPermutationArrays | undefined;
-}
-
-/** Options of `getRankPermutation` for ids on the GPU. */
-export interface DeviceRankPermutationOptions extends CallOptions, RankOrderOptions {
-  /**
-   * Tensors to write to, such as an earlier result. The kernel finds an invalid id only while it writes to them, so
-   * they have changed when that error is thrown. Default: new tensors.
-   */
-  readonly out?: DeviceRankPermutationArrays | undefined;
-}
-
 export const groupOptions: Readonly<Record<keyof ExpertGroupOptions, true>> = {
   numRanks: true,
   numRanksPerNode: true,
@@ -166,7 +103,7 @@ export const groupOptions: Readonly<Record<keyof ExpertGroupOptions, true>> = {
   device: true,
 };
 
-const callOptions: Readonly<Record<keyof CallOptions | 'out', true>> = {
+export const callOptions: Readonly<Record<keyof CallOptions | 'out', true>> = {
   invalidExperts: true,
   emptyId: true,
   out: true,
@@ -176,24 +113,6 @@ const callOptions: Readonly<Record<keyof CallOptions | 'out', true>> = {
 };
 
 export const layoutOptions: Readonly<Record<keyof LayoutOptions, true>> = { ...callOptions, mask: true };
-
-export const expertOrderOptions: Readonly<Record<keyof ExpertOrderOptions, true>> = {
-  firstExpert: true,
-  numLocalExperts: true,
-  alignment: true,
-};
-
-export const rankOrderOptions: Readonly<Record<keyof RankOrderOptions, true>> = { winner: true };
-
-export const expertPermutationOptions: Readonly<Record<keyof ExpertPermutationOptions, true>> = {
-  ...callOptions,
-  ...expertOrderOptions,
-};
-
-export const rankPermutationOptions: Readonly<Record<keyof RankPermutationOptions, true>> = {
-  ...callOptions,
-  ...rankOrderOptions,
-};
 
 /**
  * Whether an invalid id is an error.
@@ -214,51 +133,6 @@ export function readStrictness(invalidExperts: unknown): boolean {
 export function readMask(mask: unknown = 'bytes'): MaskForm {
   if (mask === 'bytes' || mask === 'bits' || mask === 'none') return mask;
   throw wrongValue('OPTION', 'mask', mask, "It must be 'bytes', 'bits' or 'none'.");
-}
-
-/** The largest alignment, and more than any tile has rows. */
-const maxAlignment = 2 ** 31 - 1;
-
-/**
- * The order by expert that these options ask for.
- *
- * @param last the order of an earlier call, which is returned if it is the same.
- * @throws DispatchLayoutError `OPTION`
- */
-export function readExpertOrder(options: ExpertOrderOptions, numExperts: number, last?: ExpertOrder): ExpertOrder {
-  const { firstExpert = 0, alignment = 1 } = options;
-  const { numLocalExperts = numExperts - firstExpert } = options;
-  if (
-    last?.firstExpert === firstExpert &&
-    last.numLocalExperts === numLocalExperts &&
-    last.alignment === alignment &&
-    firstExpert + numLocalExperts <= numExperts
-  ) {
-    return last;
-  }
-  checkCount('firstExpert', firstExpert);
-  if (firstExpert > numExperts) {
-    throw wrongValue('OPTION', 'firstExpert', firstExpert, `It must be at most numExperts, ${numExperts}.`);
-  }
-  checkCount('numLocalExperts', numLocalExperts);
-  if (firstExpert + numLocalExperts > numExperts) {
-    const remedy = `From expert ${firstExpert} on there are ${numExperts - firstExpert}: it must be at most that.`;
-    throw wrongValue('OPTION', 'numLocalExperts', numLocalExperts, remedy);
-  }
-  if (!Number.isInteger(alignment) || alignment < 1 || alignment > maxAlignment) {
-    throw wrongValue('OPTION', 'alignment', alignment, `It must be an integer from 1 to ${maxAlignment}.`);
-  }
-  return { kind: 'byExpert', firstExpert, numLocalExperts, alignment };
-}
-
-/**
- * The order by rank that these options ask for.
- *
- * @throws DispatchLayoutError `OPTION`
- */
-export function readRankOrder({ winner = 'first' }: RankOrderOptions): RankOrder {
-  if (winner === 'first' || winner === 'last') return rankOrders[winner];
-  throw wrongValue('OPTION', 'winner', winner, "It must be 'first' or 'last'.");
 }
 
 /**

@@ -4,7 +4,7 @@
  * @module
  */
 import { checkCount, wrongValue } from './errors/checks.ts';
-import { rowsNeeded } from './layout/computation.ts';
+import { rowsNeeded } from './layout/expert-permutation.ts';
 import type { ExpertPermutationArrays } from './layout/outputs.ts';
 
 /** What {@link maxRows} depends on. */

@@ -4,49 +4,31 @@
  * @module
  */
 import type { Device, WorkspaceMemory, WorkspaceShape } from './devices/device.ts';
+import { createWorkspace as createWasmWorkspace } from './devices/wasm/workspace.ts';
 import type { DeviceName } from './errors/availability.ts';
-import { checkCount, checkOptions, wrongValue } from './errors/checks.ts';
+import { checkCount, wrongValue } from './errors/checks.ts';
 import { DispatchLayoutError } from './errors/errors.ts';
 import type { Partition } from './input/partition.ts';
 import { checkExtent, checkSelections, readEmptyId, readTopkIdx } from './input/read-topk-idx.ts';
+import { notRecorded } from './layout/event-overlap.ts';
+import { checkRows, type ExpertPermutation } from './layout/expert-permutation.ts';
+import { type DispatchLayout, layoutComputations } from './layout/layout.ts';
+import { LayoutRequest } from './layout/layout-request.ts';
+import { allocateOut, checkArraysAttached } from './layout/out-arrays.ts';
 import {
   type Computation,
   type ComputationKind,
-  checkRows,
-  type ExpertOrder,
-  layoutComputations,
+  firstParts,
   type MaskForm,
-  type RankOrder,
-} from './layout/computation.ts';
-import { notRecorded } from './layout/event-overlap.ts';
-import { ComputedLayout, type DispatchLayout } from './layout/layout.ts';
-import { LayoutRequest } from './layout/layout-request.ts';
-import { allocateOut, checkArraysAttached } from './layout/out-arrays.ts';
-import { assignArrays, firstParts, type OutArrays, type OutputShape } from './layout/outputs.ts';
-import {
-  ComputedExpertPermutation,
-  ComputedRankPermutation,
-  type ExpertPermutation,
-  type RankPermutation,
-} from './layout/permutations.ts';
-import {
-  type ExpertOrderOptions,
-  expertOrderOptions,
-  type RankOrderOptions,
-  rankOrderOptions,
-  readExpertOrder,
-  readMask,
-  readRankOrder,
-} from './options.ts';
+  type OutArrays,
+  type OutputShape,
+} from './layout/outputs.ts';
+import type { RankPermutation } from './layout/rank-permutation.ts';
+import { readMask } from './options.ts';
+import { readWorkspaceOrders, type WorkspaceOrders } from './order-options.ts';
+import { expertTask, rankTask } from './order-tasks.ts';
+import { layoutTask } from './task.ts';
 import { type IdType, idTypeNames, idTypes, isIdType, type TypedArrayOf } from './values/id-types.ts';
-
-/** Which orders of rows a workspace can compute, beside the layout. */
-export interface WorkspaceOrders {
-  /** Options of `runExpertPermutation`, or `true` for the default ones. Without this, there is no room for it. */
-  readonly expertPermutation?: true | ExpertOrderOptions | undefined;
-  /** Options of `runRankPermutation`, or `true` for the default ones. Without this, there is no room for it. */
-  readonly rankPermutation?: true | RankOrderOptions | undefined;
-}
 
 /** Options of a {@link Workspace}: what it has room for. */
 export interface WorkspaceOptions<Type extends IdType = 'int64', Mask extends MaskForm = 'bytes'>
@@ -78,31 +60,6 @@ export const workspaceOptions: Readonly<Record<keyof WorkspaceOptions, true>> = 
   expertPermutation: true,
   rankPermutation: true,
 };
-
-/**
- * Reads which orders of rows a workspace is to compute.
- *
- * @throws DispatchLayoutError `OPTION`
- */
-export function readWorkspaceOrders(
-  { expertPermutation, rankPermutation }: WorkspaceOrders,
-  numExperts: number,
-): { readonly byExpert: ExpertOrder | null; readonly byRank: RankOrder | null } {
-  return {
-    byExpert:
-      expertPermutation === undefined
-        ? null
-        : readExpertOrder(orderOptions(expertPermutation, expertOrderOptions), numExperts),
-    byRank: rankPermutation === undefined ? null : readRankOrder(orderOptions(rankPermutation, rankOrderOptions)),
-  };
-}
-
-function orderOptions<Options extends object>(
-  given: true | Options,
-  names: Readonly<Record<keyof Options, true>>,
-): Options {
-  return given === true ? ({} as Options) : checkOptions(given, names);
-}
 
 /**
  * Input and output arrays in fixed memory of the device, made by `group.createWorkspace`. Ids that are written to
@@ -181,7 +138,9 @@ export class Workspace<Type extends IdType = IdType, Mask extends MaskForm = Mas
     if (room.byExpert !== null) checkRows(maxTokens * numTopk, room.byExpert);
     this.#computations = room;
     try {
-      this.#memory = device.createWorkspace?.(partition, room) ?? new PlainWorkspace(device, partition, room);
+      // It is not a method of the device, so that a program without workspaces does not contain it
+      const memory = device.name === 'wasm' ? createWasmWorkspace(partition, room) : null;
+      this.#memory = memory ?? new PlainWorkspace(device, partition, room);
     } catch (cause) {
       const what = `a workspace of ${maxTokens} tokens x ${numTopk} slots on device '${device.name}'`;
       throw new DispatchLayoutError('OUT_OF_MEMORY', `${what} does not fit in memory`, {
@@ -256,7 +215,7 @@ export class Workspace<Type extends IdType = IdType, Mask extends MaskForm = Mas
     const { numExperts, numRanks, numRdmaRanks } = this.#partition;
     const shape: OutputShape = { numTokens, numTopk: this.numTopk, numExperts, numRanks, numRdmaRanks, computation };
     const arrays = firstParts(out, shape);
-    return { arrays, object: new resultClasses[computation.kind](arrays, shape, notRecorded, this.device) };
+    return { arrays, object: computation.form.resultOf(arrays, shape, notRecorded, this.device) };
   }
 }
 
@@ -265,12 +224,6 @@ interface Result {
   readonly arrays: OutArrays;
   readonly object: object;
 }
-
-const resultClasses = {
-  layout: ComputedLayout,
-  byExpert: ComputedExpertPermutation,
-  byRank: ComputedRankPermutation,
-};
 
 function missing(option: keyof WorkspaceOrders): never {
   throw new DispatchLayoutError('OPTION', `this workspace was made without ${option}`, {
@@ -294,9 +247,13 @@ class PlainWorkspace implements WorkspaceMemory {
     const { maxTokens, numTopk, idType, emptyId, layout, byExpert, byRank } = shape;
     this.#device = device;
     this.topkIdx = new idTypes[idType].array(maxTokens * numTopk);
-    for (const computation of [layout, byExpert, byRank]) {
+    for (const [{ form, onCpu }, computation] of [
+      [layoutTask, layout],
+      [expertTask, byExpert],
+      [rankTask, byRank],
+    ] as const) {
       if (computation === null) continue;
-      const request = new LayoutRequest(computation.kind);
+      const request = new LayoutRequest(form, onCpu);
       request.isOutGiven = true;
       readTopkIdx({ data: this.topkIdx, shape: [maxTokens, numTopk] }, request.topkIdx);
       request.topkIdx.emptyId = emptyId;
@@ -318,7 +275,7 @@ class PlainWorkspace implements WorkspaceMemory {
     request.isStrict = isStrict;
     checkExtent(request.topkIdx, false);
     checkArraysAttached(arrays);
-    assignArrays(request.out, arrays);
+    request.out.form.assign(request.out, arrays);
     this.#device.submit(request);
   }
 }

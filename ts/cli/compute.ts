@@ -14,11 +14,10 @@ import {
   type LayoutArrays,
   type LayoutShape,
   layoutComputations,
+  layoutForm,
   type MaskForm,
   type Output,
   type OutputName,
-  outputNames,
-  outputs,
 } from './library.ts';
 import { startProgress } from './progress.ts';
 import type { Routing } from './read/routing.ts';
@@ -124,10 +123,11 @@ function allocate(
 ): { blocks: OutputBlocks; layers: LayoutArrays<MaskForm>[] } {
   const blocks: Partial<Record<OutputName, Block | null>> = {};
   const layers = routing.views.map((): Partial<Record<OutputName, Block | null>> => ({}));
-  for (const name of outputNames.layout) {
-    const length = outputs[name].length({ ...shape, computation: layoutComputations[shape.mask] });
-    const isKept = outputs[name].kind === 'count' || keepRows;
-    const block = length === null ? null : allocateBlock(outputs[name], length, isKept ? layers.length : 1, file);
+  for (const output of layoutForm.outputs) {
+    const { name } = output;
+    const length = output.length({ ...shape, computation: layoutComputations[shape.mask] });
+    const isKept = output.kind === 'count' || keepRows;
+    const block = length === null ? null : allocateBlock(output, length, isKept ? layers.length : 1, file);
     blocks[name] = isKept ? block : null;
     layers.forEach((layer, index) => {
       layer[name] =

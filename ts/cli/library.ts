@@ -19,16 +19,8 @@ export type {
   MaskForm,
   PlacementName,
 } from '../index.ts';
-export { layoutComputations } from '../layout/computation.ts';
-export {
-  dimensionsOf,
-  type LayoutShape,
-  type Output,
-  type OutputName,
-  type OutputShape,
-  outputNames,
-  outputs,
-} from '../layout/outputs.ts';
+export { layoutComputations, layoutForm } from '../layout/layout.ts';
+export { dimensionsOf, type LayoutShape, type Output, type OutputName, type OutputShape } from '../layout/outputs.ts';
 export { type IdType, type IdTypeFacts, type IntegerArray, idTypeNames, idTypes } from '../values/id-types.ts';
 export { denseStrides, sizeOf } from '../values/shape.ts';
 

@@ -5,12 +5,11 @@
  * @module
  */
 import type { Availability, DeviceName, GpuDescription } from '../errors/availability.ts';
-import type { Partition, RankGroup } from '../input/partition.ts';
+import type { RankGroup } from '../input/partition.ts';
 import type { EmptyId } from '../input/topk-idx.ts';
-import type { Computation, ExpertOrder, LayoutComputation, RankOrder } from '../layout/computation.ts';
 import type { EventHandle } from '../layout/event-overlap.ts';
 import type { LayoutRequest, TensorOperands, TensorRequest } from '../layout/layout-request.ts';
-import type { OutArrays } from '../layout/outputs.ts';
+import type { Computation, ExpertOrder, LayoutComputation, OutArrays, RankOrder } from '../layout/outputs.ts';
 import type { TensorResult } from '../layout/tensors.ts';
 import type { IdType, IntegerArray } from '../values/id-types.ts';
 
@@ -54,12 +53,6 @@ export interface Device {
   describeGpus?(): readonly GpuDescription[];
   /** What only a device with streams can do. */
   readonly streams?: DeviceStreams;
-  /**
-   * Makes the memory of a workspace in which nothing needs to be copied; null if there is no room for another one.
-   *
-   * @throws DispatchLayoutError `OUT_OF_MEMORY`
-   */
-  createWorkspace?(partition: Partition, shape: WorkspaceShape): WorkspaceMemory | null;
   /**
    * Prepares the device without blocking, so that {@link probe} and the first request need not block either. The
    * promise does not reject.

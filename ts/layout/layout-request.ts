@@ -6,16 +6,14 @@
  */
 import type { Partition } from '../input/partition.ts';
 import { type EmptyId, TopkIdx } from '../input/topk-idx.ts';
-import type { Computation, ComputationKind } from './computation.ts';
 import type { EventHandle } from './event-overlap.ts';
 import {
-  assignArrays,
+  type Computation,
   OutArrays,
   type OutputLengths,
   type OutputShape,
-  outputNames,
-  outputs,
   perOutput,
+  type ResultForm,
 } from './outputs.ts';
 import type { GpuTensor, TensorArrays } from './tensors.ts';
 
@@ -30,6 +28,12 @@ export interface StreamOrder {
 }
 
 /**
+ * How the devices on the CPU compute a request that is no layout. It comes with the request, so that a program which
+ * computes only layouts does not contain it.
+ */
+export type CpuCode = Readonly<Record<'js' | 'wasm', (request: LayoutRequest) => void>>;
+
+/**
  * A call for host arrays. The group keeps this object for its next call of the same kind, so that a call with a reused
  * `out` allocates nothing.
  */
@@ -37,6 +41,8 @@ export class LayoutRequest implements OutputShape, StreamOrder {
   readonly topkIdx: TopkIdx = new TopkIdx();
   /** The arrays to write: the caller's, or new ones. */
   readonly out: OutArrays;
+  /** Undefined for layouts. */
+  readonly onCpu: CpuCode | undefined;
   /** Whether the arrays of `out` are the caller's. A call that fails must then leave them untouched. */
   isOutGiven = false;
   /** Whether an id that is neither empty nor in `[0, numExperts)` is an error. Otherwise, such an id is skipped. */
@@ -51,13 +57,15 @@ export class LayoutRequest implements OutputShape, StreamOrder {
   numRanks = 0;
   numRdmaRanks = 0;
   /** The lengths of the arrays to write. */
-  readonly lengths: OutputLengths = perOutput(() => null);
+  readonly lengths: OutputLengths;
   previous: EventHandle | null = null;
   asyncFinish = false;
   allocateOnCommStream = false;
 
-  constructor(kind: ComputationKind) {
-    this.out = new OutArrays(kind);
+  constructor(form: ResultForm, onCpu?: CpuCode) {
+    this.out = new OutArrays(form);
+    this.onCpu = onCpu;
+    this.lengths = perOutput(form, () => null);
   }
 
   /**
@@ -66,11 +74,12 @@ export class LayoutRequest implements OutputShape, StreamOrder {
    */
   setShape(partition: Partition, computation: Computation): void {
     const { numTokens, numTopk } = this.topkIdx;
-    const { kind } = computation;
+    const { form } = computation;
+    const isLayout = computation.kind === 'layout';
     const isSamePartition = partition === this.partition;
     const isSame = isSamePartition && computation === this.computation;
     // No output of a layout depends on the number of slots
-    const isSameWidth = numTopk === this.numTopk || kind === 'layout';
+    const isSameWidth = numTopk === this.numTopk || isLayout;
     this.numTopk = numTopk;
     if (isSame && isSameWidth && numTokens === this.numTokens) return;
     this.computation = computation;
@@ -79,22 +88,21 @@ export class LayoutRequest implements OutputShape, StreamOrder {
     this.numExperts = partition.numExperts;
     this.numRanks = partition.numRanks;
     this.numRdmaRanks = partition.numRdmaRanks;
-    // The counts of a layout depend on the partition alone
-    const names = isSamePartition && kind === 'layout' ? rowsOfLayouts : outputNames[kind];
-    for (const name of names) this.lengths[name] = outputs[name].length(this);
+    for (const output of form.outputs) {
+      // The counts of a layout depend on the partition alone
+      if (output.kind === 'count' && isSamePartition && isLayout) continue;
+      this.lengths[output.name] = output.length(this);
+    }
   }
 
   /** Drops every reference to what is the caller's. */
   clear(): void {
     this.topkIdx.clear();
-    assignArrays(this.out, noArrays);
+    const { form } = this.out;
+    form.assign(this.out, new OutArrays(form));
     this.previous = null;
   }
 }
-
-const noArrays = new OutArrays('layout');
-
-const rowsOfLayouts = outputNames.layout.filter((name) => outputs[name].kind === 'rows');
 
 /** What a computation on ids that are on a device works on. */
 export interface TensorOperands {

@@ -4,10 +4,19 @@
  * @module
  */
 import type { DeviceName } from '../errors/availability.ts';
-import type { MaskForm } from './computation.ts';
 import { Computed } from './computed.ts';
 import type { EventOverlap } from './event-overlap.ts';
-import type { LayoutArrays, LayoutShape, OutArrays } from './outputs.ts';
+import {
+  type AnyLayoutArrays,
+  bytesOfMaskRow,
+  type LayoutArrays,
+  type LayoutComputation,
+  type LayoutShape,
+  type MaskForm,
+  type OutArrays,
+  type Output,
+  type ResultForm,
+} from './outputs.ts';
 
 /**
  * What `getDispatchLayout` returns: the outputs of DeepEP's `Buffer.get_dispatch_layout`, and the shape of the request.
@@ -59,3 +68,70 @@ export class ComputedLayout extends Computed implements DispatchLayout<MaskForm>
     );
   }
 }
+
+const numTokensPerRank: Output = {
+  name: 'numTokensPerRank',
+  type: 'int32',
+  kind: 'count',
+  length: ({ numRanks }) => numRanks,
+};
+
+const numTokensPerRdmaRank: Output = {
+  name: 'numTokensPerRdmaRank',
+  type: 'int32',
+  kind: 'count',
+  length: ({ numRdmaRanks }) => (numRdmaRanks === 1 ? null : numRdmaRanks),
+};
+
+const numTokensPerExpert: Output = {
+  name: 'numTokensPerExpert',
+  type: 'int32',
+  kind: 'count',
+  length: ({ numExperts }) => numExperts,
+};
+
+const isTokenInRank: Output = {
+  name: 'isTokenInRank',
+  type: 'uint8',
+  kind: 'rows',
+  length({ numTokens, numRanks, computation }) {
+    const { mask } = computation as LayoutComputation;
+    return mask === 'none' ? null : numTokens * bytesOfMaskRow(numRanks, mask);
+  },
+};
+
+/** The form of layouts. */
+export const layoutForm: ResultForm = {
+  kind: 'layout',
+  outputs: [numTokensPerRank, numTokensPerRdmaRank, numTokensPerExpert, isTokenInRank],
+  assign(target, source) {
+    const arrays = source as AnyLayoutArrays;
+    target.numTokensPerRank = arrays.numTokensPerRank;
+    target.numTokensPerRdmaRank = arrays.numTokensPerRdmaRank;
+    target.numTokensPerExpert = arrays.numTokensPerExpert;
+    target.isTokenInRank = arrays.isTokenInRank;
+  },
+  haveSame(left, right) {
+    const [a, b] = [left as AnyLayoutArrays, right as AnyLayoutArrays];
+    return (
+      a.numTokensPerRank === b.numTokensPerRank &&
+      a.numTokensPerRdmaRank === b.numTokensPerRdmaRank &&
+      a.numTokensPerExpert === b.numTokensPerExpert &&
+      a.isTokenInRank === b.isTokenInRank
+    );
+  },
+  replace(arrays, lengths, by) {
+    arrays.numTokensPerRank = by(numTokensPerRank, arrays.numTokensPerRank, lengths.numTokensPerRank);
+    arrays.numTokensPerRdmaRank = by(numTokensPerRdmaRank, arrays.numTokensPerRdmaRank, lengths.numTokensPerRdmaRank);
+    arrays.numTokensPerExpert = by(numTokensPerExpert, arrays.numTokensPerExpert, lengths.numTokensPerExpert);
+    arrays.isTokenInRank = by(isTokenInRank, arrays.isTokenInRank, lengths.isTokenInRank);
+  },
+  resultOf: (arrays, shape, event, device) => new ComputedLayout(arrays, shape, event, device),
+};
+
+/** The three computations of layouts. */
+export const layoutComputations: Readonly<Record<MaskForm, LayoutComputation>> = {
+  bytes: { kind: 'layout', form: layoutForm, mask: 'bytes' },
+  bits: { kind: 'layout', form: layoutForm, mask: 'bits' },
+  none: { kind: 'layout', form: layoutForm, mask: 'none' },
+};

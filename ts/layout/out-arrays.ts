@@ -10,16 +10,7 @@ import { arrayOver } from '../values/id-types.ts';
 import { bufferOf, byteOffsetOf, isArrayOf, lengthOf, overlap, typedArrayName } from '../values/typed-array.ts';
 import { Computed } from './computed.ts';
 import type { LayoutRequest } from './layout-request.ts';
-import {
-  type AnyArrays,
-  assignArrays,
-  haveSameArrays,
-  OutArrays,
-  type Output,
-  type OutputArray,
-  outputNames,
-  replaceArrays,
-} from './outputs.ts';
+import { type AnyArrays, OutArrays, type Output, type OutputArray } from './outputs.ts';
 
 /**
  * Allocates the arrays of a request.
@@ -27,7 +18,8 @@ import {
  * @throws DispatchLayoutError `OUT_OF_MEMORY`
  */
 export function allocateOut(request: LayoutRequest): void {
-  replaceArrays(request.out, request.lengths, ({ name, type }, array, length) => {
+  const { out, lengths } = request;
+  out.form.replace(out, lengths, ({ name, type }, array, length) => {
     try {
       // Both classes are named here, since taking them from the table makes a small call a tenth slower
       return (
@@ -35,11 +27,11 @@ export function allocateOut(request: LayoutRequest): void {
       ) as typeof array;
     } catch (cause) {
       const { numTokens, numTopk, numRanks } = request;
-      const width = request.out.kind === 'layout' ? `${numRanks} ranks` : `${numTopk} slots`;
+      const width = out.form.kind === 'layout' ? `${numRanks} ranks` : `${numTopk} slots`;
       const size = `${numTokens} tokens x ${width}`;
       throw new DispatchLayoutError('OUT_OF_MEMORY', `${name} of ${size} does not fit in memory`, {
         value: length,
-        remedy: 'Split the tokens and add up the counts.',
+        remedy: `Split the tokens${out.form.kind === 'layout' ? ' and add up the counts' : ''}.`,
         cause,
       });
     }
@@ -56,7 +48,7 @@ export function readOut(out: AnyArrays, arrays: OutArrays): void {
   if (typeof out !== 'object' || out === null) {
     throw wrongValue('OUT', 'out', out, 'Pass an earlier result, or an object with the result arrays.');
   }
-  assignArrays(arrays, out);
+  arrays.form.assign(arrays, out);
 }
 
 /**
@@ -69,10 +61,11 @@ export function readOut(out: AnyArrays, arrays: OutArrays): void {
 export function checkOut(out: AnyArrays, request: LayoutRequest): void {
   const arrays = request.out;
   const known = out instanceof Computed ? out.known : undefined;
-  const isKnown = known !== undefined && known.arrays.kind === arrays.kind && haveSameArrays(known.arrays, arrays);
+  const { form } = arrays;
+  const isKnown = known !== undefined && known.arrays.form === form && form.haveSame(known.arrays, arrays);
   // This copy is made before a view of its first part takes the place of an array of rows
   const given = out instanceof Computed && !isKnown ? copyOf(arrays) : undefined;
-  replaceArrays(arrays, request.lengths, checkArray);
+  form.replace(arrays, request.lengths, checkArray);
   const { data } = request.topkIdx;
   const buffers = isKnown ? known.buffers : differentBuffers(arrays);
   if (buffers === undefined || buffers.includes(bufferOf(data))) checkDisjoint(arrays, data);
@@ -80,15 +73,15 @@ export function checkOut(out: AnyArrays, request: LayoutRequest): void {
 }
 
 function copyOf(arrays: OutArrays): OutArrays {
-  const copy = new OutArrays(arrays.kind);
-  assignArrays(copy, arrays);
+  const copy = new OutArrays(arrays.form);
+  arrays.form.assign(copy, arrays);
   return copy;
 }
 
 /** The buffers of the arrays; undefined if two arrays share a buffer. */
 function differentBuffers(arrays: OutArrays): readonly ArrayBufferLike[] | undefined {
   const buffers: ArrayBufferLike[] = [];
-  for (const name of outputNames[arrays.kind]) {
+  for (const { name } of arrays.form.outputs) {
     const array = arrays[name];
     if (array === null) continue;
     const buffer = bufferOf(array);
@@ -138,7 +131,7 @@ function checkOtherArray(
  * @throws DispatchLayoutError `DETACHED_BUFFER`
  */
 export function checkArraysAttached(arrays: OutArrays): void {
-  for (const name of outputNames[arrays.kind]) {
+  for (const { name } of arrays.form.outputs) {
     const array = arrays[name];
     if (array !== null) checkAttached(array, name, 'out.');
   }
@@ -147,7 +140,7 @@ export function checkArraysAttached(arrays: OutArrays): void {
 /** Checks that no arrays overlap: results written over the input, or over each other, would be silently wrong. */
 function checkDisjoint(arrays: OutArrays, ids: ArrayBufferView): void {
   const others: [string, ArrayBufferView][] = [['topkIdx', ids]];
-  for (const name of outputNames[arrays.kind]) {
+  for (const { name } of arrays.form.outputs) {
     const array = arrays[name];
     if (array === null) continue;
     for (const [otherName, other] of others) {

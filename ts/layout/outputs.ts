@@ -1,12 +1,13 @@
 /**
- * The one table of the outputs of all computations: the type of each, and its length. Allocation, the reading and
- * checking of `out`, workspaces, the places in WASM memory and on the GPU, and the names in files all follow from it. To
- * add an output, add it in this file (to the interface, to the table, and in the four places at the end), and then add
- * its computation to each device.
+ * What a computation writes: the arrays of each kind, what is known of each output, and the form of a result, from which
+ * everything else follows: allocation, the reading and checking of `out`, workspaces, the places on the GPU, and the
+ * names in files. To add an output, add it to its interface here and to the form of its kind, and then add its
+ * computation to each device.
  *
  * @module
  */
-import { type Computation, type ComputationKind, type MaskForm, rowsNeeded } from './computation.ts';
+import type { DeviceName } from '../errors/availability.ts';
+import type { EventOverlap } from './event-overlap.ts';
 
 /** The shape of a request. The length of every output follows from it. */
 export interface LayoutShape {
@@ -21,6 +22,12 @@ export interface LayoutShape {
   /** The number of nodes; `1` within one node, where `numTokensPerRdmaRank` is `null`. */
   readonly numRdmaRanks: number;
 }
+
+/**
+ * The forms that `isTokenInRank` can have: a byte for each token and rank, or a bit, or none at all. In numpy,
+ * `numpy.unpackbits(mask, axis=1, bitorder='little')[:, :numRanks]` turns rows of bits into rows of bytes.
+ */
+export type MaskForm = 'bytes' | 'bits' | 'none';
 
 /**
  * The output arrays of a layout. To have arrays reused, pass an earlier result, or arrays of your own, as `out`. With
@@ -98,98 +105,82 @@ export interface OutputShape extends LayoutShape {
   readonly computation: Computation;
 }
 
-/** The table. */
-export const outputs: Readonly<Record<OutputName, Output>> = {
-  numTokensPerRank: {
-    name: 'numTokensPerRank',
-    type: 'int32',
-    kind: 'count',
-    length: ({ numRanks, computation }) => (computation.kind === 'byExpert' ? null : numRanks),
-  },
-  numTokensPerRdmaRank: {
-    name: 'numTokensPerRdmaRank',
-    type: 'int32',
-    kind: 'count',
-    length: ({ numRdmaRanks, computation }) =>
-      computation.kind !== 'layout' || numRdmaRanks === 1 ? null : numRdmaRanks,
-  },
-  numTokensPerExpert: {
-    name: 'numTokensPerExpert',
-    type: 'int32',
-    kind: 'count',
-    length: ({ numExperts, computation }) =>
-      computation.kind === 'layout' ? numExperts : numLocalExpertsOf(computation),
-  },
-  isTokenInRank: {
-    name: 'isTokenInRank',
-    type: 'uint8',
-    kind: 'rows',
-    length: ({ numTokens, numRanks, computation }) =>
-      computation.kind !== 'layout' || computation.mask === 'none'
-        ? null
-        : numTokens * bytesOfMaskRow(numRanks, computation.mask),
-  },
-  expertOffsets: {
-    name: 'expertOffsets',
-    type: 'int32',
-    kind: 'count',
-    length: ({ computation }) => (computation.kind === 'byExpert' ? computation.numLocalExperts + 1 : null),
-  },
-  selectionOfRow: {
-    name: 'selectionOfRow',
-    type: 'int32',
-    kind: 'rows',
-    length: ({ numTokens, numTopk, computation }) =>
-      computation.kind === 'byExpert' ? rowsNeeded(numTokens * numTopk, computation) : null,
-  },
-  rankOffsets: {
-    name: 'rankOffsets',
-    type: 'int32',
-    kind: 'count',
-    length: ({ numRanks, computation }) => (computation.kind === 'byRank' ? numRanks + 1 : null),
-  },
-  tokenOfRow: {
-    name: 'tokenOfRow',
-    type: 'int32',
-    kind: 'rows',
-    length: ({ numTokens, numTopk, numRanks, computation }) =>
-      computation.kind === 'byRank' ? numTokens * Math.min(numTopk, numRanks) : null,
-  },
-  rowOfSelection: {
-    name: 'rowOfSelection',
-    type: 'int32',
-    kind: 'rows',
-    length: ({ numTokens, numTopk, computation }) => (computation.kind === 'layout' ? null : numTokens * numTopk),
-  },
-};
+/** What a call computes. Two calls with the same object compute the same. */
+export type Computation = LayoutComputation | ExpertOrder | RankOrder;
 
-function numLocalExpertsOf(computation: Computation): number | null {
-  return computation.kind === 'byExpert' ? computation.numLocalExperts : null;
+/** A kind of computation, on which it depends which outputs there are. */
+export type ComputationKind = Computation['kind'];
+
+/** What `getDispatchLayout` computes. */
+export interface LayoutComputation {
+  readonly kind: 'layout';
+  readonly form: ResultForm;
+  /** The form of `isTokenInRank`. */
+  readonly mask: MaskForm;
+}
+
+/** What `getExpertPermutation` computes: the rows of a range of experts. */
+export interface ExpertOrder {
+  readonly kind: 'byExpert';
+  readonly form: ResultForm;
+  readonly firstExpert: number;
+  readonly numLocalExperts: number;
+  readonly alignment: number;
+}
+
+/** What `getRankPermutation` computes. */
+export interface RankOrder {
+  readonly kind: 'byRank';
+  readonly form: ResultForm;
+  /** Which selection of a token gets the row, if several go to the same rank. */
+  readonly winner: 'first' | 'last';
+}
+
+/**
+ * The form of the results of one kind. Its functions name every output instead of looping over the names, since every
+ * call comes through them. A loop over property names costs a tenth of a microsecond in V8; properties that are named in
+ * the source cost almost nothing. Programs contain only the forms that they use.
+ */
+export interface ResultForm {
+  readonly kind: ComputationKind;
+  readonly outputs: readonly Output[];
+  /** Reads each array of `source` once. */
+  assign(target: OutArrays, source: AnyArrays): void;
+  /** Whether two objects have the same arrays. */
+  haveSame(a: AnyArrays, b: AnyArrays): boolean;
+  /** Replaces each array by what `by` returns for it. */
+  replace(arrays: OutArrays, lengths: OutputLengths, by: ReplaceArray): void;
+  /** Makes the result that is in these arrays. */
+  resultOf(arrays: OutArrays, shape: OutputShape, event: EventOverlap, device: DeviceName): object;
+}
+
+/** Returns what takes the place of an array. */
+export type ReplaceArray = <Data extends OutputArray>(output: Output, array: Data, length: number | null) => Data;
+
+/** The names of all outputs. */
+export const outputNames: readonly OutputName[] = [
+  'numTokensPerRank',
+  'numTokensPerRdmaRank',
+  'numTokensPerExpert',
+  'isTokenInRank',
+  'expertOffsets',
+  'selectionOfRow',
+  'rankOffsets',
+  'tokenOfRow',
+  'rowOfSelection',
+];
+
+/** Makes an object of what `make` returns for each output of a form, and null for every other one. */
+export function perOutput<Value>(form: ResultForm, make: (output: Output) => Value): Record<OutputName, Value | null> {
+  const values = {} as Record<OutputName, Value | null>;
+  for (const name of outputNames) values[name] = null;
+  for (const output of form.outputs) values[output.name] = make(output);
+  return values;
 }
 
 /** The number of bytes of a row of `isTokenInRank`. */
 export function bytesOfMaskRow(numRanks: number, mask: MaskForm): number {
   return mask === 'bits' ? Math.ceil(numRanks / 8) : numRanks;
-}
-
-/** The names of the outputs of each kind of computation, in the order of the table. */
-export const outputNames: Readonly<Record<ComputationKind, readonly OutputName[]>> = {
-  layout: ['numTokensPerRank', 'numTokensPerRdmaRank', 'numTokensPerExpert', 'isTokenInRank'],
-  byExpert: ['numTokensPerExpert', 'expertOffsets', 'selectionOfRow', 'rowOfSelection'],
-  byRank: ['numTokensPerRank', 'rankOffsets', 'tokenOfRow', 'rowOfSelection'],
-};
-
-/** The names of all outputs, in the order of the table. */
-export const allOutputNames = Object.keys(outputs) as readonly OutputName[];
-
-/** Makes an object of what `make` returns for each of these outputs, and null for every other one. */
-export function perOutput<Value>(
-  make: (name: OutputName) => Value,
-  names: readonly OutputName[] = allOutputNames,
-): Record<OutputName, Value> {
-  const values = {} as Record<OutputName, Value>;
-  for (const name of allOutputNames) values[name] = names.includes(name) ? make(name) : (null as Value);
-  return values;
 }
 
 /** The dimensions of an output; null if such a computation does not have it. */
@@ -203,10 +194,11 @@ export function dimensionsOf(output: Output, shape: OutputShape): readonly numbe
 
 /** The first parts of larger arrays, as the arrays of a computation of this shape. */
 export function firstParts(arrays: OutArrays, shape: OutputShape): OutArrays {
-  const parts = new OutArrays(shape.computation.kind);
-  assignArrays(parts, arrays);
-  const lengths = perOutput((name) => outputs[name].length(shape));
-  replaceArrays(parts, lengths, (_, array, length) => {
+  const { form } = shape.computation;
+  const parts = new OutArrays(form);
+  form.assign(parts, arrays);
+  const lengths = perOutput(form, (output) => output.length(shape));
+  form.replace(parts, lengths, (_, array, length) => {
     if (array === null || length === null) return null as typeof array;
     return array.length === length ? array : (array.subarray(0, length) as typeof array);
   });
@@ -219,15 +211,9 @@ export type OutputLengths = Record<OutputName, number | null>;
 /** The array of an output; null if a computation does not have the output. */
 export type OutputArray = Int32Array | Uint8Array | null;
 
-/*
- * What follows names every output once more instead of looping over the names, since every call comes through here. A
- * loop over property names costs a tenth of a microsecond in V8; properties that are named in the source cost almost
- * nothing.
- */
-
-/** The arrays of one call. Those that its kind of computation does not have stay as they are here. */
+/** The arrays of one call. Those that its form does not have stay as they are here. */
 export class OutArrays {
-  readonly kind: ComputationKind;
+  readonly form: ResultForm;
   numTokensPerRank: Int32Array = noNumbers;
   numTokensPerRdmaRank: Int32Array | null = null;
   numTokensPerExpert: Int32Array = noNumbers;
@@ -238,90 +224,9 @@ export class OutArrays {
   tokenOfRow: Int32Array = noNumbers;
   rowOfSelection: Int32Array = noNumbers;
 
-  constructor(kind: ComputationKind) {
-    this.kind = kind;
+  constructor(form: ResultForm) {
+    this.form = form;
   }
 }
 
 const noNumbers = new Int32Array(0);
-
-/** Reads each array of `source` that the target's kind of computation has, once. */
-export function assignArrays(target: OutArrays, source: AnyArrays): void {
-  if (target.kind === 'layout') {
-    const layout = source as AnyLayoutArrays;
-    target.numTokensPerRank = layout.numTokensPerRank;
-    target.numTokensPerRdmaRank = layout.numTokensPerRdmaRank;
-    target.numTokensPerExpert = layout.numTokensPerExpert;
-    target.isTokenInRank = layout.isTokenInRank;
-  } else if (target.kind === 'byExpert') {
-    const order = source as ExpertPermutationArrays;
-    target.numTokensPerExpert = order.numTokensPerExpert;
-    target.expertOffsets = order.expertOffsets;
-    target.selectionOfRow = order.selectionOfRow;
-    target.rowOfSelection = order.rowOfSelection;
-  } else {
-    const order = source as RankPermutationArrays;
-    target.numTokensPerRank = order.numTokensPerRank;
-    target.rankOffsets = order.rankOffsets;
-    target.tokenOfRow = order.tokenOfRow;
-    target.rowOfSelection = order.rowOfSelection;
-  }
-}
-
-/** Whether two objects have the same arrays. */
-export function haveSameArrays(a: OutArrays, other: AnyArrays): boolean {
-  if (a.kind === 'layout') {
-    const b = other as AnyLayoutArrays;
-    return (
-      a.numTokensPerRank === b.numTokensPerRank &&
-      a.numTokensPerRdmaRank === b.numTokensPerRdmaRank &&
-      a.numTokensPerExpert === b.numTokensPerExpert &&
-      a.isTokenInRank === b.isTokenInRank
-    );
-  }
-  if (a.kind === 'byExpert') {
-    const b = other as ExpertPermutationArrays;
-    return (
-      a.numTokensPerExpert === b.numTokensPerExpert &&
-      a.expertOffsets === b.expertOffsets &&
-      a.selectionOfRow === b.selectionOfRow &&
-      a.rowOfSelection === b.rowOfSelection
-    );
-  }
-  const b = other as RankPermutationArrays;
-  return (
-    a.numTokensPerRank === b.numTokensPerRank &&
-    a.rankOffsets === b.rankOffsets &&
-    a.tokenOfRow === b.tokenOfRow &&
-    a.rowOfSelection === b.rowOfSelection
-  );
-}
-
-/** Replaces each array by what `by` returns for it. */
-export function replaceArrays(
-  arrays: OutArrays,
-  lengths: OutputLengths,
-  by: <Data extends OutputArray>(output: Output, array: Data, length: number | null) => Data,
-): void {
-  if (arrays.kind === 'layout') {
-    const { numTokensPerRank, numTokensPerRdmaRank, numTokensPerExpert, isTokenInRank } = outputs;
-    arrays.numTokensPerRank = by(numTokensPerRank, arrays.numTokensPerRank, lengths.numTokensPerRank);
-    arrays.numTokensPerRdmaRank = by(numTokensPerRdmaRank, arrays.numTokensPerRdmaRank, lengths.numTokensPerRdmaRank);
-    arrays.numTokensPerExpert = by(numTokensPerExpert, arrays.numTokensPerExpert, lengths.numTokensPerExpert);
-    arrays.isTokenInRank = by(isTokenInRank, arrays.isTokenInRank, lengths.isTokenInRank);
-    return;
-  }
-  const { rowOfSelection } = outputs;
-  if (arrays.kind === 'byExpert') {
-    const { numTokensPerExpert, expertOffsets, selectionOfRow } = outputs;
-    arrays.numTokensPerExpert = by(numTokensPerExpert, arrays.numTokensPerExpert, lengths.numTokensPerExpert);
-    arrays.expertOffsets = by(expertOffsets, arrays.expertOffsets, lengths.expertOffsets);
-    arrays.selectionOfRow = by(selectionOfRow, arrays.selectionOfRow, lengths.selectionOfRow);
-  } else {
-    const { numTokensPerRank, rankOffsets, tokenOfRow } = outputs;
-    arrays.numTokensPerRank = by(numTokensPerRank, arrays.numTokensPerRank, lengths.numTokensPerRank);
-    arrays.rankOffsets = by(rankOffsets, arrays.rankOffsets, lengths.rankOffsets);
-    arrays.tokenOfRow = by(tokenOfRow, arrays.tokenOfRow, lengths.tokenOfRow);
-  }
-  arrays.rowOfSelection = by(rowOfSelection, arrays.rowOfSelection, lengths.rowOfSelection);
-}

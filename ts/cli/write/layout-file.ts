@@ -6,14 +6,7 @@
 import { type RoutingLayout, smallerRemedy } from '../compute.ts';
 import { deepepName } from '../deepep-name.ts';
 import { withMemory } from '../fail.ts';
-import {
-  dimensionsOf,
-  layoutComputations,
-  type OutputName,
-  type OutputShape,
-  outputNames,
-  outputs,
-} from '../library.ts';
+import { dimensionsOf, layoutComputations, layoutForm, type Output, type OutputShape } from '../library.ts';
 import { formatNpy } from './npy.ts';
 import { packNpz } from './npz.ts';
 import { writeWholeFile } from './write-file.ts';
@@ -26,15 +19,15 @@ const withinOneNode: OutputShape = {
   numRdmaRanks: 1,
   computation: layoutComputations.bytes,
 };
-const isInEveryFile = (name: OutputName): boolean => dimensionsOf(outputs[name], withinOneNode) !== null;
+const isInEveryFile = (output: Output): boolean => dimensionsOf(output, withinOneNode) !== null;
 
 /**
  * The outputs in the order of the file. Those that layouts within one node do not have come last. The order must not
  * change, so that the same input gives the same bytes in every version.
  */
-const outputsInFile: readonly OutputName[] = [
-  ...outputNames.layout.filter((name) => isInEveryFile(name)),
-  ...outputNames.layout.filter((name) => !isInEveryFile(name)),
+const outputsInFile: readonly Output[] = [
+  ...layoutForm.outputs.filter((output) => isInEveryFile(output)),
+  ...layoutForm.outputs.filter((output) => !isInEveryFile(output)),
 ];
 
 /** @param withLayerAxis whether the arrays begin with the dimension of layers. */
@@ -49,14 +42,15 @@ export function writeLayoutFile(path: string, layout: RoutingLayout, withLayerAx
 
 function format(path: string, layout: RoutingLayout, withLayerAxis: boolean): Uint8Array {
   const arrays: Record<string, Uint8Array> = {};
-  for (const name of outputsInFile) {
-    const dimensions = dimensionsOf(outputs[name], { ...layout, computation: layoutComputations[layout.mask] });
+  for (const output of outputsInFile) {
+    const { name } = output;
+    const dimensions = dimensionsOf(output, { ...layout, computation: layoutComputations[layout.mask] });
     if (dimensions === null) continue;
     const block = layout.blocks[name as keyof RoutingLayout['blocks']];
     if (block === null) throw new Error(`${name} was not kept`);
     const shape = withLayerAxis ? [layout.numLayers, ...dimensions] : dimensions;
     // An output of type uint8 holds 0 and 1, as numpy's type bool does, unless it is packed.
-    const isBool = outputs[name].type === 'uint8' && layout.mask !== 'bits';
+    const isBool = output.type === 'uint8' && layout.mask !== 'bits';
     arrays[deepepName(name)] = formatNpy(block, shape, isBool ? 'b1' : undefined);
   }
   return packNpz(arrays, path);

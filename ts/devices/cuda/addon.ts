@@ -7,8 +7,7 @@
  *
  * @module
  */
-import type { Computation } from '../../layout/computation.ts';
-import type { OutArrays, OutputName } from '../../layout/outputs.ts';
+import type { Computation, OutArrays, OutputName } from '../../layout/outputs.ts';
 
 declare const kind: unique symbol;
 type Handle<Kind extends string> = { readonly [kind]: Kind };

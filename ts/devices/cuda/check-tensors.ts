@@ -5,7 +5,7 @@
  */
 import { wrongValue } from '../../errors/checks.ts';
 import { DispatchLayoutError } from '../../errors/errors.ts';
-import { dimensionsOf, type Output, type OutputShape, outputNames, outputs, perOutput } from '../../layout/outputs.ts';
+import { dimensionsOf, type Output, type OutputShape, perOutput } from '../../layout/outputs.ts';
 import type { TensorArrays } from '../../layout/tensors.ts';
 import type { OutputTensors } from './device-layout.ts';
 import { DeviceTensor } from './device-tensor.ts';
@@ -22,16 +22,13 @@ export function checkTensors(out: TensorArrays, shape: OutputShape, topkIdx: Dev
     throw wrongValue('OUT', 'out', out, 'Pass an object with the result tensors.');
   }
   const { gpu } = topkIdx.allocation;
-  const tensors = perOutput(
-    (name) => checkTensor(name, outputs[name], out[name], shape, gpu),
-    outputNames[shape.computation.kind],
-  );
+  const tensors = perOutput(shape.computation.form, (output) => checkTensor(output, out[output.name], shape, gpu));
   checkDisjoint({ topkIdx, ...tensors });
   return tensors;
 }
 
-function checkTensor(name: string, output: Output, tensor: unknown, shape: OutputShape, gpu: Gpu): DeviceTensor | null {
-  const { type, kind } = output;
+function checkTensor(output: Output, tensor: unknown, shape: OutputShape, gpu: Gpu): DeviceTensor | null {
+  const { name, type, kind } = output;
   const size = output.length(shape);
   if (size === null) {
     if (tensor === null || tensor === undefined) return null;

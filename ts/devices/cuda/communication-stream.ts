@@ -4,7 +4,7 @@
  * @module
  */
 import { noRank, type Partition, type RankGroup } from '../../input/partition.ts';
-import type { ComputationKind } from '../../layout/computation.ts';
+import type { ComputationKind } from '../../layout/outputs.ts';
 import type { GroupHandle, PlanHandle } from './addon.ts';
 import { type CheckedIds, IdCheck } from './id-check.ts';
 import { addonInUse, cudaAddon, type Gpu, useGpu } from './runtime.ts';

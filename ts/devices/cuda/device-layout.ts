@@ -4,17 +4,20 @@
  * @module
  */
 import type { DeviceName } from '../../errors/availability.ts';
-import type { ExpertOrder, MaskForm, RankOrder } from '../../layout/computation.ts';
 import type { EventOverlap } from '../../layout/event-overlap.ts';
+import type { ExpertPermutationShape } from '../../layout/expert-permutation.ts';
 import type {
+  ExpertOrder,
   ExpertPermutationArrays,
   LayoutArrays,
   LayoutShape,
+  MaskForm,
   OutputName,
   OutputShape,
+  RankOrder,
   RankPermutationArrays,
 } from '../../layout/outputs.ts';
-import type { ExpertPermutationShape, RankPermutationShape } from '../../layout/permutations.ts';
+import type { RankPermutationShape } from '../../layout/rank-permutation.ts';
 import type { DeviceTensor } from './device-tensor.ts';
 import type { IdCheck } from './id-check.ts';
 

@@ -6,10 +6,16 @@
 import type { DeviceName } from '../../errors/availability.ts';
 import { wrongValue } from '../../errors/checks.ts';
 import { DispatchLayoutError } from '../../errors/errors.ts';
-import type { ComputationKind, ExpertOrder, MaskForm, RankOrder } from '../../layout/computation.ts';
 import { notRecorded } from '../../layout/event-overlap.ts';
 import type { TensorOperands } from '../../layout/layout-request.ts';
-import { dimensionsOf, outputNames, outputs, perOutput } from '../../layout/outputs.ts';
+import {
+  type ComputationKind,
+  dimensionsOf,
+  type ExpertOrder,
+  type MaskForm,
+  perOutput,
+  type RankOrder,
+} from '../../layout/outputs.ts';
 import { communicationStreamOf } from './communication-stream.ts';
 import {
   type ComputedOnDevice,
@@ -167,11 +173,10 @@ class PreparedRuns implements Disposable {
     const comm = communicationStreamOf(operands.partition.group, gpu);
     if (operands.out === undefined) {
       const { shape } = new PreparedLayout(comm, operands);
-      const names = outputNames[shape.computation.kind];
-      const tensors = perOutput((name) => {
-        const dimensions = dimensionsOf(outputs[name], shape);
-        return dimensions && DeviceTensor.empty(dimensions, outputs[name].type, { device: gpu.name });
-      }, names);
+      const tensors = perOutput(shape.computation.form, (output) => {
+        const dimensions = dimensionsOf(output, shape);
+        return dimensions && DeviceTensor.empty(dimensions, output.type, { device: gpu.name });
+      });
       this.#whole = resultIn(tensors, shape, notRecorded, gpu.name, true);
       this.#prepared = new PreparedLayout(comm, { ...operands, out: tensors });
     } else {
@@ -210,11 +215,9 @@ class PreparedRuns implements Disposable {
         throw wrongValue('OPTION', 'numTokens', numTokens, remedy);
       }
       const shapeOfPart = { ...shape, numTokens };
-      const tensors = perOutput((name) => {
-        const whole = this.#whole.tensors[name];
-        return outputs[name].kind === 'rows' && whole
-          ? whole.firstElements(dimensionsOf(outputs[name], shapeOfPart) ?? [])
-          : whole;
+      const tensors = perOutput(shape.computation.form, (output) => {
+        const whole = this.#whole.tensors[output.name];
+        return output.kind === 'rows' && whole ? whole.firstElements(dimensionsOf(output, shapeOfPart) ?? []) : whole;
       });
       part = resultIn(tensors, shapeOfPart, notRecorded, (this.#prepared.topkIdx as DeviceTensor).device, false);
       if (this.#parts.size === maxParts) this.#parts.clear();

@@ -8,15 +8,15 @@ import { DispatchLayoutError } from '../../errors/errors.ts';
 import type { Partition } from '../../input/partition.ts';
 import { checkSelections, readShape, readStrides } from '../../input/read-topk-idx.ts';
 import type { EmptyId, TopkIdx } from '../../input/topk-idx.ts';
-import { type Computation, type ComputationKind, checkRows } from '../../layout/computation.ts';
 import { EventOverlap, notRecorded } from '../../layout/event-overlap.ts';
+import { checkRows } from '../../layout/expert-permutation.ts';
 import type { StreamOrder, TensorOperands } from '../../layout/layout-request.ts';
 import {
+  type Computation,
+  type ComputationKind,
   dimensionsOf,
   type OutputName,
   type OutputShape,
-  outputNames,
-  outputs,
   perOutput,
 } from '../../layout/outputs.ts';
 import type { TensorArrays } from '../../layout/tensors.ts';
@@ -70,10 +70,10 @@ export class PreparedLayout {
     this.#ids = { idType: this.topkIdx.dtype, numTopk, leadingAxes, numExperts };
     checkLengths(this.shape);
     if (computation.kind !== 'layout') checkSelections(numTokens, numTopk);
-    checkRows(numTokens * numTopk, computation);
+    if (computation.kind === 'byExpert') checkRows(numTokens * numTopk, computation);
     if (out !== undefined) {
       this.given = resultIn(checkTensors(out, this.shape, this.topkIdx), this.shape, notRecorded, gpu.name, false);
-      this.#out = perOutput((name) => out[name] ?? null, outputNames[computation.kind]);
+      this.#out = perOutput(computation.form, ({ name }) => out[name] ?? null);
     }
     const given = this.given?.tensors;
     this.#native = addonInUse().createLayout({
@@ -87,7 +87,7 @@ export class PreparedLayout {
         tokenStride,
         emptyId: emptyIdBits(emptyId),
       },
-      outputs: given === undefined ? null : perOutput((name) => given[name]?.place ?? null),
+      outputs: given === undefined ? null : perOutput(computation.form, ({ name }) => given[name]?.place ?? null),
       computation,
       isStrict,
     });
@@ -146,12 +146,12 @@ export class PreparedLayout {
     };
     this.#byteOffsets ??= addonInUse().outputOffsets(this.#native);
     const byteOffsets = this.#byteOffsets;
-    return perOutput((name) => {
-      const { kind, type } = outputs[name];
-      const dimensions = dimensionsOf(outputs[name], this.shape);
+    return perOutput(this.#computation.form, (output) => {
+      const { name, kind, type } = output;
+      const dimensions = dimensionsOf(output, this.shape);
       const piece = kind === 'rows' ? memory.rows : memory.counts;
       return dimensions && piece && new DeviceTensor(piece, byteOffsets[name], dimensions, type);
-    }, outputNames[this.#computation.kind]);
+    });
   }
 }
 
@@ -205,11 +205,11 @@ const maxElements = 2 ** 48;
 
 /** @throws DispatchLayoutError `TOO_LARGE` */
 function checkLengths(shape: OutputShape): void {
-  for (const name of outputNames[shape.computation.kind]) {
-    const length = outputs[name].length(shape) ?? 0;
+  for (const output of shape.computation.form.outputs) {
+    const length = output.length(shape) ?? 0;
     if (length <= maxElements) continue;
-    const dimensions = dimensionsOf(outputs[name], shape);
-    throw new DispatchLayoutError('TOO_LARGE', `${name} would have ${dimensions?.join(' x ')} elements`, {
+    const dimensions = dimensionsOf(output, shape);
+    throw new DispatchLayoutError('TOO_LARGE', `${output.name} would have ${dimensions?.join(' x ')} elements`, {
       value: length,
       remedy: 'Correct the shape of topkIdx, or split the tokens and add up the counts.',
     });

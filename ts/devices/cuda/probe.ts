@@ -7,10 +7,9 @@ import type { Availability, DeviceVersions } from '../../errors/availability.ts'
 import { DispatchLayoutError } from '../../errors/errors.ts';
 import { partitionExperts } from '../../input/partition.ts';
 import { readTopkIdx } from '../../input/read-topk-idx.ts';
-import { layoutComputations } from '../../layout/computation.ts';
+import { layoutComputations, layoutForm } from '../../layout/layout.ts';
 import { LayoutRequest } from '../../layout/layout-request.ts';
 import { allocateOut } from '../../layout/out-arrays.ts';
-import { outputNames } from '../../layout/outputs.ts';
 import { jsDevice } from '../js/device.ts';
 import { CudaError, isPassing, withoutFullStop } from './cuda-error.ts';
 import { cudaRuntime, firstGpu, type Gpu, gpusInUse, noSuchGpu, reasonOf } from './runtime.ts';
@@ -71,12 +70,12 @@ function selfCheck(gpu: Gpu, versions: DeviceVersions): Checked {
           (cause instanceof CudaError && isPassing(cause.cudaName))),
     };
   }
-  const wrong = outputNames.layout.find((name) => `${expected.out[name]}` !== `${actual.out[name]}`);
+  const wrong = layoutForm.outputs.find(({ name }) => `${expected.out[name]}` !== `${actual.out[name]}`);
   if (wrong === undefined) return { isAvailable: true, reason, versions };
   return {
     isAvailable: false,
     code,
-    reason: `${reason}, but it computes wrong layouts (${wrong} is [${actual.out[wrong]}] instead of [${expected.out[wrong]}])`,
+    reason: `${reason}, but it computes wrong layouts (${wrong.name} is [${actual.out[wrong.name]}] instead of [${expected.out[wrong.name]}])`,
     remedy: "Please report this; use device: 'wasm'.",
     versions,
   };
@@ -86,7 +85,7 @@ function selfCheck(gpu: Gpu, versions: DeviceVersions): Checked {
  * @param fill the value that the results hold before. An element that is not written then differs from the reference.
  */
 function smallRequest(fill: number): LayoutRequest {
-  const request = new LayoutRequest('layout');
+  const request = new LayoutRequest(layoutForm);
   const rows = [
     [0, 1],
     [2, 7],
@@ -97,6 +96,6 @@ function smallRequest(fill: number): LayoutRequest {
   const partition = partitionExperts({ numRanks: 4, numRanksPerNode: 2, numRdmaRanks: 2 }, 8, undefined, true);
   request.setShape(partition, layoutComputations.bytes);
   allocateOut(request);
-  for (const name of outputNames.layout) request.out[name]?.fill(fill);
+  for (const { name } of layoutForm.outputs) request.out[name]?.fill(fill);
   return request;
 }

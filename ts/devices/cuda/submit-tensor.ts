@@ -3,9 +3,8 @@
  *
  * @module
  */
-import type { ComputationKind } from '../../layout/computation.ts';
 import type { TensorRequest } from '../../layout/layout-request.ts';
-import type { OutputName } from '../../layout/outputs.ts';
+import type { ComputationKind, OutputName } from '../../layout/outputs.ts';
 import { communicationStreamOf } from './communication-stream.ts';
 import type { ComputedOnDevice } from './device-layout.ts';
 import type { DeviceTensor } from './device-tensor.ts';

@@ -11,8 +11,6 @@ import type { Device } from '../device.ts';
 import { engineVersions } from '../engine-versions.ts';
 import { isEmpty } from './expert-of.ts';
 import { countTokens } from './layout.ts';
-import { orderByExpert } from './order-by-expert.ts';
-import { orderByRank } from './order-by-rank.ts';
 
 /** The plain JavaScript device. */
 export const jsDevice: Device = {
@@ -21,10 +19,8 @@ export const jsDevice: Device = {
   fromSelections: 0,
   submit(request) {
     if (request.isStrict) checkExperts(request);
-    const { computation } = request;
-    if (computation.kind === 'layout') countTokens(request, computation);
-    else if (computation.kind === 'byExpert') orderByExpert(request, computation);
-    else orderByRank(request, computation);
+    const compute = request.onCpu?.js ?? countTokens;
+    compute(request);
     return finishedHandle;
   },
 };

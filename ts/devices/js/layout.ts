@@ -4,16 +4,13 @@
  * @module
  */
 import { noRank } from '../../input/partition.ts';
-import type { LayoutComputation } from '../../layout/computation.ts';
 import type { LayoutRequest } from '../../layout/layout-request.ts';
-import { bytesOfMaskRow } from '../../layout/outputs.ts';
+import { bytesOfMaskRow, type LayoutComputation } from '../../layout/outputs.ts';
 import { expertOf } from './expert-of.ts';
 
 /** Counts tokens, and writes which of them go to which rank. */
-export function countTokens(
-  { topkIdx, numTokens, numTopk, partition, out }: LayoutRequest,
-  { mask }: LayoutComputation,
-): void {
+export function countTokens({ topkIdx, numTokens, numTopk, partition, out, computation }: LayoutRequest): void {
+  const { mask } = computation as LayoutComputation;
   const { data, offset, tokenStride, slotStride, emptyId } = topkIdx;
   const { numExperts, numRanks, numRanksPerNode, numRdmaRanks, rankOfExpert } = partition;
   const { numTokensPerRank, numTokensPerRdmaRank, numTokensPerExpert, isTokenInRank } = out;

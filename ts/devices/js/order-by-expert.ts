@@ -3,15 +3,13 @@
  *
  * @module
  */
-import type { ExpertOrder } from '../../layout/computation.ts';
 import type { LayoutRequest } from '../../layout/layout-request.ts';
+import type { ExpertOrder } from '../../layout/outputs.ts';
 import { expertOf } from './expert-of.ts';
 
 /** Orders the selections of the local experts by (expert, token, slot). */
-export function orderByExpert(
-  { topkIdx, numTokens, numTopk, numExperts, out }: LayoutRequest,
-  { firstExpert, numLocalExperts, alignment }: ExpertOrder,
-): void {
+export function orderByExpert({ topkIdx, numTokens, numTopk, numExperts, out, computation }: LayoutRequest): void {
+  const { firstExpert, numLocalExperts, alignment } = computation as ExpertOrder;
   const { data, offset, tokenStride, slotStride, emptyId } = topkIdx;
   const { numTokensPerExpert, expertOffsets, selectionOfRow, rowOfSelection } = out;
   /** Calls `visit` for every kept selection, in order, with its local expert. */

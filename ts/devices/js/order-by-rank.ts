@@ -4,15 +4,13 @@
  * @module
  */
 import { noRank } from '../../input/partition.ts';
-import type { RankOrder } from '../../layout/computation.ts';
 import type { LayoutRequest } from '../../layout/layout-request.ts';
+import type { RankOrder } from '../../layout/outputs.ts';
 import { expertOf } from './expert-of.ts';
 
 /** Orders tokens by (rank, token), each once for every rank that it goes to. */
-export function orderByRank(
-  { topkIdx, numTokens, numTopk, partition, out }: LayoutRequest,
-  { winner }: RankOrder,
-): void {
+export function orderByRank({ topkIdx, numTokens, numTopk, partition, out, computation }: LayoutRequest): void {
+  const { winner } = computation as RankOrder;
   const { data, offset, tokenStride, slotStride, emptyId } = topkIdx;
   const { numExperts, numRanks, rankOfExpert } = partition;
   const { numTokensPerRank, rankOffsets, tokenOfRow, rowOfSelection } = out;

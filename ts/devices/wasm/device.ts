@@ -4,19 +4,16 @@
  * @module
  */
 
-import type { LayoutComputation } from '../../layout/computation.ts';
 import { finishedHandle } from '../../layout/event-overlap.ts';
 import type { LayoutRequest } from '../../layout/layout-request.ts';
-import type { OutArrays } from '../../layout/outputs.ts';
+import type { LayoutComputation, OutArrays } from '../../layout/outputs.ts';
 import { setElements } from '../../values/typed-array.ts';
 import type { Device } from '../device.ts';
 import { type KernelSource, useKernel } from './instance.ts';
 import type { WasmKernel } from './kernel.ts';
 import { kernelFor, mustCheckFirst } from './kernels.ts';
 import { locateTokens, tokensPerWindow } from './locate-tokens.ts';
-import { orderRows } from './order-rows.ts';
 import { prepareWasm, probeWasm } from './probe.ts';
-import { createWorkspace } from './workspace.ts';
 
 /** The WASM device, which takes its kernel from the source of this platform. */
 export function createWasmDevice(kernel: KernelSource): Device {
@@ -29,17 +26,15 @@ const wasmDevice: Device = {
   probe: probeWasm,
   fromSelections: 0,
   submit(request) {
-    const { computation } = request;
-    if (computation.kind === 'layout') computeLayout(request, computation);
-    else orderRows(request, computation);
+    const compute = request.onCpu?.wasm ?? computeLayout;
+    compute(request);
     return finishedHandle;
   },
-  createWorkspace,
   prepareAhead: prepareWasm,
 };
 
-function computeLayout(request: LayoutRequest, computation: LayoutComputation): void {
-  const kernel = kernelFor(request, computation);
+function computeLayout(request: LayoutRequest): void {
+  const kernel = kernelFor(request, request.computation as LayoutComputation);
   const numIds = request.numTokens * request.numTopk;
   kernel.begin(numIds);
   if (numIds <= kernel.windows.locatedIds) locateAllThenAdd(kernel, request);

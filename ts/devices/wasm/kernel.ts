@@ -5,7 +5,6 @@
  */
 import { DispatchLayoutError } from '../../errors/errors.ts';
 import type { EmptyId } from '../../input/topk-idx.ts';
-import type { ExpertOrder, RankOrder } from '../../layout/computation.ts';
 import { bytesOfMaskRow } from '../../layout/outputs.ts';
 import type { IdTypeFacts, IntegerArray } from '../../values/id-types.ts';
 import { instantiateKernel, original } from './instance.ts';
@@ -18,10 +17,11 @@ import {
   viewBuffers,
   type Windows,
   WindowView,
-  writeTables,
+  writeRanks,
 } from './memory.ts';
 
-interface Exports {
+/** The exports of the kernel. */
+export interface Exports {
   plan(): number;
   build_table(): void;
   begin(numIds: number, hasCopies: boolean): void;
@@ -66,11 +66,6 @@ const exportNames: readonly (keyof Exports)[] = [
   'finish_rows',
 ];
 
-/** The kernel's number of an order of rows. */
-function codeOf(order: ExpertOrder | RankOrder): number {
-  return order.kind === 'byExpert' ? 0 : order.winner === 'first' ? 1 : 2;
-}
-
 /**
  * The fields of the kernel's `Plan` that JavaScript writes, under the names and in the order of the C++ struct: 32-bit
  * numbers and addresses.
@@ -89,7 +84,8 @@ export function planOf(partition: KernelPartition, places: Places): Readonly<Rec
     num_tokens_per_expert: places.numTokensPerExpert,
     last_token_of_node: places.lastTokenOfNode,
     positions: places.positions,
-    rank_cells: places.rankCells,
+    // There is a cell in front of those of the ranks
+    rank_cells: places.more + 8,
   };
 }
 
@@ -110,7 +106,8 @@ interface Placed {
 /** One instance of the kernel. It holds the tables of one partition at a time. */
 export class WasmKernel {
   readonly #memory: WebAssembly.Memory;
-  readonly #exports: Exports;
+  /** For what is computed beside layouts. */
+  readonly exports: Exports;
   readonly #heapBase: number;
   #windows: Windows;
   #partition: KernelPartition | undefined;
@@ -124,7 +121,7 @@ export class WasmKernel {
     this.#memory = exports.memory as WebAssembly.Memory;
     this.#heapBase = (exports.__heap_base as WebAssembly.Global<'i32'>).value;
     const originals: unknown = Object.fromEntries(exportNames.map((name) => [name, original(exports[name])]));
-    this.#exports = originals as Exports;
+    this.exports = originals as Exports;
     original(exports._initialize)();
   }
 
@@ -160,9 +157,10 @@ export class WasmKernel {
     this.#partition = undefined;
     const { places, plan } = this.#place(partition, numTopk);
     const { buffer } = this.#memory;
-    writeTables(buffer, places, partition);
-    new Uint32Array(buffer, this.#exports.plan(), plan.length).set(plan);
-    this.#exports.build_table();
+    writeRanks(buffer, places, partition);
+    this.windows.more?.write(buffer, places.more, partition, this.#placed.numTopk);
+    new Uint32Array(buffer, this.exports.plan(), plan.length).set(plan);
+    this.exports.build_table();
     this.#partition = partition;
   }
 
@@ -183,32 +181,27 @@ export class WasmKernel {
 
   /** Starts a layout of `numIds` ids in all, before they are located. */
   begin(numIds: number): void {
-    this.#exports.begin(numIds, true);
-  }
-
-  /** Starts an order of `numIds` ids in all, before they are located. */
-  beginOrder(numIds: number): void {
-    this.#exports.begin(numIds, false);
+    this.exports.begin(numIds, true);
   }
 
   /** Locates the ids in the window, numbered from `firstId`. Returns whether all of them are experts or empty. */
   locate(type: IdTypeFacts, emptyId: EmptyId, numIds: number, firstId: number): boolean {
     const { ids } = this.#placed.places;
     const id = emptyId ?? 0;
-    return this.#exports.locate(ids, type.code, numIds, firstId, emptyId !== null, lowHalf(id), highHalf(id)) !== 0;
+    return this.exports.locate(ids, type.code, numIds, firstId, emptyId !== null, lowHalf(id), highHalf(id)) !== 0;
   }
 
   /** The index of the first id in the window that is neither an expert nor empty, if there is one. */
   findInvalid(type: IdTypeFacts, emptyId: EmptyId, numIds: number): number {
     // The id of an expert, such as 0, says that there is no empty id
     const id = emptyId ?? 0;
-    return this.#exports.find_invalid(this.#placed.places.ids, type.code, numIds, lowHalf(id), highHalf(id));
+    return this.exports.find_invalid(this.#placed.places.ids, type.code, numIds, lowHalf(id), highHalf(id));
   }
 
   /** Counts tokens whose ids were located with numbers from `firstId`, and writes their rows to the window. */
   addTokens(firstId: number, numTokens: number, numTopk: number, firstToken: number): void {
     const { isTokenInRank } = this.#placed.places;
-    this.#exports.add_tokens(firstId, numTokens, numTopk, firstToken, isTokenInRank);
+    this.exports.add_tokens(firstId, numTokens, numTopk, firstToken, isTokenInRank);
   }
 
   /** The first `length` bytes of the window of rows. */
@@ -218,45 +211,22 @@ export class WasmKernel {
 
   /** Ends a layout. The counts are then ready, and the counters are zero for the next layout. */
   finish(): void {
-    this.#exports.finish();
-  }
-
-  /**
-   * Orders the ids that were located, which are those of tokens from `firstToken` on.
-   *
-   * @param to the index of the buffers that the order is written to.
-   * @param maxRows how many of their rows are written.
-   */
-  orderRows(
-    order: ExpertOrder | RankOrder,
-    to: number,
-    maxRows: number,
-    numTokens: number,
-    numTopk: number,
-    firstToken: number,
-  ): void {
-    const code = codeOf(order);
-    const { orderRows } = this.#placed.places.orders[to];
-    this.#exports.count_rows(code, numTokens, numTopk, firstToken);
-    if (order.kind === 'byRank') this.#exports.begin_rows(code, orderRows, maxRows, 0, 0, 1);
-    else {
-      const { firstExpert, numLocalExperts, alignment } = order;
-      this.#exports.begin_rows(code, orderRows, maxRows, firstExpert, numLocalExperts, alignment);
-    }
-    this.#exports.place_rows(code, orderRows, numTokens, numTopk, firstToken);
-    this.#exports.finish_rows();
-  }
-
-  /** Adds `views.shiftOfKey` to the rows of selections, of the order of `numIds` ids that was computed last. */
-  shiftRows(order: ExpertOrder | RankOrder, to: number, numIds: number): void {
-    const { shiftOfKey, orders } = this.#placed.places;
-    const firstExpert = order.kind === 'byExpert' ? order.firstExpert : 0;
-    this.#exports.shift_rows(codeOf(order), numIds, firstExpert, shiftOfKey, orders[to].rowOfSelection);
+    this.exports.finish();
   }
 
   /** The memory of the results: the counts of the layout that finished last, and the windows of rows. */
   get views(): Views {
     return this.#placed.views;
+  }
+
+  /** The address of the buffers beside those of layouts. */
+  get more(): number {
+    return this.#placed.places.more;
+  }
+
+  /** The number of slots that the buffers have room for. */
+  get numTopk(): number {
+    return this.#placed.numTopk;
   }
 
   /** The places that were found before for this partition, if there is room for this `numTopk`. */

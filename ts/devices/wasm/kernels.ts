@@ -4,10 +4,10 @@
  * @module
  */
 import type { Partition } from '../../input/partition.ts';
-import type { LayoutComputation, MaskForm } from '../../layout/computation.ts';
 import type { LayoutRequest } from '../../layout/layout-request.ts';
+import type { LayoutComputation, MaskForm } from '../../layout/outputs.ts';
 import { WasmKernel } from './kernel.ts';
-import { type KernelPartition, orderWindow, passing, placeBuffers, type Windows } from './memory.ts';
+import { type KernelPartition, type MoreBuffers, passing, placeBuffers, type Windows } from './memory.ts';
 
 /**
  * A partition whose tables need more memory than this gets an instance of its own, which is collected together with the
@@ -76,18 +76,18 @@ export function kernelFor(request: LayoutRequest, { mask }: LayoutComputation): 
 }
 
 /**
- * Returns an instance that holds the tables of the request's partition, and has room for its order of rows. The form of
- * the mask does not matter for it.
+ * Returns an instance that holds the tables of the request's partition and has more buffers, of whichever form its masks
+ * are.
  *
  * @throws DispatchLayoutError `OUT_OF_MEMORY`
  */
-export function kernelForOrder({ partition, numTopk }: LayoutRequest): WasmKernel {
+export function kernelWith(more: MoreBuffers, { partition, numTopk }: LayoutRequest): WasmKernel {
   const ofBits = withBitRows.get(partition);
   const form = ofBits !== undefined && shared?.holds(ofBits, numTopk) ? ofBits : partition;
   const own = ownKernels.get(form);
   const isSmall = footprint(form, numTopk) <= maxSharedBytes;
   const kernel = own !== undefined || !isSmall ? ownKernel(form, numTopk) : sharedKernel();
-  if (kernel.windows.orders.length === 0) kernel.windows = { ...kernel.windows, orders: [orderWindow] };
+  if (kernel.windows.more !== more) kernel.windows = { ...kernel.windows, more };
   kernel.use(form, numTopk);
   return kernel;
 }

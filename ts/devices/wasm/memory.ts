@@ -23,14 +23,15 @@ export interface Windows {
   readonly minRows: number;
   /** How many ids can be located before the first of them is counted. The position of each takes 2 or 4 bytes. */
   readonly locatedIds: number;
-  /** What there is room for of orders of rows. Each has room of its own. */
-  readonly orders: readonly OrderWindow[];
+  /** Buffers for what is computed beside layouts. */
+  readonly more?: MoreBuffers;
 }
 
-/** How much of an order of rows is in the memory of an instance at a time. */
-export interface OrderWindow {
-  readonly rows: number;
-  readonly selections: number;
+/** Buffers behind those of layouts. They begin with the kernel's `rank_cells`. */
+export interface MoreBuffers {
+  bytes(partition: Partition, numTopk: number): number;
+  /** Writes what the kernel only reads. */
+  write(buffer: ArrayBuffer, address: number, partition: Partition, numTopk: number): void;
 }
 
 /** The usual windows: ids and rows pass through them, and they stay in cache. */
@@ -39,14 +40,7 @@ export const passing: Windows = {
   rowsBytes: 64 * 1024,
   minRows: 1,
   locatedIds: 512 * 1024,
-  orders: [],
 };
-
-/**
- * The window of an instance that passes orders of rows on. All ids that are located fit, and so does the padding of 1024
- * experts' rows to multiples of 256, or of fewer to larger ones.
- */
-export const orderWindow: OrderWindow = { rows: 768 * 1024, selections: passing.locatedIds };
 
 /** The kernel's own constants: `kMaxSmallTableExperts`, `kNumEmptyEntries`, `kSlackBytes`. */
 export const maxSmallTableExperts = 4088;
@@ -71,20 +65,8 @@ export interface Places {
   readonly numTokensPerExpert: number;
   /** The window of rows of the mask. */
   readonly isTokenInRank: number;
-  readonly rankCells: number;
-  readonly shiftOfKey: number;
-  readonly orders: readonly OrderPlaces[];
+  readonly more: number;
   readonly end: number;
-}
-
-/** The addresses of the buffers of an order of rows. */
-export interface OrderPlaces {
-  /** Where the kernel's `OrderRows` is, which has the four addresses below. */
-  readonly orderRows: number;
-  readonly numRowsOfKey: number;
-  readonly firstRowOfKey: number;
-  readonly ofRow: number;
-  readonly rowOfSelection: number;
 }
 
 /** Places the buffers from address `start` on. The ids of at least one token fit, whatever the windows say. */
@@ -97,8 +79,6 @@ export function placeBuffers(start: number, partition: KernelPartition, numTopk:
   };
   const { numExperts, numRanks, numRdmaRanks } = partition;
   const isLarge = numExperts > maxSmallTableExperts;
-  const hasOrders = windows.orders.length > 0;
-  const numKeys = Math.max(numExperts, numRanks);
   const places = {
     rankOfExpert: take(4 * (numExperts + numEmptyEntries)),
     largeTable: take(isLarge ? 16 * (numExperts + numEmptyEntries) : 0),
@@ -109,17 +89,7 @@ export function placeBuffers(start: number, partition: KernelPartition, numTopk:
     numTokensPerRdmaRank: take(4 * numRdmaRanks + countSlackBytes),
     numTokensPerExpert: take(4 * numExperts + countSlackBytes),
     isTokenInRank: take(rowsBytes(partition, windows) + slackBytes),
-    // There is a cell in front of those of the ranks
-    rankCells: take(hasOrders ? 8 * (numRanks + 1) : 0) + 8,
-    shiftOfKey: take(hasOrders ? 4 * numKeys : 0),
-    orders: windows.orders.map(({ rows, selections }) => ({
-      orderRows: take(16),
-      numRowsOfKey: take(4 * numKeys),
-      firstRowOfKey: take(4 * (numKeys + 1)),
-      // What is written to row -1 is in front
-      ofRow: take(64 + 4 * Math.max(rows, numTopk)) + 64,
-      rowOfSelection: take(4 * Math.max(selections, numTopk)),
-    })),
+    more: take(windows.more?.bytes(partition, numTopk) ?? 0),
   };
   return { ...places, end };
 }
@@ -133,16 +103,6 @@ export interface Views {
   readonly numTokensPerExpert: Int32Array;
   /** The window of rows of the mask. */
   readonly isTokenInRank: Uint8Array;
-  readonly shiftOfKey: Int32Array;
-  readonly orders: readonly OrderViews[];
-}
-
-/** Views of the buffers of an order of rows. */
-export interface OrderViews {
-  readonly numRowsOfKey: WindowView<Int32Array>;
-  readonly firstRowOfKey: WindowView<Int32Array>;
-  readonly ofRow: WindowView<Int32Array>;
-  readonly rowOfSelection: WindowView<Int32Array>;
 }
 
 /** A view of a buffer, and of its first part. While the shape of calls does not change, no other views are needed. */
@@ -171,7 +131,6 @@ export function viewBuffers(
   windows: Windows,
 ): Views {
   const { numExperts, numRanks, numRdmaRanks } = partition;
-  const numKeys = Math.max(numExperts, numRanks);
   const ids = idTypeNames.map((type) => {
     const length = Math.floor(idBytes(numTopk, windows) / idTypes[type].bytes);
     return arrayOver(type, buffer, places.ids, length);
@@ -182,28 +141,15 @@ export function viewBuffers(
     numTokensPerRdmaRank: new Int32Array(buffer, places.numTokensPerRdmaRank, numRdmaRanks),
     numTokensPerExpert: new Int32Array(buffer, places.numTokensPerExpert, numExperts),
     isTokenInRank: new Uint8Array(buffer, places.isTokenInRank, rowsBytes(partition, windows)),
-    shiftOfKey: new Int32Array(buffer, places.shiftOfKey, windows.orders.length > 0 ? numKeys : 0),
-    orders: windows.orders.map(({ rows, selections }, i) => {
-      const { numRowsOfKey, firstRowOfKey, ofRow, rowOfSelection } = places.orders[i];
-      const view = (address: number, length: number) => new WindowView(new Int32Array(buffer, address, length));
-      return {
-        numRowsOfKey: view(numRowsOfKey, numKeys),
-        firstRowOfKey: view(firstRowOfKey, numKeys + 1),
-        ofRow: view(ofRow, Math.max(rows, numTopk)),
-        rowOfSelection: view(rowOfSelection, Math.max(selections, numTopk)),
-      };
-    }),
   };
 }
 
-/** Writes what the kernel only reads: the ranks of the experts, and the addresses of the orders' buffers. */
-export function writeTables(buffer: ArrayBuffer, places: Places, { numExperts, rankOfExpert }: Partition): void {
-  const ranks = new Int32Array(buffer, places.rankOfExpert, numExperts + numEmptyEntries);
+/** Writes the ranks of the experts, which the kernel only reads. */
+export function writeRanks(buffer: ArrayBuffer, { rankOfExpert: address }: Places, partition: Partition): void {
+  const { numExperts, rankOfExpert } = partition;
+  const ranks = new Int32Array(buffer, address, numExperts + numEmptyEntries);
   ranks.set(rankOfExpert);
   ranks.fill(noRank, numExperts);
-  for (const { orderRows, numRowsOfKey, firstRowOfKey, ofRow, rowOfSelection } of places.orders) {
-    new Int32Array(buffer, orderRows, 4).set([numRowsOfKey, firstRowOfKey, ofRow, rowOfSelection]);
-  }
 }
 
 function idBytes(numTopk: number, windows: Windows): number {

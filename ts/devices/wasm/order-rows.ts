@@ -3,12 +3,14 @@
  *
  * @module
  */
-import type { ExpertOrder, RankOrder } from '../../layout/computation.ts';
 import type { LayoutRequest } from '../../layout/layout-request.ts';
+import type { ExpertOrder, RankOrder } from '../../layout/outputs.ts';
 import { setElements } from '../../values/typed-array.ts';
 import type { WasmKernel } from './kernel.ts';
-import { kernelForOrder } from './kernels.ts';
+import { kernelWith } from './kernels.ts';
 import { locateTokens } from './locate-tokens.ts';
+import { passing } from './memory.ts';
+import { OrderBuffers } from './order-kernel.ts';
 
 /** The arrays of an order, under the names that both orders share. A key is a local expert or a rank. */
 interface OrderArrays {
@@ -18,11 +20,15 @@ interface OrderArrays {
   readonly rowOfSelection: Int32Array;
 }
 
-/** The buffers of an instance that is not a workspace. */
-const buffers = 0;
+/**
+ * The buffers that orders pass through. All ids that are located fit, and so does the padding of 1024 experts' rows to
+ * multiples of 256, or of fewer to larger ones.
+ */
+const buffers = new OrderBuffers([{ rows: 768 * 1024, selections: passing.locatedIds }]);
 
 /** Computes an order. Nothing is written before all ids are known to be valid, if the request is strict. */
-export function orderRows(request: LayoutRequest, order: ExpertOrder | RankOrder): void {
+export function orderRows(request: LayoutRequest): void {
+  const order = request.computation as ExpertOrder | RankOrder;
   const { out, numTokens, numTopk } = request;
   const arrays: OrderArrays =
     order.kind === 'byExpert'
@@ -38,11 +44,11 @@ export function orderRows(request: LayoutRequest, order: ExpertOrder | RankOrder
           ofRow: out.tokenOfRow,
           rowOfSelection: out.rowOfSelection,
         };
-  const kernel = kernelForOrder(request);
+  const kernel = kernelWith(buffers, request);
   const numIds = numTokens * numTopk;
-  kernel.beginOrder(numIds);
-  const { locatedIds, orders } = kernel.windows;
-  if (numIds <= locatedIds && arrays.ofRow.length <= orders[buffers].rows) orderAtOnce(kernel, request, order, arrays);
+  kernel.exports.begin(numIds, false);
+  const fits = numIds <= kernel.windows.locatedIds && arrays.ofRow.length <= buffers.windows[0].rows;
+  if (fits) orderAtOnce(kernel, request, order, arrays);
   else orderInPieces(kernel, request, order, arrays);
 }
 
@@ -53,10 +59,10 @@ function orderAtOnce(
   order: ExpertOrder | RankOrder,
   { numRowsOfKey, firstRowOfKey, ofRow, rowOfSelection }: OrderArrays,
 ): void {
-  const { numTokens, numTopk, isStrict } = request;
+  const { numTokens, numTopk, isStrict, partition } = request;
   locateTokens(kernel, request, 0, numTokens, isStrict);
-  kernel.orderRows(order, buffers, ofRow.length, numTokens, numTopk, 0);
-  const views = kernel.views.orders[buffers];
+  buffers.order(kernel, order, partition, 0, ofRow.length, numTokens, 0, numTopk);
+  const [views] = buffers.viewsIn(kernel, partition).orders;
   setElements(numRowsOfKey, views.numRowsOfKey.first(numRowsOfKey.length));
   setElements(firstRowOfKey, views.firstRowOfKey.first(firstRowOfKey.length));
   setElements(ofRow, views.ofRow.first(ofRow.length));
@@ -74,11 +80,13 @@ function orderInPieces(
   order: ExpertOrder | RankOrder,
   { numRowsOfKey, firstRowOfKey, ofRow, rowOfSelection }: OrderArrays,
 ): void {
-  const { numTokens, numTopk, isStrict } = request;
+  const { numTokens, numTopk, isStrict, partition } = request;
   const step = Math.max(1, Math.floor(kernel.windows.locatedIds / numTopk));
   const dense = order.kind === 'byExpert' ? { ...order, alignment: 1 } : order;
-  const { shiftOfKey } = kernel.views;
-  const piece = kernel.views.orders[buffers];
+  const {
+    shiftOfKey,
+    orders: [piece],
+  } = buffers.viewsIn(kernel, partition);
   const rowsOfPiece = piece.numRowsOfKey.whole;
   const firstRows = piece.firstRowOfKey.whole;
   const numKeys = numRowsOfKey.length;
@@ -87,7 +95,7 @@ function orderInPieces(
     for (let token = 0; token < numTokens; token += step) {
       const count = Math.min(step, numTokens - token);
       locateTokens(kernel, request, token, token + count, isChecked);
-      kernel.orderRows(dense, buffers, count * numTopk, count, numTopk, token);
+      buffers.order(kernel, dense, partition, 0, count * numTopk, count, token, numTopk);
       visit(token, count);
     }
   };
@@ -113,7 +121,7 @@ function orderInPieces(
       setElements(ofRow, piece.ofRow.whole.subarray(firstRows[key], firstRows[key + 1]), nextRow[key]);
       nextRow[key] += rowsOfPiece[key];
     }
-    kernel.shiftRows(order, buffers, count * numTopk);
+    buffers.shift(kernel, order, partition, 0, count * numTopk);
     setElements(rowOfSelection, piece.rowOfSelection.first(count * numTopk), firstToken * numTopk);
   });
 }

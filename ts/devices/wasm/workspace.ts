@@ -8,13 +8,14 @@
 import { InvalidExpertError } from '../../errors/errors.ts';
 import type { Partition } from '../../input/partition.ts';
 import type { EmptyId } from '../../input/topk-idx.ts';
-import { type Computation, type ExpertOrder, type RankOrder, rowsNeeded } from '../../layout/computation.ts';
-import { OutArrays } from '../../layout/outputs.ts';
+import { rowsNeeded } from '../../layout/expert-permutation.ts';
+import { type Computation, OutArrays } from '../../layout/outputs.ts';
 import { type IdTypeFacts, type IntegerArray, idTypes } from '../../values/id-types.ts';
 import type { WorkspaceMemory, WorkspaceShape } from '../device.ts';
 import type { WasmKernel } from './kernel.ts';
 import { anotherKernel, kernelPartition } from './kernels.ts';
-import { type OrderWindow, passing } from './memory.ts';
+import { passing } from './memory.ts';
+import { OrderBuffers, type OrderWindow } from './order-kernel.ts';
 
 /**
  * Makes a workspace. Returns null if no further instance of the kernel can be made.
@@ -28,17 +29,18 @@ export function createWorkspace(partition: Partition, shape: WorkspaceShape): Wa
   const orders: OrderWindow[] = [];
   if (byExpert !== null) orders.push({ rows: rowsNeeded(numIds, byExpert), selections: numIds });
   if (byRank !== null) orders.push({ rows: numIds, selections: numIds });
+  const buffers = orders.length > 0 ? new OrderBuffers(orders) : undefined;
   const kernel = anotherKernel({
     idsBytes: numIds * idTypes[idType].bytes,
     // The window holds all rows. Without a mask, nobody reads the rows, so they pass through a window of the usual size
     rowsBytes: hasMask ? 0 : passing.rowsBytes,
     minRows: hasMask ? Math.max(maxTokens, 1) : 1,
     locatedIds: numIds,
-    orders,
+    ...(buffers && { more: buffers }),
   });
   if (kernel === null) return null;
   kernel.use(kernelPartition(partition, layout.mask), numTopk);
-  return new WasmWorkspace(kernel, partition, shape);
+  return new WasmWorkspace(kernel, partition, shape, buffers);
 }
 
 /** A workspace is one instance of the kernel, whose windows hold all tokens. */
@@ -48,18 +50,20 @@ class WasmWorkspace implements WorkspaceMemory {
   readonly #numTopk: number;
   readonly #type: IdTypeFacts;
   readonly #emptyId: EmptyId;
-  readonly #numExperts: number;
+  readonly #partition: Partition;
   readonly #tokensPerWindow: number;
+  readonly #buffers: OrderBuffers | undefined;
   readonly #hasOrderByExpert: boolean;
 
   /** @param kernel an instance that holds the tables of the partition. */
-  constructor(kernel: WasmKernel, partition: Partition, shape: WorkspaceShape) {
+  constructor(kernel: WasmKernel, partition: Partition, shape: WorkspaceShape, buffers: OrderBuffers | undefined) {
     const { maxTokens, numTopk, idType, emptyId, byExpert } = shape;
     this.#kernel = kernel;
     this.#numTopk = numTopk;
     this.#type = idTypes[idType];
     this.#emptyId = emptyId;
-    this.#numExperts = partition.numExperts;
+    this.#partition = partition;
+    this.#buffers = buffers;
     this.topkIdx = this.#kernel.ids(idTypes[idType]).subarray(0, maxTokens * numTopk);
     this.#tokensPerWindow = kernel.rowsBytes / kernel.rowBytes;
     this.#hasOrderByExpert = byExpert !== null;
@@ -67,7 +71,7 @@ class WasmWorkspace implements WorkspaceMemory {
 
   outOf(computation: Computation): OutArrays {
     const { views } = this.#kernel;
-    const out = new OutArrays(computation.kind);
+    const out = new OutArrays(computation.form);
     if (computation.kind === 'layout') {
       out.numTokensPerRank = views.numTokensPerRank;
       out.numTokensPerRdmaRank = views.numTokensPerRdmaRank;
@@ -75,7 +79,8 @@ class WasmWorkspace implements WorkspaceMemory {
       out.isTokenInRank = views.isTokenInRank;
       return out;
     }
-    const { numRowsOfKey, firstRowOfKey, ofRow, rowOfSelection } = views.orders[this.#buffersOf(computation)];
+    const orders = this.#buffers?.viewsIn(this.#kernel, this.#partition).orders ?? [];
+    const { numRowsOfKey, firstRowOfKey, ofRow, rowOfSelection } = orders[this.#indexOf(computation)];
     if (computation.kind === 'byExpert') {
       out.numTokensPerExpert = numRowsOfKey.whole;
       out.expertOffsets = firstRowOfKey.whole;
@@ -94,17 +99,17 @@ class WasmWorkspace implements WorkspaceMemory {
     const numTopk = this.#numTopk;
     const type = this.#type;
     const numIds = numTokens * numTopk;
-    if (computation.kind === 'layout') kernel.begin(numIds);
-    else kernel.beginOrder(numIds);
+    kernel.exports.begin(numIds, computation.kind === 'layout');
     const emptyId = this.#emptyId;
     if (!kernel.locate(type, emptyId, numIds, 0) && isStrict) {
       const invalid = kernel.findInvalid(type, emptyId, numIds);
       const ids = { numTopk, valueAt: (token: number, slot: number) => this.topkIdx[token * numTopk + slot] };
-      throw InvalidExpertError.at(invalid, ids, this.#numExperts);
+      throw InvalidExpertError.at(invalid, ids, this.#partition.numExperts);
     }
     if (computation.kind !== 'layout') {
       const { length } = computation.kind === 'byExpert' ? arrays.selectionOfRow : arrays.tokenOfRow;
-      kernel.orderRows(computation, this.#buffersOf(computation), length, numTokens, numTopk, 0);
+      const to = this.#indexOf(computation);
+      this.#buffers?.order(kernel, computation, this.#partition, to, length, numTokens, 0, numTopk);
       return;
     }
     const step = this.#tokensPerWindow;
@@ -115,7 +120,7 @@ class WasmWorkspace implements WorkspaceMemory {
   }
 
   /** The index of the buffers of an order. */
-  #buffersOf(order: ExpertOrder | RankOrder): number {
+  #indexOf(order: Computation): number {
     return order.kind === 'byRank' && this.#hasOrderByExpert ? 1 : 0;
   }
 }
