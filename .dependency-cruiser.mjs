@@ -35,8 +35,8 @@ export default {
     { name: 'no-import-cycle', severity: 'error', from: {}, to: { circular: true } },
     ...upward,
     forbid(
-      'only-choose-device-imports-the-platform',
-      { path: '^ts/', pathNot: '^ts/choose-device[.]ts$' },
+      'only-choose-device-and-the-orders-import-the-platform',
+      { path: '^ts/', pathNot: '^ts/(choose-device|order-tasks|workspace)[.]ts$' },
       '^(ts|dist)/platform/',
     ),
     // Both may import the plain reference, since it checks them

@@ -45,17 +45,23 @@ apt_install() {
 }
 
 build_kernel() {
-  newer dist/kernel.wasm wasm && newer ts/generated/kernel.ts dist/kernel.wasm && return
+  local built=true module
+  for module in kernel order; do
+    newer dist/$module.wasm wasm && newer ts/generated/$module.ts dist/$module.wasm || built=false
+  done
+  $built && return
   if ! command -v emcc >/dev/null; then
     say 'Installing Emscripten'
     apt_install emscripten
   fi
   say 'Building the WASM kernel'
   mkdir -p dist build ts/generated
-  wasm/build.sh "$PWD/build/kernel.wasm"
-  node wasm/embed-kernel.mjs build/kernel.wasm >build/kernel.ts
-  mv build/kernel.wasm dist/kernel.wasm
-  mv build/kernel.ts ts/generated/kernel.ts
+  for module in kernel order; do
+    wasm/build.sh $module "$PWD/build/$module.wasm"
+    node wasm/embed-kernel.mjs build/$module.wasm >build/$module.ts
+    mv build/$module.wasm dist/$module.wasm
+    mv build/$module.ts ts/generated/$module.ts
+  done
 }
 
 case "$(uname -sm)" in
@@ -97,7 +103,7 @@ build_library() {
   newer dist/cli.js ts wasm/embed-kernel.mjs tsconfig.json package.json package-lock.json build.sh && return
   say 'Building the library and the command line'
   # This removes the outputs of sources that no longer exist. dist/cli.js, whose age is checked above, is made last
-  find dist -mindepth 1 -maxdepth 1 ! -name kernel.wasm ! -name prebuilds -exec rm -rf {} +
+  find dist -mindepth 1 -maxdepth 1 ! -name kernel.wasm ! -name order.wasm ! -name prebuilds -exec rm -rf {} +
   node_modules/.bin/tsc -p tsconfig.json
   node ts/bundle.mjs
 }

@@ -54,11 +54,11 @@ const inlineLoader = {
   },
 };
 
-/** In the file for edge runtimes, the kernel stays an import, which the user's bundler compiles. */
+/** In the file for edge runtimes, the modules of the kernel stay imports, which the user's bundler compiles. */
 const keepKernelImport = {
   name: 'keep-kernel-import',
   setup({ onResolve }) {
-    onResolve({ filter: /kernel\.wasm\?module$/ }, () => ({ path: './kernel.wasm?module', external: true }));
+    onResolve({ filter: /\.wasm\?module$/ }, ({ path }) => ({ path: `./${path.split('/').at(-1)}`, external: true }));
   },
 };
 

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { orderModule } from '#platform';
 import { orderByExpert } from './devices/js/order-by-expert.ts';
 import { orderByRank } from './devices/js/order-by-rank.ts';
 import { orderRows } from './devices/wasm/order-rows.ts';
@@ -15,7 +16,7 @@ import type { Task } from './task.ts';
 /** The task of `getExpertPermutation`. */
 export const expertTask: Task = {
   form: expertOrderForm,
-  onCpu: { js: orderByExpert, wasm: orderRows },
+  onCpu: { js: orderByExpert, wasm: (request) => orderRows(request, orderModule) },
   hasRanks: false,
   read: (options, numExperts, last) =>
     readExpertOrder(options as ExpertOrderOptions, numExperts, last as ExpertOrder | undefined),
@@ -25,7 +26,7 @@ export const expertTask: Task = {
 /** The task of `getRankPermutation`. */
 export const rankTask: Task = {
   form: rankOrderForm,
-  onCpu: { js: orderByRank, wasm: orderRows },
+  onCpu: { js: orderByRank, wasm: (request) => orderRows(request, orderModule) },
   hasRanks: true,
   read: (options) => readRankOrder(options as RankOrderOptions),
 };

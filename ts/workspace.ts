@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { orderModule } from '#platform';
 import type { Device, WorkspaceMemory, WorkspaceShape } from './devices/device.ts';
 import { createWorkspace as createWasmWorkspace } from './devices/wasm/workspace.ts';
 import type { DeviceName } from './errors/availability.ts';
@@ -139,7 +140,7 @@ export class Workspace<Type extends IdType = IdType, Mask extends MaskForm = Mas
     this.#computations = room;
     try {
       // It is not a method of the device, so that a program without workspaces does not contain it
-      const memory = device.name === 'wasm' ? createWasmWorkspace(partition, room) : null;
+      const memory = device.name === 'wasm' ? createWasmWorkspace(partition, room, orderModule) : null;
       this.#memory = memory ?? new PlainWorkspace(device, partition, room);
     } catch (cause) {
       const what = `a workspace of ${maxTokens} tokens x ${numTopk} slots on device '${device.name}'`;

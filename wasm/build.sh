@@ -1,23 +1,37 @@
 #!/usr/bin/env bash
-# Builds the kernel: wasm/build.sh OUT.wasm
+# Builds a module of the kernel: wasm/build.sh kernel OUT.wasm, or wasm/build.sh order OUT.wasm
 set -euo pipefail
 cd "$(dirname "$0")"
-object=$1.o
+module=$1 out=$2
+object=$out.o
 trap 'rm -f "$object"' EXIT
 
 # Unswitching is off: no loop is duplicated for a condition that does not change in it. The kernel has a sixth of the
 # size then, and is no slower
-emcc -c dispatch_layout.cpp -o "$object" -std=c++17 -O3 -mllvm -unswitch-threshold=0 \
-  -msimd128 -mbulk-memory -fno-exceptions -fno-rtti -Wall -Wextra -Werror
+compile() {
+  emcc -c "$1" -o "$object" -std=c++17 -O3 -mllvm -unswitch-threshold=0 \
+    -msimd128 -mbulk-memory -fno-exceptions -fno-rtti -Wall -Wextra -Werror
+}
 
-# The module has no imports and no allocator: everything above __heap_base is JavaScript's. Static data begins at 128
-# KiB, above the small table, which is at a constant address (expert_table.h).
-emcc "$object" -o "$1" -O1 \
-  --no-entry -sSTANDALONE_WASM -sALLOW_MEMORY_GROWTH=1 -sTOTAL_STACK=65536 -sINITIAL_MEMORY=1048576 \
-  -sGLOBAL_BASE=131072 -Wl,--export=__heap_base
+case $module in
+  kernel)
+    # The module has no imports and no allocator: everything above __heap_base is JavaScript's. Static data begins at
+    # 128 KiB, above the small table, which is at a constant address (expert_table.h).
+    compile dispatch_layout.cpp
+    link='-sGLOBAL_BASE=131072 -Wl,--export=__heap_base'
+    ;;
+  order)
+    # This module works in the memory of the other one. The only static data that it has is emcc's, a few bytes that
+    # nobody reads. They are at the bottom of the memory, where the other one has nothing.
+    compile row_order.cpp
+    link='-sGLOBAL_BASE=1024 -sIMPORTED_MEMORY=1'
+    ;;
+esac
+emcc "$object" -o "$out" -O1 --no-entry -sSTANDALONE_WASM -sALLOW_MEMORY_GROWTH=1 -sTOTAL_STACK=65536 \
+  -sINITIAL_MEMORY=1048576 $link
 
 # wasm-opt runs here and without inlining. emcc calls it with inlining from -O2 on, which makes one giant function of
 # all kernels, and V8 compiles that to slower code (1.6 times as slow at 8 ranks, measured). What is left makes the file
 # compress better.
-"$(em-config BINARYEN_ROOT)/bin/wasm-opt" "$1" -o "$1" -Oz --enable-simd --enable-bulk-memory \
+"$(em-config BINARYEN_ROOT)/bin/wasm-opt" "$out" -o "$out" -Oz --enable-simd --enable-bulk-memory \
   --always-inline-max-function-size=0 --flexible-inline-max-function-size=0 --one-caller-inline-max-function-size=0

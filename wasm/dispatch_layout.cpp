@@ -5,10 +5,7 @@
 #include "expert_table.h"
 #include "long_rows.h"
 #include "mask_rows.h"
-#include "row_order.h"
 #include "topk_ids.h"
-
-#define EXPORT extern "C" __attribute__((visibility("default"), used))
 
 namespace {
 
@@ -77,7 +74,6 @@ EXPORT void build_table() {
 }
 
 EXPORT void finish();
-EXPORT void finish_rows();
 
 // num_ids is the number of ids in all. The table may have copies only if no order of rows is computed.
 EXPORT void begin(uint32_t num_ids, bool has_copies) {
@@ -85,7 +81,8 @@ EXPORT void begin(uint32_t num_ids, bool has_copies) {
   // What was begun before may not have been finished, because an id was invalid, the stack overflowed, or a call in
   // a `vm` timed out. Its counts are discarded here
   if (plan.state == State::kAdding) finish();
-  if (plan.state == State::kOrdering) finish_rows();
+  if (plan.state == State::kOrdering)
+    with_table(plan, [&](auto table) { clear_counters(table, plan.num_experts); });
   // Adding up the copies of a table takes time, which is worth it only if there are many ids
   plan.num_copies = !has_copies || num_ids / kMinIdsPerCopiedExpert < plan.num_experts ? 1 : max_copies(plan);
   plan.num_ids = num_ids;
@@ -163,66 +160,5 @@ EXPORT void finish() {
   if (num_counted_nodes(plan) == 0 && plan.num_rdma_ranks > 1) {  // There is one rank per node
     memcpy(plan.num_tokens_per_rdma_rank, plan.num_tokens_per_rank, plan.num_ranks * sizeof(uint32_t));
   }
-  plan.state = State::kIdle;
-}
-
-// Counts the rows of all ids that were located, which are those of tokens from first_token on. All of them are counted
-// before any is placed.
-EXPORT void count_rows(Order order, uint32_t num_tokens, uint32_t num_topk, uint32_t first_token) {
-  Plan& plan = the_plan;
-  with_table(plan, [&](auto table) {
-    using Table = decltype(table);
-    const auto* positions = static_cast<const typename Table::Position*>(plan.positions);
-    if (order == Order::kByExpert) {
-      plan.state = State::kOrdering;
-      count_experts<Table>(positions, num_tokens * num_topk);
-    } else {
-      clear_rank_cells(plan);
-      visit_ranks<Table, false>(table, positions, num_tokens, num_topk, first_token,
-                                order == Order::kByRankLast, plan, nullptr);
-    }
-  });
-}
-
-// Writes the counts and the first rows of all keys, and what is in rows without a selection, of max_rows in all. The
-// last three are for orders by expert. Returns the number of rows.
-EXPORT uint32_t begin_rows(Order order, const OrderRows* rows, uint32_t max_rows, uint32_t first_expert,
-                           uint32_t num_local_experts, uint32_t alignment) {
-  const Plan& plan = the_plan;
-  const uint32_t num_rows =
-      order != Order::kByExpert ? begin_rank_rows(plan, *rows) : with_table(plan, [&](auto table) {
-        return begin_expert_rows(table, plan.num_experts, *rows, first_expert, num_local_experts, alignment);
-      });
-  fill_rows(rows->of_row, num_rows, max_rows);
-  return num_rows;
-}
-
-// Gives the selections that were counted their rows.
-EXPORT void place_rows(Order order, const OrderRows* rows, uint32_t num_tokens, uint32_t num_topk,
-                       uint32_t first_token) {
-  const Plan& plan = the_plan;
-  with_table(plan, [&](auto table) {
-    using Table = decltype(table);
-    const auto* positions = static_cast<const typename Table::Position*>(plan.positions);
-    if (order == Order::kByExpert)
-      place_by_expert<Table>(positions, num_tokens * num_topk, first_token * num_topk, *rows);
-    else
-      visit_ranks<Table, true>(table, positions, num_tokens, num_topk, first_token,
-                               order == Order::kByRankLast, plan, rows);
-  });
-}
-
-EXPORT void shift_rows(Order order, uint32_t num_ids, uint32_t first_expert, const uint32_t* shift_of_key,
-                       uint32_t* row_of_selection) {
-  const Plan& plan = the_plan;
-  with_table(plan, [&](auto table) {
-    shift_rows(table, plan, order, num_ids, first_expert, shift_of_key, row_of_selection);
-  });
-}
-
-EXPORT void finish_rows() {
-  Plan& plan = the_plan;
-  if (plan.state != State::kOrdering) return;
-  with_table(plan, [&](auto table) { clear_counters(table, plan.num_experts); });
   plan.state = State::kIdle;
 }

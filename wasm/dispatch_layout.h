@@ -12,7 +12,8 @@
 //   finish()           writes num_tokens_per_expert and zeroes the table's counters; must be called once per layout. If
 //                      it was not, the next begin() calls it
 //
-// After locate(...), these compute an order of rows instead (row_order.h), of ids that are all located at once:
+// After locate(...), the exports of a module of its own, row_order.cpp, compute an order of rows instead, of ids that are
+// all located at once. It has no memory of its own: it imports that of this module, and takes the Plan as an argument.
 //   count_rows(...)    counts the rows of each expert or rank
 //   begin_rows(...)    writes the counts and the first row of each expert or rank, and returns the number of rows
 //   place_rows(...)    gives each selection its row
@@ -31,6 +32,8 @@
 #pragma once
 
 #include <cstdint>
+
+#define EXPORT extern "C" __attribute__((visibility("default"), used))
 
 enum class IdType : uint32_t { kInt64, kUint64, kInt32, kUint32, kInt16, kUint16, kInt8, kUint8 };
 constexpr uint32_t id_bytes(IdType type) { return 8u >> (static_cast<uint32_t>(type) / 2); }

@@ -1,5 +1,5 @@
 /**
- * Writes the kernel as a TypeScript module for `ts/devices/wasm/embedded-kernel.ts`, which has the inverse:
+ * Writes a module of the kernel as a TypeScript module for `ts/devices/wasm/decode-module.ts`, which has the inverse:
  * node wasm/embed-kernel.mjs KERNEL.wasm >kernel.ts
  *
  * Bytes become printable ASCII, which survives any bundler and any charset. Most bytes of code become one character,
@@ -17,4 +17,4 @@ const encode = (byte) => {
 };
 
 const text = Array.from(readFileSync(process.argv[2]), encode).join('');
-console.log(`// Made by build.sh from wasm/.\nexport const kernelText: string = "${text}";`);
+console.log(`// Made by build.sh from wasm/.\nexport const moduleText: string = "${text}";`);

@@ -146,6 +146,14 @@ void take_few_counts(Table table, uint32_t num_experts, const typename Table::Po
   }
 }
 
+// Zeroes the counters of a table without copies.
+template <class Table>
+void clear_counters(Table table, uint32_t num_experts) {
+  Entry* const entries = table.entries();
+#pragma clang loop unroll(disable) vectorize(disable)
+  for (uint32_t i = 0; i < num_experts + kNumEmptyEntries; i++) entries[i].num_tokens = 0;
+}
+
 // Adds 16 counters of 8 bits to 16 of 32 bits.
 __attribute__((noinline)) inline void add_byte_counts(uint32_t* counts, v128_t bytes) {
   const v128_t low = wasm_u16x8_extend_low_u8x16(bytes), high = wasm_u16x8_extend_high_u8x16(bytes);

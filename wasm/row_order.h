@@ -25,7 +25,7 @@ inline uint32_t& counter(typename Table::Position position) {
 
 template <class Table>
 __attribute__((noinline)) void count_experts(const typename Table::Position* positions, uint32_t num_ids) {
-#pragma clang loop unroll_count(8)
+#pragma clang loop unroll_count(4)
   for (uint32_t i = 0; i < num_ids; i++) counter<Table>(positions[i])++;
 }
 
@@ -57,7 +57,7 @@ template <class Table>
 __attribute__((noinline)) void place_by_expert(const typename Table::Position* positions, uint32_t num_ids,
                                                uint32_t selection, const OrderRows& rows) {
   uint32_t *const selection_of_row = rows.of_row, *const row_of_selection = rows.row_of_selection;
-#pragma clang loop unroll_count(8)
+#pragma clang loop unroll_count(4)
   for (uint32_t i = 0; i < num_ids; i++) {
     uint32_t& next_row = counter<Table>(positions[i]);
     const uint32_t row = next_row;
@@ -65,13 +65,6 @@ __attribute__((noinline)) void place_by_expert(const typename Table::Position* p
     selection_of_row[static_cast<int32_t>(row)] = selection + i;
     row_of_selection[i] = row;
   }
-}
-
-template <class Table>
-void clear_counters(Table table, uint32_t num_experts) {
-  Entry* const entries = table.entries();
-#pragma clang loop unroll_count(4)
-  for (uint32_t i = 0; i < num_experts + kNumEmptyEntries; i++) entries[i].num_tokens = 0;
 }
 
 // --- By rank ---

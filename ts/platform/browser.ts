@@ -30,3 +30,5 @@ export function disabledBy(): undefined {}
 
 /** Nothing is ever logged, since there is no environment in which to ask for it. */
 export function log(): void {}
+
+export { embeddedOrder as orderModule } from '../devices/wasm/embedded-order.ts';

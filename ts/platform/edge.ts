@@ -10,6 +10,7 @@ import { createWasmDevice } from '../devices/wasm/device.ts';
 import { edgeKernel } from '../devices/wasm/edge-kernel.ts';
 
 export { disabledBy, log, settings } from '../devices/settings.ts';
+export { edgeOrder as orderModule } from '../devices/wasm/edge-order.ts';
 
 /** The devices, in order of preference. */
 export const devices: readonly Device[] = [noCuda, createWasmDevice(edgeKernel), jsDevice];

@@ -10,6 +10,7 @@ import { createWasmDevice } from '../devices/wasm/device.ts';
 import { embeddedKernel } from '../devices/wasm/embedded-kernel.ts';
 
 export { disabledBy, log, settings } from '../devices/settings.ts';
+export { embeddedOrder as orderModule } from '../devices/wasm/embedded-order.ts';
 
 /** The devices, in order of preference. */
 export const devices: readonly Device[] = [cudaDevice, createWasmDevice(embeddedKernel), jsDevice];

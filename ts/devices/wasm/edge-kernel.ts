@@ -6,14 +6,11 @@
  */
 import module from '../../kernel.wasm?module';
 import type { KernelSource } from './instance.ts';
+import { ofThisRealm } from './of-this-realm.ts';
 
 /** The source of a module that was compiled before this code runs. */
 export const edgeKernel: KernelSource = {
-  module() {
-    // Next.js compiles the module in another realm than that of this code, and the loader checks it with `instanceof`
-    if (!(module instanceof WebAssembly.Module)) Object.setPrototypeOf(module, WebAssembly.Module.prototype);
-    return module;
-  },
+  module: () => ofThisRealm(module),
   async compile() {
     return this.module();
   },

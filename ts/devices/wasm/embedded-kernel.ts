@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { kernelText } from '../../generated/kernel.ts';
+import { moduleText } from '../../generated/kernel.ts';
+import { decodeModule } from './decode-module.ts';
 import type { KernelSource } from './instance.ts';
 
 let compiled: WebAssembly.Module | undefined;
@@ -14,30 +15,11 @@ let compiled: WebAssembly.Module | undefined;
  */
 export const embeddedKernel: KernelSource = {
   module() {
-    compiled ??= new WebAssembly.Module(decode(kernelText));
+    compiled ??= new WebAssembly.Module(decodeModule(moduleText));
     return compiled;
   },
   async compile() {
-    compiled ??= await WebAssembly.compile(decode(kernelText));
+    compiled ??= await WebAssembly.compile(decodeModule(moduleText));
     return compiled;
   },
 };
-
-/** Decodes the text. This is the inverse of `wasm/embed-kernel.mjs`, which explains the code. */
-function decode(text: string): Uint8Array<ArrayBuffer> {
-  const bytes = new Uint8Array(text.length);
-  let length = 0;
-  let base = 0;
-  for (let i = 0; i < text.length; i++) {
-    const code = text.charCodeAt(i);
-    const digit = (code === 32 ? 92 : code) - 35;
-    if (digit < 88) {
-      // The array stores a negative value modulo 256
-      bytes[length++] = base + digit - 3;
-      base = 0;
-    } else {
-      base = 88 + 84 * (digit - 88);
-    }
-  }
-  return bytes.subarray(0, length);
-}

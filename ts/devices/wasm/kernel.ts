@@ -37,18 +37,6 @@ export interface Exports {
   find_invalid(ids: number, idType: number, numIds: number, emptyLow: number, emptyHigh: number): number;
   add_tokens(firstId: number, numTokens: number, numTopk: number, firstToken: number, isTokenInRank: number): void;
   finish(): void;
-  count_rows(order: number, numTokens: number, numTopk: number, firstToken: number): void;
-  begin_rows(
-    order: number,
-    rows: number,
-    maxRows: number,
-    firstExpert: number,
-    numLocalExperts: number,
-    alignment: number,
-  ): number;
-  place_rows(order: number, rows: number, numTokens: number, numTopk: number, firstToken: number): void;
-  shift_rows(order: number, numIds: number, firstExpert: number, shiftOfKey: number, rowOfSelection: number): void;
-  finish_rows(): void;
 }
 
 const exportNames: readonly (keyof Exports)[] = [
@@ -59,11 +47,6 @@ const exportNames: readonly (keyof Exports)[] = [
   'find_invalid',
   'add_tokens',
   'finish',
-  'count_rows',
-  'begin_rows',
-  'place_rows',
-  'shift_rows',
-  'finish_rows',
 ];
 
 /**
@@ -105,7 +88,7 @@ interface Placed {
 
 /** One instance of the kernel. It holds the tables of one partition at a time. */
 export class WasmKernel {
-  readonly #memory: WebAssembly.Memory;
+  readonly memory: WebAssembly.Memory;
   /** For what is computed beside layouts. */
   readonly exports: Exports;
   readonly #heapBase: number;
@@ -118,7 +101,7 @@ export class WasmKernel {
   constructor(windows: Windows = passing) {
     this.#windows = windows;
     const exports = instantiateKernel();
-    this.#memory = exports.memory as WebAssembly.Memory;
+    this.memory = exports.memory as WebAssembly.Memory;
     this.#heapBase = (exports.__heap_base as WebAssembly.Global<'i32'>).value;
     const originals: unknown = Object.fromEntries(exportNames.map((name) => [name, original(exports[name])]));
     this.exports = originals as Exports;
@@ -156,7 +139,7 @@ export class WasmKernel {
     if (this.holds(partition, numTopk)) return;
     this.#partition = undefined;
     const { places, plan } = this.#place(partition, numTopk);
-    const { buffer } = this.#memory;
+    const { buffer } = this.memory;
     writeRanks(buffer, places, partition);
     this.windows.more?.write(buffer, places.more, partition, this.#placed.numTopk);
     new Uint32Array(buffer, this.exports.plan(), plan.length).set(plan);
@@ -219,6 +202,11 @@ export class WasmKernel {
     return this.#placed.views;
   }
 
+  /** The address of the kernel's `Plan`. */
+  get plan(): number {
+    return this.exports.plan();
+  }
+
   /** The address of the buffers beside those of layouts. */
   get more(): number {
     return this.#placed.places.more;
@@ -237,13 +225,13 @@ export class WasmKernel {
 
   #place(partition: KernelPartition, numTopk: number): Placed {
     const known = this.#find(partition, numTopk);
-    if (known?.views.isTokenInRank.buffer === this.#memory.buffer) {
+    if (known?.views.isTokenInRank.buffer === this.memory.buffer) {
       this.#placed = known;
       return known;
     }
     const places = placeBuffers(this.#heapBase, partition, numTopk, this.windows);
     this.#grow(places.end);
-    const views = viewBuffers(this.#memory.buffer, places, partition, numTopk, this.windows);
+    const views = viewBuffers(this.memory.buffer, places, partition, numTopk, this.windows);
     const window = views.isTokenInRank;
     const rowBytes = bytesOfMaskRow(partition.numRanks, partition.mask ?? 'bytes');
     const rows = new WindowView(window.subarray(0, Math.floor(window.length / rowBytes) * rowBytes));
@@ -254,10 +242,10 @@ export class WasmKernel {
   }
 
   #grow(bytes: number): void {
-    const missing = bytes - this.#memory.buffer.byteLength;
+    const missing = bytes - this.memory.buffer.byteLength;
     if (missing <= 0) return;
     try {
-      this.#memory.grow(Math.ceil(missing / pageBytes));
+      this.memory.grow(Math.ceil(missing / pageBytes));
     } catch (cause) {
       throw new DispatchLayoutError('OUT_OF_MEMORY', `this request needs ${bytes} bytes of WASM memory`, {
         value: bytes,

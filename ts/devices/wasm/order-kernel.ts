@@ -8,6 +8,39 @@ import type { ExpertOrder, RankOrder } from '../../layout/outputs.ts';
 import type { WasmKernel } from './kernel.ts';
 import { type MoreBuffers, type Views, WindowView } from './memory.ts';
 
+interface Exports {
+  count_rows(plan: number, order: number, numTokens: number, numTopk: number, firstToken: number): void;
+  begin_rows(
+    plan: number,
+    order: number,
+    rows: number,
+    maxRows: number,
+    firstExpert: number,
+    numLocalExperts: number,
+    alignment: number,
+  ): number;
+  place_rows(plan: number, order: number, rows: number, numTokens: number, numTopk: number, firstToken: number): void;
+  shift_rows(
+    plan: number,
+    order: number,
+    numIds: number,
+    firstExpert: number,
+    shiftOfKey: number,
+    rowOfSelection: number,
+  ): void;
+  finish_rows(plan: number): void;
+}
+
+/** Returns the compiled module. */
+export type OrderModule = () => WebAssembly.Module;
+
+/** The exports of the module's instance in the memory of each instance of the kernel. */
+const instances = new WeakMap<WasmKernel, Exports>();
+
+function exportsIn({ memory }: WasmKernel, module: OrderModule): Exports {
+  return new WebAssembly.Instance(module(), { env: { memory } }).exports as unknown as Exports;
+}
+
 /** How much of an order of rows is in the memory of an instance at a time. */
 export interface OrderWindow {
   readonly rows: number;
@@ -42,8 +75,11 @@ export class OrderBuffers implements MoreBuffers {
   /** The views in an instance, by those of its other buffers, which are made anew when the buffers move. */
   readonly #views = new WeakMap<Views, { readonly shiftOfKey: Int32Array; readonly orders: readonly OrderViews[] }>();
 
-  constructor(windows: readonly OrderWindow[]) {
+  readonly #module: OrderModule;
+
+  constructor(windows: readonly OrderWindow[], module: OrderModule) {
     this.windows = windows;
+    this.#module = module;
   }
 
   bytes(partition: Partition, numTopk: number): number {
@@ -99,22 +135,33 @@ export class OrderBuffers implements MoreBuffers {
     firstToken: number,
     numTopk: number,
   ): void {
-    const { exports } = kernel;
+    const exports = this.#exportsIn(kernel);
+    const { plan } = kernel;
     const code = codeOf(order);
     const rows = kernel.more + this.#place(partition, kernel.numTopk).orders[to].orderRows;
-    exports.count_rows(code, numTokens, numTopk, firstToken);
-    if (order.kind === 'byRank') exports.begin_rows(code, rows, maxRows, 0, 0, 1);
-    else exports.begin_rows(code, rows, maxRows, order.firstExpert, order.numLocalExperts, order.alignment);
-    exports.place_rows(code, rows, numTokens, numTopk, firstToken);
-    exports.finish_rows();
+    exports.count_rows(plan, code, numTokens, numTopk, firstToken);
+    if (order.kind === 'byRank') exports.begin_rows(plan, code, rows, maxRows, 0, 0, 1);
+    else exports.begin_rows(plan, code, rows, maxRows, order.firstExpert, order.numLocalExperts, order.alignment);
+    exports.place_rows(plan, code, rows, numTokens, numTopk, firstToken);
+    exports.finish_rows(plan);
   }
 
   /** Adds what `shiftOfKey` has for their keys to the rows of `numIds` ids, whose order was computed last. */
   shift(kernel: WasmKernel, order: ExpertOrder | RankOrder, partition: Partition, to: number, numIds: number): void {
     const { shiftOfKey, orders } = this.#place(partition, kernel.numTopk);
     const firstExpert = order.kind === 'byExpert' ? order.firstExpert : 0;
-    const { more, exports } = kernel;
-    exports.shift_rows(codeOf(order), numIds, firstExpert, more + shiftOfKey, more + orders[to].rowOfSelection);
+    const { more, plan } = kernel;
+    const rows = more + orders[to].rowOfSelection;
+    this.#exportsIn(kernel).shift_rows(plan, codeOf(order), numIds, firstExpert, more + shiftOfKey, rows);
+  }
+
+  #exportsIn(kernel: WasmKernel): Exports {
+    let exports = instances.get(kernel);
+    if (exports === undefined) {
+      exports = exportsIn(kernel, this.#module);
+      instances.set(kernel, exports);
+    }
+    return exports;
   }
 
   /** The places that were computed last, since most calls need the same. */

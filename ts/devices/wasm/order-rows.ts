@@ -10,7 +10,7 @@ import type { WasmKernel } from './kernel.ts';
 import { kernelWith } from './kernels.ts';
 import { locateTokens } from './locate-tokens.ts';
 import { passing } from './memory.ts';
-import { OrderBuffers } from './order-kernel.ts';
+import { OrderBuffers, type OrderModule, type OrderWindow } from './order-kernel.ts';
 
 /** The arrays of an order, under the names that both orders share. A key is a local expert or a rank. */
 interface OrderArrays {
@@ -24,10 +24,12 @@ interface OrderArrays {
  * The buffers that orders pass through. All ids that are located fit, and so does the padding of 1024 experts' rows to
  * multiples of 256, or of fewer to larger ones.
  */
-const buffers = new OrderBuffers([{ rows: 768 * 1024, selections: passing.locatedIds }]);
+const orderWindow: OrderWindow = { rows: 768 * 1024, selections: passing.locatedIds };
+let buffers: OrderBuffers;
 
 /** Computes an order. Nothing is written before all ids are known to be valid, if the request is strict. */
-export function orderRows(request: LayoutRequest): void {
+export function orderRows(request: LayoutRequest, module: OrderModule): void {
+  buffers ??= new OrderBuffers([orderWindow], module);
   const order = request.computation as ExpertOrder | RankOrder;
   const { out, numTokens, numTopk } = request;
   const arrays: OrderArrays =
@@ -47,7 +49,7 @@ export function orderRows(request: LayoutRequest): void {
   const kernel = kernelWith(buffers, request);
   const numIds = numTokens * numTopk;
   kernel.exports.begin(numIds, false);
-  const fits = numIds <= kernel.windows.locatedIds && arrays.ofRow.length <= buffers.windows[0].rows;
+  const fits = numIds <= kernel.windows.locatedIds && arrays.ofRow.length <= orderWindow.rows;
   if (fits) orderAtOnce(kernel, request, order, arrays);
   else orderInPieces(kernel, request, order, arrays);
 }

@@ -15,21 +15,25 @@ import type { WorkspaceMemory, WorkspaceShape } from '../device.ts';
 import type { WasmKernel } from './kernel.ts';
 import { anotherKernel, kernelPartition } from './kernels.ts';
 import { passing } from './memory.ts';
-import { OrderBuffers, type OrderWindow } from './order-kernel.ts';
+import { OrderBuffers, type OrderModule, type OrderWindow } from './order-kernel.ts';
 
 /**
  * Makes a workspace. Returns null if no further instance of the kernel can be made.
  *
  * @throws DispatchLayoutError `OUT_OF_MEMORY`
  */
-export function createWorkspace(partition: Partition, shape: WorkspaceShape): WasmWorkspace | null {
+export function createWorkspace(
+  partition: Partition,
+  shape: WorkspaceShape,
+  orderModule: OrderModule,
+): WasmWorkspace | null {
   const { maxTokens, numTopk, idType, layout, byExpert, byRank } = shape;
   const hasMask = layout.mask !== 'none';
   const numIds = maxTokens * numTopk;
   const orders: OrderWindow[] = [];
   if (byExpert !== null) orders.push({ rows: rowsNeeded(numIds, byExpert), selections: numIds });
   if (byRank !== null) orders.push({ rows: numIds, selections: numIds });
-  const buffers = orders.length > 0 ? new OrderBuffers(orders) : undefined;
+  const buffers = orders.length > 0 ? new OrderBuffers(orders, orderModule) : undefined;
   const kernel = anotherKernel({
     idsBytes: numIds * idTypes[idType].bytes,
     // The window holds all rows. Without a mask, nobody reads the rows, so they pass through a window of the usual size
