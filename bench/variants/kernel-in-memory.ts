@@ -9,16 +9,18 @@ import { WasmMemory } from './wasm-memory.ts';
 
 /** Constants of the contract. */
 const int64 = 0;
+const hasCopies = 1;
 const slackBytes = 64;
 const maxSmallTableExperts = 4088;
 const numEmptyEntries = 8;
+const noRank = -1;
 
 /** Ready for one problem. */
 export function kernelInMemory(problem: Problem): Prepared {
   const { numTokens, numTopk, numExperts, numRanks } = problem.configuration;
   const numNodes = Math.max(1, numRanks / numRanksPerNode);
   const wasm = new WasmMemory(new URL('../../dist/kernel.wasm', import.meta.url));
-  const rankOfExpert = wasm.take(4 * numExperts);
+  const rankOfExpert = wasm.take(4 * (numExperts + numEmptyEntries));
   const largeTable = wasm.take(numExperts > maxSmallTableExperts ? 16 * (numExperts + numEmptyEntries) : 0);
   const perRank = wasm.take(4 * (numRanks + 63));
   const perRdmaRank = wasm.take(4 * (numNodes + 63));
@@ -32,9 +34,8 @@ export function kernelInMemory(problem: Problem): Prepared {
   const { plan, build_table, begin, locate, add_tokens, finish } = wasm.exports;
   new BigInt64Array(buffer, ids).set(problem.int64);
   const numExpertsPerRank = numExperts / numRanks;
-  new Int32Array(buffer, rankOfExpert).set(
-    Int32Array.from({ length: numExperts }, (_, expert) => Math.floor(expert / numExpertsPerRank)),
-  );
+  const ranks = new Int32Array(buffer, rankOfExpert, numExperts + numEmptyEntries).fill(noRank);
+  for (let expert = 0; expert < numExperts; expert++) ranks[expert] = Math.floor(expert / numExpertsPerRank);
   new Uint32Array(buffer, plan()).set([
     numExperts,
     numRanks,
@@ -60,7 +61,7 @@ export function kernelInMemory(problem: Problem): Prepared {
   };
   return {
     run() {
-      begin(numTokens * numTopk);
+      begin(numTokens * numTopk, hasCopies);
       for (let token = 0; token < numTokens; token += step) {
         const count = Math.min(step, numTokens - token);
         locate(ids + 8 * token * numTopk, int64, count * numTopk, 0, -1);

@@ -33,7 +33,7 @@ class NativeLayout {
 
   void compute() {
     const uint32_t step = kMaxLocatedIds / num_topk_;
-    begin(num_tokens_ * num_topk_);
+    begin(num_tokens_ * num_topk_, true);
     for (uint32_t token = 0; token < num_tokens_; token += step) {
       const uint32_t count = std::min(step, num_tokens_ - token);
       locate(ids_.data() + size_t{token} * num_topk_ * sizeof(int64_t), IdType::kInt64, count * num_topk_, 0,

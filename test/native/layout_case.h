@@ -71,7 +71,7 @@ class KernelRun {
 
   void add_up_to(uint32_t num_tokens) {
     layout_ = {};
-    begin(num_ids_);
+    begin(num_ids_, true);
     if (!is_table_clean()) failure = "begin() leaves something in the table";
     for (uint32_t token = 0; token < num_tokens; token += tokens_located_) {
       const uint32_t end = token + std::min(tokens_located_, num_tokens - token);

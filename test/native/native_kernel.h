@@ -53,7 +53,7 @@ class NativeKernel {
         num_tokens_per_rdma_rank(partition.num_rdma_ranks() + 63, kGarbage),
         num_tokens_per_expert(partition.num_experts() + kNumEmptyEntries, kGarbage),
         table_bytes_(table_bytes(partition.num_experts())),
-        rank_of_expert_(partition.rank_of_expert),
+        rank_of_expert_(ranks_of_entries(partition)),
         last_token_of_node_(partition.num_rdma_ranks() + 1, kGarbage),
         positions_((max_located_ids + 8) * position_bytes(partition), 0xee),
         large_table_(is_small(partition) ? 1 : table_bytes_, 0) {
@@ -100,6 +100,11 @@ class NativeKernel {
   }
   static bool is_small(const Partition& partition) {
     return partition.num_experts() <= kMaxSmallTableExperts;
+  }
+  static std::vector<int32_t> ranks_of_entries(const Partition& partition) {
+    std::vector<int32_t> ranks = partition.rank_of_expert;
+    ranks.insert(ranks.end(), kNumEmptyEntries, kNoRank);
+    return ranks;
   }
   static size_t position_bytes(const Partition& partition) {
     return is_small(partition) ? sizeof(SmallTable::Position) : sizeof(LargeTable::Position);
