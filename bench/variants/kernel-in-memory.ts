@@ -10,6 +10,7 @@ import { WasmMemory } from './wasm-memory.ts';
 /** Constants of the contract. */
 const int64 = 0;
 const hasCopies = 1;
+const hasEmptyId = 0;
 const slackBytes = 64;
 const maxSmallTableExperts = 4088;
 const numEmptyEntries = 8;
@@ -64,7 +65,7 @@ export function kernelInMemory(problem: Problem): Prepared {
       begin(numTokens * numTopk, hasCopies);
       for (let token = 0; token < numTokens; token += step) {
         const count = Math.min(step, numTokens - token);
-        locate(ids + 8 * token * numTopk, int64, count * numTopk, 0, -1);
+        locate(ids + 8 * token * numTopk, int64, count * numTopk, 0, hasEmptyId, 0, 0);
         add_tokens(0, count, numTopk, token, isTokenInRank + token * numRanks);
       }
       finish();

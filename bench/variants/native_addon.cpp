@@ -37,7 +37,7 @@ class NativeLayout {
     for (uint32_t token = 0; token < num_tokens_; token += step) {
       const uint32_t count = std::min(step, num_tokens_ - token);
       locate(ids_.data() + size_t{token} * num_topk_ * sizeof(int64_t), IdType::kInt64, count * num_topk_, 0,
-             -1);
+             false, 0, 0);
       add_tokens(0, count, num_topk_, token, is_token_in_rank_.data() + size_t{token} * num_ranks_);
     }
     finish();
