@@ -1,6 +1,6 @@
 #!/bin/sh
 # Builds programs with the source of the WASM kernel for this machine, into build/native/: build.sh PROGRAM...
-#   layout_test        compares random layouts with the reference
+#   layout_test        compares random layouts and orders of rows with the references
 #   layout_test_fast   the same with the optimisation that is benchmarked, and without sanitizers
 #   layout_native      computes layouts that it reads from stdin
 #   replay             runs the fuzz target on inputs that were found before

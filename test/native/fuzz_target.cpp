@@ -1,7 +1,8 @@
-// A libFuzzer target. The bytes describe a layout: first its shape, then its ids. The kernel must give what the
-// reference gives, and the sanitizers must find nothing. `./build.sh fuzz` searches; replay.cpp runs inputs that were
-// found before.
+// A libFuzzer target. The bytes describe a layout, first its shape, then its ids, and an order of rows of the same ids.
+// The kernel must give what the references give, and the sanitizers must find nothing. `./build.sh fuzz` searches;
+// replay.cpp runs inputs that were found before.
 #include <cstddef>
+#include <iterator>
 
 #include "layout_case.h"
 
@@ -63,9 +64,11 @@ std::vector<uint8_t> read_ids(Input& input, IdType type, uint32_t num_experts) {
 }
 
 LayoutCase read_case(Input& input) {
-  LayoutCase c{
-      {read_partition(input), static_cast<IdType>(input.byte() % 8), 0, input.number(0, 70), false, {}}};
+  LayoutCase c;
   Problem& problem = c.problem;
+  problem.partition = read_partition(input);
+  problem.id_type = static_cast<IdType>(input.byte() % 8);
+  problem.num_topk = input.number(0, 70);
   c.tokens_located = input.number(1, 600);
   c.tokens_of_ids = input.number(1, 600);
   c.tokens_of_rows = input.number(1, 600);
@@ -88,11 +91,31 @@ LayoutCase read_case(Input& input) {
   return c;
 }
 
+// The order is read from the last byte on, backwards, and these bytes are also read as ids. So each input that was found
+// before there were orders still describes the same layout, and orders its ids in some way, too.
+void read_order(const uint8_t* data, size_t size, LayoutCase& c) {
+  const std::vector<uint8_t> backwards{std::make_reverse_iterator(data + size),
+                                       std::make_reverse_iterator(data)};
+  Input input(backwards.data(), size);
+  OrderRequest& order = c.order;
+  order.order = static_cast<Order>(input.byte() % 3);
+  const uint8_t sequence = input.byte();
+  c.is_order_first = sequence >= 128;
+  c.exports_until_cut = sequence % 128;
+  c.tokens_of_piece = input.number(0, 600);
+  if (!order.is_by_expert()) return;
+  const uint32_t num_experts = c.problem.partition.num_experts();
+  order.first_expert = input.number(0, num_experts);
+  order.num_local_experts = input.number(0, num_experts - order.first_expert);
+  order.alignment = bounded_alignment(input.number(1, 1000), c.problem, order.num_local_experts);
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   Input input(data, size);
-  const LayoutCase layout_case = read_case(input);
+  LayoutCase layout_case = read_case(input);
+  read_order(data, size, layout_case);
   const char* const fault = find_fault(layout_case);
   if (fault == nullptr) return 0;
   std::fprintf(stderr, "FAILED %s: %s\n", fault, describe(layout_case).c_str());

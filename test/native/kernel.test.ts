@@ -1,7 +1,7 @@
 /**
  * Compiles the unchanged source of the WASM kernel for this machine, with AddressSanitizer and UBSan, and with buffers
  * of exactly the sizes that `wasm/dispatch_layout.h` promises. It runs the conformance vectors, and the inputs that the
- * fuzzer found. Random layouts are in `test/slow`.
+ * fuzzer found. Random layouts and orders of rows are in `test/slow`.
  */
 import { readdirSync } from 'node:fs';
 import { assert } from 'chai';

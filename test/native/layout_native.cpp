@@ -51,7 +51,9 @@ int main() {
   while (std::cin >> std::ws, !std::cin.eof()) {
     const LayoutCase layout_case = read_case();
     KernelRun run(layout_case);
-    const Layout layout = run.compute();
+    run.abandon_layout();
+    run.compute_layout();
+    const Layout layout = run.layout();
     if (run.failure != nullptr) return std::cerr << run.failure << '\n', 1;
     std::cout << static_cast<int64_t>(layout.first_invalid_id) << '\n';
     print(layout.num_tokens_per_rank);

@@ -1,4 +1,4 @@
-// Compares random layouts of every shape and id type with the reference: layout_test SEED CASES
+// Compares random layouts and orders of rows, of every shape and id type, with the references: layout_test SEED CASES
 #include <random>
 
 #include "layout_case.h"
@@ -16,10 +16,9 @@ T pick(std::initializer_list<T> choices) {
 
 Partition make_partition() {
   // These numbers are around the limits of the tables, of the rows, and of the chunks of both.
-  const uint32_t num_experts =
-      pick<uint32_t>({1,    2,    7,    8,    60,   64,   128,
-                      129,  256,  264,  265,  288,  536,  537,
-                      1024, 4087, 4088, 4089, 4096, 9000, static_cast<uint32_t>(uniform(1, 600))});
+  const uint32_t num_experts = pick<uint32_t>(
+      {1,   2,   7,   8,    60,   64,   128,  129,  256,  264,  265,
+       288, 536, 537, 1024, 4087, 4088, 4089, 4096, 5000, 9000, static_cast<uint32_t>(uniform(1, 600))});
   const uint32_t num_ranks =
       pick<uint32_t>({1,   2,   7,   8,   8,   9,   15,  16,    17,
                       32,  33,  34,  63,  64,  64,  65,  66,    72,
@@ -110,6 +109,29 @@ Problem make_problem() {
   return problem;
 }
 
+void choose_order(LayoutCase& layout_case) {
+  const Problem& problem = layout_case.problem;
+  const uint32_t num_experts = problem.partition.num_experts();
+  OrderRequest& order = layout_case.order;
+  order.order = pick({Order::kByExpert, Order::kByExpert, Order::kByRankFirst, Order::kByRankLast});
+  if (order.is_by_expert()) {
+    order.first_expert = one_in(2) ? 0 : static_cast<uint32_t>(uniform(0, num_experts));
+    const uint32_t num_others = num_experts - order.first_expert;
+    order.num_local_experts = one_in(2) ? num_others : static_cast<uint32_t>(uniform(0, num_others));
+    const uint32_t alignment =
+        pick<uint32_t>({1, 1, 2, 3, 7, 8, 64, 128, static_cast<uint32_t>(uniform(1, 1000))});
+    order.alignment = bounded_alignment(alignment, problem, order.num_local_experts);
+  }
+  if (one_in(2)) {
+    // Each piece looks at every expert, so there are few of them if there are many experts
+    const uint32_t min_tokens = problem.num_tokens * num_experts / 1'000'000 + 1;
+    layout_case.tokens_of_piece =
+        std::max(min_tokens, pick<uint32_t>({1, 2, 3, 31, 127, 128, 129, 200, 1000, 6000}));
+  }
+  layout_case.is_order_first = one_in(2);
+  layout_case.exports_until_cut = static_cast<uint32_t>(uniform(0, one_in(2) ? 7 : 40));
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -127,11 +149,12 @@ int main(int argc, char** argv) {
     layout_case.tokens_of_rows = window();
     layout_case.ids_offset = static_cast<uint32_t>(uniform(0, 16));
     layout_case.rows_offset = static_cast<uint32_t>(uniform(0, 16));
+    choose_order(layout_case);
     const char* const fault = find_fault(layout_case);
     if (fault == nullptr) continue;
     std::printf("FAILED %s: seed %llu case %llu, %s\n", fault, static_cast<unsigned long long>(seed),
                 static_cast<unsigned long long>(i), describe(layout_case).c_str());
     return 1;
   }
-  std::printf("%llu layouts equal the reference\n", static_cast<unsigned long long>(num_cases));
+  std::printf("%llu layouts and orders equal the references\n", static_cast<unsigned long long>(num_cases));
 }

@@ -42,6 +42,8 @@ class LowMemory {
   size_t mapped_;
 };
 
+constexpr uint32_t kGarbage = 0x7ead7ead;
+
 // The plan of the kernel, with buffers of exactly the sizes that dispatch_layout.h promises, full of garbage. A program
 // has only one plan, so there can be only one of these at a time.
 class NativeKernel {
@@ -55,7 +57,7 @@ class NativeKernel {
         table_bytes_(table_bytes(partition.num_experts())),
         rank_of_expert_(ranks_of_entries(partition)),
         last_token_of_node_(partition.num_rdma_ranks() + 1, kGarbage),
-        positions_((max_located_ids + 8) * position_bytes(partition), 0xee),
+        rank_cells_(partition.num_ranks + 1, {kGarbage, kGarbage}),
         large_table_(is_small(partition) ? 1 : table_bytes_, 0) {
     small_table().resize(is_small(partition) ? table_bytes_ : 0);
     Plan& plan = *::plan();
@@ -70,10 +72,19 @@ class NativeKernel {
     plan.num_tokens_per_rdma_rank = num_tokens_per_rdma_rank.data();
     plan.num_tokens_per_expert = num_tokens_per_expert.data();
     plan.last_token_of_node = last_token_of_node_.data();
-    plan.positions = positions_.data();
+    plan.rank_cells = rank_cells_.data() + 1;
+    make_room(max_located_ids);
     build_table();
   }
   NativeKernel(const NativeKernel&) = delete;
+
+  // Places the positions anew, for so many ids located at a time. Nothing that was begun may still need the old ones.
+  void make_room(uint32_t max_located_ids) {
+    const bool is_small = ::plan()->num_experts <= kMaxSmallTableExperts;
+    const size_t position_bytes = is_small ? sizeof(SmallTable::Position) : sizeof(LargeTable::Position);
+    positions_ = std::vector<uint8_t>((size_t{max_located_ids} + 8) * position_bytes, 0xee);
+    ::plan()->positions = positions_.data();
+  }
 
   // The entries of the experts in all copies of the table. The empty entries are left out, since their counts do not
   // matter.
@@ -89,7 +100,6 @@ class NativeKernel {
   }
 
  private:
-  static constexpr uint32_t kGarbage = 0x7ead7ead;
   static constexpr size_t kSmallTableBytes = 0x10000;
 
   static size_t round_up(size_t size, size_t multiple) { return (size + multiple - 1) / multiple * multiple; }
@@ -106,9 +116,6 @@ class NativeKernel {
     ranks.insert(ranks.end(), kNumEmptyEntries, kNoRank);
     return ranks;
   }
-  static size_t position_bytes(const Partition& partition) {
-    return is_small(partition) ? sizeof(SmallTable::Position) : sizeof(LargeTable::Position);
-  }
   static LowMemory& small_table() {
     static LowMemory memory(kSmallTableBytes, SmallTable::kAddress);
     return memory;
@@ -117,6 +124,24 @@ class NativeKernel {
   size_t table_bytes_;
   std::vector<int32_t> rank_of_expert_;
   std::vector<uint32_t> last_token_of_node_;
+  std::vector<RankCell> rank_cells_;
   std::vector<uint8_t> positions_;
   LowMemory large_table_;
+};
+
+// The buffers of an order of rows, of exactly the promised sizes, full of garbage.
+class OrderBuffers {
+  std::vector<uint32_t> num_rows_of_key_, first_row_of_key_, of_row_, row_of_selection_;
+
+ public:
+  OrderBuffers(uint32_t num_keys, uint32_t max_rows, uint32_t max_selections)
+      : num_rows_of_key_(num_keys, kGarbage),
+        first_row_of_key_(size_t{num_keys} + 1, kGarbage),
+        of_row_(size_t{max_rows} + 1, kGarbage),
+        row_of_selection_(max_selections, kGarbage) {}
+  OrderBuffers(const OrderBuffers&) = delete;
+
+  // What the kernel gets. In front of of_row there is one number.
+  const OrderRows rows{num_rows_of_key_.data(), first_row_of_key_.data(), of_row_.data() + 1,
+                       row_of_selection_.data()};
 };

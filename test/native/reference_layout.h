@@ -54,6 +54,14 @@ inline __int128 read_id(IdType type, const void* bytes) {
   }
 }
 
+// Returns the expert of a selection, kEmptySlot or kInvalidId.
+constexpr int64_t kEmptySlot = -1, kInvalidId = -2;
+inline int64_t expert_of_selection(const Problem& problem, size_t selection) {
+  const __int128 id = read_id(problem.id_type, problem.ids.data() + selection * id_bytes(problem.id_type));
+  if (id == -1 || (problem.has_empty_id && id == problem.empty_id)) return kEmptySlot;
+  return id < 0 || id >= problem.partition.num_experts() ? kInvalidId : static_cast<int64_t>(id);
+}
+
 inline Layout reference_layout(const Problem& problem) {
   const Partition& partition = problem.partition;
   Layout layout;
@@ -66,14 +74,11 @@ inline Layout reference_layout(const Problem& problem) {
   for (uint32_t token = 0; token < problem.num_tokens; token++) {
     std::set<uint32_t> ranks, nodes;
     for (uint32_t slot = 0; slot < problem.num_topk; slot++, position++) {
-      const __int128 id = read_id(problem.id_type, problem.ids.data() + position * id_bytes(problem.id_type));
-      if (problem.has_empty_id && id == problem.empty_id) continue;
-      if (id < 0 || id >= partition.num_experts()) {
-        if (id != -1 && layout.first_invalid_id == UINT64_MAX) layout.first_invalid_id = position;
-        continue;
-      }
-      layout.num_tokens_per_expert[static_cast<size_t>(id)]++;
-      const int32_t rank = partition.rank_of_expert[static_cast<size_t>(id)];
+      const int64_t expert = expert_of_selection(problem, position);
+      if (expert == kInvalidId && layout.first_invalid_id == UINT64_MAX) layout.first_invalid_id = position;
+      if (expert < 0) continue;
+      layout.num_tokens_per_expert[static_cast<size_t>(expert)]++;
+      const int32_t rank = partition.rank_of_expert[static_cast<size_t>(expert)];
       if (rank == kNoRank) continue;
       ranks.insert(static_cast<uint32_t>(rank));
       nodes.insert(static_cast<uint32_t>(rank) / partition.num_ranks_per_node);
