@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "../../cuda/kernel/dispatch_layout.cuh"
+#include "../../cuda/kernel/permutation.cuh"
 #include "deepep_design.cuh"
 
 using namespace dispatch_layout;
@@ -468,13 +469,69 @@ void measure(const char* json_path, const char* markdown_path) {
   std::fclose(json), std::fclose(markdown);
 }
 
+// Returns the time of a permutation of the ids of the problem. The inputs rotate; the outputs are the same ones.
+template <typename Arguments>
+Timing time_permutation(const Problem& problem, Arguments a) {
+  const Case& c = problem.c;
+  a.topk_idx_type = c.type;
+  a.num_tokens = c.num_tokens, a.num_topk = c.num_topk, a.token_stride = c.num_topk;
+  a.num_experts = c.num_experts;
+  a.row_of_selection = allocate<int32_t>(c.num_ids());
+  const Timing timing =
+      time_launches(static_cast<int>(problem.sets.size()), [&](int set, cudaStream_t stream) {
+        a.topk_idx = problem.sets[set].ids;
+        REQUIRE(launch_permutation(a, stream));
+      });
+  REQUIRE(cudaFree(a.row_of_selection));
+  return timing;
+}
+
+// Prints a table of the times of both permutations. `permutation_test` checks their results.
+void measure_permutations() {
+  std::printf(
+      "Microseconds in a graph (one launch with an event)\n\n| T | K | E | R | by expert | padded to 128 | "
+      "by "
+      "rank |\n|--:|--:|--:|--:|--:|--:|--:|\n");
+  for (const int num_tokens : {128, 4096, 65536, 1 << 20}) {
+    const Case c{num_tokens, 8, 256, 64};
+    const Problem problem(c);
+    const int64_t max_rows = c.num_ids() + int64_t{127} * c.num_experts;
+    int32_t* const counts = allocate<int32_t>(c.num_experts);
+    int32_t* const offsets = allocate<int32_t>(c.num_experts + 1);
+    int32_t* const items = allocate<int32_t>(max_rows);
+    char* const scratch = allocate<char>(permutation_scratch_bytes(c.num_experts));
+    const auto time_by_expert = [&](int alignment) {
+      ExpertPermutationArguments a;
+      a.num_local_experts = c.num_experts, a.alignment = alignment;
+      a.max_rows = alignment > 1 ? max_rows / alignment * alignment : c.num_ids();
+      a.num_tokens_per_expert = counts, a.expert_offsets = offsets, a.selection_of_row = items;
+      a.scratch = scratch;
+      return time_permutation(problem, a);
+    };
+    const Timing by_expert = time_by_expert(1), padded = time_by_expert(128);
+    RankPermutationArguments a;
+    a.num_ranks = c.num_ranks, a.max_rows = c.num_ids();
+    a.num_tokens_per_rank = counts, a.rank_offsets = offsets, a.token_of_row = items;
+    a.scratch = scratch;
+    const Timing by_rank = time_permutation(problem, a);
+    std::printf("| %d | %d | %d | %d | %.2f (%.2f) | %.2f (%.2f) | %.2f (%.2f) |\n", c.num_tokens, c.num_topk,
+                c.num_experts, c.num_ranks, by_expert.graph, by_expert.event, padded.graph, padded.event,
+                by_rank.graph, by_rank.event);
+    for (void* data : {static_cast<void*>(counts), static_cast<void*>(offsets), static_cast<void*>(items),
+                       static_cast<void*>(scratch)})
+      REQUIRE(cudaFree(data));
+  }
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   if (argc >= 2 && std::string(argv[1]) == "plans") return compare_plans(argc > 2 ? argv[2] : nullptr), 0;
+  if (argc == 2 && std::string(argv[1]) == "permutations") return measure_permutations(), 0;
   if (argc != 3) {
     std::fprintf(stderr,
-                 "usage: layout_bench <results.json> <results.md> | layout_bench plans [<earlier.md>]\n");
+                 "usage: layout_bench <results.json> <results.md> | layout_bench plans [<earlier.md>] | "
+                 "layout_bench permutations\n");
     return 2;
   }
   measure(argv[1], argv[2]);

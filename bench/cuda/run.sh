@@ -1,6 +1,7 @@
 #!/bin/sh
 # Tests and times the kernel on this machine's GPU:
-#   run.sh         tests it, and writes bench/cuda/results/<date>-<GPU>.{json,md}; then the same as
+#   run.sh         tests it, and writes bench/cuda/results/<date>-<GPU>.{json,md}, and the times of permutations to
+#                  bench/cuda/results/<date>-<GPU>-permutations.md; then the same as
 #   run.sh plans   times other sizes of blocks and grids, also with launches that overlap, and writes
 #                  bench/cuda/results/<date>-<GPU>-plans.md
 # Needs nvcc, unless build/bench-cuda holds the programs already. Uses compute-sanitizer and PyTorch if found.
@@ -51,23 +52,29 @@ if [ "${1:-}" = plans ]; then
   exit
 fi
 build layout_test ../../test/cuda-shim/layout_test.cpp
+build permutation_test ../../test/cuda-shim/permutation_test.cpp
 build layout_bench layout_bench.cu
 
-for seed in 1 2 3; do "$out/layout_test" "$seed" 1000; done
-"$out/layout_test" large
+for test in layout_test permutation_test; do
+  for seed in 1 2 3; do "$out/$test" "$seed" 1000; done
+  "$out/$test" large
+done
 if command -v compute-sanitizer > /dev/null; then
   for tool in memcheck racecheck initcheck synccheck; do
     echo "compute-sanitizer --tool $tool"
-    if ! compute-sanitizer --tool "$tool" --error-exitcode 1 "$out/layout_test" 4 150 > "$out/$tool.log" 2>&1; then
-      cat "$out/$tool.log"
-      exit 1
-    fi
-    tail -n 1 "$out/$tool.log"
+    for test in layout_test permutation_test; do
+      if ! compute-sanitizer --tool "$tool" --error-exitcode 1 "$out/$test" 4 150 > "$out/$tool.log" 2>&1; then
+        cat "$out/$tool.log"
+        exit 1
+      fi
+      tail -n 1 "$out/$tool.log"
+    done
   done
 else
   echo "bench/cuda: no compute-sanitizer, skipped"
 fi
 "$out/layout_bench" "$name.json" "$name.md"
+"$out/layout_bench" permutations > "$name-permutations.md"
 if python3 -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' 2> /dev/null; then
   python3 torch_layout.py "$name.json" "$name.md"
 else

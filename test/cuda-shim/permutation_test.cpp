@@ -31,18 +31,19 @@ std::vector<LaunchPlan> make_plans(const PermutationParameters& p, const DeviceL
       if (get_max_blocks() == 0) plan.num_threads = 32;
       plan.shared_bytes = get_shared_bytes(p, false, plan.num_threads);
     }
-    plan.num_blocks = static_cast<int>(std::min(pick({1, 2, 3, 5, 16}), get_max_blocks()));
+    plan.num_blocks =
+        static_cast<int>(std::min(pick({1, 2, 2, 3, 3, 5, 5, 16, INT32_MAX}), get_max_blocks()));
     plans.push_back(plan);
   }
 #ifdef __SANITIZE_THREAD__
-  // ThreadSanitizer takes long to make a thread, so most cases have smaller grids, and two plans.
+  // ThreadSanitizer takes long to make a thread, so there are two plans, with small grids and mostly small blocks.
   plans.resize(2);
-  if (uniform(0, 15) > 0)
-    for (LaunchPlan& plan : plans) {
-      plan.num_blocks = std::min(plan.num_blocks, 3);
-      plan.num_threads = std::min(plan.num_threads, 64);
-      plan.shared_bytes = get_shared_bytes(p, plan.fits_in_shared_memory, plan.num_threads);
-    }
+  const int max_threads = uniform(0, 15) > 0 ? 64 : kMaxThreads;
+  for (LaunchPlan& plan : plans) {
+    plan.num_blocks = std::min(plan.num_blocks, 3);
+    plan.num_threads = std::min(plan.num_threads, max_threads);
+    plan.shared_bytes = get_shared_bytes(p, plan.fits_in_shared_memory, plan.num_threads);
+  }
 #endif
   return plans;
 }
@@ -148,8 +149,8 @@ PermutationProblem make_problem(size_t limits_idx) {
   PermutationProblem q;
   q.type = static_cast<IdType>(uniform(0, 7));
   q.num_tokens = pick({0, 1, 2, 31, 32, 33, 64, 127, 128, 500, 513, 1000, 2049, uniform(0, 300)});
-  q.num_topk =
-      static_cast<int>(pick({0, 1, 2, 3, 4, 6, 7, 8, 8, 8, 9, 10, 16, 17, 31, 32, 33, 65, uniform(0, 100)}));
+  q.num_topk = static_cast<int>(
+      pick({0, 1, 2, 3, 4, 6, 7, 8, 8, 8, 9, 10, 16, 17, 31, 32, 33, 65, uniform(33, 100), uniform(0, 100)}));
   // Selections take longer here than on a GPU
   const int64_t max_selections = limits_idx == 2 ? 3000 : uniform(0, 9) == 0 ? 40'000 : 9000;
   if (q.num_topk > 0) q.num_tokens = std::min(q.num_tokens, max_selections / q.num_topk);
@@ -181,6 +182,8 @@ PermutationProblem make_problem(size_t limits_idx) {
   if (q.token_stride < 0) q.first_id = std::max<int64_t>(q.num_tokens - 1, 0) * -q.token_stride;
   q.ids = make_ids(q.type, num_ids, q.num_experts);
   if (uniform(0, 1) == 0) q.empty_id = plant_empty_id(q.type, q.num_experts, &q.ids);
+  // If a token has more slots than a warp has lanes, a lane should find several that are invalid. Most of these are negative or too large.
+  if (q.num_topk > 32 && uniform(0, 1) == 0) std::fill(q.ids.begin(), q.ids.end(), '\xfe');
   return q;
 }
 

@@ -14,14 +14,26 @@ import { fileURLToPath } from 'node:url';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '../..');
 const folder = join(root, 'build/cuda-shim/planted');
-const kernel = ['cuda/kernel/dispatch_layout.h', 'cuda/kernel/dispatch_layout.cuh'];
+const kernel = [
+  'dispatch_layout.h',
+  'dispatch_layout.cuh',
+  'id_parameters.cuh',
+  'launch.cuh',
+  'merge.cuh',
+  'permutation.cuh',
+].map((name) => `cuda/kernel/${name}`);
 const betweenFiles = '\n// --- the next file\n';
 
-/** The checks: a program that `build.sh` builds, and its arguments, which are a seed and a number of layouts. */
-const checks = {
+/** The checks: a program that `build.sh` builds, and its arguments, which are a seed and a number of cases. */
+const layoutChecks = {
   comparison: ['layout_test', '1', '400'],
   AddressSanitizer: ['layout_test_sanitize', '1', '150'],
   ThreadSanitizer: ['layout_test_tsan', '1', '40'],
+};
+const permutationChecks = {
+  comparison: ['permutation_test', '1', '400'],
+  AddressSanitizer: ['permutation_test_sanitize', '1', '150'],
+  ThreadSanitizer: ['permutation_test_tsan', '1', '40'],
 };
 
 /**
@@ -30,20 +42,23 @@ const checks = {
  */
 function keepInvalidInSecondWord({ afterMax = '', beforeBarrier = '', beforeExchange = '' }) {
   return [
-    ['unsigned long long invalid; // The counts', 'unsigned long long invalid, first; // The counts'],
+    ['unsigned long long invalid; // What lies', 'unsigned long long invalid, first; // What lies'],
     ['return sizeof(uint64_t) * (1 +', 'return sizeof(uint64_t) * (2 +'],
     [
       'raise_invalid(&p.scratch->invalid, invalid);',
       `if (invalid != 0) atomicMax(&p.scratch->first, invalid); ${afterMax}`,
     ],
     [
-      '[&](unsigned long long first) { p.template write_invalid<Id>(first); }',
+      '[&](unsigned long long first) { write_invalid<Id>(first); }',
       `[&](unsigned long long) {
          ${beforeExchange}
-         p.template write_invalid<Id>(atomicExch(&p.scratch->first, 0ull));
+         write_invalid<Id>(atomicExch(&scratch->first, 0ull));
        }`,
     ],
-    ['raise_invalid(&p.scratch->invalid, own_invalid);', `atomicMax(&p.scratch->first, own_invalid); ${beforeBarrier}`],
+    [
+      'if (p.report.place != nullptr) raise_invalid(&p.scratch->invalid, own_invalid);',
+      `if (p.report.place != nullptr) { atomicMax(&p.scratch->first, own_invalid); ${beforeBarrier} }`,
+    ],
   ];
 }
 
@@ -57,13 +72,13 @@ function storeUnaligned(numBytes) {
 }
 
 /**
- * The bugs. `edits` are texts of the kernel or its header, and what replaces them; a third element says how often the text occurs, if
+ * The bugs. `edits` are texts of the kernels, and what replaces them; a third element says how often the text occurs, if
  * it is not once. White space is compared loosely. Each bug has one of these:
  * - `foundBy`: the check that must find it
  * - `outOfReach`: why no check finds it
  * - `correct`: why the change is no bug at all. No check may report it
  */
-const bugs = [
+const layoutBugs = [
   // The merge of blocks
   {
     name: 'the last contribution but one counts as the last',
@@ -99,10 +114,8 @@ const bugs = [
     name: 'a block contributes before it raises the first invalid selection',
     edits: [
       [
-        `raise_invalid(&p.scratch->invalid, invalid);
-         contribute(&p.scratch->invalid, 0, [&](unsigned long long first) { p.template write_invalid<Id>(first); });`,
-        `contribute(&p.scratch->invalid, 0, [&](unsigned long long first) { p.template write_invalid<Id>(first); });
-         raise_invalid(&p.scratch->invalid, invalid);`,
+        'raise_invalid(&p.scratch->invalid, invalid); p.template merge_invalid<Id>();',
+        'p.template merge_invalid<Id>(); raise_invalid(&p.scratch->invalid, invalid);',
       ],
     ],
     foundBy: 'comparison',
@@ -340,6 +353,196 @@ const bugs = [
   },
 ];
 
+const permutationBugs = [
+  // Which selections have a key
+  {
+    name: 'a selection is compared with those of other tokens',
+    edits: [['const unsigned preferred_lanes = lanes_of_token &', 'const unsigned preferred_lanes =']],
+    foundBy: 'comparison',
+  },
+  {
+    name: 'the first selection wins, whatever is asked for',
+    edits: [['(p.does_last_win ? higher_lanes : lower_lanes)', 'lower_lanes']],
+    foundBy: 'comparison',
+  },
+  {
+    name: 'of more slots than a warp has lanes, the first ones always come first',
+    edits: [['(p.does_last_win ? num_groups_per_token - 1 - group_idx : group_idx)', 'group_idx']],
+    foundBy: 'comparison',
+  },
+  {
+    name: 'of more slots than a warp has lanes, only those of the same group are compared',
+    edits: [['if (!is_token_in_group && has_id[i])', 'if (false)']],
+    foundBy: 'comparison',
+  },
+  {
+    name: 'the __syncwarp between the groups of a token is missing',
+    edits: [['lanes have written __syncwarp();', 'lanes have written']],
+    foundBy: 'ThreadSanitizer',
+  },
+  {
+    name: 'lanes behind the last whole token have selections',
+    edits: [['has_id[i] = has_token && token_idx < end', 'has_id[i] = token_idx < end']],
+    foundBy: 'comparison',
+  },
+  {
+    name: 'a block reads the ids of the next one',
+    edits: [['has_id[i] = has_token && token_idx < end', 'has_id[i] = has_token && token_idx < p.num_tokens']],
+    foundBy: 'comparison',
+  },
+  {
+    name: 'the expert behind the last local one has a key',
+    edits: [['local_idx >= 0 && local_idx < num_keys', 'local_idx >= 0 && local_idx <= num_keys']],
+    foundBy: 'comparison',
+  },
+  {
+    name: 'an expert whose id is the empty id has rows',
+    edits: [['return expert_idx != empty_expert && local_idx', 'return local_idx']],
+    foundBy: 'comparison',
+  },
+  {
+    name: 'a thread reports the invalid selection that it has found first',
+    edits: [
+      [
+        'own_invalid = max(own_invalid, p.number_invalid(token_idx, slot));',
+        'if (own_invalid == 0) own_invalid = p.number_invalid(token_idx, slot);',
+      ],
+    ],
+    foundBy: 'comparison',
+  },
+  {
+    name: 'the barrier after the keys are found is missing',
+    edits: [['counts); __syncthreads(); if (is_lone) {', 'counts); if (is_lone) {']],
+    foundBy: 'comparison',
+  },
+
+  // Counts, sums and offsets
+  {
+    name: 'the keys of a block are counted without atomic operations',
+    edits: [['atomicAdd(&counts[key], 1);', 'counts[key] += 1;']],
+    foundBy: 'ThreadSanitizer',
+  },
+  {
+    name: 'the keys of a warp are counted without atomic operations',
+    edits: [['atomicAdd(&counts[keys[i]], 1);', 'counts[keys[i]] += 1;']],
+    foundBy: 'ThreadSanitizer',
+  },
+  {
+    name: 'the barrier after the counts of a block are cleared is missing',
+    edits: [['counts[key] = 0; __syncthreads();', 'counts[key] = 0;']],
+    foundBy: 'comparison',
+  },
+  {
+    name: 'the barrier after the tables are cleared is missing',
+    edits: [['tables.cursors[i] = 0; __syncthreads();', 'tables.cursors[i] = 0;']],
+    foundBy: 'comparison',
+  },
+  {
+    name: 'the barrier after the keys of warps are counted is missing',
+    edits: [['atomicAdd(&counts[keys[i]], 1); } __syncthreads();', 'atomicAdd(&counts[keys[i]], 1); }']],
+    foundBy: 'comparison',
+  },
+  {
+    name: 'the barrier before the totals are summed up is missing',
+    edits: [['__syncthreads(); const int32_t num_rows = sum_totals', 'const int32_t num_rows = sum_totals']],
+    foundBy: 'ThreadSanitizer',
+  },
+  {
+    name: 'the barrier after the sums of warps are written is missing',
+    edits: [['warp_sums[warp_idx] = sum; __syncthreads();', 'warp_sums[warp_idx] = sum;']],
+    foundBy: 'comparison',
+  },
+  {
+    name: 'the barrier after the offsets are written is missing',
+    edits: [['__syncthreads(); return num_rows;', 'return num_rows;']],
+    foundBy: 'ThreadSanitizer',
+  },
+  {
+    name: 'threads that share the blocks of a key add their sums without atomic operations',
+    edits: [['atomicAdd(&tables.totals[key], total);', 'tables.totals[key] += total;']],
+    foundBy: 'ThreadSanitizer',
+  },
+  {
+    name: 'the counts of a block count as those before it',
+    edits: [['if (block_idx < static_cast<int>(blockIdx.x))', 'if (block_idx <= static_cast<int>(blockIdx.x))']],
+    foundBy: 'comparison',
+  },
+  {
+    name: 'the counts of a warp count as those before it',
+    edits: [['tables.cursors + (warp_idx + 1) * num_keys;', 'tables.cursors + warp_idx * num_keys;']],
+    foundBy: 'comparison',
+  },
+  {
+    name: 'the first row of a key is behind the first row of the same thread',
+    edits: [['int32_t offset = sum - own_sum,', 'int32_t offset = sum,']],
+    foundBy: 'comparison',
+  },
+  {
+    name: 'blocks share tables in the scratch memory',
+    edits: [['gridDim.x + blockIdx.x * num_table_rows', 'gridDim.x']],
+    foundBy: 'ThreadSanitizer',
+  },
+  {
+    name: 'the scratch memory has one row too few for blocks with tables there',
+    edits: [['return 1 + (fits_in_shared_memory', 'return (fits_in_shared_memory']],
+    foundBy: 'comparison',
+  },
+  {
+    name: 'one word too few of shared memory',
+    edits: [['(kMaxWarps + num_rows * p.num_keys)', '(kMaxWarps - 1 + num_rows * p.num_keys)']],
+    foundBy: 'comparison',
+  },
+
+  // Rows
+  {
+    name: 'selections of the same key are placed in reverse order',
+    edits: [['__popc(lanes & lower_lanes)', '__popc(lanes & higher_lanes)']],
+    foundBy: 'comparison',
+  },
+  {
+    name: 'a cursor is moved on before all lanes have read it',
+    edits: [['have read it __syncwarp();', 'have read it']],
+    foundBy: 'ThreadSanitizer',
+  },
+  {
+    name: 'a cursor is read before it is moved on',
+    edits: [['cursors[key] += __popc(lanes); __syncwarp();', 'cursors[key] += __popc(lanes);']],
+    foundBy: 'ThreadSanitizer',
+  },
+  {
+    name: 'every lane moves its cursor on',
+    edits: [['if (key >= 0 && (lanes & higher_lanes) == 0) cursors', 'if (key >= 0) cursors']],
+    foundBy: 'ThreadSanitizer',
+  },
+  {
+    name: 'a warp leaves out its last selection',
+    edits: [['keys[i] = selection < end ?', 'keys[i] = selection < end - 1 ?']],
+    foundBy: 'comparison',
+  },
+  {
+    name: 'the last row of the padding is not written',
+    edits: [['i < num_padded; i += kLanes', 'i < num_padded - 1; i += kLanes']],
+    foundBy: 'comparison',
+  },
+  {
+    name: 'rows behind the last one are not written',
+    edits: [['for (int64_t row = num_rows + thread_idx;', 'for (int64_t row = p.max_rows;']],
+    foundBy: 'comparison',
+  },
+  {
+    name: 'all blocks write the rows behind the last one that the first block should write',
+    edits: [['thread_idx = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;', 'thread_idx = threadIdx.x;']],
+    foundBy: 'comparison',
+  },
+
+  // What must not be reported
+  {
+    name: 'the first lane of each key moves its cursor on, instead of the last',
+    edits: [['(lanes & higher_lanes) == 0) cursors', '(lanes & lower_lanes) == 0) cursors']],
+    correct: 'it does not matter which lane does it',
+  },
+];
+
 const source = kernel.map((file) => readFileSync(join(root, file), 'utf8')).join(betweenFiles);
 
 /** Returns the files of the kernel with the edits, of which each text must occur exactly as often as it says. */
@@ -371,8 +574,7 @@ function run(program, settings) {
 }
 
 /** Returns the line with which a check says what it has found, or null if it has found nothing. */
-async function findBug(subfolder, check) {
-  const [program, ...settings] = checks[check];
+async function findBug(subfolder, [program, ...settings]) {
   const built = await run(join(subfolder, 'test/cuda-shim/build.sh'), [program]);
   if (built.error !== null) throw new Error(`${subfolder} does not compile:\n${built.printed}`);
   const { error, printed } = await run(join(subfolder, 'build/cuda-shim', program), settings);
@@ -394,8 +596,9 @@ async function examine(bug, index) {
   for (const [i, text] of plant(bug).entries()) writeFileSync(join(subfolder, kernel[i]), text);
   const found = [];
   let firstLine = '';
+  const { checks } = bug;
   for (const check of bug.foundBy === undefined || withEveryCheck ? Object.keys(checks) : [bug.foundBy]) {
-    const line = await findBug(subfolder, check);
+    const line = await findBug(subfolder, checks[check]);
     if (line === null) continue;
     found.push(check);
     firstLine ||= line;
@@ -432,13 +635,17 @@ async function mapInPairs(items, work) {
 
 const withEveryCheck = process.argv.includes('--every-check');
 rmSync(folder, { recursive: true, force: true });
-const changes = [{ name: 'nothing is changed', edits: [], correct: 'this is the kernel itself' }, ...bugs];
+const unchanged = { name: 'nothing is changed', edits: [], correct: 'these are the kernels themselves' };
+const changes = [
+  ...[unchanged, ...layoutBugs].map((bug) => ({ ...bug, checks: layoutChecks })),
+  ...permutationBugs.map((bug) => ({ ...bug, checks: permutationChecks })),
+];
 // Texts that are not in the kernel are noticed before anything is compiled.
 for (const change of changes) plant(change);
 const complaints = (await mapInPairs(changes, examine)).map((found, index) => complain(changes[index], found));
 for (const complaint of complaints) if (complaint !== null) console.error(complaint);
-const numMissed = bugs.filter((bug, index) => bug.foundBy !== undefined && complaints[index + 1] !== null).length;
-const numOutOfReach = bugs.filter((bug) => bug.outOfReach !== undefined).length;
-const numFound = bugs.filter((bug) => bug.foundBy !== undefined).length - numMissed;
+const numMissed = changes.filter((bug, index) => bug.foundBy !== undefined && complaints[index] !== null).length;
+const numOutOfReach = changes.filter((bug) => bug.outOfReach !== undefined).length;
+const numFound = changes.filter((bug) => bug.foundBy !== undefined).length - numMissed;
 console.log(`${numFound} found, ${numOutOfReach} out of reach, ${numMissed} missed`);
 if (complaints.some((complaint) => complaint !== null)) process.exitCode = 1;

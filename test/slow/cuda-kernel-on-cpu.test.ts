@@ -1,12 +1,13 @@
 /**
- * Runs the unchanged source of the CUDA kernel on the CPU (`test/cuda-shim`), and compares random layouts with a naive
- * reference. Then it plants bugs in copies of the kernel, and expects these programs to find them.
+ * Runs the unchanged source of the CUDA kernels on the CPU (`test/cuda-shim`), and compares random layouts and
+ * permutations with naive references. Then it plants bugs in copies of the kernels, and expects these programs to find
+ * them.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { assert } from 'chai';
 import { root } from '../support/root.ts';
 
-describe('the CUDA kernel on the CPU', function () {
+describe('the CUDA kernels on the CPU', function () {
   this.timeout(600_000);
 
   const runs: readonly [string, readonly string[]][] = [
@@ -15,6 +16,11 @@ describe('the CUDA kernel on the CPU', function () {
     ['layout_test_sanitize', ['3', '150']],
     // This takes about a minute.
     ['layout_test_tsan', ['4', '350']],
+    ['permutation_test', ['1', '400']],
+    ['permutation_test', ['2', '400']],
+    ['permutation_test', ['large']],
+    ['permutation_test_sanitize', ['3', '150']],
+    ['permutation_test_tsan', ['4', '60']],
   ];
 
   before(() => {
@@ -26,7 +32,7 @@ describe('the CUDA kernel on the CPU', function () {
     it(`${program} ${settings.join(' ')}`, () => {
       const { status, stdout, stderr } = spawnSync(`${root}build/cuda-shim/${program}`, settings, { encoding: 'utf8' });
       assert.strictEqual(status, 0, stdout + stderr);
-      assert.match(stdout, /layouts equal the reference/);
+      assert.match(stdout, /(layouts|permutations) .*equal the reference/);
     });
   }
 
