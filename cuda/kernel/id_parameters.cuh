@@ -1,5 +1,5 @@
-// What every kernel knows of the ids that it reads: which are experts, where an expert is, which ids are invalid, and how
-// the first of these is reported.
+// What every kernel knows of the ids that it reads: which are experts, where an expert is, which ids are invalid, and
+// how the first of these is reported.
 //
 // The empty id is compared only with ids that are not experts. If it is itself the id of an expert, that is
 // `empty_expert`, which is on no rank.
@@ -22,8 +22,8 @@ struct IdParameters {
   int num_slot_bits;   // The number of bits of the largest slot
   uint32_t id_end;     // An id is an expert if its bits, read as unsigned, are below this
   bool has_negatives;  // Whether the type is signed, so that all bits set are -1
-  // Whether rows of the layout's mask are of bits. It is here because it takes no room: with more parameters, nvcc makes
-  // other code of all kernels.
+  // Whether rows of the layout's mask are of bits. It is here because it takes no room: with more parameters, nvcc
+  // makes other code of all kernels.
   bool has_bit_rows;
   uint64_t empty_id;  // Stands for an empty slot, beside -1. 0, which is always an expert, means none
   int empty_expert;   // The expert whose id is the empty id, or -1. It gets no tokens.

@@ -6,10 +6,10 @@
 // kernel orders both kinds of rows, and it does not know ids, types or placements:
 //   - `find_keys` reads each id once, writes the key of each selection where its row is written later, and counts the
 //     keys of each block. It also reports the first invalid id.
-//   - `place_rows` has the same grid. Each block adds up the counts of all blocks, and of those before it, and each warp
-//     those of the warps before it. Then a warp takes its selections in order, 32 at a time, one per lane, and finds the
-//     lanes with the same key by `match`. This is stable by construction, so that the result does not depend on the
-//     grid.
+//   - `place_rows` has the same grid. Each block adds up the counts of all blocks, and of those before it, and each
+//     warp those of the warps before it. Then a warp takes its selections in order, 32 at a time, one per lane, and
+//     finds the lanes with the same key by `match`. This is stable by construction, so that the result does not depend
+//     on the grid.
 // A single block does both in one launch. Where rows begin is known only when everything has been counted, since the
 // rows of each key are padded. So the blocks of one launch cannot pass their sums on to the blocks behind them while
 // they place.
@@ -35,9 +35,9 @@ constexpr int kMaxWarps = kMaxThreads / kLanes;
 // A warp loads the ids or keys of so many groups of lanes at once, to have enough loads in flight
 constexpr int kGroupsPerBatch = 4;
 
-// The scratch memory consists of rows of a count per key. With tables in shared memory, each block of a larger grid has
-// one row, for its counts. Otherwise each block has its tables there, too.
-constexpr int kMaxRowsInScratch = 256, kRowsPerBlockInScratch = 5;
+// The scratch memory consists of lists of one count per key. With tables in shared memory, each block of a larger grid
+// has one list, for its counts. Otherwise each block has its tables there, too.
+constexpr int kMaxListsInScratch = 256, kListsPerBlockInScratch = 5;
 constexpr size_t kMaxScratchBytes = 64 << 20;
 
 struct PermutationParameters : IdParameters {
@@ -59,16 +59,16 @@ struct PermutationParameters : IdParameters {
     return expert_idx != empty_expert && local_idx >= 0 && local_idx < num_keys ? local_idx : -1;
   }
 
-  __device__ int32_t* get_scratch_row(int row_idx) const {
-    return scratch->get_rest<int32_t>() + static_cast<int64_t>(row_idx) * num_keys;
+  __device__ int32_t* get_scratch_list(int list_idx) const {
+    return scratch->get_rest<int32_t>() + static_cast<int64_t>(list_idx) * num_keys;
   }
-  __device__ int32_t* get_block_counts(int block_idx) const { return get_scratch_row(block_idx); }
+  __device__ int32_t* get_block_counts(int block_idx) const { return get_scratch_list(block_idx); }
 
   __device__ int64_t get_first_token(int block_idx) const {
     return min(static_cast<int64_t>(block_idx) * num_tokens_per_block, num_tokens);
   }
 
-  // The rows of a key, given the number of its selections. This does not overflow, since max_rows is at least that.
+  // The rows of a key, given the number of its selections. This does not overflow, since max_rows is at least as large.
   __device__ int32_t add_padding(int32_t count) const {
     return (count + alignment - 1) / alignment * alignment;
   }
@@ -77,19 +77,19 @@ struct PermutationParameters : IdParameters {
 // What a block keeps for each key, in shared memory or in the scratch memory
 struct KeyTables {
   int32_t* totals;   // The selections of each key
-  int32_t* cursors;  // [num_warps + 1] times a count per key, see `place_rows`
+  int32_t* cursors;  // [num_warps + 1] lists, see `place_rows_of_block`
   int32_t* offsets;  // The first row of each key
 
-  __host__ __device__ static constexpr int num_rows(int num_warps) { return num_warps + 3; }
+  __host__ __device__ static constexpr int num_lists(int num_warps) { return num_warps + 3; }
 };
-static_assert(KeyTables::num_rows(1) + 1 == kRowsPerBlockInScratch);
+static_assert(KeyTables::num_lists(1) + 1 == kListsPerBlockInScratch);
 
 // Returns the tables of the block. In shared memory, the sums of the warps come first.
 template <bool kAreInShared>
 __device__ KeyTables get_tables(const PermutationParameters& p, int32_t* shared) {
-  const int num_warps = blockDim.x / kLanes, num_table_rows = KeyTables::num_rows(num_warps);
+  const int num_warps = blockDim.x / kLanes, num_table_lists = KeyTables::num_lists(num_warps);
   int32_t* begin = shared + kMaxWarps;
-  if constexpr (!kAreInShared) begin = p.get_scratch_row(gridDim.x + blockIdx.x * num_table_rows);
+  if constexpr (!kAreInShared) begin = p.get_scratch_list(gridDim.x + blockIdx.x * num_table_lists);
   const int64_t num_keys = p.num_keys;
   return {begin, begin + num_keys, begin + (num_warps + 2) * num_keys};
 }
@@ -220,9 +220,9 @@ __device__ inline void write_other_outputs(const PermutationParameters& p, const
 // Gives each selection of the block its row, when all keys have been found. If there are several blocks, their counts
 // are in the scratch memory.
 //
-// Row w + 1 of the cursors first holds what warp w has of each key, and row 0 what the blocks before this one have. With
-// the rows before it added to it, row w is what comes before warp w, and the last row is what comes before the next
-// block.
+// List w + 1 of the cursors first holds what warp w has of each key, and list 0 what the blocks before this one have.
+// With the lists before it added to it, list w is what comes before warp w, and the last one is what comes before the
+// next block.
 __device__ inline void place_rows_of_block(const PermutationParameters& p, const KeyTables& tables,
                                            int32_t* warp_sums) {
   const int lane_idx = threadIdx.x % kLanes, warp_idx = threadIdx.x / kLanes, num_warps = blockDim.x / kLanes;
@@ -346,26 +346,26 @@ __global__ void __launch_bounds__(kMaxThreads, 1) place_rows(const PermutationPa
   place_rows_of_block(p, get_tables<kAreTablesInShared>(p, shared), shared);
 }
 
-// Returns how many rows of counts the scratch memory has
-inline size_t num_rows_in_scratch(int num_keys) {
-  const size_t row_bytes = sizeof(int32_t) * static_cast<size_t>(std::max(num_keys, 1));
-  return std::max<size_t>(kRowsPerBlockInScratch,
-                          std::min<size_t>(kMaxRowsInScratch, kMaxScratchBytes / row_bytes));
+// Returns how many lists of counts the scratch memory has
+inline size_t num_lists_in_scratch(int num_keys) {
+  const size_t list_bytes = sizeof(int32_t) * static_cast<size_t>(std::max(num_keys, 1));
+  return std::max<size_t>(kListsPerBlockInScratch,
+                          std::min<size_t>(kMaxListsInScratch, kMaxScratchBytes / list_bytes));
 }
 
 size_t permutation_scratch_bytes(int num_keys) {
-  return sizeof(Scratch) + sizeof(int32_t) * num_rows_in_scratch(num_keys) * std::max(num_keys, 1);
+  return sizeof(Scratch) + sizeof(int32_t) * num_lists_in_scratch(num_keys) * std::max(num_keys, 1);
 }
 
-// Returns how many rows of counts a block has in the scratch memory
-inline size_t num_rows_of_block(bool fits_in_shared_memory, int num_threads) {
-  return 1 + (fits_in_shared_memory ? 0 : KeyTables::num_rows(num_threads / kLanes));
+// Returns how many lists of counts a block has in the scratch memory
+inline size_t num_lists_of_block(bool fits_in_shared_memory, int num_threads) {
+  return 1 + (fits_in_shared_memory ? 0 : KeyTables::num_lists(num_threads / kLanes));
 }
 
 // Returns the bytes of what a block keeps in shared memory
 inline size_t get_shared_bytes(const PermutationParameters& p, bool fits_in_shared_memory, int num_threads) {
-  const size_t num_rows = fits_in_shared_memory ? KeyTables::num_rows(num_threads / kLanes) : 0;
-  return sizeof(int32_t) * (kMaxWarps + num_rows * p.num_keys);
+  const size_t num_lists = fits_in_shared_memory ? KeyTables::num_lists(num_threads / kLanes) : 0;
+  return sizeof(int32_t) * (kMaxWarps + num_lists * p.num_keys);
 }
 
 // The constants have not been measured yet
@@ -380,8 +380,8 @@ inline LaunchPlan plan_launch(const PermutationParameters& p, const DeviceLimits
   if (num_selections > kMaxSelectionsOfLoneBlock)
     plan.num_blocks = static_cast<int>(std::min<int64_t>(
         {(num_selections + kSelectionsPerBlock - 1) / kSelectionsPerBlock, limits.num_sms,
-         static_cast<int64_t>(num_rows_in_scratch(p.num_keys) /
-                              num_rows_of_block(plan.fits_in_shared_memory, plan.num_threads))}));
+         static_cast<int64_t>(num_lists_in_scratch(p.num_keys) /
+                              num_lists_of_block(plan.fits_in_shared_memory, plan.num_threads))}));
   return plan;
 }
 
@@ -451,8 +451,8 @@ cudaError_t launch_permutation(const Arguments& arguments, const LaunchPlan& pla
   PermutationParameters parameters{};
   cudaError_t error = make_parameters(arguments, &parameters);
   if (error != cudaSuccess) return error;
-  const size_t num_rows = plan.num_blocks * num_rows_of_block(plan.fits_in_shared_memory, plan.num_threads);
-  if (plan.num_blocks <= 0 || num_rows > num_rows_in_scratch(parameters.num_keys))
+  const size_t num_lists = plan.num_blocks * num_lists_of_block(plan.fits_in_shared_memory, plan.num_threads);
+  if (plan.num_blocks <= 0 || num_lists > num_lists_in_scratch(parameters.num_keys))
     return cudaErrorInvalidConfiguration;
   parameters.num_tokens_per_block =
       static_cast<int>((parameters.num_tokens + plan.num_blocks - 1) / plan.num_blocks);

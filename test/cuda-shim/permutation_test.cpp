@@ -23,8 +23,8 @@ std::vector<LaunchPlan> make_plans(const PermutationParameters& p, const DeviceL
     plan.fits_in_shared_memory =
         plan.shared_bytes <= static_cast<size_t>(limits.shared_bytes_per_block) && uniform(0, 3) > 0;
     const auto get_max_blocks = [&] {
-      return static_cast<int64_t>(num_rows_in_scratch(p.num_keys) /
-                                  num_rows_of_block(plan.fits_in_shared_memory, plan.num_threads));
+      return static_cast<int64_t>(num_lists_in_scratch(p.num_keys) /
+                                  num_lists_of_block(plan.fits_in_shared_memory, plan.num_threads));
     };
     if (!plan.fits_in_shared_memory) {
       // The launcher makes blocks of one warp here, so there is always room for such a block
@@ -217,9 +217,9 @@ const char* check_rejections(Arguments good) {
   if (!is_rejected([](auto& a) { a.scratch = nullptr; })) return "scratch";
   if (!is_rejected([&](auto& a) { a.scratch = reinterpret_cast<char*>(scratch.data) + 4; }))
     return "scratch + 4";
-  LaunchPlan plan{true, kMaxRowsInScratch + 1, 32, 1024};
+  LaunchPlan plan{true, kMaxListsInScratch + 1, 32, 1024};
   if (launch_permutation(good, plan, nullptr) != cudaErrorInvalidConfiguration) return "num_blocks";
-  plan = {false, kMaxRowsInScratch / kRowsPerBlockInScratch + 1, 32, 1024};
+  plan = {false, kMaxListsInScratch / kListsPerBlockInScratch + 1, 32, 1024};
   if (launch_permutation(good, plan, nullptr) != cudaErrorInvalidConfiguration)
     return "num_blocks in scratch";
   return nullptr;

@@ -479,17 +479,17 @@ const permutationBugs = [
   },
   {
     name: 'blocks share tables in the scratch memory',
-    edits: [['gridDim.x + blockIdx.x * num_table_rows', 'gridDim.x']],
+    edits: [['gridDim.x + blockIdx.x * num_table_lists', 'gridDim.x']],
     foundBy: 'ThreadSanitizer',
   },
   {
-    name: 'the scratch memory has one row too few for blocks with tables there',
+    name: 'the scratch memory has one list too few for blocks with tables there',
     edits: [['return 1 + (fits_in_shared_memory', 'return (fits_in_shared_memory']],
     foundBy: 'comparison',
   },
   {
     name: 'one word too few of shared memory',
-    edits: [['(kMaxWarps + num_rows * p.num_keys)', '(kMaxWarps - 1 + num_rows * p.num_keys)']],
+    edits: [['(kMaxWarps + num_lists * p.num_keys)', '(kMaxWarps - 1 + num_lists * p.num_keys)']],
     foundBy: 'comparison',
   },
 

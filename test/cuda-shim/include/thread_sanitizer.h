@@ -4,7 +4,7 @@
 // To ThreadSanitizer, each CUDA thread is a fiber. Blocks still run one after the other, and so do the threads of a
 // block. That does not hide races: ThreadSanitizer reports two accesses that nothing orders, even if one of them
 // happened long before the other. Only these order the accesses of CUDA threads:
-//   - __syncthreads, within a block, and __syncwarp, within a warp. A shuffle orders nothing.
+//   - __syncthreads, within a block, and __syncwarp, within a warp. A shuffle or a match orders nothing.
 //   - A fence, then an atomic operation; and on the other side an atomic operation on the same location that comes
 //     later, then a fence. Without the fences, atomic operations order nothing, since those of CUDA are relaxed.
 //     A barrier between the fence and the atomic operation is allowed: the thread that does the atomic operation then
