@@ -30,6 +30,10 @@ async function bundleOf(contents: string, options: BuildOptions) {
 
 const useAll = "export * from 'dispatch-layout';";
 const useOne = "import { getDispatchLayout } from 'dispatch-layout'; globalThis.use = getDispatchLayout;";
+/** A page that uses an order of rows, too. */
+const useOrders = `import { getDispatchLayout, getExpertPermutation } from 'dispatch-layout';
+globalThis.use = getDispatchLayout;
+globalThis.order = getExpertPermutation;`;
 const useNone = "import { getDispatchLayout } from 'dispatch-layout'; console.log('nothing');";
 
 describe('the package', function () {
@@ -113,7 +117,13 @@ describe('the package', function () {
       'InvalidExpertError',
       'Workspace',
       'describeDevices',
+      'expertEnds',
+      'expertOfBlock',
+      'expertOfRow',
       'getDispatchLayout',
+      'getExpertPermutation',
+      'getRankPermutation',
+      'maxRows',
       'prepare',
     ]);
   });
@@ -221,30 +231,34 @@ describe('the package', function () {
       const imports = Object.values(metafile.outputs).flatMap((output) => output.imports);
       assert.deepStrictEqual(
         imports.map(({ path }) => path.split('/').at(-1)),
-        ['kernel.wasm?module'],
+        ['kernel.wasm?module', 'order.wasm?module'],
       );
       assert.isBelow(text.length, 41_000);
     });
   }
 
   it('accepts a kernel from another realm, as the edge runtime of Next.js passes it', async () => {
-    const { outputFiles } = await bundle(useOne, {
+    const { outputFiles } = await bundle(useOrders, {
       format: 'iife',
       conditions: ['edge-light'],
       plugins: [
         {
           name: 'kernel',
           setup({ onResolve, onLoad }) {
-            onResolve({ filter: /kernel\.wasm\?module$/ }, () => ({ path: 'kernel', namespace: 'kernel' }));
-            onLoad({ filter: /.*/, namespace: 'kernel' }, () => ({ contents: 'export default globalThis.kernel' }));
+            onResolve({ filter: /\.wasm\?module$/ }, ({ path }) => ({ path, namespace: 'kernel' }));
+            onLoad({ filter: /.*/, namespace: 'kernel' }, ({ path }) => ({
+              contents: `export default globalThis.${path.includes('order') ? 'order' : 'kernel'}`,
+            }));
           },
         },
       ],
     });
-    const kernel = new WebAssembly.Module(readFileSync(require.resolve('dispatch-layout/kernel.wasm')));
-    const context = createContext({ kernel, TextDecoder });
+    const moduleOf = (name: string) =>
+      new WebAssembly.Module(readFileSync(require.resolve(`dispatch-layout/${name}.wasm`)));
+    const context = createContext({ kernel: moduleOf('kernel'), order: moduleOf('order'), TextDecoder });
     runInContext(outputFiles[0].text, context);
     assert.strictEqual(runInContext('use([[0]], 8, { numRanks: 4 }).device', context), 'wasm');
+    assert.strictEqual(runInContext('order([[3, 0]], 8).selectionOfRow.join()', context), '1,0');
   });
 
   describe('as it is packed', () => {
@@ -264,7 +278,8 @@ describe('the package', function () {
     const readPacked = (path: string) => readFileSync(join(folder, 'package', path), 'utf8');
 
     it('has the files that are needed, and nothing else', () => {
-      for (const file of ['dist/cli.js', 'dist/kernel.wasm', 'LICENSE', 'README.md']) assert.include(files, file);
+      for (const file of ['dist/cli.js', 'dist/kernel.wasm', 'dist/order.wasm', 'LICENSE', 'README.md'])
+        assert.include(files, file);
       for (const file of files) {
         assert.match(
           file,
@@ -359,6 +374,16 @@ describe('the package', function () {
       const { getDispatchLayout } = await import('dispatch-layout');
       getDispatchLayout([[0]], 8, { numRanks: 4, device: 'wasm' });`;
     assert.strictEqual(printedBy(script), bytes.toString('base64'));
+  });
+
+  it('has a file of what orders rows, which needs memory alone, and leaves that of the kernel as it is', () => {
+    const module = new WebAssembly.Module(readFileSync(require.resolve('dispatch-layout/order.wasm')));
+    assert.deepStrictEqual(WebAssembly.Module.imports(module), [{ module: 'env', name: 'memory', kind: 'memory' }]);
+    const memory = new WebAssembly.Memory({ initial: 16, maximum: 32768 });
+    const bytes = new Uint8Array(memory.buffer).fill(0xa5);
+    new WebAssembly.Instance(module, { env: { memory } });
+    // The table of experts, the kernel's static data and everything of JavaScript begin at 64 KiB (wasm/build.sh)
+    assert.isTrue(bytes.subarray(65536).every((byte) => byte === 0xa5));
   });
 
   it('has exact types, without any', () => {

@@ -51,7 +51,7 @@ struct Plan {
   uint32_t num_ranks_per_node;
   uint32_t num_rdma_ranks;             // 1 within one node, where nothing is counted per RDMA rank
   uint32_t has_bit_rows;               // 1 if rows are of bits, 0 if they are of bytes
-  const int32_t* rank_of_expert;       // [num_experts], -1 for none; then kNumEmptyEntries times -1
+  const int32_t* rank_of_expert;       // [num_experts], -1 for none, and kNumEmptyEntries times -1 behind
   Entry* large_table;                  // [num_experts + kNumEmptyEntries], only beyond kMaxSmallTableExperts
   uint32_t* num_tokens_per_rank;       // [num_ranks rounded up to 64]
   uint32_t* num_tokens_per_rdma_rank;  // [num_rdma_ranks + 63]

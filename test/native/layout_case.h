@@ -197,7 +197,8 @@ class KernelRun {
       }
       const uint32_t num_ids = (end - first_token) * num_topk;
       before_export();
-      shift_rows(request_.order, num_ids, request_.first_expert, shift_of_key.data(), rows.row_of_selection);
+      shift_rows(plan(), request_.order, num_ids, request_.first_expert, shift_of_key.data(),
+                 rows.row_of_selection);
       order.row_of_selection.insert(order.row_of_selection.end(), rows.row_of_selection,
                                     rows.row_of_selection + num_ids);
     });
@@ -218,15 +219,15 @@ class KernelRun {
     const uint32_t num_tokens = end - first_token, num_topk = problem_.num_topk;
     locate_tokens(first_token, end);
     before_export();
-    count_rows(request_.order, num_tokens, num_topk, first_token);
+    count_rows(plan(), request_.order, num_tokens, num_topk, first_token);
     before_export();
-    const uint32_t num_rows = begin_rows(request_.order, &rows, max_rows, request_.first_expert,
+    const uint32_t num_rows = begin_rows(plan(), request_.order, &rows, max_rows, request_.first_expert,
                                          request_.num_local_experts, alignment);
     if (num_rows != rows.first_row_of_key[num_keys_]) failure = "begin_rows() returns another number of rows";
     before_export();
-    place_rows(request_.order, &rows, num_tokens, num_topk, first_token);
+    place_rows(plan(), request_.order, &rows, num_tokens, num_topk, first_token);
     before_export();
-    finish_rows();
+    finish_rows(plan());
     if (!is_table_clean()) failure = "finish_rows() leaves something in the table";
   }
 

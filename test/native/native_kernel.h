@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "../../wasm/dispatch_layout.cpp"
+#include "../../wasm/row_order.cpp"
 #include "reference_layout.h"
 
 // Pages of memory at low addresses. AddressSanitizer sees every access after `size`.

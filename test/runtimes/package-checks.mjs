@@ -58,7 +58,7 @@ export function packageChecks(project, folder, tarball) {
     'publint --strict': () =>
       run(process.execPath, [inPackage('publint/src/cli.js'), '--strict', tarball], { cwd: folder }),
 
-    // The kernel is not a module.
+    // The kernel is no JavaScript.
     '@arethetypeswrong/cli': () =>
       run(
         process.execPath,
@@ -69,6 +69,7 @@ export function packageChecks(project, folder, tarball) {
           'strict',
           '--exclude-entrypoints',
           'kernel.wasm',
+          'order.wasm',
         ],
         {
           cwd: folder,
