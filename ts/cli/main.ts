@@ -7,22 +7,12 @@
 import { Command, CommanderError, Option } from 'commander';
 import { type DoctorFlags, doctor } from './doctor.ts';
 import { reportFailure, UsageError } from './fail.ts';
-import {
-  anyId,
-  axesChoices,
-  decimalNumber,
-  deviceChoice,
-  deviceChoices,
-  invalidExpertsChoices,
-  layerChoice,
-  limits,
-  maskChoices,
-  wholeNumber,
-} from './flags.ts';
+import { decimalNumber, limits, maskChoices, wholeNumber } from './flags.ts';
 import { type GenerateFlags, generate, generatedTypes } from './generate/generate.ts';
 import { mistypedCommand } from './mistyped.ts';
 import { endOnOutputError } from './print.ts';
 import { type RunFlags, run } from './run.ts';
+import { sharedFlags } from './shared-flags.ts';
 import { version } from './version.ts';
 
 const examples = `
@@ -52,13 +42,6 @@ Examples:
 The same flags give the same file on every machine.
 `;
 
-function deviceOption(): Option {
-  return new Option('--device <device>', 'the device that computes')
-    .choices(deviceChoices)
-    .argParser(deviceChoice)
-    .default('auto');
-}
-
 function createProgram(): Command {
   const program = new Command('dispatch-layout');
   program
@@ -70,38 +53,27 @@ function createProgram(): Command {
     // name, such as --num-experts.
     .enablePositionalOptions()
     .argument('[file]', "routing: .npy, .npz or JSON; '-' is standard input")
-    .option('--num-experts <count>', 'experts over all ranks (required)', wholeNumber(1, limits.experts))
+    .addOption(sharedFlags.numExperts)
     .option('--num-ranks <count>', 'ranks that share the experts (required)', wholeNumber(1, limits.ranks))
     .option(
       '--ranks-per-node <count>',
       'ranks of one node, which is one RDMA rank (default: 8)',
       wholeNumber(1, limits.ranks),
     )
-    .option('--layer <index>', "the layer to compute, from 0, or 'all' (default: all)", layerChoice)
-    .addOption(
-      new Option('--axes <axes>', 'the dimensions of a file of several layers')
-        .choices(axesChoices)
-        .default(axesChoices[0]),
-    )
-    .option('--array <name>', 'which array of an .npz to read')
-    .option(
-      '--placement <file>',
-      "the rank of each expert: .npy, .npz or JSON, or 'linear' or 'round_robin' (default: equal blocks)",
-    )
-    .option('--empty-id <id>', 'an id that stands for an empty slot, beside -1', anyId)
+    .addOption(sharedFlags.layer)
+    .addOption(sharedFlags.axes)
+    .addOption(sharedFlags.array)
+    .addOption(sharedFlags.placement)
+    .addOption(sharedFlags.emptyId)
     .addOption(
       new Option('--mask <form>', "which token goes to which rank: a byte or a bit each, or 'none' to leave it out")
         .choices(maskChoices)
         .default('bytes'),
     )
-    .addOption(deviceOption())
-    .addOption(
-      new Option('--invalid-experts <mode>', 'whether ids that are neither empty nor experts are an error or skipped')
-        .choices(invalidExpertsChoices)
-        .default('throw'),
-    )
+    .addOption(sharedFlags.device)
+    .addOption(sharedFlags.invalidExperts)
     .option('--out <file>', "write the layout to an .npz, under DeepEP's names")
-    .option('--json', 'print one JSON document instead of the report')
+    .addOption(sharedFlags.json)
     .addHelpText('after', examples)
     .action((file: string | undefined, flags: RunFlags) => run(file, flags));
 
@@ -131,7 +103,7 @@ function createProgram(): Command {
     .command('doctor')
     .description('tell for every device whether it is available and chosen, and why')
     .helpOption('-h, --help', 'print this help')
-    .addOption(deviceOption())
+    .addOption(sharedFlags.device)
     .option('--json', 'print one JSON document')
     .action((flags: DoctorFlags) => doctor(flags));
 

@@ -4,9 +4,37 @@
  * @module
  */
 import { fail } from '../fail.ts';
+import { isPlacementName } from '../flags.ts';
+import type { PlacementName } from '../library.ts';
 import { placementContent } from './content.ts';
 import { readArray } from './read-array.ts';
 import { displayName } from './read-bytes.ts';
+
+/** Which rank each expert is on. */
+export interface ChosenPlacement {
+  /** What the library takes. */
+  readonly option: PlacementName | readonly number[] | undefined;
+  /** In one word. */
+  readonly name: 'contiguous' | 'table' | PlacementName;
+  /** In the words of the report, behind the number of experts. */
+  readonly inWords: string;
+}
+
+/**
+ * Reads the value of `--placement`.
+ *
+ * @param flag the name of a placement or of a file, or `-` for standard input.
+ */
+export async function readPlacement(
+  flag: string | undefined,
+  numExperts: number,
+  numRanks: number,
+): Promise<ChosenPlacement> {
+  if (flag === undefined) return { option: undefined, name: 'contiguous', inWords: 'in equal blocks, rank by rank' };
+  if (isPlacementName(flag)) return { option: flag, name: flag, inWords: `placed ${flag}` };
+  const option = await readTable(flag, numExperts, numRanks);
+  return { option, name: 'table', inWords: `placed by ${displayName(flag)}` };
+}
 
 /**
  * Reads a file of one dimension, and checks it. The library would check it, too, but its messages would use the names
@@ -14,7 +42,7 @@ import { displayName } from './read-bytes.ts';
  *
  * @param path a file, or `-` for standard input.
  */
-export async function readPlacement(path: string, numExperts: number, numRanks: number): Promise<number[]> {
+async function readTable(path: string, numExperts: number, numRanks: number): Promise<number[]> {
   const name = displayName(path);
   const { data, shape } = await readArray(path, placementContent);
   if (shape.length !== 1)

@@ -1,13 +1,16 @@
 /**
- * Reads an array as routing: one `[tokens, topk]` matrix, or one for each layer.
+ * Reads a file as routing: one `[tokens, topk]` matrix, or one for each layer.
  *
  * @module
  */
 
 import { fail } from '../fail.ts';
-import { limits } from '../flags.ts';
+import { type axesChoices, limits } from '../flags.ts';
 import type { IdType, IntegerArray } from '../library.ts';
+import { routingContent } from './content.ts';
 import type { IntegerNdarray } from './integer-ndarray.ts';
+import { readArray } from './read-array.ts';
+import { displayName } from './read-bytes.ts';
 
 /** The `[numTokens, numTopk]` view of one layer, in the form that the library takes. */
 export interface TopkIdxView {
@@ -19,6 +22,8 @@ export interface TopkIdxView {
 
 /** The layers of one file that are to be computed. */
 export interface Routing {
+  /** The name of the file, as it is shown to people. */
+  readonly name: string;
   readonly numTokens: number;
   readonly numTopk: number;
   readonly dtype: IdType;
@@ -28,8 +33,23 @@ export interface Routing {
   readonly layers: readonly number[] | null;
   /** Whether the file is `[tokens, layers, topk]`. */
   readonly tokensFirst: boolean;
+  /** Whether what is computed has a leading axis of layers: all layers of a file of several were chosen. */
+  readonly hasLayerAxis: boolean;
   /** One view for each chosen layer. */
   readonly views: readonly TopkIdxView[];
+}
+
+/** The flags that choose what is read. */
+interface RoutingFlags {
+  readonly array?: string;
+  readonly layer?: number | 'all';
+  readonly axes: (typeof axesChoices)[number];
+}
+
+/** @param path a file, or `-` for standard input. */
+export async function readRouting(path: string, { array, layer, axes }: RoutingFlags): Promise<Routing> {
+  const content = await readArray(path, routingContent, array);
+  return asRouting(content, layer, axes === 'tokens,layers,topk', displayName(path));
 }
 
 /**
@@ -37,7 +57,7 @@ export interface Routing {
  * @param tokensFirst whether a 3-D array is `[tokens, layers, topk]`.
  * @param name what to call the file in errors.
  */
-export function asRouting(
+function asRouting(
   array: IntegerNdarray,
   layer: number | 'all' | undefined,
   tokensFirst: boolean,
@@ -53,7 +73,8 @@ export function asRouting(
     const [numTokens, numTopk] = shape;
     const strides: [number, number] = [array.strides[0] ?? 0, array.strides[1] ?? 1];
     const view: TopkIdxView = { data, shape: [numTokens, numTopk], strides, offset: 0 };
-    return { numTokens, numTopk, dtype, numLayersInFile: null, layers: null, tokensFirst, views: [view] };
+    const single = { numLayersInFile: null, layers: null, hasLayerAxis: false, views: [view] };
+    return { name, numTokens, numTopk, dtype, tokensFirst, ...single };
   }
   if (shape.length !== 3) fail(`${name} is ${shown}; give [tokens, topk], or [layers, tokens, topk]`);
 
@@ -75,7 +96,8 @@ export function asRouting(
     const offset = data.length === 0 ? 0 : index * array.strides[layerDimension];
     return { data, shape: [numTokens, numTopk], strides, offset };
   });
-  return { numTokens, numTopk, dtype, numLayersInFile: numLayers, layers, tokensFirst, views };
+  const hasLayerAxis = typeof layer !== 'number';
+  return { name, numTokens, numTopk, dtype, numLayersInFile: numLayers, layers, tokensFirst, hasLayerAxis, views };
 }
 
 function countedLayers(numLayers: number): string {

@@ -3,8 +3,9 @@
  *
  * @module
  */
+
+import { type Counts, hottestFirst, sum } from './counts.ts';
 import { grouped, timesMean } from './numbers.ts';
-import { type Counts, hottestFirst, sum } from './statistics.ts';
 import { columns, wrap } from './wrap.ts';
 
 /** More counts than this are shown as a histogram, and only the hottest and the coldest are named. */

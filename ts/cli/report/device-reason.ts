@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { DeviceDescription, DeviceOption } from '../library.ts';
+import { type DeviceDescription, type DeviceOption, describeDevices } from '../library.ts';
 
 /**
  * The reason for one of the devices that `describeDevices(requested)` returned, without a full stop.
@@ -18,6 +18,13 @@ export function deviceReason(
   const chosen = devices.find((device) => device.chosen)?.device;
   const other = chosen ?? (requested === 'auto' ? 'another device' : requested);
   return description.reason + choiceClause(description, other);
+}
+
+/** The reason for the device that computes host arrays. */
+export function reasonOfChosenDevice(requested: DeviceOption): string {
+  const devices = describeDevices(requested);
+  const chosen = devices.find((device) => device.chosen);
+  return chosen === undefined ? '' : deviceReason(chosen, devices, requested);
 }
 
 /** @param other the device that host arrays go to, if it is not this one. */

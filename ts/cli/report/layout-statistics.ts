@@ -3,10 +3,8 @@
  *
  * @module
  */
-import type { RoutingLayout } from '../compute.ts';
-
-/** Counts of tokens, by rank, RDMA rank or expert. */
-export type Counts = ArrayLike<number>;
+import type { RoutingLayout } from '../compute/layout.ts';
+import { type Counts, imbalance, sum, sumOverLayers } from './counts.ts';
 
 /** The counts of one layer, or their sums over all layers. */
 interface LayerCounts {
@@ -48,25 +46,6 @@ export function total({ layers, numTokens, numTopk }: RoutingLayout): LayerStati
   return summarise(counts, numTokens * layers.length, numTopk);
 }
 
-/** The sum of counts. */
-export function sum(counts: Counts): number {
-  let result = 0;
-  for (let index = 0; index < counts.length; index++) result += counts[index];
-  return result;
-}
-
-/** The indices of counts, the largest count first. Equal counts stay in the order of their indices. */
-export function hottestFirst(counts: Counts): number[] {
-  return Array.from(counts, (_, index) => index).sort((left, right) => counts[right] - counts[left] || left - right);
-}
-
-/** The index of the largest count, or the first such index. */
-export function hottest(counts: Counts): number {
-  let best = 0;
-  for (let index = 1; index < counts.length; index++) if (counts[index] > counts[best]) best = index;
-  return best;
-}
-
 function summarise(layer: LayerCounts, numTokens: number, numTopk: number): LayerStatistics {
   const { numTokensPerRank, numTokensPerRdmaRank, numTokensPerExpert } = layer;
   const perToken = (counts: Counts): number | null => (numTokens === 0 ? null : sum(counts) / numTokens);
@@ -81,18 +60,4 @@ function summarise(layer: LayerCounts, numTokens: number, numTopk: number): Laye
     meanNodesPerToken: numTokensPerRdmaRank === null ? null : perToken(numTokensPerRdmaRank),
     numEmptySlots: numTokens * numTopk - sum(numTokensPerExpert),
   };
-}
-
-function imbalance(counts: Counts): number | null {
-  const mean = sum(counts) / counts.length;
-  return mean === 0 ? null : counts[hottest(counts)] / mean;
-}
-
-/** Adds up the counts of all layers, as doubles, since the sums of 32-bit counts may need more than 32 bits. */
-function sumOverLayers(layers: readonly Int32Array[]): Float64Array {
-  const sums = new Float64Array(layers[0].length);
-  for (const counts of layers) {
-    for (let index = 0; index < counts.length; index++) sums[index] += counts[index];
-  }
-  return sums;
 }

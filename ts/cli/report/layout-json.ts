@@ -1,0 +1,34 @@
+/**
+ * The report of a layout for programs, as `docs/command-line.md` describes it. Names may be added to it; none may be
+ * renamed.
+ *
+ * @module
+ */
+import { jsonOfResult, jsonOfRouting } from './json-parts.ts';
+import type { LayoutResult } from './layout-result.ts';
+import type { LayerStatistics } from './layout-statistics.ts';
+
+/** The report as one JSON document, on one line. */
+export function formatLayoutJson(result: LayoutResult): string {
+  const { computed, placement } = result;
+  const report = {
+    ...jsonOfRouting(computed),
+    numRanks: computed.numRanks,
+    numRanksPerNode: computed.numRanksPerNode,
+    numRdmaRanks: computed.numRdmaRanks,
+    placement: placement.name,
+    ...jsonOfResult(result, plain),
+  };
+  return `${JSON.stringify(report)}\n`;
+}
+
+/** Turns typed arrays into plain ones, since `JSON.stringify` writes a typed array as an object. */
+function plain(statistics: LayerStatistics): object {
+  const { numTokensPerRank, numTokensPerRdmaRank, numTokensPerExpert, ...numbers } = statistics;
+  return {
+    numTokensPerRank: Array.from(numTokensPerRank),
+    numTokensPerRdmaRank: numTokensPerRdmaRank === null ? null : Array.from(numTokensPerRdmaRank),
+    numTokensPerExpert: Array.from(numTokensPerExpert),
+    ...numbers,
+  };
+}

@@ -1,0 +1,14 @@
+/**
+ * The results of a run of the main command, which both of its reports show.
+ *
+ * @module
+ */
+import type { RoutingLayout } from '../compute/layout.ts';
+import type { ChosenPlacement } from '../read/placement.ts';
+import type { LayerStatistics } from './layout-statistics.ts';
+import type { Result } from './result.ts';
+
+/** Everything that a report shows. */
+export interface LayoutResult extends Result<RoutingLayout, LayerStatistics> {
+  readonly placement: ChosenPlacement;
+}

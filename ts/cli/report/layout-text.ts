@@ -1,0 +1,98 @@
+/**
+ * The report of a layout for people. Its lines have at most 80 columns.
+ *
+ * @module
+ */
+import { drawCounts } from './bars.ts';
+import { fact, factsOfComputing, factsOfRouting, numSlots } from './facts.ts';
+import type { LayoutResult } from './layout-result.ts';
+import { grouped } from './numbers.ts';
+import {
+  expertTable,
+  type Heading,
+  headingIn,
+  hottestCell,
+  imbalanceNote,
+  layersInTable,
+  layersNote,
+} from './sections.ts';
+
+/** @param colour whether the terminal is to show headings in bold. */
+export function formatLayoutText(result: LayoutResult, colour: boolean): string {
+  const heading = headingIn(colour);
+  const { total, computed } = result;
+  const note = (counts: ArrayLike<number>, ratio: number | null): string =>
+    imbalanceNote(counts, ratio, computed.numLayers, 'nothing to send');
+  const lines = [
+    ...facts(result),
+    '',
+    heading('Tokens per rank', note(total.numTokensPerRank, total.rankImbalance)),
+    ...drawCounts(total.numTokensPerRank, 'rank'),
+    '',
+  ];
+  if (total.numTokensPerRdmaRank !== null) {
+    lines.push(
+      heading('Tokens per RDMA rank', note(total.numTokensPerRdmaRank, total.rdmaRankImbalance)),
+      ...drawCounts(total.numTokensPerRdmaRank, 'node'),
+      '',
+    );
+  }
+  lines.push(
+    heading('Tokens per expert', note(total.numTokensPerExpert, total.expertImbalance)),
+    ...expertTable(total.numTokensPerExpert),
+    '',
+    heading('Fan-out', ''),
+    ...fanOut(result),
+  );
+  if (computed.numLayers > 1) lines.push('', ...layersSection(result, heading));
+  return `${lines.join('\n')}\n`;
+}
+
+function facts(result: LayoutResult): string[] {
+  const { computed, placement, total } = result;
+  const slots = numSlots(computed);
+  const empty = total.numEmptySlots;
+  const emptyNote = empty === 0 ? 'none empty' : `${grouped(empty)} empty (${((100 * empty) / slots).toFixed(2)} %)`;
+  const { numExperts, numRanks, numRdmaRanks, numRanksPerNode } = computed;
+  const nodes = numRdmaRanks === 1 ? 'one node' : `${numRdmaRanks} nodes of ${numRanksPerNode}`;
+  return [
+    ...factsOfRouting(computed),
+    ...fact('slots', `${grouped(slots)}, ${emptyNote}`),
+    ...fact('experts', `${numExperts}, ${placement.inWords}`),
+    ...fact('ranks', `${numRanks} in ${nodes}`),
+    ...factsOfComputing(result, 'the layout'),
+  ];
+}
+
+function fanOut({ computed, total }: LayoutResult): string[] {
+  const { meanRanksPerToken, meanNodesPerToken } = total;
+  if (meanRanksPerToken === null) return ['  no tokens'];
+  const mostRanks = Math.min(computed.numTopk, computed.numRanks);
+  const mostNodes = Math.min(computed.numTopk, computed.numRdmaRanks);
+  return [
+    `  a token goes to ${meanRanksPerToken.toFixed(2)} ranks on average, of at most ${mostRanks}`,
+    ...(meanNodesPerToken === null ? [] : [`  and to ${meanNodesPerToken.toFixed(2)} nodes, of at most ${mostNodes}`]),
+  ];
+}
+
+function layersSection({ perLayer, computed }: LayoutResult, heading: Heading): string[] {
+  const { layers } = computed.routing;
+  const ratios = perLayer.map((layer) => layer.rankImbalance);
+  const hasNodes = perLayer[0].numTokensPerRdmaRank !== null;
+  const row = (cells: readonly string[]): string =>
+    `  ${cells[0].padStart(5)}  ${cells[1].padEnd(18)}  ${hasNodes ? `${cells[2].padEnd(17)}  ` : ''}${cells[3].padEnd(19)}  ${cells[4]}`.trimEnd();
+  return [
+    heading('Layers', layersNote(ratios, 'rank', layers)),
+    row(['layer', 'hottest rank', 'hottest node', 'hottest expert', 'fan-out']),
+    ...layersInTable(ratios).map((index) => {
+      const layer = perLayer[index];
+      return row([
+        String(layers?.[index] ?? index),
+        hottestCell(layer.numTokensPerRank, layer.rankImbalance, 'rank'),
+        hottestCell(layer.numTokensPerRdmaRank, layer.rdmaRankImbalance, 'node'),
+        hottestCell(layer.numTokensPerExpert, layer.expertImbalance, 'expert'),
+        layer.meanRanksPerToken?.toFixed(2).padStart(7) ?? '',
+      ]);
+    }),
+  ];
+}

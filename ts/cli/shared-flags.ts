@@ -1,0 +1,77 @@
+/**
+ * The flags that both commands have that compute from a routing file: the main command and `permute`.
+ *
+ * @module
+ */
+import { Option } from 'commander';
+import { fail } from './fail.ts';
+import {
+  anyId,
+  axesChoices,
+  deviceChoice,
+  deviceChoices,
+  type InvalidExperts,
+  invalidExpertsChoices,
+  layerChoice,
+  limits,
+  wholeNumber,
+} from './flags.ts';
+import type { DeviceOption } from './library.ts';
+
+/** The flags, as commander reads them. `--device` is also a flag of `doctor`. */
+export const sharedFlags = {
+  numExperts: new Option('--num-experts <count>', 'experts over all ranks (required)').argParser(
+    wholeNumber(1, limits.experts),
+  ),
+  layer: new Option('--layer <index>', "the layer to compute, from 0, or 'all' (default: all)").argParser(layerChoice),
+  axes: new Option('--axes <axes>', 'the dimensions of a file of several layers')
+    .choices(axesChoices)
+    .default(axesChoices[0]),
+  array: new Option('--array <name>', 'which array of an .npz to read'),
+  placement: new Option(
+    '--placement <file>',
+    "the rank of each expert: .npy, .npz or JSON, or 'linear' or 'round_robin' (default: equal blocks)",
+  ),
+  emptyId: new Option('--empty-id <id>', 'an id that stands for an empty slot, beside -1').argParser(anyId),
+  device: new Option('--device <device>', 'the device that computes')
+    .choices(deviceChoices)
+    .argParser(deviceChoice)
+    .default('auto'),
+  invalidExperts: new Option(
+    '--invalid-experts <mode>',
+    'whether ids that are neither empty nor experts are an error or skipped',
+  )
+    .choices(invalidExpertsChoices)
+    .default('throw'),
+  json: new Option('--json', 'print one JSON document instead of the report'),
+} as const;
+
+/** The same flags, parsed, with those that differ only in what the help says of them. */
+export interface SharedFlags {
+  readonly numExperts?: number;
+  readonly numRanks?: number;
+  readonly layer?: number | 'all';
+  readonly axes: (typeof axesChoices)[number];
+  readonly array?: string;
+  readonly placement?: string;
+  readonly emptyId?: number | bigint;
+  readonly device: DeviceOption;
+  readonly invalidExperts: InvalidExperts;
+  readonly out?: string;
+  readonly json?: true;
+}
+
+/** The path of the routing file. */
+export function requireFile(path: string | undefined): string {
+  return path ?? fail('no FILE given; see dispatch-layout --help');
+}
+
+/** The value of `--num-experts`. */
+export function requireNumExperts({ numExperts }: SharedFlags): number {
+  return numExperts ?? fail('--num-experts E is missing: the number of experts over all ranks');
+}
+
+/** The value of `--num-ranks`. */
+export function requireNumRanks({ numRanks }: SharedFlags): number {
+  return numRanks ?? fail('--num-ranks R is missing: the number of ranks that share the experts');
+}
