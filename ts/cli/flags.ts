@@ -13,13 +13,14 @@ import {
   type MaskForm,
   ordinalIn,
   type PlacementName,
+  type RankOrder,
 } from './library.ts';
 
 /**
  * Bounds far above what any machine of today has, so that a mistyped number is a clear error and does not exhaust
  * memory.
  */
-export const limits = { experts: 2 ** 20, ranks: 2 ** 16, layers: 10_000 } as const;
+export const limits = { experts: 2 ** 20, ranks: 2 ** 16, layers: 10_000, alignment: 2 ** 20 } as const;
 
 /** What happens to ids that are neither empty nor an expert. */
 export type InvalidExperts = NonNullable<LayoutOptions['invalidExperts']>;
@@ -44,6 +45,19 @@ const masks: Readonly<Record<MaskForm, true>> = { bytes: true, bits: true, none:
 
 /** The choices of `--mask`. */
 export const maskChoices: readonly string[] = Object.keys(masks);
+
+const orders: Readonly<Record<OrderName, true>> = { expert: true, rank: true };
+
+/** What `--by` can be: what the rows of an order are grouped by. */
+export type OrderName = 'expert' | 'rank';
+
+/** The choices of `--by`. */
+export const orderChoices: readonly string[] = Object.keys(orders);
+
+const winners: Readonly<Record<RankOrder['winner'], true>> = { first: true, last: true };
+
+/** The choices of `--winner`. */
+export const winnerChoices: readonly string[] = Object.keys(winners);
 
 const placementNames: Readonly<Record<PlacementName, true>> = { linear: true, round_robin: true };
 

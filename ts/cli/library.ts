@@ -13,14 +13,29 @@ export type {
   DeviceDescription,
   DeviceOption,
   ExpertGroupOptions,
+  ExpertPermutationArrays,
   GpuDescription,
   LayoutArrays,
   LayoutOptions,
   MaskForm,
   PlacementName,
+  RankPermutationArrays,
 } from '../index.ts';
+<<<<<<< HEAD
 export { layoutComputations, layoutForm } from '../layout/layout.ts';
 export { dimensionsOf, type LayoutShape, type Output, type OutputName, type OutputShape } from '../layout/outputs.ts';
+=======
+export { type ExpertOrder, layoutComputations, type RankOrder, rankOrders } from '../layout/computation.ts';
+export {
+  dimensionsOf,
+  type LayoutShape,
+  type Output,
+  type OutputName,
+  type OutputShape,
+  outputNames,
+  outputs,
+} from '../layout/outputs.ts';
+>>>>>>> 6d520d9 (dispatch-layout permute: the orders of rows by expert and by rank of a routing file, with a report and an .npz)
 export { type IdType, type IdTypeFacts, type IntegerArray, idTypeNames, idTypes } from '../values/id-types.ts';
 export { denseStrides, sizeOf } from '../values/shape.ts';
 

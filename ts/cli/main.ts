@@ -7,9 +7,11 @@
 import { Command, CommanderError, Option } from 'commander';
 import { type DoctorFlags, doctor } from './doctor.ts';
 import { reportFailure, UsageError } from './fail.ts';
-import { decimalNumber, limits, maskChoices, wholeNumber } from './flags.ts';
+import { decimalNumber, limits, maskChoices, orderChoices, wholeNumber, winnerChoices } from './flags.ts';
 import { type GenerateFlags, generate, generatedTypes } from './generate/generate.ts';
 import { mistypedCommand } from './mistyped.ts';
+import type { PermuteFlags } from './order-flags.ts';
+import { permute } from './permute.ts';
 import { endOnOutputError } from './print.ts';
 import { type RunFlags, run } from './run.ts';
 import { sharedFlags } from './shared-flags.ts';
@@ -20,6 +22,7 @@ Examples:
   dispatch-layout routing.npy --num-experts 64 --num-ranks 8
   dispatch-layout trace.npz --array ids --layer 3 --num-experts 64 --num-ranks 8
   dispatch-layout routing.npy --num-experts 64 --num-ranks 8 --out layout.npz
+  dispatch-layout permute routing.npy --num-experts 64 --out order.npz
   echo '[[0, 5], [3, -1]]' | dispatch-layout - --num-experts 8 --num-ranks 4
   dispatch-layout generate - |
     dispatch-layout - --num-experts 256 --num-ranks 32 --json
@@ -31,6 +34,18 @@ computed.
 Exit codes: 0 means done. 2 means that a file or a flag is wrong, or that there
 is too little memory; one line on standard error says what. 70 means a bug in
 this program. 1 is reserved for findings and not used yet.
+`;
+
+const permuteExamples = `
+Examples:
+  dispatch-layout permute routing.npy --num-experts 64 --out order.npz
+  dispatch-layout permute routing.npy --num-experts 64 --alignment 128 --layer 3
+  dispatch-layout permute routing.npy --num-experts 64 --first-expert 16
+    --num-local-experts 8 --out local.npz
+  dispatch-layout permute routing.npy --num-experts 64 --by rank --num-ranks 8
+
+FILE is read as dispatch-layout FILE reads it. --num-ranks, --placement and
+--winner are flags of the order by rank. Its rows are never padded.
 `;
 
 const generateExamples = `
@@ -76,6 +91,47 @@ function createProgram(): Command {
     .addOption(sharedFlags.json)
     .addHelpText('after', examples)
     .action((file: string | undefined, flags: RunFlags) => run(file, flags));
+
+  program
+    .command('permute')
+    .description('compute the order of rows by expert, which a grouped GEMM needs, or by rank')
+    .helpOption('-h, --help', 'print this help')
+    .argument('[file]', "routing: .npy, .npz or JSON; '-' is standard input")
+    .addOption(sharedFlags.numExperts)
+    .addOption(new Option('--by <order>', 'what the rows are ordered by').choices(orderChoices).default('expert'))
+    .option(
+      '--alignment <rows>',
+      'by expert: pad the rows of each expert to a multiple of this (default: 1)',
+      wholeNumber(1, limits.alignment),
+    )
+    .option(
+      '--first-expert <expert>',
+      'by expert: the first of the local experts, whose selections have rows (default: 0)',
+      wholeNumber(0, limits.experts),
+    )
+    .option(
+      '--num-local-experts <count>',
+      'by expert: local experts (default: all from the first on)',
+      wholeNumber(1, limits.experts),
+    )
+    .option('--num-ranks <count>', 'by rank: ranks that share the experts (required)', wholeNumber(1, limits.ranks))
+    .addOption(sharedFlags.placement)
+    .addOption(
+      new Option(
+        '--winner <slot>',
+        'by rank: the slot that has the row if several go to the same rank (default: first)',
+      ).choices(winnerChoices),
+    )
+    .addOption(sharedFlags.layer)
+    .addOption(sharedFlags.axes)
+    .addOption(sharedFlags.array)
+    .addOption(sharedFlags.emptyId)
+    .addOption(sharedFlags.device)
+    .addOption(sharedFlags.invalidExperts)
+    .option('--out <file>', 'write the order to an .npz')
+    .addOption(sharedFlags.json)
+    .addHelpText('after', permuteExamples)
+    .action((file: string | undefined, flags: PermuteFlags) => permute(file, flags));
 
   program
     .command('generate')

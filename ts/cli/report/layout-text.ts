@@ -82,7 +82,7 @@ function layersSection({ perLayer, computed }: LayoutResult, heading: Heading): 
   const row = (cells: readonly string[]): string =>
     `  ${cells[0].padStart(5)}  ${cells[1].padEnd(18)}  ${hasNodes ? `${cells[2].padEnd(17)}  ` : ''}${cells[3].padEnd(19)}  ${cells[4]}`.trimEnd();
   return [
-    heading('Layers', layersNote(ratios, 'rank', layers)),
+    heading('Layers', layersNote(ratios, layers, ' by rank')),
     row(['layer', 'hottest rank', 'hottest node', 'hottest expert', 'fan-out']),
     ...layersInTable(ratios).map((index) => {
       const layer = perLayer[index];

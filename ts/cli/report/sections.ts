@@ -72,11 +72,12 @@ export function layersInTable(ratios: readonly (number | null)[]): number[] {
 /**
  * The note behind the heading of the table of layers.
  *
- * @param noun what the ratios compare, such as `rank`.
+ * @param ratios what the layers are compared by.
+ * @param by says so where a layer has several ratios, such as ` by rank`.
  */
-export function layersNote(ratios: readonly (number | null)[], noun: string, layers: readonly number[] | null): string {
+export function layersNote(ratios: readonly (number | null)[], layers: readonly number[] | null, by = ''): string {
   const worst = hottest(ratios.map((ratio) => ratio ?? 0));
-  const worstNote = `${timesMean(ratios[worst] ?? 0)} by ${noun} in layer ${layers?.[worst]}`;
+  const worstNote = `${timesMean(ratios[worst] ?? 0)}${by} in layer ${layers?.[worst]}`;
   return ratios.length > maxLayerRows
     ? `the ${maxLayerRows} least even of ${ratios.length}, up to ${worstNote}`
     : `max/mean in each, up to ${worstNote}`;

@@ -1,0 +1,59 @@
+/**
+ * `dispatch-layout permute`: reads routing, computes an order of its rows, writes the order to a file if one is named,
+ * and reports it.
+ *
+ * @module
+ */
+import { computeRoutingOrder } from './compute/order.ts';
+import type { ExpertGroupOptions } from './library.ts';
+import { type PermuteFlags, readOrder } from './order-flags.ts';
+import { checkPaths } from './read/check-paths.ts';
+import { type ChosenPlacement, readPlacement } from './read/placement.ts';
+import { readRouting } from './read/routing.ts';
+import { reasonOfChosenDevice } from './report/device-reason.ts';
+import { formatOrderJson } from './report/order-json.ts';
+import type { OrderResult } from './report/order-result.ts';
+import { perLayer, total } from './report/order-statistics.ts';
+import { formatOrderText } from './report/order-text.ts';
+import { printReport } from './report/print-report.ts';
+import { requireFile, requireNumExperts, requireNumRanks } from './shared-flags.ts';
+import { writeOrderFile } from './write/order-file.ts';
+
+/** @param file the routing file, or `-` for standard input. */
+export async function permute(file: string | undefined, flags: PermuteFlags): Promise<void> {
+  const path = requireFile(file);
+  const numExperts = requireNumExperts(flags);
+  const order = readOrder(flags, numExperts);
+  const numRanks = order.kind === 'byRank' ? requireNumRanks(flags) : null;
+  const { device, invalidExperts, emptyId, out } = flags;
+  checkPaths(path, flags);
+
+  const routing = await readRouting(path, flags);
+  const placement = numRanks === null ? null : await readPlacement(flags.placement, numExperts, numRanks);
+  const computed = computeRoutingOrder({
+    routing,
+    numExperts,
+    order,
+    groupOptions: { ...ranksOf(numRanks, placement), device },
+    invalidExperts,
+    emptyId,
+    keepRows: out !== undefined,
+  });
+  if (out !== undefined) writeOrderFile(out, computed);
+
+  const result: OrderResult = {
+    computed,
+    invalidExperts,
+    placement,
+    deviceReason: reasonOfChosenDevice(device),
+    total: total(computed),
+    perLayer: perLayer(computed),
+  };
+  await printReport(result, flags, formatOrderText, formatOrderJson);
+}
+
+/** The ranks of the group. To an order by expert, ranks do not matter, and to no order do nodes. */
+function ranksOf(numRanks: number | null, placement: ChosenPlacement | null): ExpertGroupOptions {
+  if (numRanks === null) return { numRanks: 1 };
+  return { numRanks, numRanksPerNode: numRanks, placement: placement?.option };
+}

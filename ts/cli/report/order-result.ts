@@ -1,0 +1,15 @@
+/**
+ * The results of `permute`, which both of its reports show.
+ *
+ * @module
+ */
+import type { RoutingOrder } from '../compute/order.ts';
+import type { ChosenPlacement } from '../read/placement.ts';
+import type { OrderStatistics } from './order-statistics.ts';
+import type { Result } from './result.ts';
+
+/** Everything that a report shows. */
+export interface OrderResult extends Result<RoutingOrder, OrderStatistics> {
+  /** Which rank each expert is on; `null` for an order by expert, to which it does not matter. */
+  readonly placement: ChosenPlacement | null;
+}
