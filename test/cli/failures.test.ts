@@ -184,6 +184,7 @@ describe('command line: failures', function () {
       [['Doctor', '--json'], "'Doctor' is neither a file nor a command (Did you mean doctor?)"],
       [['--json', 'docter'], "'docter' is neither a file nor a command (Did you mean doctor?)"],
       [['docter', ...sizes], "'docter' is neither a file nor a command (Did you mean doctor?)"],
+      [['permut', 'routing.npy'], "'permut' is neither a file nor a command (Did you mean permute?)"],
       [['generat', 'out.npy'], "'generat' is neither a file nor a command (Did you mean generate?)"],
       [['gnerate', '-', '--num-tokens', '5'], "'gnerate' is neither a file nor a command (Did you mean generate?)"],
       [['halp', 'doctor'], "'halp' is neither a file nor a command (Did you mean help?)"],
@@ -270,7 +271,14 @@ describe('command line: failures', function () {
   });
 
   it('prints help', async () => {
-    for (const args of [['--help'], ['-h'], ['generate', '--help'], ['doctor', '--help'], ['help', 'generate']]) {
+    for (const args of [
+      ['--help'],
+      ['-h'],
+      ['permute', '--help'],
+      ['generate', '--help'],
+      ['doctor', '--help'],
+      ['help', 'generate'],
+    ]) {
       const text = await succeed(args);
       assert.match(text, /^Usage: dispatch-layout/);
       for (const line of text.split('\n')) assert.isAtMost(line.length, 80, line);
@@ -279,6 +287,7 @@ describe('command line: failures', function () {
       await succeed(['--help']),
       /Examples:\n {2}dispatch-layout routing.npy --num-experts 64 --num-ranks 8/,
     );
+    assert.match(await succeed(['--help']), /^ {2}permute .* compute the order of rows/m);
     assert.match(await succeed(['--version']), /^\d+\.\d+\.\d+\n$/);
     assert.isNotEmpty(commandPath);
   });

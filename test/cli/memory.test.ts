@@ -91,6 +91,19 @@ describe('command line: too little memory', function () {
     assert.isFalse(existsSync(folder.path('out.npz')));
   });
 
+  it('for an order, and for the file that it is written to', () => {
+    const padded = '--alignment 1048576 --device js';
+    writeZeros('many-slots.npy', [2 ** 10, 1]);
+    const rows =
+      /for the 21474\d+ bytes of selection_of_row of many-slots\.npy; split the file by tokens, or lower --al/;
+    expectLackOfMemory(2_000_000, `dispatch-layout permute many-slots.npy --num-experts 512 ${padded}`, rows);
+    // On Node.js 20, there is enough memory for the rows, but not for the file.
+    const file = /for the \d+ bytes of (order\.npz|selection_of_row of many-slots\.npy); split the file by tokens/;
+    const command = `dispatch-layout permute many-slots.npy --num-experts 128 ${padded} --out order.npz`;
+    expectLackOfMemory(1_900_000, command, file);
+    assert.isFalse(existsSync(folder.path('order.npz')));
+  });
+
   it('for generated routing', () => {
     const command = 'dispatch-layout generate out.npy --num-experts 8 --num-topk 8 --num-tokens 33554400';
     expectLackOfMemory(2_000_000, command, /for 268435200 ids; generate fewer tokens or layers/);
