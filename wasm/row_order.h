@@ -63,19 +63,14 @@ template <class Table>
 __attribute__((noinline)) void place_by_expert(const typename Table::Position* positions, uint32_t num_ids,
                                                uint32_t selection, const OrderRows& rows) {
   uint32_t *const selection_of_row = rows.of_row, *const row_of_selection = rows.row_of_selection;
-  auto place = [&](uint32_t i) __attribute__((always_inline)) {
+#pragma clang loop unroll_count(4)
+  for (uint32_t i = 0; i < num_ids; i++) {
     uint32_t& next_row = counter<Table>(positions[i]);
     const uint32_t row = next_row;
     next_row = row + (static_cast<int32_t>(row) >= 0);
     selection_of_row[static_cast<int32_t>(row)] = selection + i;
-    return row;
-  };
-  uint32_t i = 0;
-  for (; i + 4 <= num_ids; i += 4) {
-    const uint32_t a = place(i), b = place(i + 1), c = place(i + 2), d = place(i + 3);
-    wasm_v128_store(row_of_selection + i, wasm_i32x4_make(a, b, c, d));
+    row_of_selection[i] = row;
   }
-  for (; i < num_ids; i++) row_of_selection[i] = place(i);
 }
 
 // --- By rank ---

@@ -21,21 +21,18 @@ export type {
   PlacementName,
   RankPermutationArrays,
 } from '../index.ts';
-<<<<<<< HEAD
+export { expertOrderForm } from '../layout/expert-permutation.ts';
 export { layoutComputations, layoutForm } from '../layout/layout.ts';
-export { dimensionsOf, type LayoutShape, type Output, type OutputName, type OutputShape } from '../layout/outputs.ts';
-=======
-export { type ExpertOrder, layoutComputations, type RankOrder, rankOrders } from '../layout/computation.ts';
 export {
   dimensionsOf,
+  type ExpertOrder,
   type LayoutShape,
   type Output,
   type OutputName,
   type OutputShape,
-  outputNames,
-  outputs,
+  type RankOrder,
 } from '../layout/outputs.ts';
->>>>>>> 6d520d9 (dispatch-layout permute: the orders of rows by expert and by rank of a routing file, with a report and an .npz)
+export { rankOrders } from '../layout/rank-permutation.ts';
 export { type IdType, type IdTypeFacts, type IntegerArray, idTypeNames, idTypes } from '../values/id-types.ts';
 export { denseStrides, sizeOf } from '../values/shape.ts';
 

@@ -5,7 +5,7 @@
  */
 import { fail } from './fail.ts';
 import type { OrderName } from './flags.ts';
-import { type ExpertOrder, type RankOrder, rankOrders } from './library.ts';
+import { type ExpertOrder, expertOrderForm, type RankOrder, rankOrders } from './library.ts';
 import type { SharedFlags } from './shared-flags.ts';
 
 /** The flags of `permute`, parsed. */
@@ -43,5 +43,5 @@ function readExpertOrder({ firstExpert = 0, alignment = 1, ...flags }: PermuteFl
     const there = `from expert ${firstExpert} on there are ${numFromFirst} of --num-experts ${numExperts}`;
     fail(`--num-local-experts ${numLocalExperts} is too many: ${there}`);
   }
-  return { kind: 'byExpert', firstExpert, numLocalExperts, alignment };
+  return { kind: 'byExpert', form: expertOrderForm, firstExpert, numLocalExperts, alignment };
 }

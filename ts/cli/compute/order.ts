@@ -54,7 +54,8 @@ export function computeRoutingOrder(job: OrderJob): RoutingOrder {
       remedy: remedyFor(routing, order),
     };
     if (order.kind === 'byExpert') {
-      const { kind, ...ofOrder } = order;
+      const { firstExpert, numLocalExperts, alignment } = order;
+      const ofOrder = { firstExpert, numLocalExperts, alignment };
       const computed = computeLayers<ExpertPermutationArrays>({
         ...request,
         computeLayer: (view, out) => group.getExpertPermutation(view, numExperts, { ...options, ...ofOrder, out }),

@@ -4,7 +4,7 @@
  * @module
  */
 import { fail, withMemory } from '../fail.ts';
-import { idTypes, type Output, type OutputName, type OutputShape, outputNames, outputs } from '../library.ts';
+import { idTypes, type Output, type OutputName, type OutputShape } from '../library.ts';
 import { nameInFiles } from '../name-in-files.ts';
 import type { Routing } from '../read/routing.ts';
 
@@ -41,11 +41,12 @@ export function allocateOutputs<Arrays>(
 ): OutputsOfLayers<Arrays> {
   const blocks: Partial<Record<OutputName, Block | null>> = {};
   const layers = routing.views.map((): Partial<Record<OutputName, Block | null>> => ({}));
-  for (const name of outputNames[shape.computation.kind]) {
-    const length = outputs[name].length(shape);
-    const isKept = outputs[name].kind === 'count' || keepRows;
+  for (const output of shape.computation.form.outputs) {
+    const { name } = output;
+    const length = output.length(shape);
+    const isKept = output.kind === 'count' || keepRows;
     const numElements = length === null ? null : (isKept ? layers.length : 1) * length;
-    const block = numElements === null ? null : allocateBlock(outputs[name], numElements, routing.name, remedy);
+    const block = numElements === null ? null : allocateBlock(output, numElements, routing.name, remedy);
     blocks[name] = isKept ? block : null;
     layers.forEach((layer, index) => {
       layer[name] =

@@ -4,14 +4,7 @@
  * @module
  */
 import type { RoutingLayout } from '../compute/layout.ts';
-import {
-  dimensionsOf,
-  layoutComputations,
-  type OutputName,
-  type OutputShape,
-  outputNames,
-  outputs,
-} from '../library.ts';
+import { dimensionsOf, layoutComputations, layoutForm, type Output, type OutputShape } from '../library.ts';
 import { writeOutputsFile } from './outputs-file.ts';
 
 const withinOneNode: OutputShape = {
@@ -22,15 +15,15 @@ const withinOneNode: OutputShape = {
   numRdmaRanks: 1,
   computation: layoutComputations.bytes,
 };
-const isInEveryFile = (name: OutputName): boolean => dimensionsOf(outputs[name], withinOneNode) !== null;
+const isInEveryFile = (output: Output): boolean => dimensionsOf(output, withinOneNode) !== null;
 
 /**
  * The outputs in the order of the file. Those that layouts within one node do not have come last. The order must not
  * change, so that the same input gives the same bytes in every version.
  */
-const outputsInFile: readonly OutputName[] = [
-  ...outputNames.layout.filter((name) => isInEveryFile(name)),
-  ...outputNames.layout.filter((name) => !isInEveryFile(name)),
+const outputsInFile: readonly Output[] = [
+  ...layoutForm.outputs.filter((output) => isInEveryFile(output)),
+  ...layoutForm.outputs.filter((output) => !isInEveryFile(output)),
 ];
 
 /** Writes the layouts of all chosen layers. */

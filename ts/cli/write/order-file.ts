@@ -4,7 +4,6 @@
  * @module
  */
 import type { RoutingOrder } from '../compute/order.ts';
-import { outputNames } from '../library.ts';
 import { formatNpy } from './npy.ts';
 import { writeOutputsFile } from './outputs-file.ts';
 
@@ -16,5 +15,5 @@ export function writeOrderFile(path: string, order: RoutingOrder): void {
   const { computation, numRows, routing } = order;
   const shape = routing.hasLayerAxis ? [numRows.length] : [];
   const num_rows = formatNpy(BigInt64Array.from(numRows, BigInt), shape);
-  writeOutputsFile(path, order, outputNames[computation.kind], { num_rows });
+  writeOutputsFile(path, order, computation.form.outputs, { num_rows });
 }
