@@ -13,7 +13,7 @@ import { properties } from './properties.ts';
 import { reuse } from './reuse.ts';
 import { sizes } from './sizes.ts';
 import { traces } from './traces.ts';
-import { vectors, vectorsFile } from './vectors.ts';
+import { orderVectors, vectors, vectorsFile } from './vectors.ts';
 
 /** Declares the whole suite on every device under test. */
 export function conformance(): void {
@@ -29,6 +29,7 @@ export function conformance(): void {
         permutationCorners(device);
         permutationProperties(device);
         permutationReuse(device);
+        orderVectors(device);
         traces(device);
       } else if (device.optional) {
         it.skip(`not available here, because ${device.unavailable}`);

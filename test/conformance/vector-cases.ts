@@ -7,6 +7,13 @@
 import { Random } from '../support/random.ts';
 import { type IdType, idArray, idRange, idTypeNames, type TopkStorage } from '../support/topk-storage.ts';
 import { answer, type ExpectedLayout, rowsOf } from './oracle.ts';
+import {
+  type ExpectedExpertOrder,
+  type ExpectedRankOrder,
+  expertOrder,
+  type OrderAnswer,
+  rankOrder,
+} from './permutation-oracle.ts';
 
 /** An integer in a form that JSON holds exactly: beyond 2^53 it is a decimal string. */
 export type JsonInteger = number | string;
@@ -46,9 +53,26 @@ export interface Vector {
   };
 }
 
+/** An order of rows of the ids of a vector. */
+export interface OrderVector {
+  /** The name of the vector. All that it asks, but for nodes and masks, is asked here, too. */
+  readonly vector: string;
+  readonly function: 'getExpertPermutation' | 'getRankPermutation';
+  /** The options of an order by expert. */
+  readonly firstExpert?: number;
+  readonly numLocalExperts?: number;
+  readonly alignment?: number;
+  /** The option of an order by rank. */
+  readonly winner?: 'first' | 'last';
+  /** Exactly one of the following two is there. */
+  readonly expected?: ExpectedExpertOrder | ExpectedRankOrder;
+  readonly expectedError?: Vector['expectedError'];
+}
+
 export interface VectorFile {
   readonly format: 1;
   readonly vectors: readonly Vector[];
+  readonly orders: readonly OrderVector[];
 }
 
 /** What a vector asks, before the oracle has answered it. */
@@ -357,7 +381,45 @@ function randomRequests(): VectorRequest[] {
   });
 }
 
+/** The orders of rows of a vector, with options that change from one to the next. */
+function ordersOf(vector: Vector, index: number): OrderVector[] {
+  const { name, numExperts, numRanks, placement, invalidExperts } = vector;
+  const emptyId = typeof vector.emptyId === 'string' ? BigInt(vector.emptyId) : vector.emptyId;
+  const rows = rowsOf(storageOfVector(vector));
+  const firstExpert = Math.floor(numExperts / 4);
+  const local = { firstExpert, numLocalExperts: Math.ceil((numExperts - firstExpert) / 2) };
+  const byExpert = { ...(index % 3 === 2 && local), alignment: [1, 2, 4, 3][index % 4] };
+  const byRank = { winner: index % 2 === 0 ? ('first' as const) : ('last' as const) };
+  const question = { rows, numExperts, emptyId, invalidExperts };
+  return [
+    {
+      vector: name,
+      function: 'getExpertPermutation',
+      ...byExpert,
+      ...answerInJson(expertOrder({ ...question, ...byExpert })),
+    },
+    {
+      vector: name,
+      function: 'getRankPermutation',
+      ...byRank,
+      ...answerInJson(rankOrder({ ...question, numRanks, placement, ...byRank })),
+    },
+  ];
+}
+
+function answerInJson(
+  answer: OrderAnswer<ExpectedExpertOrder | ExpectedRankOrder>,
+): Pick<OrderVector, 'expected' | 'expectedError'> {
+  if ('order' in answer) return { expected: answer.order };
+  const { code, offender } = answer.error;
+  return { expectedError: { code, ...(offender && { ...offender, value: toJson(offender.value) }) } };
+}
+
 /** The whole file. */
 export function makeVectors(): VectorFile {
-  return { format: 1, vectors: [...cornerRequests(), ...randomRequests()].map(answered) };
+  const corners = cornerRequests().map(answered);
+  const random = randomRequests().map(answered);
+  // A mask of bits asks nothing else of an order
+  const ordered = [...corners, ...random.slice(0, 20)].filter(({ mask }) => mask === undefined);
+  return { format: 1, vectors: [...corners, ...random], orders: ordered.flatMap(ordersOf) };
 }

@@ -6,6 +6,7 @@
 import { assert } from 'chai';
 import type { LayoutArrays, MaskForm, TopkIdxInput } from 'dispatch-layout';
 import { expectArrays, expectError } from '../support/expect.ts';
+import { expectOrder } from '../support/expect-order.ts';
 import type { TopkStorage } from '../support/topk-storage.ts';
 import type { TestDevice } from './devices.ts';
 import { makeVectors, maskOf, storageOfVector, type Vector, type VectorFile } from './vector-cases.ts';
@@ -22,6 +23,7 @@ export function vectorsFile(): void {
     for (const [index, vector] of made.vectors.entries()) {
       assert.deepStrictEqual(committed.vectors[index], JSON.parse(JSON.stringify(vector)), vector.name);
     }
+    assert.deepStrictEqual(committed.orders, JSON.parse(JSON.stringify(made.orders)));
   });
 }
 
@@ -46,6 +48,31 @@ export function vectors(device: TestDevice): void {
   });
 }
 
+/** Declares the tests of the orders of rows of the vectors on one device. */
+export function orderVectors(device: TestDevice): void {
+  describe('vectors of orders', () => {
+    for (const order of committed.orders) {
+      const vector = committed.vectors.find(({ name }) => name === order.vector) as Vector;
+      const { name, numExperts, numRanks, placement, invalidExperts } = vector;
+      const emptyId = typeof vector.emptyId === 'string' ? BigInt(vector.emptyId) : vector.emptyId;
+      it(`${name}, by ${order.function === 'getRankPermutation' ? 'rank' : 'expert'}`, () => {
+        const storage = storageOfVector(vector);
+        const run = () => {
+          if (order.function === 'getRankPermutation') {
+            const group = device.createGroup({ numRanks, numRanksPerNode: numRanks, ...(placement && { placement }) });
+            return group.getRankPermutation(storage, numExperts, { invalidExperts, emptyId, winner: order.winner });
+          }
+          const { firstExpert, numLocalExperts, alignment } = order;
+          const options = { invalidExperts, emptyId, firstExpert, numLocalExperts, alignment };
+          return device.createGroup({ numRanks: 1 }).getExpertPermutation(storage, numExperts, options);
+        };
+        if (order.expected === undefined) expectErrorOf(order.expectedError, run);
+        else expectOrder(run(), order.expected);
+      });
+    }
+  });
+}
+
 /** The same ids with more axes in place of the tokens. Tokens that follow one another are equally far apart. */
 function withAxes({ shape, strides, ...rest }: TopkStorage, axes: readonly number[]): TopkIdxInput {
   const [tokenStride, slotStride] = strides ?? [shape[1], 1];
@@ -58,6 +85,10 @@ function checkAnswer({ expected, expectedError }: Vector, run: () => LayoutArray
     expectArrays(run(), { ...expected, isTokenInRank: maskOf(expected) });
     return;
   }
+  expectErrorOf(expectedError, run);
+}
+
+function expectErrorOf(expectedError: Vector['expectedError'], run: () => unknown): void {
   const { code, token, slot, value } = expectedError ?? assert.fail('the vector expects nothing');
   const error = expectError(run, token === undefined || slot === undefined ? { code } : { code, token, slot });
   if (value !== undefined) assert.strictEqual(String(error.value), String(value));
