@@ -38,7 +38,7 @@ export { type ExpertPermutationDevice, getExpertPermutation, getRankPermutation 
 export type { PlacementName } from './input/partition.ts';
 export type { TopkIdxInput, TopkNdarray, TopkTensor } from './input/read-topk-idx.ts';
 export { type EventHandle, EventOverlap } from './layout/event-overlap.ts';
-export type { ExpertPermutation, ExpertPermutationShape } from './layout/expert-permutation.ts';
+export type { ExpertOrderOptions, ExpertPermutation, ExpertPermutationShape } from './layout/expert-permutation.ts';
 export type { DispatchLayout } from './layout/layout.ts';
 export type {
   ExpertPermutationArrays,
@@ -47,14 +47,12 @@ export type {
   MaskForm,
   RankPermutationArrays,
 } from './layout/outputs.ts';
-export type { RankPermutation, RankPermutationShape } from './layout/rank-permutation.ts';
+export type { RankOrderOptions, RankPermutation, RankPermutationShape } from './layout/rank-permutation.ts';
 export type { CallOptions, DeviceLayoutOptions, ExpertGroupOptions, LayoutOptions } from './options.ts';
 export type {
   DeviceExpertPermutationOptions,
   DeviceRankPermutationOptions,
-  ExpertOrderOptions,
   ExpertPermutationOptions,
-  RankOrderOptions,
   RankPermutationOptions,
   WorkspaceOrders,
 } from './order-options.ts';

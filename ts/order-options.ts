@@ -5,32 +5,10 @@
  */
 import type { DeviceExpertPermutationArrays, DeviceRankPermutationArrays } from './devices/cuda/device-layout.ts';
 import { checkCount, checkOptions, wrongValue } from './errors/checks.ts';
-import { expertOrderForm } from './layout/expert-permutation.ts';
+import { type ExpertOrderOptions, expertOrderForm } from './layout/expert-permutation.ts';
 import type { ExpertOrder, ExpertPermutationArrays, RankOrder, RankPermutationArrays } from './layout/outputs.ts';
-import { rankOrders } from './layout/rank-permutation.ts';
+import { type RankOrderOptions, rankOrders } from './layout/rank-permutation.ts';
 import { type CallOptions, callOptions } from './options.ts';
-
-/** The options of an order by expert alone. */
-export interface ExpertOrderOptions {
-  /** The first of the local experts. The selections of other experts are not kept. Default 0. */
-  readonly firstExpert?: number | undefined;
-  /** The number of local experts. Default: all from `firstExpert` on. */
-  readonly numLocalExperts?: number | undefined;
-  /**
-   * The rows of each expert are padded behind to a multiple of this, as the tiles of a grouped GEMM need. An expert
-   * without selections has no rows. Default 1.
-   */
-  readonly alignment?: number | undefined;
-}
-
-/** The options of an order by rank alone. */
-export interface RankOrderOptions {
-  /**
-   * Which selection of a token has the row in `rowOfSelection`, if several go to the same rank: the `first` (default, as
-   * in TensorRT-LLM, FlashInfer and Mori) or the `last` (as in DeepEP V2).
-   */
-  readonly winner?: 'first' | 'last' | undefined;
-}
 
 /** The options of `getExpertPermutation` that can differ from one call to the next. */
 export interface ExpertPermutationOptions extends CallOptions, ExpertOrderOptions {

@@ -7,10 +7,10 @@ import { orderModule } from '#platform';
 import { orderByExpert } from './devices/js/order-by-expert.ts';
 import { orderByRank } from './devices/js/order-by-rank.ts';
 import { orderRows } from './devices/wasm/order-rows.ts';
-import { checkRows, expertOrderForm } from './layout/expert-permutation.ts';
+import { checkRows, type ExpertOrderOptions, expertOrderForm } from './layout/expert-permutation.ts';
 import type { ExpertOrder } from './layout/outputs.ts';
-import { rankOrderForm } from './layout/rank-permutation.ts';
-import { type ExpertOrderOptions, type RankOrderOptions, readExpertOrder, readRankOrder } from './order-options.ts';
+import { type RankOrderOptions, rankOrderForm } from './layout/rank-permutation.ts';
+import { readExpertOrder, readRankOrder } from './order-options.ts';
 import type { Task } from './task.ts';
 
 /** The task of `getExpertPermutation`. */

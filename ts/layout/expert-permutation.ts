@@ -9,6 +9,19 @@ import { Computed } from './computed.ts';
 import type { EventOverlap } from './event-overlap.ts';
 import type { ExpertOrder, ExpertPermutationArrays, OutArrays, Output, OutputShape, ResultForm } from './outputs.ts';
 
+/** The options of an order by expert alone. */
+export interface ExpertOrderOptions {
+  /** The first of the local experts. The selections of other experts are not kept. Default 0. */
+  readonly firstExpert?: number | undefined;
+  /** The number of local experts. Default: all from `firstExpert` on. */
+  readonly numLocalExperts?: number | undefined;
+  /**
+   * The rows of each expert are padded behind to a multiple of this, as the tiles of a grouped GEMM need. An expert
+   * without selections has no rows. Default 1.
+   */
+  readonly alignment?: number | undefined;
+}
+
 /** What is known of an order by expert beside its arrays. */
 export interface ExpertPermutationShape {
   /** The number of tokens. */

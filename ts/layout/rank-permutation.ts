@@ -8,6 +8,15 @@ import { Computed } from './computed.ts';
 import type { EventOverlap } from './event-overlap.ts';
 import type { OutArrays, Output, OutputShape, RankOrder, RankPermutationArrays, ResultForm } from './outputs.ts';
 
+/** The options of an order by rank alone. */
+export interface RankOrderOptions {
+  /**
+   * Which selection of a token has the row in `rowOfSelection`, if several go to the same rank: the `first` (default, as
+   * in TensorRT-LLM, FlashInfer and Mori) or the `last` (as in DeepEP V2).
+   */
+  readonly winner?: 'first' | 'last' | undefined;
+}
+
 /** What is known of an order by rank beside its arrays. */
 export interface RankPermutationShape {
   /** The number of tokens. */

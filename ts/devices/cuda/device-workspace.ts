@@ -7,6 +7,7 @@ import type { DeviceName } from '../../errors/availability.ts';
 import { wrongValue } from '../../errors/checks.ts';
 import { DispatchLayoutError } from '../../errors/errors.ts';
 import { notRecorded } from '../../layout/event-overlap.ts';
+import type { ExpertOrderOptions } from '../../layout/expert-permutation.ts';
 import type { TensorOperands } from '../../layout/layout-request.ts';
 import {
   type ComputationKind,
@@ -16,6 +17,7 @@ import {
   perOutput,
   type RankOrder,
 } from '../../layout/outputs.ts';
+import type { RankOrderOptions } from '../../layout/rank-permutation.ts';
 import { communicationStreamOf } from './communication-stream.ts';
 import {
   type ComputedOnDevice,
@@ -46,16 +48,9 @@ export interface DeviceWorkspaceOptions<Mask extends MaskForm = 'bytes'> {
    * Options of `runExpertPermutation`, or `true` for the default ones. Its results are in new tensors, which the
    * workspace owns. Without this, it cannot be run.
    */
-  readonly expertPermutation?:
-    | true
-    | {
-        readonly firstExpert?: number | undefined;
-        readonly numLocalExperts?: number | undefined;
-        readonly alignment?: number | undefined;
-      }
-    | undefined;
+  readonly expertPermutation?: true | ExpertOrderOptions | undefined;
   /** Options of `runRankPermutation`, or `true` for the default ones, likewise. */
-  readonly rankPermutation?: true | { readonly winner?: 'first' | 'last' | undefined } | undefined;
+  readonly rankPermutation?: true | RankOrderOptions | undefined;
 }
 
 /**
