@@ -9,7 +9,10 @@ const [numTokens, numTopk, numExperts, numRanks] = [4096, 8, 256, 64];
 const group = new ExpertGroup({ numRanks, device: 'cuda' });
 const topkIdx = DeviceTensor.from(new BigInt64Array(numTokens * numTopk), [numTokens, numTopk]);
 const out = group.getDispatchLayout(topkIdx, numExperts);
-const workspace = group.createWorkspace({ topkIdx, numExperts });
+const byExpert = group.getExpertPermutation(topkIdx, numExperts);
+const byRank = group.getRankPermutation(topkIdx, numExperts);
+const orders = { expertPermutation: true, rankPermutation: true };
+const workspace = group.createWorkspace({ topkIdx, numExperts, ...orders });
 const layout = (options) => () => group.getDispatchLayout(topkIdx, numExperts, options);
 
 const calls = {
@@ -19,6 +22,11 @@ const calls = {
   'strict, `asyncFinish`, `out` given': layout({ out, asyncFinish: true }),
   'strict, new results, disposed of': () => group.getDispatchLayout(topkIdx, numExperts)[Symbol.dispose](),
   '`run()` of a workspace': () => workspace.run(),
+  '`getExpertPermutation`, strict, `out` given': () =>
+    group.getExpertPermutation(topkIdx, numExperts, { out: byExpert }),
+  '`runExpertPermutation()` of a workspace': () => workspace.runExpertPermutation(),
+  '`getRankPermutation`, strict, `out` given': () => group.getRankPermutation(topkIdx, numExperts, { out: byRank }),
+  '`runRankPermutation()` of a workspace': () => workspace.runRankPermutation(),
 };
 
 /** Microseconds of a call in one sample. */
