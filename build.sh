@@ -127,7 +127,8 @@ run_slow_tests() {
   node_modules/.bin/mocha --no-config --import=tsx/esm --timeout=600000 'test/slow/**/*.test.ts' "$@"
 }
 
-# run_bench [--quick | --check | --expect | --report] [--processes N]: see bench/run.ts; run_bench --calls: see bench/calls
+# run_bench [--quick | --check | --expect | --report] [--orders] [--processes N]: see bench/run.ts; run_bench --calls: see
+# bench/calls
 run_bench() {
   build
   if [ "${1:-}" = --calls ]; then

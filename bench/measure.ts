@@ -1,35 +1,34 @@
 /**
- * One process of the benchmark, which run.ts starts. It measures everything, with the variants in turn, and prints one
- * JSON object. With `--layouts`, it measures only the layouts of the first table. With `--quick`, it measures one round
- * instead of three.
+ * One process of the benchmark, which run.ts starts with the names of the lists to measure. It measures each with the
+ * variants in turn, and prints one JSON object. With `--quick`, it measures one round instead of three.
  *
  * @module
  */
 import { parseArgs } from 'node:util';
-import { ExpertGroup } from 'dispatch-layout';
+import { ExpertGroup, getExpertPermutation } from 'dispatch-layout';
 import { answer, type ExpectedLayout, forOutputs, rowsOf } from '../test/conformance/oracle.ts';
-import { expectArrays } from '../test/support/expect.ts';
-import { type Configuration, configurations, inPython, overExperts, overRanks, overTokens } from './configurations.ts';
-import { timePython } from './libraries/python-layouts.ts';
+import { expertOrder, rankOrder } from '../test/conformance/permutation-oracle.ts';
+import { expectArrays, expectNumbers } from '../test/support/expect.ts';
+import { type Configuration, type ListName, listNames, lists } from './configurations.ts';
+import { timePythonLayout, timePythonOrder } from './libraries/python.ts';
 import { makeRouting } from './routing.ts';
 import { median } from './statistics.ts';
 import { secondsPerRun, warmUp } from './time.ts';
 import { variants } from './variants/index.ts';
 import { names } from './variants/names.ts';
-import type { Problem } from './variants/variant.ts';
+import { arraysOf, type OrderKind, orderNames } from './variants/order.ts';
+import { orderVariants } from './variants/orders.ts';
+import type { Prepared, Problem } from './variants/variant.ts';
 
-/** Seconds per layout of each variant. */
+/** Seconds per result of each variant. */
 type Seconds = Readonly<Record<string, number>>;
 
-/** What a process prints. The lists are in the order of configurations.ts. */
-export interface Measurements {
-  readonly layouts: readonly Seconds[];
-  readonly overTokens: readonly Seconds[];
-  readonly overRanks: readonly Seconds[];
-  readonly overExperts: readonly Seconds[];
-  readonly inPython: readonly Seconds[];
+/** What a process prints. A list is in the order of its configurations, or empty if it was not measured. */
+export interface Measurements extends Readonly<Record<ListName, readonly Seconds[]>> {
   /** What each variant is. */
   readonly variants: Readonly<Record<string, string>>;
+  /** What each variant of the orders of rows is. */
+  readonly orderVariants: Readonly<Record<string, string>>;
 }
 
 /**
@@ -38,7 +37,10 @@ export interface Measurements {
  */
 const maxOracleTokens = 100_000;
 
-const { values: settings } = parseArgs({ options: { layouts: { type: 'boolean' }, quick: { type: 'boolean' } } });
+const { values: settings, positionals: asked } = parseArgs({
+  options: { quick: { type: 'boolean' } },
+  allowPositionals: true,
+});
 const numRounds = settings.quick ? 1 : 3;
 
 function makeProblem(configuration: Configuration): Problem {
@@ -57,9 +59,13 @@ function widen(ids: Int32Array): BigInt64Array {
   return new BigInt64Array(halves.buffer);
 }
 
-function expectedLayout({ configuration, int32 }: Problem): ExpectedLayout {
-  const { numTokens, numTopk, numExperts, numRanks } = configuration;
-  const topkIdx = { data: int32, shape: [numTokens, numTopk] as const };
+function topkIdxOf({ configuration, int32 }: Problem) {
+  return { data: int32, shape: [configuration.numTokens, configuration.numTopk] as const };
+}
+
+function expectedLayout(problem: Problem): ExpectedLayout {
+  const { numTokens, numExperts, numRanks } = problem.configuration;
+  const topkIdx = topkIdxOf(problem);
   if (numTokens <= maxOracleTokens) {
     const expected = answer({ rows: rowsOf(topkIdx), numExperts, numRanks });
     if ('layout' in expected) return expected.layout;
@@ -70,51 +76,127 @@ function expectedLayout({ configuration, int32 }: Problem): ExpectedLayout {
   return arrays as ExpectedLayout;
 }
 
-/** Checks every variant, then times them in turn. */
-function measure(configuration: Configuration, chosen: readonly string[], rounds: number): Seconds {
-  const problem = makeProblem(configuration);
-  const entries = chosen
-    .filter((name) => name in variants)
-    .map((name) => ({ name, prepared: variants[name].variant(problem), samples: [] as number[] }));
+function expectedOrder(kind: OrderKind, problem: Problem): readonly ArrayLike<number>[] {
+  const { numTokens, numExperts, numRanks } = problem.configuration;
+  const topkIdx = topkIdxOf(problem);
+  if (numTokens <= maxOracleTokens) {
+    const rows = rowsOf(topkIdx);
+    const expected =
+      kind === 'byExpert' ? expertOrder({ rows, numExperts }) : rankOrder({ rows, numExperts, numRanks });
+    if ('order' in expected) return arraysOf(kind, expected.order);
+    throw new Error('the oracle refuses the routing of the benchmark');
+  }
+  const order =
+    kind === 'byExpert'
+      ? getExpertPermutation(topkIdx, numExperts, { device: 'js' })
+      : new ExpertGroup({ numRanks, device: 'js' }).getRankPermutation(topkIdx, numExperts);
+  return arraysOf(kind, order);
+}
+
+/** A variant that is ready, and a check of what it has computed. */
+interface Candidate {
+  readonly name: string;
+  readonly prepared: Prepared<unknown>;
+  check(): void;
+}
+
+function layoutCandidates(problem: Problem, chosen: Readonly<Record<string, string>>): Candidate[] {
   const expected = expectedLayout(problem);
-  for (const { name, prepared } of entries) {
+  return Object.entries(chosen)
+    .filter(([, name]) => name in variants)
+    .map(([title, name]) => {
+      const prepared = variants[name].variant(problem);
+      return { name: title, prepared, check: () => expectArrays(prepared.result(), expected) };
+    });
+}
+
+function orderCandidates(kind: OrderKind, problem: Problem, chosen: readonly string[]): Candidate[] {
+  const expected = expectedOrder(kind, problem);
+  return chosen.map((name) => {
+    const prepared = orderVariants[name].variant(kind)(problem);
+    const check = () => {
+      const arrays = prepared.result();
+      for (const [i, array] of orderNames[kind].entries()) expectNumbers(array, arrays[i], expected[i]);
+    };
+    return { name, prepared, check };
+  });
+}
+
+/** Checks every candidate, then times them in turn. */
+function time(candidates: readonly Candidate[], configuration: Configuration, rounds: number): Seconds {
+  for (const { name, prepared, check } of candidates) {
     prepared.run();
     try {
-      expectArrays(prepared.layout(), expected);
+      check();
     } catch (cause) {
-      throw new Error(`'${name}' computes a wrong layout of ${JSON.stringify(configuration)}`, { cause });
+      throw new Error(`'${name}' computes a wrong result for ${JSON.stringify(configuration)}`, { cause });
     }
   }
+  const entries = candidates.map(({ name, prepared }) => ({ name, prepared, samples: [] as number[] }));
   for (const { prepared } of entries) warmUp(prepared.run);
   for (let round = 0; round < rounds; round++) {
     for (const { prepared, samples } of entries) {
-      samples.push(secondsPerRun(prepared.run) / (prepared.layoutsPerRun ?? 1));
+      samples.push(secondsPerRun(prepared.run) / (prepared.resultsPerRun ?? 1));
     }
   }
   return Object.fromEntries(entries.map(({ name, samples }) => [name, median(samples)]));
 }
 
-/** Measures the layouts in Python, and then those in JavaScript that they are compared with. */
-function measureInPython(configuration: Configuration): Seconds {
+const layouts = (chosen: readonly string[], rounds: number) => (configuration: Configuration) =>
+  time(
+    layoutCandidates(makeProblem(configuration), Object.fromEntries(chosen.map((name) => [name, name]))),
+    configuration,
+    rounds,
+  );
+
+/** Orders, and the layouts that they are compared with. */
+const orders = (kind: OrderKind) => (configuration: Configuration) => {
   const problem = makeProblem(configuration);
-  const layout = variants[names.call].variant(problem).layout();
+  const beside = { [names.layoutKernel]: names.kernel, [names.layoutCall]: names.call };
+  const candidates = [
+    ...orderCandidates(kind, problem, Object.keys(orderVariants)),
+    ...layoutCandidates(problem, beside),
+  ];
+  return time(candidates, configuration, numRounds);
+};
+
+/** Measures layouts in Python, and then those in JavaScript that they are compared with. */
+function layoutsInPython(configuration: Configuration): Seconds {
+  const problem = makeProblem(configuration);
+  const layout = variants[names.call].variant(problem).result();
   return {
-    ...timePython(problem, layout),
-    ...measure(configuration, [names.plain, names.newArrays, names.call], numRounds),
+    ...timePythonLayout(problem, layout),
+    ...layouts([names.plain, names.newArrays, names.call], numRounds)(configuration),
   };
 }
 
-const all = Object.keys(variants);
-const main = [names.plain, names.simple, names.kernel, names.workspace, names.call, names.native];
-const over = (list: readonly Configuration[]) =>
-  settings.layouts ? [] : list.map((configuration) => measure(configuration, main, 1));
+/** Measures orders in Python, and then those in JavaScript that they are compared with. */
+const ordersInPython = (kind: OrderKind) => (configuration: Configuration) => {
+  const problem = makeProblem(configuration);
+  const order = orderVariants[names.call].variant(kind)(problem).result();
+  const candidates = orderCandidates(kind, problem, [names.plainOnly, names.newArrays, names.call]);
+  return { ...timePythonOrder(kind, problem, order), ...time(candidates, configuration, numRounds) };
+};
 
+const main = [names.plain, names.simple, names.kernel, names.workspace, names.call, names.native];
+const ways: Readonly<Record<ListName, (configuration: Configuration) => Seconds>> = {
+  layouts: layouts(Object.keys(variants), numRounds),
+  overTokens: layouts(main, 1),
+  overRanks: layouts(main, 1),
+  overExperts: layouts(main, 1),
+  inPython: layoutsInPython,
+  byExpert: orders('byExpert'),
+  byRank: orders('byRank'),
+  byExpertInPython: ordersInPython('byExpert'),
+  byRankInPython: ordersInPython('byRank'),
+};
+
+const measured = listNames.map((list) => [list, asked.includes(list) ? lists[list].map(ways[list]) : []]);
+const descriptions = (table: Readonly<Record<string, { readonly description: string }>>) =>
+  Object.fromEntries(Object.entries(table).map(([name, { description }]) => [name, description]));
 const measurements: Measurements = {
-  layouts: configurations.map((configuration) => measure(configuration, all, numRounds)),
-  overTokens: over(overTokens),
-  overRanks: over(overRanks),
-  overExperts: over(overExperts),
-  inPython: settings.layouts ? [] : inPython.map(measureInPython),
-  variants: Object.fromEntries(Object.entries(variants).map(([name, { description }]) => [name, description])),
+  ...(Object.fromEntries(measured) as Record<ListName, Seconds[]>),
+  variants: descriptions(variants),
+  orderVariants: descriptions(orderVariants),
 };
 console.log(JSON.stringify(measurements));

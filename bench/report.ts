@@ -4,8 +4,10 @@
  * @module
  */
 import { type Configuration, titleOf } from './configurations.ts';
+import { ordersSection } from './orders-report.ts';
 import type { Entry, Results } from './results.ts';
-import { median, medianRatio, spread } from './statistics.ts';
+import { median } from './statistics.ts';
+import { nanosecondsPerToken, numProcessesOf, pythonTable, ratioCell, table, variantsTable } from './tables.ts';
 import { names } from './variants/names.ts';
 
 /** The whole document. */
@@ -29,7 +31,7 @@ ${table(['', ''], Object.entries(machine))}
 
 Nanoseconds per token:
 
-${layoutsTable(layouts)}
+${variantsTable(layouts)}
 
 ${Object.entries(variants)
   .map(([name, description]) => `- **${name}**: ${description}.`)
@@ -78,6 +80,8 @@ ${pythonTable(results.inPython)}
 
 ${pythonNotes(results.inPython)}
 
+${ordersSection(results)}
+
 ## The first call
 
 A fresh process of Node.js loads the library, by \`import\` or by \`require\`, and computes a layout of two tokens
@@ -110,22 +114,6 @@ share. A call with reused \`out\` leaves ${Math.max(0, heldMemory.heapBytesPerCa
 `;
 }
 
-/** Nanoseconds per token of every variant on every configuration. */
-export function layoutsTable(layouts: readonly Entry[]): string {
-  const columns = Object.keys(layouts[0].seconds);
-  return table(
-    ['T · K · E · R', ...columns],
-    layouts.map(({ configuration, seconds }) => [
-      titleOf(configuration),
-      ...columns.map((name) => {
-        if (!(name in seconds)) return '';
-        const time = nanosecondsPerToken(configuration, seconds[name]);
-        return seconds[name].length === 1 ? time : `${time} ±${(100 * spread(seconds[name])).toFixed(0)}%`;
-      }),
-    ]),
-  );
-}
-
 /** How many times as fast as other variants the kernel, a workspace and a whole call are. */
 export function ratiosTable(layouts: readonly Entry[]): string {
   const pairs = [
@@ -141,9 +129,7 @@ export function ratiosTable(layouts: readonly Entry[]): string {
     ['T · K · E · R', ...pairs.map(([faster, than]) => `${faster} : ${than}`)],
     layouts.map(({ configuration, seconds }) => [
       titleOf(configuration),
-      ...pairs.map(([faster, than]) =>
-        faster in seconds && than in seconds ? medianRatio(seconds[than], seconds[faster]).toFixed(2) : '',
-      ),
+      ...pairs.map(([faster, than]) => ratioCell(seconds, than, faster)),
     ]),
   );
 }
@@ -160,19 +146,6 @@ function scalingTable(
     entries.map(({ configuration, seconds }) => [
       sizeOf(configuration).toLocaleString('en'),
       ...columns.map((name) => cell(configuration, seconds[name])),
-    ]),
-  );
-}
-
-function pythonTable(entries: readonly Entry[]): string {
-  return table(
-    ['T · K · E · R', ...entries.map(({ configuration }) => titleOf(configuration))],
-    Object.keys(entries[0].seconds).map((name) => [
-      name,
-      ...entries.map(({ seconds }) => {
-        const ratio = medianRatio(seconds[name], seconds[names.call]);
-        return `${microseconds(seconds[name])} (${ratio.toFixed(ratio < 10 ? 1 : 0)}×)`;
-      }),
     ]),
   );
 }
@@ -199,29 +172,10 @@ export function pythonNotes(entries: readonly Entry[]): string {
   ].join('\n');
 }
 
-function numProcessesOf(entries: readonly Entry[]): number {
-  return Object.values(entries[0].seconds)[0].length;
-}
-
-function microseconds(seconds: readonly number[]): string {
-  const value = median(seconds) * 1e6;
-  return value.toLocaleString('en', { maximumFractionDigits: value < 100 ? 1 : 0 });
-}
-
-function nanosecondsPerToken({ numTokens }: Configuration, seconds: readonly number[]): string {
-  return ((median(seconds) / numTokens) * 1e9).toFixed(1);
-}
-
 function millionsPerSecond({ numTokens }: Configuration, seconds: readonly number[]): string {
   return (numTokens / median(seconds) / 1e6).toFixed(1);
 }
 
 function kilobytes(bytes: number): string {
   return `${(bytes / 1024).toFixed(1)} KiB`;
-}
-
-/** A Markdown table; all columns but the first are aligned to the right. */
-function table(header: readonly string[], rows: readonly (readonly string[])[]): string {
-  const line = (cells: readonly string[]) => `| ${cells.join(' | ')} |`;
-  return [line(header), line(header.map((_, column) => (column === 0 ? '---' : '--:'))), ...rows.map(line)].join('\n');
 }

@@ -3,13 +3,13 @@
  *
  * @module
  */
-import { type Configuration, configurations, inPython, overExperts, overRanks, overTokens } from './configurations.ts';
+import { type Configuration, type ListName, listNames, lists, type orderLists } from './configurations.ts';
 import type { Measurements } from './measure.ts';
 
 /** Seconds by variant, one number from each process. */
 export type Samples = Readonly<Record<string, readonly number[]>>;
 
-/** A configuration and what was measured on it: seconds per layout. */
+/** A configuration and what was measured on it: seconds per layout, or per order of rows. */
 export interface Entry {
   readonly configuration: Configuration;
   readonly seconds: Samples;
@@ -36,46 +36,57 @@ export interface Size {
 }
 
 /** The number of this form; it changes when older files can no longer be read. */
-export const format = 2;
+export const format = 3;
 
-export interface Results {
-  readonly format: typeof format;
+/** When and where something was measured, and what. */
+export interface Run {
   readonly date: string;
   /** Names and values, as the report lists them. */
   readonly machine: Readonly<Record<string, string>>;
   /** What each variant is. */
   readonly variants: Readonly<Record<string, string>>;
-  readonly layouts: readonly Entry[];
-  readonly overTokens: readonly Entry[];
-  readonly overRanks: readonly Entry[];
-  readonly overExperts: readonly Entry[];
-  /** Layouts in Python, and the layouts in JavaScript that they are compared with. */
-  readonly inPython: readonly Entry[];
+}
+
+/** The lists of orders of rows. */
+type OrderList = (typeof orderLists)[number];
+
+/** Orders of rows. They can be measured without the rest. */
+export interface OrderResults extends Run, Readonly<Record<OrderList, readonly Entry[]>> {}
+
+/** The lists of layouts are those of configurations.ts. */
+export interface Results extends Run, Readonly<Record<Exclude<ListName, OrderList>, readonly Entry[]>> {
+  readonly format: typeof format;
+  readonly orders: OrderResults;
   /** By how the library is loaded: `import`, `require`. */
   readonly firstCalls: Readonly<Record<string, FirstCall>>;
   readonly heldMemory: HeldMemory;
   readonly sizes: Readonly<Record<string, Size>>;
 }
 
-type List = 'layouts' | 'overTokens' | 'overRanks' | 'overExperts' | 'inPython';
+/** What several processes measured, put together. */
+export interface Measured extends Readonly<Record<ListName, readonly Entry[]>> {
+  readonly variants: Readonly<Record<string, string>>;
+  readonly orderVariants: Readonly<Record<string, string>>;
+}
 
-/** What several processes measured, put together. A process that did not measure a list has it empty. */
-export function combine(processes: readonly Measurements[]): Pick<Results, keyof Measurements> {
-  const list = (key: List, of: readonly Configuration[]) => {
-    const measured = processes.map((measurements) => measurements[key]).filter(({ length }) => length > 0);
-    return (measured[0] ?? []).map((_, index) => ({
-      configuration: of[index],
-      seconds: samplesOf(measured.map((entries) => entries[index])),
+/** Puts together what several processes measured. A process that did not measure a list has it empty. */
+export function combine(processes: readonly Measurements[]): Measured {
+  const combined = listNames.map((list) => {
+    const measured = processes.map((measurements) => measurements[list]).filter(({ length }) => length > 0);
+    const entries = (measured[0] ?? []).map((_, index) => ({
+      configuration: lists[list][index],
+      seconds: samplesOf(measured.map((process) => process[index])),
     }));
-  };
-  return {
-    layouts: list('layouts', configurations),
-    overTokens: list('overTokens', overTokens),
-    overRanks: list('overRanks', overRanks),
-    overExperts: list('overExperts', overExperts),
-    inPython: list('inPython', inPython),
-    variants: processes[0].variants,
-  };
+    return [list, entries];
+  });
+  const { variants, orderVariants } = processes[0];
+  return { ...(Object.fromEntries(combined) as Record<ListName, Entry[]>), variants, orderVariants };
+}
+
+/** The results of orders of rows among what was measured. */
+export function ordersOf(measured: Measured, { date, machine }: Pick<Run, 'date' | 'machine'>): OrderResults {
+  const { orderVariants: variants, byExpert, byRank, byExpertInPython, byRankInPython } = measured;
+  return { date, machine, variants, byExpert, byRank, byExpertInPython, byRankInPython };
 }
 
 function samplesOf(processes: readonly Readonly<Record<string, number>>[]): Samples {

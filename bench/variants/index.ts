@@ -26,7 +26,7 @@ function plainJs(instance: typeof ofAnyType, idType: 'int64' | 'int32'): Variant
     const out = newArrays(configuration);
     return {
       run: () => instance.plainLayout(ids, numTopk, numExperts, numRanks, numRanksPerNode, out),
-      layout: () => out,
+      result: () => out,
     };
   };
 }

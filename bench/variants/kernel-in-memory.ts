@@ -4,55 +4,23 @@
  *
  * @module
  */
-import { maxLocatedIds, numRanksPerNode, type Prepared, type Problem } from './variant.ts';
-import { WasmMemory } from './wasm-memory.ts';
+import { hasEmptyId, int64, kernelMemory, slackBytes } from './kernel-memory.ts';
+import { type OrderArrays, type OrderKind, orderLengths } from './order.ts';
+import { maxLocatedIds, type Prepared, type Problem, type Variant } from './variant.ts';
 
-/** Constants of the contract. */
-const int64 = 0;
 const hasCopies = 1;
-const hasEmptyId = 0;
-const slackBytes = 64;
-const maxSmallTableExperts = 4088;
-const numEmptyEntries = 8;
-const noRank = -1;
+const hasNoCopies = 0;
+const alignment = 1;
 
-/** Ready for one problem. */
+/** Computes layouts, ready for one problem. */
 export function kernelInMemory(problem: Problem): Prepared {
   const { numTokens, numTopk, numExperts, numRanks } = problem.configuration;
-  const numNodes = Math.max(1, numRanks / numRanksPerNode);
-  const wasm = new WasmMemory(new URL('../../dist/kernel.wasm', import.meta.url));
-  const rankOfExpert = wasm.take(4 * (numExperts + numEmptyEntries));
-  const largeTable = wasm.take(numExperts > maxSmallTableExperts ? 16 * (numExperts + numEmptyEntries) : 0);
-  const perRank = wasm.take(4 * (numRanks + 63));
-  const perRdmaRank = wasm.take(4 * (numNodes + 63));
-  const perExpert = wasm.take(4 * (numExperts + numEmptyEntries));
-  const lastTokenOfNode = wasm.take(4 * (numNodes + 1));
-  const positions = wasm.take(4 * (maxLocatedIds + 8));
-  const ids = wasm.take(8 * problem.int64.length + slackBytes);
+  const { wasm, numNodes, ids, perRank, perRdmaRank, perExpert, build } = kernelMemory(problem, maxLocatedIds);
   const isTokenInRank = wasm.take(numTokens * numRanks + slackBytes);
+  build();
 
   const { buffer } = wasm;
-  const { plan, build_table, begin, locate, add_tokens, finish } = wasm.exports;
-  new BigInt64Array(buffer, ids).set(problem.int64);
-  const numExpertsPerRank = numExperts / numRanks;
-  const ranks = new Int32Array(buffer, rankOfExpert, numExperts + numEmptyEntries).fill(noRank);
-  for (let expert = 0; expert < numExperts; expert++) ranks[expert] = Math.floor(expert / numExpertsPerRank);
-  new Uint32Array(buffer, plan()).set([
-    numExperts,
-    numRanks,
-    numRanksPerNode,
-    numNodes,
-    0, // Rows are of bytes
-    rankOfExpert,
-    largeTable,
-    perRank,
-    perRdmaRank,
-    perExpert,
-    lastTokenOfNode,
-    positions,
-  ]);
-  build_table();
-
+  const { begin, locate, add_tokens, finish } = wasm.exports;
   const step = Math.floor(maxLocatedIds / numTopk);
   const layout = {
     numTokensPerRank: new Int32Array(buffer, perRank, numRanks),
@@ -70,6 +38,38 @@ export function kernelInMemory(problem: Problem): Prepared {
       }
       finish();
     },
-    layout: () => layout,
+    result: () => layout,
+  };
+}
+
+/** Computes orders of rows. All ids are located at once, as in a workspace. */
+export function orderInMemory(kind: OrderKind): Variant<OrderArrays> {
+  return (problem) => {
+    const { numTokens, numTopk, numExperts } = problem.configuration;
+    const numIds = numTokens * numTopk;
+    const { wasm, ids, build } = kernelMemory(problem, numIds);
+    const lengths = orderLengths(kind, problem.configuration);
+    const numRows = lengths[2];
+    const orderRows = wasm.take(4 * lengths.length);
+    // What is written to row -1 is in front of the rows
+    const addresses = lengths.map((length) => wasm.take(64 + 4 * length) + 64);
+    build();
+
+    const { buffer } = wasm;
+    new Uint32Array(buffer, orderRows).set(addresses);
+    const order = addresses.map((address, i) => new Int32Array(buffer, address, lengths[i]));
+    const { begin, locate, count_rows, begin_rows, place_rows, finish_rows } = wasm.exports;
+    const code = kind === 'byExpert' ? 0 : 1;
+    return {
+      run() {
+        begin(numIds, hasNoCopies);
+        locate(ids, int64, numIds, 0, hasEmptyId, 0, 0);
+        count_rows(code, numTokens, numTopk, 0);
+        begin_rows(code, orderRows, numRows, 0, numExperts, alignment);
+        place_rows(code, orderRows, numTokens, numTopk, 0);
+        finish_rows();
+      },
+      result: () => order,
+    };
   };
 }

@@ -4,6 +4,7 @@
  * @module
  */
 import { type DeviceName, ExpertGroup } from 'dispatch-layout';
+import { arraysOf, type OrderArrays, type OrderKind } from './order.ts';
 import type { Variant } from './variant.ts';
 
 /** `getDispatchLayout` of one group, which writes to the same result arrays every time or to new ones. */
@@ -18,7 +19,7 @@ export function publicCall(device: DeviceName, idType: 'int64' | 'int32', result
       run() {
         layout = group.getDispatchLayout(topkIdx, numExperts, options);
       },
-      layout: () => layout,
+      result: () => layout,
     };
   };
 }
@@ -34,6 +35,55 @@ export const workspaceRun: Variant = ({ configuration, int64 }) => {
     run() {
       layout = workspace.run(numTokens);
     },
-    layout: () => layout,
+    result: () => layout,
   };
 };
+
+/** `getExpertPermutation` or `getRankPermutation` of one group on `wasm`, with the same result arrays or with new ones. */
+export function publicOrder(
+  kind: OrderKind,
+  idType: 'int64' | 'int32',
+  results: 'reused' | 'new',
+): Variant<OrderArrays> {
+  return (problem) => {
+    const { numTokens, numTopk, numExperts, numRanks } = problem.configuration;
+    const group = new ExpertGroup({ numRanks, device: 'wasm' });
+    const topkIdx = { data: problem[idType], shape: [numTokens, numTopk] };
+    if (kind === 'byExpert') {
+      let order = group.getExpertPermutation(topkIdx, numExperts);
+      const options = results === 'reused' ? { out: order } : {};
+      return {
+        run() {
+          order = group.getExpertPermutation(topkIdx, numExperts, options);
+        },
+        result: () => arraysOf(kind, order),
+      };
+    }
+    let order = group.getRankPermutation(topkIdx, numExperts);
+    const options = results === 'reused' ? { out: order } : {};
+    return {
+      run() {
+        order = group.getRankPermutation(topkIdx, numExperts, options);
+      },
+      result: () => arraysOf(kind, order),
+    };
+  };
+}
+
+/** `runExpertPermutation` or `runRankPermutation` of a workspace with int64 ids. */
+export function workspaceOrder(kind: OrderKind): Variant<OrderArrays> {
+  return ({ configuration, int64 }) => {
+    const { numTokens, numTopk, numExperts, numRanks } = configuration;
+    const group = new ExpertGroup({ numRanks, device: 'wasm' });
+    const orders = kind === 'byExpert' ? ({ expertPermutation: true } as const) : ({ rankPermutation: true } as const);
+    const workspace = group.createWorkspace({ numExperts, maxTokens: numTokens, numTopk, ...orders });
+    workspace.topkIdx.set(int64);
+    const run =
+      kind === 'byExpert'
+        ? () => void workspace.runExpertPermutation(numTokens)
+        : () => void workspace.runRankPermutation(numTokens);
+    const order =
+      kind === 'byExpert' ? workspace.runExpertPermutation(numTokens) : workspace.runRankPermutation(numTokens);
+    return { run, result: () => arraysOf(kind, order) };
+  };
+}

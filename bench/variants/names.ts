@@ -12,4 +12,7 @@ export const names = {
   call: 'wasm',
   newArrays: 'wasm, new arrays',
   native: 'native',
+  /** Layouts of the same ids, beside orders of rows. */
+  layoutKernel: 'layout, kernel in memory',
+  layoutCall: 'layout, wasm',
 } as const;

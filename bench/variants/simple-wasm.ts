@@ -47,5 +47,5 @@ export function simpleWasm({ configuration, int64 }: Problem): Prepared {
     isTokenInRank: new Uint8Array(buffer, isTokenInRank, numTokens * numRanks),
   };
   const run = wasm.exports.layout;
-  return { run: () => void run(request), layout: () => layout };
+  return { run: () => void run(request), result: () => layout };
 }

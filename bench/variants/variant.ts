@@ -1,5 +1,5 @@
 /**
- * What a way to compute layouts looks like to the benchmark.
+ * What a way to compute layouts or orders of rows looks like to the benchmark.
  *
  * @module
  */
@@ -14,23 +14,23 @@ export interface Problem {
   readonly int32: Int32Array;
 }
 
-/** A way to compute layouts, ready for one problem. */
-export interface Prepared {
+/** A way to compute layouts or orders of rows, ready for one problem. */
+export interface Prepared<Result = LayoutArrays> {
   /** What is timed. */
   run(): void;
   /**
-   * How many layouts a run computes, if not one. There are several if a call from JavaScript would take too large a
+   * How many results a run computes, if not one. There are several if a call from JavaScript would take too large a
    * share.
    */
-  readonly layoutsPerRun?: number;
+  readonly resultsPerRun?: number;
   /** What the last run computed. */
-  layout(): LayoutArrays;
+  result(): Result;
 }
 
-/** A way to compute layouts. */
-export type Variant = (problem: Problem) => Prepared;
+/** A way to compute layouts or orders of rows. */
+export type Variant<Result = LayoutArrays> = (problem: Problem) => Prepared<Result>;
 
-/** New result arrays. */
+/** New result arrays of a layout. */
 export function newArrays(configuration: Configuration): LayoutArrays {
   const arrays: unknown = forOutputs((name) => {
     const { type, lengthOf } = outputs[name];
