@@ -29,10 +29,15 @@ EXPORT void count_rows(Plan* address_of_plan, Order order, uint32_t num_tokens, 
 EXPORT uint32_t begin_rows(Plan* address_of_plan, Order order, const OrderRows* rows, uint32_t max_rows,
                            uint32_t first_expert, uint32_t num_local_experts, uint32_t alignment) {
   const Plan& plan = *address_of_plan;
+  const auto begin_expert = [&](auto table) {
+    using Table = decltype(table);
+    return alignment == 1 ? begin_expert_rows<Table, false>(table, plan.num_experts, *rows, first_expert,
+                                                            num_local_experts, alignment)
+                          : begin_expert_rows<Table, true>(table, plan.num_experts, *rows, first_expert,
+                                                           num_local_experts, alignment);
+  };
   const uint32_t num_rows =
-      order != Order::kByExpert ? begin_rank_rows(plan, *rows) : with_table(plan, [&](auto table) {
-        return begin_expert_rows(table, plan.num_experts, *rows, first_expert, num_local_experts, alignment);
-      });
+      order == Order::kByExpert ? with_table(plan, begin_expert) : begin_rank_rows(plan, *rows);
   fill_rows(rows->of_row, num_rows, max_rows);
   return num_rows;
 }

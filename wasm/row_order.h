@@ -30,32 +30,30 @@ __attribute__((noinline)) void count_experts(const typename Table::Position* pos
   for (uint32_t i = 0; i < num_ids; i++) counter<Table>(positions[i])++;
 }
 
-// Returns the number of rows. It fills the padding behind the rows of each expert.
-template <class Table>
+// Returns the number of rows. It fills the padding behind the rows of each expert. Most orders have none, and the code
+// for them needs no division, which would take as long as all the rest.
+template <class Table, bool kIsPadded>
 __attribute__((noinline)) uint32_t begin_expert_rows(Table table, uint32_t num_experts, const OrderRows& rows,
                                                      uint32_t first_expert, uint32_t num_local_experts,
                                                      uint32_t alignment) {
   // The addresses are in variables, since LLVM would otherwise load them again after every store
   uint32_t *const counts = rows.num_rows_of_key, *const offsets = rows.first_row_of_key,
                   *const of_row = rows.of_row;
-  // A division takes as long as all the rest
-  const bool is_power_of_2 = (alignment & (alignment - 1)) == 0;
+  Entry* entry = table.entries();
+  Entry *const first = entry + first_expert, *const end_of_local = first + num_local_experts;
+  Entry* const end_of_table = entry + num_experts + kNumEmptyEntries;
+  for (; entry < first; entry++) entry->num_tokens = kNoRow;
   uint32_t row = 0;
-  for (uint32_t i = 0; i < num_experts + kNumEmptyEntries; i++) {
-    uint32_t& counter = table.entries()[i].num_tokens;
-    const uint32_t local_expert = i - first_expert;
-    if (local_expert >= num_local_experts) {
-      counter = kNoRow;
-      continue;
-    }
-    const uint32_t count = counter, end = row + count, last = end + alignment - 1;
-    counts[local_expert] = count;
-    offsets[local_expert] = row;
-    counter = row;
-    row = is_power_of_2 ? last & -alignment : last / alignment * alignment;
-    fill_rows(of_row, end, row);
+  for (uint32_t i = 0; entry < end_of_local; entry++, i++) {
+    const uint32_t count = entry->num_tokens, end = row + count;
+    counts[i] = count;
+    offsets[i] = row;
+    entry->num_tokens = row;
+    row = kIsPadded ? (end + alignment - 1) / alignment * alignment : end;
+    if constexpr (kIsPadded) fill_rows(of_row, end, row);
   }
   offsets[num_local_experts] = row;
+  for (; entry < end_of_table; entry++) entry->num_tokens = kNoRow;
   return row;
 }
 

@@ -58,16 +58,19 @@ export function orderInMemory(kind: OrderKind): Variant<OrderArrays> {
     const { buffer } = wasm;
     new Uint32Array(buffer, orderRows).set(addresses);
     const order = addresses.map((address, i) => new Int32Array(buffer, address, lengths[i]));
-    const { begin, locate, count_rows, begin_rows, place_rows, finish_rows } = wasm.exports;
+    const { begin, locate } = wasm.exports;
+    const orderModule = new URL('../../dist/order.wasm', import.meta.url);
+    const { count_rows, begin_rows, place_rows, finish_rows } = wasm.alsoIn(orderModule);
+    const plan = wasm.exports.plan();
     const code = kind === 'byExpert' ? 0 : 1;
     return {
       run() {
         begin(numIds, hasNoCopies);
         locate(ids, int64, numIds, 0, hasEmptyId, 0, 0);
-        count_rows(code, numTokens, numTopk, 0);
-        begin_rows(code, orderRows, numRows, 0, numExperts, alignment);
-        place_rows(code, orderRows, numTokens, numTopk, 0);
-        finish_rows();
+        count_rows(plan, code, numTokens, numTopk, 0);
+        begin_rows(plan, code, orderRows, numRows, 0, numExperts, alignment);
+        place_rows(plan, code, orderRows, numTokens, numTopk, 0);
+        finish_rows(plan);
       },
       result: () => order,
     };

@@ -57,10 +57,10 @@ class NativeProblem {
     constexpr uint32_t kAlignment = 1;
     begin(num_ids(), false);
     locate(ids_.data(), IdType::kInt64, num_ids(), 0, false, 0, 0);
-    count_rows(order_, num_tokens_, num_topk_, 0);
-    begin_rows(order_, &buffers_->rows, max_rows_, 0, ::plan()->num_experts, kAlignment);
-    place_rows(order_, &buffers_->rows, num_tokens_, num_topk_, 0);
-    finish_rows();
+    count_rows(::plan(), order_, num_tokens_, num_topk_, 0);
+    begin_rows(::plan(), order_, &buffers_->rows, max_rows_, 0, ::plan()->num_experts, kAlignment);
+    place_rows(::plan(), order_, &buffers_->rows, num_tokens_, num_topk_, 0);
+    finish_rows(::plan());
   }
 
   const OrderRows& order_rows() const { return buffers_->rows; }

@@ -33,6 +33,12 @@ export class WasmMemory {
     this.exports._initialize?.();
   }
 
+  /** The exports of another module, which works in the same memory. */
+  alsoIn(file: URL): Readonly<Record<string, (...values: number[]) => number>> {
+    const { exports } = new WebAssembly.Instance(compile(file), { env: { memory: this.#memory } });
+    return exports as Record<string, (...values: number[]) => number>;
+  }
+
   /** The address of `bytes` new bytes. Views that were made before may be detached by it. */
   take(bytes: number): number {
     const address = Math.ceil(this.#end / 64) * 64;

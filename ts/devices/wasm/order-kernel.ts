@@ -135,15 +135,25 @@ export class OrderBuffers implements MoreBuffers {
     firstToken: number,
     numTopk: number,
   ): void {
-    const exports = this.#exportsIn(kernel);
     const { plan } = kernel;
-    const code = codeOf(order);
-    const rows = kernel.more + this.#place(partition, kernel.numTopk).orders[to].orderRows;
-    exports.count_rows(plan, code, numTokens, numTopk, firstToken);
-    if (order.kind === 'byRank') exports.begin_rows(plan, code, rows, maxRows, 0, 0, 1);
-    else exports.begin_rows(plan, code, rows, maxRows, order.firstExpert, order.numLocalExperts, order.alignment);
-    exports.place_rows(plan, code, rows, numTokens, numTopk, firstToken);
+    const exports = this.#exportsIn(kernel);
+    const rows = this.#begin(kernel, order, partition, to, maxRows, numTokens, firstToken, numTopk);
+    exports.place_rows(plan, codeOf(order), rows, numTokens, numTopk, firstToken);
     exports.finish_rows(plan);
+  }
+
+  /** Only counts the rows of the keys. Rows, of which there is none yet, are not written. */
+  count(
+    kernel: WasmKernel,
+    order: ExpertOrder | RankOrder,
+    partition: Partition,
+    to: number,
+    numTokens: number,
+    firstToken: number,
+    numTopk: number,
+  ): void {
+    this.#begin(kernel, order, partition, to, 0, numTokens, firstToken, numTopk);
+    this.#exportsIn(kernel).finish_rows(kernel.plan);
   }
 
   /** Adds what `shiftOfKey` has for their keys to the rows of `numIds` ids, whose order was computed last. */
@@ -153,6 +163,27 @@ export class OrderBuffers implements MoreBuffers {
     const { more, plan } = kernel;
     const rows = more + orders[to].rowOfSelection;
     this.#exportsIn(kernel).shift_rows(plan, codeOf(order), numIds, firstExpert, more + shiftOfKey, rows);
+  }
+
+  /** Counts the rows, and writes the counts and the first rows. Returns the address of the `OrderRows`. */
+  #begin(
+    kernel: WasmKernel,
+    order: ExpertOrder | RankOrder,
+    partition: Partition,
+    to: number,
+    maxRows: number,
+    numTokens: number,
+    firstToken: number,
+    numTopk: number,
+  ): number {
+    const { plan } = kernel;
+    const exports = this.#exportsIn(kernel);
+    const code = codeOf(order);
+    const rows = kernel.more + this.#place(partition, kernel.numTopk).orders[to].orderRows;
+    exports.count_rows(plan, code, numTokens, numTopk, firstToken);
+    if (order.kind === 'byRank') exports.begin_rows(plan, code, rows, maxRows, 0, 0, 1);
+    else exports.begin_rows(plan, code, rows, maxRows, order.firstExpert, order.numLocalExperts, order.alignment);
+    return rows;
   }
 
   #exportsIn(kernel: WasmKernel): Exports {

@@ -92,18 +92,18 @@ function orderInPieces(
   const rowsOfPiece = piece.numRowsOfKey.whole;
   const firstRows = piece.firstRowOfKey.whole;
   const numKeys = numRowsOfKey.length;
-  /** Orders each piece. It is an error if an id is invalid and `isChecked` is set. */
+  /** Locates the ids of each piece. It is an error if an id is invalid and `isChecked` is set. */
   const forEachPiece = (isChecked: boolean, visit: (firstToken: number, count: number) => void): void => {
     for (let token = 0; token < numTokens; token += step) {
       const count = Math.min(step, numTokens - token);
       locateTokens(kernel, request, token, token + count, isChecked);
-      buffers.order(kernel, dense, partition, 0, count * numTopk, count, token, numTopk);
       visit(token, count);
     }
   };
 
   const totals = new Int32Array(numKeys);
-  forEachPiece(isStrict, () => {
+  forEachPiece(isStrict, (firstToken, count) => {
+    buffers.count(kernel, dense, partition, 0, count, firstToken, numTopk);
     for (let key = 0; key < numKeys; key++) totals[key] += rowsOfPiece[key];
   });
 
@@ -117,6 +117,7 @@ function orderInPieces(
   ofRow.fill(-1);
   const nextRow = firstRowOfKey.slice();
   forEachPiece(false, (firstToken, count) => {
+    buffers.order(kernel, dense, partition, 0, count * numTopk, count, firstToken, numTopk);
     for (let key = 0; key < numKeys; key++) {
       shiftOfKey[key] = nextRow[key] - firstRows[key];
       if (rowsOfPiece[key] === 0) continue;
