@@ -61,9 +61,12 @@ export class LayoutRequest implements OutputShape, StreamOrder {
   previous: EventHandle | null = null;
   asyncFinish = false;
   allocateOnCommStream = false;
+  /** What takes the place of the caller's arrays. It is made once, so that a call with a reused `out` allocates nothing. */
+  readonly #noArrays: OutArrays;
 
   constructor(form: ResultForm, onCpu?: CpuCode) {
     this.out = new OutArrays(form);
+    this.#noArrays = new OutArrays(form);
     this.onCpu = onCpu;
     this.lengths = perOutput(form, () => null);
   }
@@ -98,8 +101,7 @@ export class LayoutRequest implements OutputShape, StreamOrder {
   /** Drops every reference to what is the caller's. */
   clear(): void {
     this.topkIdx.clear();
-    const { form } = this.out;
-    form.assign(this.out, new OutArrays(form));
+    this.out.form.assign(this.out, this.#noArrays);
     this.previous = null;
   }
 }
