@@ -14,7 +14,9 @@ import { type CallOptions, callOptions } from './options.ts';
 export interface ExpertPermutationOptions extends CallOptions, ExpertOrderOptions {
   /**
    * Arrays to write to, such as an earlier result. If an earlier result has the shape of this one, it is returned
-   * itself, so that nothing is allocated. If the call throws, the arrays are untouched. Default: new arrays.
+   * itself, so that nothing is allocated. If the call throws, the arrays are untouched. If `selectionOfRow` or `rowOfSelection` is
+   * longer than needed, the result has a view of its first part; to use all of it again, pass the same object again.
+   * Default: new arrays.
    */
   readonly out?: ExpertPermutationArrays | undefined;
 }
@@ -23,7 +25,8 @@ export interface ExpertPermutationOptions extends CallOptions, ExpertOrderOption
 export interface DeviceExpertPermutationOptions extends CallOptions, ExpertOrderOptions {
   /**
    * Tensors to write to, such as an earlier result. The kernel finds an invalid id only while it writes to them, so
-   * they have changed when that error is thrown. Default: new tensors.
+   * they have changed when that error is thrown. If `selectionOfRow` or `rowOfSelection` is longer than needed, the result has a view
+   * of its first part. Default: new tensors.
    */
   readonly out?: DeviceExpertPermutationArrays | undefined;
 }
@@ -32,7 +35,9 @@ export interface DeviceExpertPermutationOptions extends CallOptions, ExpertOrder
 export interface RankPermutationOptions extends CallOptions, RankOrderOptions {
   /**
    * Arrays to write to, such as an earlier result. If an earlier result has the shape of this one, it is returned
-   * itself, so that nothing is allocated. If the call throws, the arrays are untouched. Default: new arrays.
+   * itself, so that nothing is allocated. If the call throws, the arrays are untouched. If `tokenOfRow` or `rowOfSelection` is
+   * longer than needed, the result has a view of its first part; to use all of it again, pass the same object again.
+   * Default: new arrays.
    */
   readonly out?: RankPermutationArrays | undefined;
 }
@@ -41,7 +46,8 @@ export interface RankPermutationOptions extends CallOptions, RankOrderOptions {
 export interface DeviceRankPermutationOptions extends CallOptions, RankOrderOptions {
   /**
    * Tensors to write to, such as an earlier result. The kernel finds an invalid id only while it writes to them, so
-   * they have changed when that error is thrown. Default: new tensors.
+   * they have changed when that error is thrown. If `tokenOfRow` or `rowOfSelection` is longer than needed, the result has a view
+   * of its first part. Default: new tensors.
    */
   readonly out?: DeviceRankPermutationArrays | undefined;
 }
@@ -74,8 +80,7 @@ const maxAlignment = 2 ** 31 - 1;
  * @throws DispatchLayoutError `OPTION`
  */
 export function readExpertOrder(options: ExpertOrderOptions, numExperts: number, last?: ExpertOrder): ExpertOrder {
-  const { firstExpert = 0, alignment = 1 } = options;
-  const { numLocalExperts = numExperts - firstExpert } = options;
+  const { firstExpert = 0, alignment = 1, numLocalExperts = allFrom(firstExpert, numExperts) } = options;
   if (
     last?.firstExpert === firstExpert &&
     last.numLocalExperts === numLocalExperts &&
@@ -93,10 +98,24 @@ export function readExpertOrder(options: ExpertOrderOptions, numExperts: number,
     const remedy = `From expert ${firstExpert} on there are ${numExperts - firstExpert}: it must be at most that.`;
     throw wrongValue('OPTION', 'numLocalExperts', numLocalExperts, remedy);
   }
-  if (!Number.isInteger(alignment) || alignment < 1 || alignment > maxAlignment) {
-    throw wrongValue('OPTION', 'alignment', alignment, `It must be an integer from 1 to ${maxAlignment}.`);
-  }
+  checkAlignment(alignment);
   return { kind: 'byExpert', form: expertOrderForm, firstExpert, numLocalExperts, alignment };
+}
+
+/** Whether a value can be an alignment of rows. */
+export function isAlignment(value: unknown): value is number {
+  return Number.isInteger(value) && (value as number) >= 1 && (value as number) <= maxAlignment;
+}
+
+/** @throws DispatchLayoutError `OPTION` */
+export function checkAlignment(alignment: unknown): void {
+  if (isAlignment(alignment)) return;
+  throw wrongValue('OPTION', 'alignment', alignment, `It must be an integer from 1 to ${maxAlignment}.`);
+}
+
+/** The number of experts from one on. That `firstExpert` is a number at all is checked later. */
+function allFrom(firstExpert: unknown, numExperts: number): number {
+  return typeof firstExpert === 'number' ? numExperts - firstExpert : numExperts;
 }
 
 /**

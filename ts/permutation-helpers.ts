@@ -3,9 +3,13 @@
  *
  * @module
  */
-import { checkCount, wrongValue } from './errors/checks.ts';
-import { rowsNeeded } from './layout/expert-permutation.ts';
+import { checkAttached, checkCount, wrongValue } from './errors/checks.ts';
+import type { DispatchLayoutError } from './errors/errors.ts';
+import { checkSelections } from './input/read-topk-idx.ts';
+import { checkRows, rowsNeeded } from './layout/expert-permutation.ts';
 import type { ExpertPermutationArrays } from './layout/outputs.ts';
+import { checkAlignment, isAlignment } from './order-options.ts';
+import { typedArrayName } from './values/typed-array.ts';
 
 /** What {@link maxRows} depends on. */
 export interface MaxRowsShape {
@@ -29,16 +33,22 @@ export interface MaxRowsShape {
  * console.log(maxRows({ numTokens: 4096, numTopk: 8, numLocalExperts: 256, alignment: 128 })); // 65280
  * ```
  *
- * @throws {@link DispatchLayoutError} `OPTION` if a number is no integer, or too small.
+ * @throws {@link DispatchLayoutError} `OPTION` if a number is no integer, too small, or an alignment that is too large;
+ *   `TOO_LARGE` if int32 cannot number the selections or the rows.
  */
-export function maxRows({ numTokens, numTopk, numLocalExperts, alignment = 1 }: MaxRowsShape): number {
+export function maxRows(shape: MaxRowsShape): number {
+  if (typeof shape !== 'object' || shape === null) {
+    throw wrongValue('OPTION', 'shape', shape, 'Pass an object with numTokens, numTopk and numLocalExperts.');
+  }
+  const { numTokens, numTopk, numLocalExperts, alignment = 1 } = shape;
   checkCount('numTokens', numTokens);
   checkCount('numTopk', numTopk);
   checkCount('numLocalExperts', numLocalExperts);
-  if (!Number.isInteger(alignment) || alignment < 1) {
-    throw wrongValue('OPTION', 'alignment', alignment, 'It must be an integer, 1 or more.');
-  }
-  return rowsNeeded(numTokens * numTopk, { numLocalExperts, alignment });
+  checkAlignment(alignment);
+  checkSelections(numTokens, numTopk);
+  const order = { numLocalExperts, alignment };
+  checkRows(numTokens * numTopk, order);
+  return rowsNeeded(numTokens * numTopk, order);
 }
 
 /**
@@ -52,7 +62,7 @@ export function maxRows({ numTokens, numTopk, numLocalExperts, alignment = 1 }: 
  * ```
  *
  * @param permutation a finished result of `getExpertPermutation` in host arrays.
- * @throws {@link DispatchLayoutError} `OPTION` if it is something else.
+ * @throws {@link DispatchLayoutError} `OPTION` if it is something else; `DETACHED_BUFFER`
  */
 export function expertOfRow(permutation: ExpertPermutationArrays): Int32Array {
   const { numTokensPerExpert, expertOffsets, selectionOfRow } = arraysOf(permutation);
@@ -77,7 +87,7 @@ export function expertOfRow(permutation: ExpertPermutationArrays): Int32Array {
  *
  * @param permutation a finished result of `getExpertPermutation` in host arrays.
  * @param blockSize the number of rows of a block. It must divide the alignment, so that a block has one expert.
- * @throws {@link DispatchLayoutError} `OPTION` if it does not, or if `permutation` is something else.
+ * @throws {@link DispatchLayoutError} `OPTION` if it does not, or if `permutation` is something else; `DETACHED_BUFFER`
  */
 export function expertOfBlock(
   permutation: ExpertPermutationArrays & { readonly alignment: number },
@@ -85,6 +95,7 @@ export function expertOfBlock(
 ): Int32Array {
   const { numTokensPerExpert, expertOffsets, selectionOfRow } = arraysOf(permutation);
   const { alignment } = permutation;
+  if (!isAlignment(alignment)) throw wrongPermutation(permutation);
   if (!Number.isInteger(blockSize) || blockSize < 1 || alignment % blockSize !== 0) {
     const remedy = `It must divide the alignment of the rows, ${alignment}, so that each block has one expert.`;
     throw wrongValue('OPTION', 'blockSize', blockSize, remedy);
@@ -108,21 +119,30 @@ export function expertOfBlock(
  * ```
  *
  * @param permutation a finished result of `getExpertPermutation` in host arrays.
- * @throws {@link DispatchLayoutError} `OPTION` if it is something else.
+ * @throws {@link DispatchLayoutError} `OPTION` if it is something else; `DETACHED_BUFFER`
  */
 export function expertEnds(permutation: ExpertPermutationArrays): Int32Array {
   const { numTokensPerExpert, expertOffsets } = arraysOf(permutation);
-  return numTokensPerExpert.map((count, expert) => expertOffsets[expert] + count);
+  return Int32Array.from(numTokensPerExpert, (count, expert) => expertOffsets[expert] + count);
 }
 
 /** No expert. */
 const none = -1;
 
-function arraysOf(permutation: ExpertPermutationArrays): ExpertPermutationArrays {
+type ArraysOfRows = Pick<ExpertPermutationArrays, 'numTokensPerExpert' | 'expertOffsets' | 'selectionOfRow'>;
+
+/** Reads each array once. They may be of another realm. */
+function arraysOf(permutation: ExpertPermutationArrays): ArraysOfRows {
   const { numTokensPerExpert, expertOffsets, selectionOfRow } = Object(permutation) as ExpertPermutationArrays;
-  if ([numTokensPerExpert, expertOffsets, selectionOfRow].every((array) => array instanceof Int32Array)) {
-    return permutation;
+  const arrays = { numTokensPerExpert, expertOffsets, selectionOfRow };
+  for (const [name, array] of Object.entries(arrays)) {
+    if (typedArrayName(array) !== 'Int32Array') throw wrongPermutation(permutation);
+    checkAttached(array, name, 'permutation.');
   }
+  return arrays;
+}
+
+function wrongPermutation(permutation: unknown): DispatchLayoutError {
   const remedy = 'Pass a result of getExpertPermutation. If it is in tensors, copy these to the host first.';
-  throw wrongValue('OPTION', 'permutation', permutation, remedy);
+  return wrongValue('OPTION', 'permutation', permutation, remedy);
 }

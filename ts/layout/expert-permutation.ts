@@ -121,7 +121,7 @@ const maxInt32 = 2 ** 31 - 1;
  *
  * @throws DispatchLayoutError `TOO_LARGE`
  */
-export function checkRows(numSelections: number, order: ExpertOrder): void {
+export function checkRows(numSelections: number, order: Pick<ExpertOrder, 'numLocalExperts' | 'alignment'>): void {
   const rows = rowsNeeded(numSelections, order);
   if (rows <= maxInt32) return;
   const { alignment } = order;
