@@ -104,13 +104,10 @@ export class ComputingGroup {
   }
 
   /** Reads what a computation on a tensor works on. The order of the streams is not read. */
-  tensorRequest(
-    task: Task,
-    topkIdx: GpuTensor,
-    numExperts: number,
-    { emptyId, out, ...options }: TaskOptions,
-  ): TensorRequest {
-    const isStrict = readStrictness(options.invalidExperts);
+  tensorRequest(task: Task, topkIdx: GpuTensor, numExperts: number, options: TaskOptions): TensorRequest {
+    // Only these are read here, since the task and `readOrder` read the others, and each is read once
+    const { invalidExperts, emptyId, out } = options;
+    const isStrict = readStrictness(invalidExperts);
     return {
       topkIdx,
       emptyId: readEmptyId(emptyId, idTypes[topkIdx.dtype]),

@@ -221,10 +221,10 @@ export class ExpertGroup {
     const computing = this.#computing;
     if (IS_NODE && isOfTensors(options)) {
       checkOptions(options, tensorWorkspaceOptions);
-      const { topkIdx, numExperts, expertPermutation, rankPermutation, ...call } = options;
+      const { topkIdx, numExperts } = options;
       const { streams } = tensorDevice(undefined, computing.option, topkIdx);
-      const request = computing.tensorRequest(layoutTask, topkIdx, numExperts, call);
-      const { byExpert, byRank } = readWorkspaceOrders({ expertPermutation, rankPermutation }, numExperts);
+      const request = computing.tensorRequest(layoutTask, topkIdx, numExperts, options);
+      const { byExpert, byRank } = readWorkspaceOrders(options, numExperts);
       const orders = [byExpert, byRank].filter((order) => order !== null);
       return streams.createWorkspace(request, orders) as DeviceWorkspace<Mask>;
     }
