@@ -116,6 +116,13 @@ void check_capture(const Capture& capture, const StreamOrder& order, cudaStream_
   throw CaptureError(order.previous->capture.is_active() ? "CAPTURED_EVENT" : "EARLIER_EVENT");
 }
 
+// Checks the launch of an order, which is one of two kernels. If only the first one was queued, nothing knows of it, so
+// it must be over before the memory that it uses is used again
+void check_order(cudaError_t error, const StreamPtr& stream, const Capture& capture) {
+  if (error != cudaSuccess && !capture.is_active()) cudaStreamSynchronize(stream->handle);
+  check_cuda(error, "launch_permutation");
+}
+
 // Where the pieces of the outputs begin in the pinned memory of a layout of host memory, behind what strict mode
 // finds
 constexpr size_t kCountsOffset = 32;
@@ -296,7 +303,7 @@ void Plan::run(const StreamPtr& stream, const void* topk_idx, const Ids& ids, co
       arguments.selection_of_row = numbers(kSelectionOfRow);
       arguments.row_of_selection = numbers(kRowOfSelection);
       arguments.scratch = memory_of(for_orders_, capture, stream);
-      CHECK_CUDA(launch_permutation(arguments, stream->handle));
+      check_order(launch_permutation(arguments, stream->handle), stream, capture);
       break;
     }
     case Computation::Kind::kByRank: {
@@ -310,7 +317,7 @@ void Plan::run(const StreamPtr& stream, const void* topk_idx, const Ids& ids, co
       arguments.token_of_row = numbers(kTokenOfRow);
       arguments.row_of_selection = numbers(kRowOfSelection);
       arguments.scratch = memory_of(for_orders_, capture, stream);
-      CHECK_CUDA(launch_permutation(arguments, stream->handle));
+      check_order(launch_permutation(arguments, stream->handle), stream, capture);
       break;
     }
   }

@@ -90,8 +90,14 @@ export class DeviceWorkspace<Mask extends MaskForm = MaskForm> implements Dispos
     }
     const layout = new PreparedRuns(operands);
     this.#runs.layout = layout;
-    for (const computation of orders) {
-      this.#runs[computation.kind] = new PreparedRuns({ ...operands, computation, out: undefined });
+    try {
+      for (const computation of orders) {
+        this.#runs[computation.kind] = new PreparedRuns({ ...operands, computation, out: undefined });
+      }
+    } catch (error) {
+      // Nobody else can dispose of what was made by then
+      this[Symbol.dispose]();
+      throw error;
     }
     this.topkIdx = topkIdx;
     this.maxTokens = layout.shape.numTokens;
