@@ -1,4 +1,4 @@
-// What a call computes: the counterpart of `ts/layout/computation.ts`.
+// What a call computes: the counterpart of `Computation` in `ts/layout/outputs.ts`.
 #pragma once
 
 #include <cstdint>

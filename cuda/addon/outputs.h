@@ -40,7 +40,7 @@ struct Output {
 // Throws std::length_error for a product that no memory has room for
 int64_t num_elements(int64_t rows, int64_t width);
 
-// The largest number of rows in an order by expert, as in `ts/layout/computation.ts`
+// The largest number of rows in an order by expert, as `rowsNeeded` in `ts/layout/expert-permutation.ts`
 int64_t max_rows_by_expert(const OutputShape& shape);
 
 inline constexpr Output kOutputs[] = {

@@ -161,8 +161,8 @@ function isUsable(value: unknown, tensor: unknown): boolean {
 }
 
 /**
- * Whether the tensors of two objects are the same, and still there. The names are in the source for speed: see the end
- * of `layout/outputs.ts`.
+ * Whether the tensors of two objects are the same, and still there. The names are in the source for speed: see
+ * `ResultForm` in `layout/outputs.ts`.
  */
 const areUsable: Readonly<Record<ComputationKind, (out: TensorArrays, own: TensorArrays) => boolean>> = {
   layout: (out, own) =>

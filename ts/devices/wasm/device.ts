@@ -83,7 +83,7 @@ function addTokens(kernel: WasmKernel, request: LayoutRequest, firstToken: numbe
 }
 
 /**
- * Copies the counts to the arrays of the request. They are named one by one for speed: see the end of
+ * Copies the counts to the arrays of the request. They are named one by one for speed: see `ResultForm` in
  * `layout/outputs.ts`.
  */
 function copyCounts({ views }: WasmKernel, out: OutArrays): void {
