@@ -25,6 +25,7 @@ const onTheAddon = `
   const ofBytes = { kind: 'layout', mask: 'bytes' };
   const strict = { computation: ofBytes, isStrict: true };
   const launch = (layout) => addon.launchLayout(addon.createLayout(layout), layout.ids.numTokens, order);
+  const ofOrders = { expertOffsets: null, selectionOfRow: null, rankOffsets: null, tokenOfRow: null, rowOfSelection: null };
   const planOf = (count) =>
     addon.createPlan({ group, numExperts: count, numRanks: count, numNodes: 1, rankOfExpert: null });`;
 
@@ -48,6 +49,7 @@ describe('limits of the addon', function () {
         numTokensPerRdmaRank: null,
         numTokensPerExpert: { allocation: memory, byteOffset: 16 },
         isTokenInRank: { allocation: memory, byteOffset: 48 },
+        ...ofOrders,
       };
       const counts = (numTokens) => launch({ plan: small, ids: { ...ids, numTokens }, outputs, ...strict }).counts;
       console.log(attempt(() => counts(5)));
@@ -93,7 +95,7 @@ describe('limits of the addon', function () {
       const options = { plan: planOf(4), computation: { kind: 'layout', mask: 'none' }, isStrict: true, order };
 
       const host = addon.launchOnHost({ ...options, ids: { ...shape, data, offset: 0, slotStride: 1 } });
-      const counts = { numTokensPerRank: new Int32Array(4), numTokensPerRdmaRank: null };
+      const counts = { ...ofOrders, numTokensPerRank: new Int32Array(4), numTokensPerRdmaRank: null };
       const arrays = { ...counts, numTokensPerExpert: new Int32Array(4), isTokenInRank: null };
       console.log(addon.synchronizeHost(host), addon.copyHostOutputs(host, arrays));
       console.log(arrays.numTokensPerRank.join(), arrays.numTokensPerExpert.join());
@@ -113,7 +115,7 @@ describe('limits of the addon', function () {
       addon.upload(given, 0, new Int32Array(12).fill(7), stream);
       const placeAt = (byteOffset) => ({ allocation: given, byteOffset });
       // Nothing is written to a mask that is not wanted
-      const some = { numTokensPerRank: placeAt(0), numTokensPerRdmaRank: null, numTokensPerExpert: placeAt(16) };
+      const some = { ...ofOrders, numTokensPerRank: placeAt(0), numTokensPerRdmaRank: null, numTokensPerExpert: placeAt(16) };
       for (const isTokenInRank of [null, placeAt(32)]) {
         launch({ ...options, ids, outputs: { ...some, isTokenInRank } });
         console.log(read(given, 0), read(given, 16), read(given, 32));
