@@ -4,7 +4,9 @@
  */
 import { passOnTheFake } from './on-the-fake.ts';
 
-const onTensors = ['tensors', 'device-layouts', 'device-workspace'].map((name) => `test/cuda/${name}.test.ts`);
+const onTensors = ['tensors', 'device-layouts', 'device-permutations', 'device-workspace'].map(
+  (name) => `test/cuda/${name}.test.ts`,
+);
 
 describe('on the fake GPU', function () {
   this.timeout(600_000);
