@@ -31,10 +31,14 @@ EXPORT uint32_t begin_rows(Plan* address_of_plan, Order order, const OrderRows* 
   const Plan& plan = *address_of_plan;
   const auto begin_expert = [&](auto table) {
     using Table = decltype(table);
-    return alignment == 1 ? begin_expert_rows<Table, false>(table, plan.num_experts, *rows, first_expert,
-                                                            num_local_experts, alignment)
-                          : begin_expert_rows<Table, true>(table, plan.num_experts, *rows, first_expert,
-                                                           num_local_experts, alignment);
+    // There is no code without padding for a large table, so that the module has at most 4 KiB: some browsers compile
+    // no more than that without a promise
+    constexpr bool kIsLarge = std::is_same_v<Table, LargeTable>;
+    if (alignment == 1)
+      return begin_expert_rows<Table, kIsLarge>(table, plan.num_experts, *rows, first_expert,
+                                                num_local_experts, alignment);
+    return begin_expert_rows<Table, true>(table, plan.num_experts, *rows, first_expert, num_local_experts,
+                                          alignment);
   };
   const uint32_t num_rows =
       order == Order::kByExpert ? with_table(plan, begin_expert) : begin_rank_rows(plan, *rows);

@@ -26,7 +26,7 @@ inline uint32_t& counter(typename Table::Position position) {
 
 template <class Table>
 __attribute__((noinline)) void count_experts(const typename Table::Position* positions, uint32_t num_ids) {
-#pragma clang loop unroll_count(4)
+#pragma clang loop unroll_count(2)
   for (uint32_t i = 0; i < num_ids; i++) counter<Table>(positions[i])++;
 }
 
@@ -61,7 +61,7 @@ template <class Table>
 __attribute__((noinline)) void place_by_expert(const typename Table::Position* positions, uint32_t num_ids,
                                                uint32_t selection, const OrderRows& rows) {
   uint32_t *const selection_of_row = rows.of_row, *const row_of_selection = rows.row_of_selection;
-#pragma clang loop unroll_count(4)
+#pragma clang loop unroll_count(2)
   for (uint32_t i = 0; i < num_ids; i++) {
     uint32_t& next_row = counter<Table>(positions[i]);
     const uint32_t row = next_row;

@@ -8,7 +8,7 @@ import { decodeModule } from './decode-module.ts';
 
 let compiled: WebAssembly.Module | undefined;
 
-/** Returns the compiled module. It is so small that every browser compiles it synchronously. */
+/** Returns the compiled module. It has at most 4 KiB, which every browser compiles synchronously. */
 export function embeddedOrder(): WebAssembly.Module {
   compiled ??= new WebAssembly.Module(decodeModule(moduleText));
   return compiled;
