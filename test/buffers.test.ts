@@ -2,9 +2,22 @@
  * Buffers that are transferred, copied or resized while the library uses them: by `postMessage`, by `structuredClone`,
  * or by growth.
  */
+import { runInNewContext } from 'node:vm';
 import { MessageChannel, receiveMessageOnPort } from 'node:worker_threads';
 import { assert } from 'chai';
-import { type DispatchLayout, EventOverlap, ExpertGroup, type LayoutArrays } from 'dispatch-layout';
+import {
+  type DispatchLayout,
+  EventOverlap,
+  ExpertGroup,
+  type ExpertPermutation,
+  type ExpertPermutationArrays,
+  expertEnds,
+  expertOfBlock,
+  expertOfRow,
+  type LayoutArrays,
+  type RankPermutation,
+  type RankPermutationArrays,
+} from 'dispatch-layout';
 import { forOutputs, outputNames, outputs } from './conformance/oracle.ts';
 import { detached, resizableBuffer } from './support/buffers.ts';
 import { describeOnEachDevice } from './support/each-device.ts';
@@ -187,6 +200,176 @@ describeOnEachDevice('memory that grows while views of it are alive', (device) =
       layouts.push(group.getDispatchLayout({ data: ids, shape }, 8));
     }
     for (const layout of layouts) assert.strictEqual(print(layout), expected);
+  });
+});
+
+describeOnEachDevice('buffers of orders of rows', (device) => {
+  const group = device.createGroup(options);
+  const aligned = { alignment: 2 } as const;
+  const topkIdx = { data: ids, shape };
+  const byExpert = (out?: ExpertPermutationArrays) => group.getExpertPermutation(topkIdx, 8, { ...aligned, out });
+  const byRank = (out?: RankPermutationArrays) => group.getRankPermutation(topkIdx, 8, { out });
+  const expertArrays = ({ numTokensPerExpert, expertOffsets, selectionOfRow, rowOfSelection }: ExpertPermutation) => ({
+    numTokensPerExpert,
+    expertOffsets,
+    selectionOfRow,
+    rowOfSelection,
+  });
+  const rankArrays = ({ numTokensPerRank, rankOffsets, tokenOfRow, rowOfSelection }: RankPermutation) => ({
+    numTokensPerRank,
+    rankOffsets,
+    tokenOfRow,
+    rowOfSelection,
+  });
+  const printed = (arrays: object) => Object.values(arrays).map(String).join(' ');
+  const right = {
+    byExpert: '2,1,0,0,0,1,1,0 0,2,4,4,4,4,6,8,8 0,5,4,-1,1,-1,2,-1,-1,-1,-1,-1 0,4,6,-1,2,1',
+    byRank: '2,0,1,1 0,2,2,3,4 0,2,0,1,-1,-1 0,2,3,-1,1,-1',
+  };
+
+  for (const [name, through] of Object.entries(move)) {
+    it(`copied or transferred by ${name}: what arrives serves as out, and what is left behind is refused`, () => {
+      const [order, sent] = [expertArrays(byExpert()), rankArrays(byRank())];
+      assert.strictEqual(printed(order), right.byExpert);
+      assert.strictEqual(printed(sent), right.byRank);
+      const copy = through(order, []);
+      copy.selectionOfRow.fill(9);
+      assert.strictEqual(byExpert(copy).selectionOfRow, copy.selectionOfRow);
+      assert.strictEqual(printed(copy), right.byExpert);
+      const buffersOf = (arrays: object) =>
+        Object.values(arrays).map((array) => (array as Int32Array<ArrayBuffer>).buffer);
+      const arrived = through(sent, buffersOf(sent));
+      assert.strictEqual(printed(rankArrays(byRank(arrived))), right.byRank);
+      expectError(() => byRank(sent), { code: 'DETACHED_BUFFER', message: /out\./ });
+      through(order, buffersOf(order));
+      expectError(() => byExpert(order), { code: 'DETACHED_BUFFER', message: /out\.numTokensPerExpert/ });
+      for (const helper of [expertEnds, expertOfRow]) {
+        expectError(() => helper(order), { code: 'DETACHED_BUFFER', message: /permutation\.numTokensPerExpert/ });
+      }
+      assert.strictEqual(printed(expertArrays(byExpert())), right.byExpert);
+    });
+  }
+
+  it('of another realm serve as out, and as what helpers take', () => {
+    const other = runInNewContext('(...lengths) => lengths.map((length) => new Int32Array(length))');
+    const [numTokensPerExpert, expertOffsets, selectionOfRow, rowOfSelection] = other(8, 9, 12, 6) as Int32Array[];
+    const out = { numTokensPerExpert, expertOffsets, selectionOfRow, rowOfSelection };
+    const order = byExpert(out);
+    assert.strictEqual(order.selectionOfRow, selectionOfRow);
+    assert.strictEqual(printed(expertArrays(order)), right.byExpert);
+    assert.notInstanceOf(selectionOfRow, Int32Array);
+    const results = [expertOfRow(order), expertEnds(order), expertOfBlock(order, 2)];
+    for (const result of results) assert.instanceOf(result, Int32Array);
+    assert.deepStrictEqual(results.map(String), ['0,0,1,-1,5,-1,6,-1,-1,-1,-1,-1', '2,3,4,4,4,5,7,8', '0,1,5,6,-1,-1']);
+  });
+
+  it('that are shared with other threads serve as ids and as out', () => {
+    const shared = (length: number) => new Int32Array(new SharedArrayBuffer(4 * length));
+    const data = shared(6);
+    data.set(ids);
+    const out = {
+      numTokensPerRank: shared(4),
+      rankOffsets: shared(5),
+      tokenOfRow: shared(9),
+      rowOfSelection: shared(6),
+    };
+    const sent = group.getRankPermutation({ data, shape }, 8, { out });
+    assert.strictEqual(printed(rankArrays(sent)), right.byRank);
+    assert.deepStrictEqual([...out.tokenOfRow], [0, 2, 0, 1, -1, -1, 0, 0, 0]);
+  });
+
+  it('that overlap each other or the ids are refused, and nothing is written', () => {
+    const memory = new ArrayBuffer(1024);
+    const at = (begin: number, length: number) => new Int32Array(memory, begin, length);
+    const data = at(0, 6);
+    data.set(ids);
+    const apart = {
+      numTokensPerRank: at(64, 4),
+      rankOffsets: at(128, 5),
+      tokenOfRow: at(192, 6),
+      rowOfSelection: at(256, 6),
+    };
+    const compute = (out: RankPermutationArrays) => group.getRankPermutation({ data, shape }, 8, { out });
+    for (const [wrong, message] of [
+      [{ ...apart, rowOfSelection: at(20, 6) }, /out\.rowOfSelection shares memory with topkIdx/],
+      [{ ...apart, tokenOfRow: at(144, 6) }, /out\.tokenOfRow shares memory with out\.rankOffsets/],
+    ] as const) {
+      expectError(() => compute(wrong), { code: 'OUT', message });
+    }
+    assert.isTrue(new Uint8Array(memory, 24).every((byte) => byte === 0));
+    assert.strictEqual(printed(rankArrays(compute(apart))), right.byRank);
+    // The same arrays are known by now, and one that was replaced is checked like the first
+    assert.strictEqual(printed(rankArrays(compute({ ...apart }))), right.byRank);
+    const sent = byRank() as { -readonly [Name in keyof RankPermutation]: RankPermutation[Name] };
+    byRank(sent);
+    sent.rowOfSelection = sent.tokenOfRow;
+    expectError(() => byRank(sent), { code: 'OUT', message: /out\.rowOfSelection shares memory with out\.tokenOfRow/ });
+  });
+
+  it('that can be resized: a result is returned only as long as it fits', () => {
+    const buffer = resizableBuffer(48, 256);
+    const out = byExpert({ ...expertArrays(byExpert()), selectionOfRow: new Int32Array(buffer) });
+    assert.strictEqual(printed(expertArrays(out)), right.byExpert);
+    buffer.resize(44);
+    expectError(() => byExpert(out), {
+      code: 'OUT',
+      message: /out\.selectionOfRow has 11 elements\. It needs at least 12/,
+    });
+    buffer.resize(80);
+    const longer = byExpert(out);
+    assert.notStrictEqual(longer, out);
+    assert.strictEqual(printed(expertArrays(longer)), right.byExpert);
+  });
+
+  it('that an event or a getter transfers are an error, and nothing is written', () => {
+    const marked = (length: number) => new Int32Array(length).fill(-77);
+    const make = () => ({
+      numTokensPerRank: marked(4),
+      rankOffsets: marked(5),
+      tokenOfRow: marked(6),
+      rowOfSelection: marked(6),
+    });
+    // A detached array has no elements any more, and cannot be iterated over
+    const arrayOrNone = (array: Int32Array) => (array.length === 0 ? [] : array);
+    const isUntouched = (arrays: object) =>
+      Object.values(arrays).every((array: Int32Array) => [...arrayOrNone(array)].every((value) => value === -77));
+    const byEvent = make();
+    const previousEvent = new EventOverlap({
+      done: false,
+      currentStreamWait: () => detached(byEvent.tokenOfRow),
+      wait: () => new Promise(() => {}),
+    });
+    expectError(() => group.getRankPermutation(topkIdx, 8, { out: byEvent, previousEvent }), {
+      code: 'DETACHED_BUFFER',
+    });
+    const byGetter = make();
+    const growing = {
+      data: ids,
+      get shape() {
+        if (byGetter.rankOffsets.length > 0) detached(byGetter.rankOffsets);
+        return shape;
+      },
+    };
+    expectError(() => group.getRankPermutation(growing, 8, { out: byGetter }), { code: 'DETACHED_BUFFER' });
+    for (const arrays of [byEvent, byGetter]) assert.isTrue(isUntouched(arrays));
+  });
+
+  it('of the device that grow: earlier groups and results stay valid, also when the functions take turns', () => {
+    const orders: [ExpertPermutation, RankPermutation][] = [];
+    for (let size = 1; size <= 2 ** 20; size *= 8) {
+      const larger = device.createGroup({ numRanks: 1 });
+      const numTopk = Math.min(size, 2 ** 15);
+      const wide = { data: new Int32Array(numTopk).fill(size - 1), shape: [1, numTopk] };
+      assert.strictEqual(larger.getExpertPermutation(wide, size).numTokensPerExpert[size - 1], numTopk);
+      assert.strictEqual(larger.getDispatchLayout(wide, size, { mask: 'bits' }).numTokensPerRank[0], 1);
+      assert.strictEqual(larger.getRankPermutation(wide, size, { winner: 'last' }).rowOfSelection[numTopk - 1], 0);
+      orders.push([byExpert(), byRank()]);
+      assert.strictEqual(print(group.getDispatchLayout(topkIdx, 8)), expected);
+    }
+    for (const [order, sent] of orders) {
+      assert.strictEqual(printed(expertArrays(order)), right.byExpert);
+      assert.strictEqual(printed(rankArrays(sent)), right.byRank);
+    }
   });
 });
 

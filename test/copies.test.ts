@@ -45,6 +45,27 @@ describe('two copies of the library', function () {
     });
   }
 
+  for (const device of ['wasm', 'js'] as const) {
+    it(`order rows in turns on ${device}, and accept each other's results as out and in helpers`, () => {
+      const groups = [library, copy].map(({ ExpertGroup }) => new ExpertGroup({ ...options, device }));
+      const right = {
+        byExpert: { ...groups[0].getExpertPermutation(rows, 8, { alignment: 2 }), event: undefined },
+        byRank: { ...groups[0].getRankPermutation(rows, 8), event: undefined },
+      };
+      let byExpert: library.ExpertPermutation | undefined;
+      let byRank: library.RankPermutation | undefined;
+      for (let turn = 0; turn < 6; turn++) {
+        byExpert = groups[turn % 2].getExpertPermutation(rows, 8, { alignment: 2, out: byExpert });
+        byRank = groups[turn % 2].getRankPermutation(rows, 8, { out: byRank });
+        assert.deepStrictEqual({ ...byExpert, event: undefined }, right.byExpert);
+        assert.deepStrictEqual({ ...byRank, event: undefined }, right.byRank);
+        const { expertOfRow } = [copy, library][turn % 2];
+        assert.deepStrictEqual([...expertOfRow(byExpert)], [0, -1, 1, -1, 2, -1, 7, -1]);
+        groups[turn % 2].getDispatchLayout([[turn]], 16);
+      }
+    });
+  }
+
   it('throw errors with the same names and codes, each of its own classes', () => {
     for (const { DispatchLayoutError, getDispatchLayout, InvalidExpertError } of [library, copy]) {
       try {

@@ -1,6 +1,8 @@
 import { runInNewContext } from 'node:vm';
 import { assert } from 'chai';
+import type { TopkNdarray } from 'dispatch-layout';
 import { WasmMemory } from '../bench/variants/wasm-memory.ts';
+import type { TestGroup } from './conformance/devices.ts';
 import { describeOnEachDevice } from './support/each-device.ts';
 
 describeOnEachDevice('a layout that is cut off', (device) => {
@@ -27,6 +29,50 @@ describeOnEachDevice('a layout that is cut off', (device) => {
       assert.deepEqual([...run().numTokensPerExpert], [0, 0, 0, 0, 0, 800_000, 0, 0]);
     }
   });
+});
+
+describeOnEachDevice('an order of rows that is cut off', (device) => {
+  // The number of tokens changes, so that a call that is cut off leaves other lengths than the next call needs
+  const inputs = [3, 4, 7].map((numTokens) => ({
+    data: Int32Array.from({ length: numTokens * 4 }, (_, i) => (i * 5) % 8),
+    shape: [numTokens, 4],
+  }));
+  const many = { data: Int32Array.from({ length: 200_000 * 4 }, (_, i) => (i * 5) % 8), shape: [200_000, 4] };
+
+  for (const [title, compute] of [
+    ['by expert', (group: TestGroup, topkIdx: TopkNdarray) => group.getExpertPermutation(topkIdx, 8, { alignment: 4 })],
+    ['by rank', (group: TestGroup, topkIdx: TopkNdarray) => group.getRankPermutation(topkIdx, 8)],
+  ] as const) {
+    const print = (order: object) => JSON.stringify({ ...order, event: undefined });
+
+    it(`${title}, by a stack overflow: does not affect later orders and layouts`, () => {
+      const group = device.createGroup({ numRanks: 4 });
+      const right = inputs.map((topkIdx) => print(compute(device.createGroup({ numRanks: 4 }), topkIdx)));
+      let call = 0;
+      const descend = (): void => {
+        call += 1;
+        if (call % 5 === 0) group.getDispatchLayout(inputs[call % 3], 8);
+        else compute(group, inputs[call % 3]);
+        descend();
+      };
+      for (let attempt = 0; attempt < 20; attempt++) {
+        assert.throws(descend, RangeError);
+        for (const [i, topkIdx] of inputs.entries()) assert.strictEqual(print(compute(group, topkIdx)), right[i]);
+        assert.deepEqual([...group.getDispatchLayout(inputs[1], 8).numTokensPerExpert], [2, 2, 2, 2, 2, 2, 2, 2]);
+      }
+    });
+
+    it(`${title}, by the timeout of a context: does not affect later orders and layouts`, () => {
+      const group = device.createGroup({ numRanks: 4 });
+      const right = print(compute(group, inputs[2]));
+      const run = () => compute(group, many);
+      for (let attempt = 0; attempt < 5; attempt++) {
+        assert.throws(() => runInNewContext('for (;;) run()', { run }, { timeout: 20 }), /timed out/);
+        assert.strictEqual(print(compute(group, inputs[2])), right);
+        assert.deepEqual([...group.getDispatchLayout(inputs[1], 8).numTokensPerExpert], [2, 2, 2, 2, 2, 2, 2, 2]);
+      }
+    });
+  }
 });
 
 describe('the WASM kernel', () => {

@@ -11,10 +11,17 @@ import {
   EventOverlap,
   ExpertGroup,
   type ExpertGroupOptions,
+  type ExpertPermutation,
+  expertOfBlock,
+  expertOfRow,
   getDispatchLayout,
+  getExpertPermutation,
+  getRankPermutation,
   InvalidExpertError,
   type LayoutArrays,
   type LayoutOptions,
+  type MaxRowsShape,
+  maxRows,
   type TopkIdxInput,
   Workspace,
 } from 'dispatch-layout';
@@ -29,6 +36,12 @@ function call(topkIdx: unknown, numExperts: unknown = 8, options: object = {}): 
   const withRanks = { ...inTwoNodes, ...options } as ExpertGroupOptions & LayoutOptions;
   return getDispatchLayout(topkIdx as TopkIdxInput, numExperts as number, withRanks);
 }
+
+/** Orders with options that TypeScript would refuse. */
+const byExpert = (options: object = {}, numExperts = 8, topkIdx: unknown = good) =>
+  getExpertPermutation(topkIdx as TopkIdxInput, numExperts, options);
+const byRank = (options: object = {}, numExperts = 8, topkIdx: unknown = good) =>
+  getRankPermutation(topkIdx as TopkIdxInput, numExperts, { ...inTwoNodes, ...options });
 
 /** Classes whose constructors callers should not use. */
 const HandMade = { Workspace, EventOverlap } as unknown as Record<string, new (argument: unknown) => unknown>;
@@ -424,6 +437,89 @@ const provocations: Record<Exclude<ErrorCode, ElsewhereCode>, () => [string, Pro
     ],
   ],
   OPTION: () => [
+    ...forValues([-1, 1.5, Number.NaN, '2', 2n, null, {}, [1], Symbol('one')], (firstExpert) =>
+      byExpert({ firstExpert }),
+    ).map(([name, provocation]): [string, Provocation] => [
+      `firstExpert ${name}`,
+      { ...provocation, message: /^firstExpert is .* It must be an integer, 0 or more\.$/ },
+    ]),
+    [
+      'firstExpert behind the last expert',
+      {
+        run: () => byExpert({ firstExpert: 9 }),
+        value: 9,
+        message: /^firstExpert is 9\. It must be at most numExperts, 8/,
+      },
+    ],
+    ...forValues([-1, 1.5, '2', 2n, null, {}], (numLocalExperts) => byExpert({ numLocalExperts })).map(
+      ([name, provocation]): [string, Provocation] => [
+        `numLocalExperts ${name}`,
+        { ...provocation, message: /^numLocalExperts is .* It must be an integer, 0 or more\.$/ },
+      ],
+    ),
+    [
+      'more local experts than there are',
+      {
+        run: () => byExpert({ firstExpert: 6, numLocalExperts: 3 }),
+        value: 3,
+        message: /^numLocalExperts is 3\. From expert 6 on there are 2: it must be at most that\.$/,
+      },
+    ],
+    ...forValues([0, -1, 1.5, 2 ** 31, '2', 2n, null, {}], (alignment) => byExpert({ alignment })).map(
+      ([name, provocation]): [string, Provocation] => [
+        `alignment ${name}`,
+        { ...provocation, message: /^alignment is .* It must be an integer from 1 to 2147483647\.$/ },
+      ],
+    ),
+    ...forValues(['both', 'First', null, 0, true], (winner) => byRank({ winner })).map(
+      ([name, provocation]): [string, Provocation] => [
+        `winner ${name}`,
+        { ...provocation, message: /^winner is .* It must be 'first' or 'last'\.$/ },
+      ],
+    ),
+    ...(
+      [
+        [byExpert, 'winner', 'getRankPermutation'],
+        [byExpert, 'mask', 'getDispatchLayout'],
+        [byExpert, 'numRanks', 'groups of ranks'],
+        [byExpert, 'placement', 'groups of ranks'],
+        [byRank, 'alignment', 'getExpertPermutation'],
+        [byRank, 'firstExpert', 'getExpertPermutation'],
+        [byRank, 'numLocalExperts', 'getExpertPermutation'],
+        [byRank, 'mask', 'getDispatchLayout'],
+        [(options: object) => call(good, 8, options), 'alignment', 'getExpertPermutation'],
+        [(options: object) => call(good, 8, options), 'winner', 'getRankPermutation'],
+      ] as const
+    ).map(([run, name, owner], i): [string, Provocation] => [
+      `${name}, an option of ${owner} (${i})`,
+      {
+        run: () => run({ [name]: undefined }),
+        value: name,
+        message: new RegExp(`no option '${name}' here. It is an option of ${owner}\\. The options are `),
+      },
+    ]),
+    ...forValues([undefined, null, 8, '8'], (shape) => maxRows(shape as MaxRowsShape)).map(
+      ([name, provocation]): [string, Provocation] => [`maxRows of ${name}`, { ...provocation, message: /^shape is / }],
+    ),
+    ...forValues([-1, 1.5, '2', 2n, undefined], (numTopk) =>
+      maxRows({ numTokens: 1, numTopk: numTopk as number, numLocalExperts: 8 }),
+    ).map(([name, provocation]): [string, Provocation] => [`maxRows of ${name} slots`, provocation]),
+    ...forValues([0, 1.5, 2 ** 31, '2', 2n], (alignment) =>
+      maxRows({ numTokens: 1, numTopk: 2, numLocalExperts: 8, alignment: alignment as number }),
+    ).map(([name, provocation]): [string, Provocation] => [`maxRows with alignment ${name}`, provocation]),
+    ...forValues([undefined, null, 8, {}, { numTokensPerExpert: [1] }], (permutation) =>
+      expertOfRow(permutation as ExpertPermutation),
+    ).map(([name, provocation]): [string, Provocation] => [
+      `expertOfRow of ${name}`,
+      { ...provocation, message: /^permutation is .* Pass a result of getExpertPermutation/ },
+    ]),
+    ...forValues([0, 3, 1.5, '2', 2n, undefined], (blockSize) =>
+      expertOfBlock(byExpert({ alignment: 4 }), blockSize as number),
+    ).map(([name, provocation]): [string, Provocation] => [
+      `blockSize ${name}`,
+      { ...provocation, message: /^blockSize is .* It must divide the alignment of the rows, 4/ },
+    ]),
+    ['null options of getExpertPermutation', { run: () => byExpert(null as never), value: null }],
     ...forValues([1.5, Number.NaN, 2 ** 53, '8', null, {}], (emptyId) => call(good, 8, { emptyId })).map(
       ([name, provocation]): [string, Provocation] => [`emptyId ${name}`, provocation],
     ),
@@ -548,6 +644,36 @@ const provocations: Record<Exclude<ErrorCode, ElsewhereCode>, () => [string, Pro
     ['an event of null', { run: () => new EventOverlap(null).currentStreamWait() }],
   ],
   TOO_LARGE: () => [
+    [
+      'more rows than int32 can number',
+      {
+        run: () => byExpert({ alignment: 2 ** 30 }),
+        value: 2 ** 32,
+        message:
+          /^4 selections need up to 4294967296 rows\. int32 numbers at most 2147483647 rows: split the tokens, or lower the alignment of 1073741824\.$/,
+      },
+    ],
+    [
+      'maxRows of as many',
+      { run: () => maxRows({ numTokens: 2, numTopk: 2, numLocalExperts: 8, alignment: 2 ** 30 }), value: 2 ** 32 },
+    ],
+    [
+      'maxRows of 2^31 selections',
+      { run: () => maxRows({ numTokens: 2 ** 28, numTopk: 8, numLocalExperts: 8 }), value: 2 ** 31 },
+    ],
+    [
+      'a workspace with as many rows',
+      {
+        run: () =>
+          new ExpertGroup(inTwoNodes).createWorkspace({
+            numExperts: 8,
+            maxTokens: 2,
+            numTopk: 2,
+            expertPermutation: { alignment: 2 ** 30 },
+          }),
+        value: 2 ** 32,
+      },
+    ],
     [
       '2^31 selections',
       {

@@ -8,6 +8,8 @@ import {
   describeDevices,
   ExpertGroup,
   getDispatchLayout,
+  getExpertPermutation,
+  getRankPermutation,
 } from 'dispatch-layout';
 import { describeOnEachDevice } from './support/each-device.ts';
 import { expectError } from './support/expect.ts';
@@ -170,6 +172,108 @@ describe('getDispatchLayout', () => {
     getDispatchLayout([[0]], 4, { numRanks: 2, placement: [0, 0, 1, 1] });
     const strings = { numRanks: 2, placement: ['0', '0', '1', '1'] as unknown as number[] };
     expectError(() => getDispatchLayout([[0]], 4, strings), { code: 'PLACEMENT' });
+  });
+});
+
+describe('getExpertPermutation and getRankPermutation', () => {
+  const arrays = (order: object) => JSON.stringify({ ...order, event: undefined });
+  const ofEvery = { invalidExperts: 'throw', emptyId: 5, previousEvent: undefined, asyncFinish: false };
+
+  it('return what a group returns, and use changed options at once', () => {
+    const settings = { numRanks: 4, numRanksPerNode: 2 };
+    const group = new ExpertGroup(settings);
+    for (const options of [{}, { alignment: 4 }, { firstExpert: 2, numLocalExperts: 5 }, { firstExpert: 8 }, {}]) {
+      const order = getExpertPermutation(rows, 8, options);
+      assert.strictEqual(arrays(order), arrays(group.getExpertPermutation(rows, 8, options)));
+      assert.strictEqual(order.numRows, order.expertOffsets.at(-1));
+    }
+    for (const options of [{}, { winner: 'last' as const }, { emptyId: 7 }, {}]) {
+      const order = getRankPermutation(rows, 8, { ...settings, ...options });
+      assert.strictEqual(arrays(order), arrays(group.getRankPermutation(rows, 8, options)));
+      assert.strictEqual(order.numRows, order.rankOffsets.at(-1));
+    }
+    for (const device of ['js', 'wasm', 'js'] as const) {
+      assert.strictEqual(getExpertPermutation(rows, 8, { device }).device, device);
+      assert.strictEqual(getRankPermutation(rows, 8, { numRanks: 2, device }).device, device);
+    }
+  });
+
+  it('by rank: the nodes do not matter, and a layout still refuses ranks that do not fill them', () => {
+    for (const numRanks of [12, 8, 12]) {
+      assert.strictEqual(getRankPermutation(rows, 24, { numRanks }).numRanks, numRanks);
+      if (numRanks === 12) {
+        expectError(() => getDispatchLayout(rows, 24, { numRanks }), { code: 'NUM_RANKS_PER_NODE' });
+      }
+      expectError(() => getRankPermutation(rows, 24, { numRanks, numRanksPerNode: 7 }), { code: 'NUM_RANKS_PER_NODE' });
+    }
+    // A layout of the same ranks has the default number of ranks per node again
+    getRankPermutation([[0]], 16, { numRanks: 16 });
+    assert.lengthOf(getDispatchLayout([[0]], 16, { numRanks: 16 }).numTokensPerRdmaRank ?? [], 2);
+    assert.strictEqual(getRankPermutation([[3]], 16, { numRanks: 16 }).rankOffsets[4], 1);
+  });
+
+  it('by expert: neither the placement nor uneven experts matter', () => {
+    const group = new ExpertGroup({ numRanks: 4, placement: [3, 2, 1, 0, -1, 0, 1, 2] });
+    const plain = new ExpertGroup({ numRanks: 4 });
+    const right = arrays(getExpertPermutation(rows, 8));
+    for (const each of [group, plain, group]) assert.strictEqual(arrays(each.getExpertPermutation(rows, 8)), right);
+    assert.lengthOf(group.getExpertPermutation(rows, 10).numTokensPerExpert, 10);
+    assert.lengthOf(plain.getExpertPermutation(rows, 9).numTokensPerExpert, 9);
+    expectError(() => plain.getRankPermutation(rows, 9), { code: 'UNEVEN_EXPERTS' });
+    expectError(() => group.getRankPermutation(rows, 10), { code: 'PLACEMENT' });
+    assert.strictEqual(arrays(plain.getExpertPermutation(rows, 8)), right);
+  });
+
+  it('read each option once, and are right if a getter of an option calls them for something else', () => {
+    const group = new ExpertGroup({ numRanks: 4 });
+    const others = [
+      () => group.getExpertPermutation([[1], [0]], 16, { alignment: 32 }),
+      () => group.getRankPermutation([[1, 2, 3]], 4, { winner: 'last' }),
+      () => group.getDispatchLayout([[0]], 12),
+    ];
+    let turn = 0;
+    const reads = new Map<string, number>();
+    const hostile = (values: Readonly<Record<string, unknown>>): object => {
+      const object = {};
+      for (const [name, value] of Object.entries(values)) {
+        Object.defineProperty(object, name, {
+          enumerable: true,
+          get() {
+            reads.set(name, (reads.get(name) ?? 0) + 1);
+            turn += 1;
+            others[turn % 3]();
+            return value;
+          },
+        });
+      }
+      return object;
+    };
+    const inRows = { ...ofEvery, firstExpert: 1, numLocalExperts: 7, alignment: 4 };
+    const right = [arrays(group.getExpertPermutation(rows, 8, inRows as object))];
+    right.push(arrays(group.getRankPermutation(rows, 8, { ...ofEvery, winner: 'last' } as object)));
+    for (let call = 0; call < 6; call += 1) {
+      // Arrays to write to are read by getters, too
+      const outOfExperts = group.getExpertPermutation(rows, 8, inRows as object);
+      const { numTokensPerExpert, expertOffsets, selectionOfRow, rowOfSelection } = outOfExperts;
+      const out = hostile({ numTokensPerExpert, expertOffsets, selectionOfRow, rowOfSelection });
+      const order = group.getExpertPermutation(rows, 8, hostile({ ...inRows, out }));
+      assert.strictEqual(arrays(order), right[0]);
+      assert.strictEqual(order.selectionOfRow, selectionOfRow);
+      const sent = group.getRankPermutation(rows, 8, hostile({ ...ofEvery, winner: 'last' }));
+      assert.strictEqual(arrays(sent), right[1]);
+      assert.isTrue(
+        [...reads].every(([name, count]) => count === (name in ofEvery ? 2 : 1)),
+        JSON.stringify([...reads]),
+      );
+      reads.clear();
+    }
+  });
+
+  it('take options from a prototype', () => {
+    const alignment = Object.create({ alignment: 4 });
+    assert.strictEqual(getExpertPermutation(rows, 8, alignment).numRows, 16);
+    const last = Object.create({ numRanks: 4, winner: 'last' });
+    assert.strictEqual(getRankPermutation([[0, 1]], 8, last).rowOfSelection.join(), '-1,0');
   });
 });
 
