@@ -31,12 +31,11 @@ EXPORT uint32_t begin_rows(Plan* address_of_plan, Order order, const OrderRows* 
   const Plan& plan = *address_of_plan;
   const auto begin_expert = [&](auto table) {
     using Table = decltype(table);
-    // There is no code without padding for a large table, so that the module has at most 4 KiB: some browsers compile
-    // no more than that without a promise
-    constexpr bool kIsLarge = std::is_same_v<Table, LargeTable>;
-    if (alignment == 1)
-      return begin_expert_rows<Table, kIsLarge>(table, plan.num_experts, *rows, first_expert,
-                                                num_local_experts, alignment);
+    if constexpr (std::is_same_v<Table, SmallTable>) {
+      if (alignment == 1)
+        return begin_expert_rows<Table, false>(table, plan.num_experts, *rows, first_expert,
+                                               num_local_experts, alignment);
+    }
     return begin_expert_rows<Table, true>(table, plan.num_experts, *rows, first_expert, num_local_experts,
                                           alignment);
   };

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstring>
+#include <type_traits>
 
 #include "dispatch_layout.h"
 #include "expert_table.h"
@@ -24,9 +25,14 @@ inline uint32_t& counter(typename Table::Position position) {
   return reinterpret_cast<Entry*>(Table::at(position))->num_tokens;
 }
 
+// Only the loops over the small table, which is the usual one, are unrolled. All of them together would make the module
+// larger than the 4096 bytes that Chromium before 115 compiles synchronously on a page's main thread.
+template <class Table>
+constexpr int kUnrollCount = std::is_same_v<Table, SmallTable> ? 4 : 1;
+
 template <class Table>
 __attribute__((noinline)) void count_experts(const typename Table::Position* positions, uint32_t num_ids) {
-#pragma clang loop unroll_count(2)
+#pragma clang loop unroll_count(kUnrollCount <Table>)
   for (uint32_t i = 0; i < num_ids; i++) counter<Table>(positions[i])++;
 }
 
@@ -61,7 +67,7 @@ template <class Table>
 __attribute__((noinline)) void place_by_expert(const typename Table::Position* positions, uint32_t num_ids,
                                                uint32_t selection, const OrderRows& rows) {
   uint32_t *const selection_of_row = rows.of_row, *const row_of_selection = rows.row_of_selection;
-#pragma clang loop unroll_count(2)
+#pragma clang loop unroll_count(kUnrollCount <Table>)
   for (uint32_t i = 0; i < num_ids; i++) {
     uint32_t& next_row = counter<Table>(positions[i]);
     const uint32_t row = next_row;
