@@ -66,6 +66,29 @@ describe('several GPUs', function () {
     assert.match(doctor('--device', 'cuda:0'), /\* cuda available, chosen/);
   });
 
+  it('each compute orders of rows, of host arrays and of tensors', () => {
+    const lines = run(`
+      for (const device of ['js', 'cuda', 'cuda:1']) {
+        const group = new ExpertGroup({ numRanks: 4, device });
+        const rows = (order) => [order.rowOfSelection, order.expertOffsets ?? order.rankOffsets]
+          .map((array) => (array.toTypedArray?.() ?? array).join()).join(' ');
+        const ofHost = [group.getExpertPermutation(host, 8), group.getRankPermutation(host, 8)];
+        console.log(device, ...ofHost.map(rows));
+        if (device === 'js') continue;
+        const topkIdx = on(device);
+        const ofTensor = [group.getExpertPermutation(topkIdx, 8), group.getRankPermutation(topkIdx, 8)];
+        console.log(ofTensor.map(({ device }) => device).join(), ...ofTensor.map(rows));
+      }`);
+    const [right] = lines.map((line) => line.replace(/^js /, ''));
+    assert.strictEqual(right, '0,1,2,4,-1,3 0,1,2,3,3,3,4,4,5 0,-1,1,3,-1,2 0,1,2,3,4');
+    assert.deepStrictEqual(lines.slice(1), [
+      `cuda ${right}`,
+      `cuda,cuda ${right}`,
+      `cuda:1 ${right}`,
+      `cuda:1,cuda:1 ${right}`,
+    ]);
+  });
+
   it('each compute layouts of host arrays and of tensors, and say which one has', () => {
     const lines = run(`
       const right = getDispatchLayout(host, 8, { numRanks: 4, device: 'js' }).numTokensPerRank.join();
