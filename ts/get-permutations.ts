@@ -31,7 +31,7 @@ export interface ExpertPermutationDevice {
 /**
  * Orders selections by expert, as a grouped GEMM reads its rows: this rank's own selections, or those of the tokens that
  * it has received. The order is (expert, token, slot), the same on every device. See
- * {@link ExpertGroup.getExpertPermutation}.
+ * {@link ExpertGroup} and its `getExpertPermutation`.
  *
  * ```ts
  * import { getExpertPermutation } from 'dispatch-layout';
@@ -45,8 +45,8 @@ export interface ExpertPermutationDevice {
  * @param topkIdx `[numTokens, numTopk]` integers: the expert of each slot of each token, -1 for none. A `DeviceTensor`
  *   (of `dispatch-layout/cuda`) gives an order in DeviceTensors.
  * @param numExperts the number of experts that ids may name.
- * @throws the errors of {@link ExpertGroup.getExpertPermutation}, and {@link DeviceUnavailableError} if `device` names
- *   one that cannot be used here.
+ * @throws the errors of {@link ExpertGroup} and its `getExpertPermutation`, and {@link DeviceUnavailableError} if
+ *   `device` names one that cannot be used here.
  */
 export function getExpertPermutation(
   topkIdx: DeviceTensor,
@@ -75,7 +75,7 @@ const allExpertOptions: Readonly<Record<keyof ExpertPermutationOptions | 'device
 
 /**
  * Orders tokens by rank, as this rank sends them: (rank, token), a token once for each rank that it goes to. See
- * {@link ExpertGroup.getRankPermutation}.
+ * {@link ExpertGroup} and its `getRankPermutation`.
  *
  * ```ts
  * import { getRankPermutation } from 'dispatch-layout';
