@@ -82,10 +82,11 @@ export function kernelFor(request: LayoutRequest, { mask }: LayoutComputation): 
  * @throws DispatchLayoutError `OUT_OF_MEMORY`
  */
 export function kernelWith(more: MoreBuffers, { partition, numTopk }: LayoutRequest): WasmKernel {
+  if (shared?.windows.more === more && shared.holds(partition, numTopk)) return shared;
   const ofBits = withBitRows.get(partition);
   const form = ofBits !== undefined && shared?.holds(ofBits, numTopk) ? ofBits : partition;
   const own = ownKernels.get(form);
-  const isSmall = footprint(form, numTopk) <= maxSharedBytes;
+  const isSmall = sharedKernel().knows(form, numTopk) || footprint(form, numTopk) <= maxSharedBytes;
   const kernel = own !== undefined || !isSmall ? ownKernel(form, numTopk) : sharedKernel();
   if (kernel.windows.more !== more) kernel.windows = { ...kernel.windows, more };
   kernel.use(form, numTopk);
