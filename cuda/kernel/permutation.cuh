@@ -38,7 +38,7 @@ constexpr int kGroupsPerBatch = 4;
 // The scratch memory consists of lists of one count per key. With tables in shared memory, each block of a larger grid
 // has one list, for its counts. Otherwise each block has its tables there, too.
 constexpr int kMaxListsInScratch = 256, kListsPerBlockInScratch = 5;
-constexpr size_t kMaxScratchBytes = 64 << 20;
+constexpr size_t kMaxScratchBytes = 4 << 20;
 
 struct PermutationParameters : IdParameters {
   int num_keys;
