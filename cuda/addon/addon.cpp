@@ -377,6 +377,15 @@ Napi::Value create_plan(const Napi::CallbackInfo& info) {
   return make_handle(info.Env(), std::make_shared<Plan>(group, num_experts, num_ranks, num_nodes, table));
 }
 
+// Tells the garbage collector how much memory a plan takes for orders of rows, from the first of them on
+void account_for_orders(const Argument& plan, const Computation& computation) {
+  if (computation.kind == Computation::Kind::kLayout) return;
+  HandleBase* handle = handle_base(plan);
+  const auto num_bytes = static_cast<int64_t>(from_handle<Plan>(plan)->order_scratch_bytes());
+  adjust_external_bytes(plan.value.Env(), num_bytes - handle->num_external_bytes);
+  handle->num_external_bytes = num_bytes;
+}
+
 // Reads { allocation, byteOffset }
 DevicePlace read_place(const Argument& place) {
   return {from_handle<Allocation>({place, "allocation"}), size({place, "byteOffset"})};
@@ -419,6 +428,7 @@ Napi::Value create_layout(const Napi::CallbackInfo& info) {
     if (!output.value.IsNull()) places[i] = read_place(output);
   }
   const Computation computation = computation_of({layout, "computation"});
+  account_for_orders({layout, "plan"}, computation);
   const bool is_strict = boolean({layout, "isStrict"});
   return make_handle(info.Env(),
                      std::make_shared<DeviceLayout>(from_handle<Plan>({layout, "plan"}), device_ids,
@@ -509,6 +519,7 @@ Napi::Value launch_on_host(const Napi::CallbackInfo& info) {
   const Argument launch(info, 0, "launch"), ids(launch, "ids");
   const std::shared_ptr<Plan> plan = from_handle<Plan>({launch, "plan"});
   const Computation computation = computation_of({launch, "computation"});
+  account_for_orders({launch, "plan"}, computation);
   const bool is_strict = boolean({launch, "isStrict"});
   const StreamOrder order = read_order({launch, "order"});
   const Ids shape = read_ids(ids);

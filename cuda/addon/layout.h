@@ -100,6 +100,9 @@ class Plan {
     return {ids.num_tokens, ids.num_topk, num_experts_, num_ranks_, num_nodes_, computation};
   }
 
+  // The scratch memory that orders of rows take, from the first of them on
+  size_t order_scratch_bytes() const { return for_orders_.bytes; }
+
   // Queues the kernels. `topk_idx` is where the ids are for the GPU.
   void run(const StreamPtr& stream, const void* topk_idx, const Ids& ids, const PerOutput<void*>& outputs,
            const Computation& computation, const Report& report, const Capture& capture);
