@@ -8,6 +8,7 @@ const layers = [
   { name: 'errors', path: '^ts/errors/' }, // the error classes, and why a device can or cannot be used
   { name: 'input', path: '^ts/input/' }, // topkIdx in every form; which expert is on which rank
   { name: 'layout', path: '^ts/layout/' }, // the table of outputs, the request, the result, events
+  { name: 'receive', path: '^ts/receive/' }, // what a rank receives, from what all ranks send
   { name: 'devices', path: '^ts/devices/' }, // what a device is; the devices js, wasm and cuda
   { name: 'platform', path: '^(ts|dist)/platform/' }, // the devices of each runtime, as #platform
   { name: 'api', path: '^ts/[^/]+[.]ts$' }, // what users call: the modules in ts/ itself

@@ -22,6 +22,7 @@ import {
   type LayoutOptions,
   type MaxRowsShape,
   maxRows,
+  type Sent,
   type TopkIdxInput,
   Workspace,
 } from 'dispatch-layout';
@@ -42,6 +43,9 @@ const byExpert = (options: object = {}, numExperts = 8, topkIdx: unknown = good)
   getExpertPermutation(topkIdx as TopkIdxInput, numExperts, options);
 const byRank = (options: object = {}, numExperts = 8, topkIdx: unknown = good) =>
   getRankPermutation(topkIdx as TopkIdxInput, numExperts, { ...inTwoNodes, ...options });
+
+/** What rank 0 receives, from what TypeScript would refuse. */
+const receive = (sent: unknown) => new ExpertGroup(inTwoNodes).getReceiveLayout(sent as Sent, 8, 0);
 
 /** Classes whose constructors callers should not use. */
 const HandMade = { Workspace, EventOverlap } as unknown as Record<string, new (argument: unknown) => unknown>;
@@ -86,8 +90,11 @@ const floats = new Float64Array(4);
 const dataView = new DataView(new ArrayBuffer(32));
 const buffer = new ArrayBuffer(1024);
 
-/** The codes that this process cannot provoke: those of the GPU, and that of environment variables (`settings.test.ts`). */
-type ElsewhereCode = 'CAPTURE' | 'CUDA_ERROR' | 'DISPOSED' | 'TENSOR' | 'ENVIRONMENT';
+/**
+ * The codes that are provoked elsewhere: those of the GPU, that of environment variables (`settings.test.ts`), and that of
+ * rejections (`receive/exchange.test.ts`).
+ */
+type ElsewhereCode = 'CAPTURE' | 'CUDA_ERROR' | 'DISPOSED' | 'TENSOR' | 'ENVIRONMENT' | 'EXCHANGE';
 
 /**
  * The provocations of every other code. The type makes the table complete: without a provocation, a new code does not
@@ -288,6 +295,27 @@ const provocations: Record<Exclude<ErrorCode, ElsewhereCode>, () => [string, Pro
       { run: () => call(good, 12, { numRanks: 12, numRanksPerNode: 8 }), value: 8, message: /12.*8|8.*12/s },
     ],
     ['by default', { run: () => getDispatchLayout([[0]], 20, { numRanks: 20 }), value: 8, message: /20/ }],
+  ],
+  SENT: () => [
+    ...forValues([undefined, null, 0, 'abc', true, {}, { numTokensPerRank: [1] }], (sent) => receive(sent)).map(
+      ([name, { run }]): [string, Provocation] => [name, { run, message: /sent\.numTokensPerRank (is|has) / }],
+    ),
+    ['too few layouts', { run: () => receive([call(good)]), value: 1, message: /1 layouts.*4 ranks/ }],
+    [
+      'a negative count',
+      {
+        run: () => receive({ numTokensPerRank: Array(16).fill(-1), numTokensPerExpert: Array(32).fill(0) }),
+        value: -1,
+      },
+    ],
+    [
+      'counts that contradict each other',
+      {
+        run: () => receive({ numTokensPerRank: Array(16).fill(1), numTokensPerExpert: Array(32).fill(0) }),
+        value: 1,
+        message: /rank 0 sends 1 tokens to rank 0, and 0 selections/,
+      },
+    ],
   ],
   UNEVEN_EXPERTS: () => [
     ['not divisible', { run: () => call(good, 10), value: 10, message: /10.*4/ }],

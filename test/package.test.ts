@@ -116,6 +116,7 @@ describe('the package', function () {
       'ExpertGroup',
       'InvalidExpertError',
       'Workspace',
+      'channelPrefix',
       'describeDevices',
       'expertEnds',
       'expertOfBlock',
@@ -125,6 +126,7 @@ describe('the package', function () {
       'getRankPermutation',
       'maxRows',
       'prepare',
+      'simulateDispatch',
     ]);
   });
 

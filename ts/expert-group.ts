@@ -14,7 +14,8 @@ import type { DeviceTensor } from './devices/cuda/device-tensor.ts';
 import type { DeviceWorkspace, DeviceWorkspaceOptions } from './devices/cuda/device-workspace.ts';
 import type { Stream } from './devices/cuda/stream.ts';
 import type { DeviceName } from './errors/availability.ts';
-import { checkOptions } from './errors/checks.ts';
+import { checkOptions, wrongValue } from './errors/checks.ts';
+import { type AllToAll, type ExchangedLayout, exchangeCounts } from './exchange.ts';
 import type { TopkIdxInput } from './input/read-topk-idx.ts';
 import { EventOverlap, finishedHandle } from './layout/event-overlap.ts';
 import type { ExpertPermutation } from './layout/expert-permutation.ts';
@@ -39,6 +40,9 @@ import {
   readWorkspaceOrders,
 } from './order-options.ts';
 import { expertTask, rankTask } from './order-tasks.ts';
+import { type ReceiveLayout, receiveLayoutOf } from './receive/receive-layout.ts';
+import { arrivalsAt, type Sent } from './receive/sent.ts';
+import { type ReceiveOptions, readReceiveOptions, receiveOptions } from './receive-options.ts';
 import { layoutTask } from './task.ts';
 import type { IdType } from './values/id-types.ts';
 import { Workspace, type WorkspaceOptions, workspaceOptions } from './workspace.ts';
@@ -201,6 +205,68 @@ export class ExpertGroup {
   ): RankPermutation | DeviceRankPermutation {
     checkOptions(options, rankPermutationOptions);
     return this.#computing.compute(rankTask, topkIdx, numExperts, options) as RankPermutation;
+  }
+
+  /**
+   * Computes what a rank receives, from what all ranks of the group send: how many tokens from each rank, and where the
+   * rows of each local expert lie. DeepEP computes a part of it in `notify_dispatch`. It is a pure function, and needs no
+   * device. Where each rank only knows its own layout, use {@link ExpertGroup.exchange}.
+   *
+   * ```ts
+   * import { ExpertGroup } from 'dispatch-layout';
+   *
+   * const group = new ExpertGroup({ numRanks: 2 });
+   * const sent = [[[0, 3], [1, 0]], [[2, 0]]].map((topkIdx) => group.getDispatchLayout(topkIdx, 4));
+   * const received = group.getReceiveLayout(sent, 4, 0);
+   * console.log(received.numTokensPerSourceRank.join(' ')); // 2 1
+   * console.log(received.numTokensPerExpert.join(' ')); // 3 1
+   * ```
+   *
+   * @param sent the layout of each source rank, in the order of ranks, or the counts of all of them, gathered in two
+   *   arrays: `numTokensPerRank` `[numRanks, numRanks]` and `numTokensPerExpert` `[numRanks, numExperts]`, row-major by
+   *   source rank. They must be on the host, and finished.
+   * @param numExperts the number of experts over all ranks.
+   * @param rank the rank that receives.
+   * @throws {@link DispatchLayoutError} `SENT`, `DETACHED_BUFFER`, `NUM_EXPERTS`, `UNEVEN_EXPERTS`, `PLACEMENT`,
+   *   `OPTION`, `TOO_LARGE` if int32 cannot number the received tokens or the rows
+   */
+  getReceiveLayout(sent: Sent, numExperts: number, rank: number, options: ReceiveOptions = {}): ReceiveLayout {
+    checkOptions(options, receiveOptions);
+    const { alignment, isStrict } = readReceiveOptions(options);
+    const partition = this.#computing.partitionFor(numExperts, isStrict, true);
+    if (!Number.isInteger(rank) || rank < 0 || rank >= partition.numRanks) {
+      throw wrongValue('OPTION', 'rank', rank, `It must be a rank in [0, ${partition.numRanks}).`);
+    }
+    return receiveLayoutOf(arrivalsAt(rank, sent, partition, alignment));
+  }
+
+  /**
+   * Exchanges counts with the other ranks of the group, and computes what this rank receives. Every rank calls it with
+   * its own layout. The program says how bytes move, by MPI for instance; see `examples/mpi-moe`. There is one round:
+   * each rank sends a few bytes to every other one.
+   *
+   * If ranks disagree on `numExperts`, the alignment, or the options of their groups, it rejects on each of them, and
+   * says which rank differs in what. If `allToAll` rejects, it rejects with the same error. The counts of a layout in
+   * tensors are copied to the host first.
+   *
+   * ```ts
+   * import { ExpertGroup } from 'dispatch-layout';
+   *
+   * const group = new ExpertGroup({ numRanks: 1 }); // alone, a rank sends to itself
+   * const layout = group.getDispatchLayout([[0, 3], [1, 0]], 4);
+   * const received = await group.exchange(layout, async (bytes) => bytes, { alignment: 4 });
+   * console.log(received.expertOffsets.join(' ')); // 0 4 8 8 12
+   * ```
+   *
+   * @param layout what this rank is about to send.
+   * @param allToAll moves a piece of bytes from each rank to each rank.
+   * @throws {@link DispatchLayoutError} (as a rejection) `EXCHANGE`, `SENT`, `DETACHED_BUFFER`, `NUM_EXPERTS`,
+   *   `UNEVEN_EXPERTS`, `PLACEMENT`, `OPTION`, `TOO_LARGE`; for tensors also `CUDA_ERROR`, `DISPOSED`
+   * @throws {@link InvalidExpertError} (as a rejection) if the layout was one of tensors, and had such an id.
+   */
+  async exchange(layout: ExchangedLayout, allToAll: AllToAll, options: ReceiveOptions = {}): Promise<ReceiveLayout> {
+    checkOptions(options, receiveOptions);
+    return exchangeCounts(this.#computing, layout, allToAll, options);
   }
 
   /**

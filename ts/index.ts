@@ -1,7 +1,8 @@
 /**
  * dispatch-layout computes the dispatch layout of Mixture-of-Experts expert parallelism, which DeepEP calls
- * `get_dispatch_layout`, and the orders of rows that come after it. It has three functions, {@link getDispatchLayout},
- * {@link getExpertPermutation} and {@link getRankPermutation}, and several devices that give the same bits.
+ * `get_dispatch_layout`, and the orders of rows that come after it. {@link getDispatchLayout},
+ * {@link getExpertPermutation} and {@link getRankPermutation} run on several devices that give the same bits.
+ * {@link ExpertGroup} has what ranks receive; {@link simulateDispatch} computes a whole group at once.
  *
  * @module
  */
@@ -32,6 +33,7 @@ export {
   type ErrorDetails,
   InvalidExpertError,
 } from './errors/errors.ts';
+export type { AllToAll, ExchangedLayout } from './exchange.ts';
 export { ExpertGroup } from './expert-group.ts';
 export { type DispatchLayoutOptions, getDispatchLayout } from './get-dispatch-layout.ts';
 export { type ExpertPermutationDevice, getExpertPermutation, getRankPermutation } from './get-permutations.ts';
@@ -58,5 +60,16 @@ export type {
 } from './order-options.ts';
 export { expertEnds, expertOfBlock, expertOfRow, type MaxRowsShape, maxRows } from './permutation-helpers.ts';
 export { type PrepareOptions, prepare } from './prepare.ts';
+export { channelPrefix } from './receive/channel-prefix.ts';
+export type { Arrivals, ReceiveLayout } from './receive/receive-layout.ts';
+export type { ReceivedTokens } from './receive/received-tokens.ts';
+export type { GatheredCounts, Sent, SentCounts } from './receive/sent.ts';
+export type { ReceiveOptions } from './receive-options.ts';
+export {
+  type SimulatedDispatch,
+  type SimulatedRank,
+  type SimulationOptions,
+  simulateDispatch,
+} from './simulate-dispatch.ts';
 export type { IdType, IntegerArray, TypedArrayOf } from './values/id-types.ts';
 export { Workspace, type WorkspaceOptions } from './workspace.ts';

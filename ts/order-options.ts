@@ -5,7 +5,7 @@
  */
 import type { DeviceExpertPermutationArrays, DeviceRankPermutationArrays } from './devices/cuda/device-layout.ts';
 import { checkCount, checkOptions, wrongValue } from './errors/checks.ts';
-import { type ExpertOrderOptions, expertOrderForm } from './layout/expert-permutation.ts';
+import { checkAlignment, type ExpertOrderOptions, expertOrderForm } from './layout/expert-permutation.ts';
 import type { ExpertOrder, ExpertPermutationArrays, RankOrder, RankPermutationArrays } from './layout/outputs.ts';
 import { type RankOrderOptions, rankOrders } from './layout/rank-permutation.ts';
 import { type CallOptions, callOptions } from './options.ts';
@@ -70,9 +70,6 @@ export const rankPermutationOptions: Readonly<Record<keyof RankPermutationOption
   ...rankOrderOptions,
 };
 
-/** The largest alignment, and more than any tile has rows. */
-const maxAlignment = 2 ** 31 - 1;
-
 /**
  * The order by expert that these options ask for.
  *
@@ -100,17 +97,6 @@ export function readExpertOrder(options: ExpertOrderOptions, numExperts: number,
   }
   checkAlignment(alignment);
   return { kind: 'byExpert', form: expertOrderForm, firstExpert, numLocalExperts, alignment };
-}
-
-/** Whether a value can be an alignment of rows. */
-export function isAlignment(value: unknown): value is number {
-  return Number.isInteger(value) && (value as number) >= 1 && (value as number) <= maxAlignment;
-}
-
-/** @throws DispatchLayoutError `OPTION` */
-export function checkAlignment(alignment: unknown): void {
-  if (isAlignment(alignment)) return;
-  throw wrongValue('OPTION', 'alignment', alignment, `It must be an integer from 1 to ${maxAlignment}.`);
 }
 
 /** The number of experts from one on. That `firstExpert` is a number at all is checked later. */

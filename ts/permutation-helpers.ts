@@ -6,9 +6,8 @@
 import { checkAttached, checkCount, wrongValue } from './errors/checks.ts';
 import type { DispatchLayoutError } from './errors/errors.ts';
 import { checkSelections } from './input/read-topk-idx.ts';
-import { checkRows, rowsNeeded } from './layout/expert-permutation.ts';
+import { checkAlignment, checkRows, isAlignment, rowsNeeded } from './layout/expert-permutation.ts';
 import type { ExpertPermutationArrays } from './layout/outputs.ts';
-import { checkAlignment, isAlignment } from './order-options.ts';
 import { typedArrayName } from './values/typed-array.ts';
 
 /** What {@link maxRows} depends on. */

@@ -29,6 +29,10 @@ export type ErrorCode =
   | 'PLACEMENT'
   /** An array of `out` has the wrong type or length, or shares memory with another one. */
   | 'OUT'
+  /** What ranks have sent is no layout of each rank of the group, or the counts in it contradict each other. */
+  | 'SENT'
+  /** The ranks of an exchange disagree, or what `allToAll` resolved to is not what the ranks have sent. */
+  | 'EXCHANGE'
   /** An option has a value outside its domain, or there is no such option. */
   | 'OPTION'
   /** An environment variable has a value outside its domain. */

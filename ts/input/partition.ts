@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { allocateInt32 } from '../errors/allocate.ts';
 import { wrongValue } from '../errors/checks.ts';
 import { DispatchLayoutError, type ErrorCode } from '../errors/errors.ts';
 import { describe } from '../values/describe.ts';
@@ -137,7 +138,9 @@ export function partitionExperts(
       },
     );
   }
-  const rankOfExpert = allocate(numExperts).fill(noRank);
+  const rankOfExpert = allocateInt32(numExperts, `a table of ${numExperts} experts`, 'Correct numExperts.').fill(
+    noRank,
+  );
   if (placement === 'round_robin') {
     for (let expert = 0; expert < numExperts; expert++) rankOfExpert[expert] = expert % numRanks;
     return { ...group, group, numExperts, rankOfExpert };
@@ -161,16 +164,23 @@ export function expertsOnOneRank(numExperts: number, group: RankGroup): Partitio
   return { ...partitionExperts(alone, numExperts, undefined, true), group };
 }
 
-function allocate(numExperts: number): Int32Array {
-  try {
-    return new Int32Array(numExperts);
-  } catch (cause) {
-    throw new DispatchLayoutError('OUT_OF_MEMORY', `a table of ${numExperts} experts does not fit in memory`, {
-      value: numExperts,
-      remedy: 'Correct numExperts.',
-      cause,
-    });
-  }
+/** The experts of every rank, in ascending order. */
+export interface ExpertsByRank {
+  /** `[numRanks + 1]`: where the experts of each rank begin in `experts`. */
+  readonly offsets: Int32Array;
+  /** The experts that are on a rank, ordered by (rank, expert). */
+  readonly experts: Int32Array;
+}
+
+/** Orders the experts by rank. The local experts of a rank count up in this order. */
+export function expertsByRank({ numRanks, rankOfExpert }: Partition): ExpertsByRank {
+  const offsets = new Int32Array(numRanks + 1);
+  for (const rank of rankOfExpert) if (rank !== noRank) offsets[rank + 1]++;
+  for (let rank = 0; rank < numRanks; rank++) offsets[rank + 1] += offsets[rank];
+  const experts = new Int32Array(offsets[numRanks]);
+  const next = offsets.slice();
+  for (const [expert, rank] of rankOfExpert.entries()) if (rank !== noRank) experts[next[rank]++] = expert;
+  return { offsets, experts };
 }
 
 /** @throws DispatchLayoutError of the given code */

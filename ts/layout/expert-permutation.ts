@@ -4,6 +4,7 @@
  * @module
  */
 import type { DeviceName } from '../errors/availability.ts';
+import { wrongValue } from '../errors/checks.ts';
 import { DispatchLayoutError } from '../errors/errors.ts';
 import { Computed } from './computed.ts';
 import type { EventOverlap } from './event-overlap.ts';
@@ -100,6 +101,20 @@ export class ComputedExpertPermutation extends Computed implements ExpertPermuta
       this.alignment === order.alignment
     );
   }
+}
+
+/** The largest alignment, and more than any tile has rows. */
+const maxAlignment = 2 ** 31 - 1;
+
+/** Whether a value can be an alignment of rows. */
+export function isAlignment(value: unknown): value is number {
+  return Number.isInteger(value) && (value as number) >= 1 && (value as number) <= maxAlignment;
+}
+
+/** @throws DispatchLayoutError `OPTION` */
+export function checkAlignment(alignment: unknown): void {
+  if (isAlignment(alignment)) return;
+  throw wrongValue('OPTION', 'alignment', alignment, `It must be an integer from 1 to ${maxAlignment}.`);
 }
 
 /**

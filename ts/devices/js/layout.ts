@@ -3,10 +3,11 @@
  *
  * @module
  */
+
+import { expertOf } from '../../input/expert-of.ts';
 import { noRank } from '../../input/partition.ts';
 import type { LayoutRequest } from '../../layout/layout-request.ts';
 import { bytesOfMaskRow, type LayoutComputation } from '../../layout/outputs.ts';
-import { expertOf } from './expert-of.ts';
 
 /** Counts tokens, and writes which of them go to which rank. */
 export function countTokens({ topkIdx, numTokens, numTopk, partition, out, computation }: LayoutRequest): void {

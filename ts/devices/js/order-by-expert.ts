@@ -3,9 +3,10 @@
  *
  * @module
  */
+
+import { expertOf } from '../../input/expert-of.ts';
 import type { LayoutRequest } from '../../layout/layout-request.ts';
 import type { ExpertOrder } from '../../layout/outputs.ts';
-import { expertOf } from './expert-of.ts';
 
 /** Orders the selections of the local experts by (expert, token, slot). */
 export function orderByExpert({ topkIdx, numTokens, numTopk, numExperts, out, computation }: LayoutRequest): void {

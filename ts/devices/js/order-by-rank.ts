@@ -3,10 +3,11 @@
  *
  * @module
  */
+
+import { expertOf } from '../../input/expert-of.ts';
 import { noRank } from '../../input/partition.ts';
 import type { LayoutRequest } from '../../layout/layout-request.ts';
 import type { RankOrder } from '../../layout/outputs.ts';
-import { expertOf } from './expert-of.ts';
 
 /** Orders tokens by (rank, token), each once for every rank that it goes to. */
 export function orderByRank({ topkIdx, numTokens, numTopk, partition, out, computation }: LayoutRequest): void {
