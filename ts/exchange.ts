@@ -28,9 +28,7 @@ import { type ReceiveOptions, readReceiveOptions } from './receive-options.ts';
 export type AllToAll = (bytes: Uint8Array<ArrayBuffer>, bytesPerRank: number) => Promise<Uint8Array>;
 
 /** A layout of which the counts are exchanged: that of `getDispatchLayout`, in host arrays or in tensors. */
-export type ExchangedLayout =
-  | (SentCounts & { readonly event?: EventOverlap | undefined })
-  | DeviceDispatchLayout<MaskForm>;
+export type ExchangedLayout = SentCounts | DeviceDispatchLayout<MaskForm>;
 
 /** The code of `ExpertGroup.exchange`. */
 export async function exchangeCounts(

@@ -62,7 +62,7 @@ export { expertEnds, expertOfBlock, expertOfRow, type MaxRowsShape, maxRows } fr
 export { type PrepareOptions, prepare } from './prepare.ts';
 export { channelPrefix } from './receive/channel-prefix.ts';
 export type { Arrivals, ReceiveLayout } from './receive/receive-layout.ts';
-export type { ReceivedTokens } from './receive/received-tokens.ts';
+export type { ReceivedIds, ReceivedTokens } from './receive/received-tokens.ts';
 export type { GatheredCounts, Sent, SentCounts } from './receive/sent.ts';
 export type { ReceiveOptions } from './receive-options.ts';
 export {

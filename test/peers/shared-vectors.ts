@@ -6,8 +6,15 @@
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { assert } from 'chai';
-import { type ExpertOrderOptions, type ExpertPermutation, getExpertPermutation } from 'dispatch-layout';
+import {
+  type ExpertOrderOptions,
+  type ExpertPermutation,
+  getExpertPermutation,
+  type ReceivedTokens,
+  simulateDispatch,
+} from 'dispatch-layout';
 import { expertOrderNames } from './peer-names.ts';
+import { receivedNames } from './received-names.ts';
 
 type Rows = readonly (readonly number[])[];
 
@@ -124,14 +131,73 @@ const comparisons: Readonly<Record<string, Comparison>> = {
   },
 };
 
+/** What a received token is called in the vectors of NCCL EP: `value(source rank, token)`. */
+type ValueOf = (source: number, token: number) => number;
+
+/** The values of the received tokens of a rank, in the order of arrival. */
+function valuesOf({ sourceRankOfRow, sourceTokenOfRow }: ReceivedTokens, valueAt: ValueOf): number[] {
+  return Array.from(sourceRankOfRow, (source, row) => valueAt(source, sourceTokenOfRow[row]));
+}
+
+/** How vectors of whole groups are compared, by the beginnings of their ids. */
+const groupComparisons: Readonly<Record<string, Comparison>> = {
+  nccl_ep_s2d_rank_major: ({ input, expected }) => {
+    const { ranks } = simulateDispatch(input.topk_ids, input.num_experts);
+    const slots = (input.topk_ids as Rows[]).map((rows) => rows.map(() => ranks.map(() => -1)));
+    for (const [rank, { received }] of ranks.entries()) {
+      for (const [row, source] of received.sourceRankOfRow.entries()) {
+        slots[source][received.sourceTokenOfRow[row]][rank] = row;
+      }
+    }
+    assert.deepStrictEqual(slots, expected.s2d);
+  },
+  nccl_ep_output_layout: ({ input, expected }) => {
+    const value: ValueOf = (source, token) => source * input.topk_ids[0].length + token + 1;
+    for (const [rank, { received }] of simulateDispatch(input.topk_ids, input.num_experts).ranks.entries()) {
+      const values = valuesOf(received, value);
+      if (expected.rank_major !== undefined) assert.deepStrictEqual(values, expected.rank_major[rank]);
+      const order = getExpertPermutation(received.topkIdx, received.numLocalExperts);
+      const zones = Array.from({ length: received.numLocalExperts }, (_, expert) =>
+        Array.from(order.selectionOfRow.slice(order.expertOffsets[expert], order.expertOffsets[expert + 1])).map(
+          (selection) => values[Math.floor(selection / order.numTopk)],
+        ),
+      );
+      if (expected.expert_major !== undefined) assert.deepStrictEqual(zones, expected.expert_major[rank]);
+    }
+    if (expected.aligned4 === undefined) return;
+    for (const { received } of simulateDispatch(input.topk_ids, input.num_experts, { alignment: 4 }).ranks) {
+      for (const [name, numbers] of Object.entries(expected.aligned4)) {
+        const ours = receivedNames['NCCL EP'][name](received);
+        assert.deepStrictEqual(typeof ours === 'number' ? ours : Array.from(ours), numbers, name);
+      }
+    }
+  },
+  deepep_v2_dispatch: ({ input, expected }) => {
+    const dispatch = simulateDispatch(input.topk_idx_per_rank, input.num_experts);
+    for (const [rank, { layout, received }] of dispatch.ranks.entries()) {
+      const sent = expected.send_layout_per_rank[rank];
+      assert.deepStrictEqual(Array.from(layout.numTokensPerRank), sent.num_tokens_per_rank);
+      assert.deepStrictEqual(Array.from(layout.numTokensPerExpert), sent.num_tokens_per_expert);
+      assert.deepStrictEqual(Array.from(layout.isTokenInRank, Boolean), sent.is_token_in_rank.flat());
+      const came = expected.recv_per_rank[rank];
+      const tokenIdx: ValueOf = (source, token) => source * input.num_max_tokens_per_rank + token;
+      assert.deepStrictEqual(valuesOf(received, tokenIdx), came.recv_src_token_idx);
+      assert.deepStrictEqual(
+        valuesOf(received, (source, token) => source * 100 + token + 1),
+        came.recv_x,
+      );
+      assert.deepStrictEqual(Array.from(received.topkIdx.data), came.recv_topk_idx.flat());
+      assert.deepStrictEqual(Array.from(received.numTokensPerSourceRank), came.num_recv_tokens_per_rank);
+    }
+  },
+};
+
 /** Why other vectors are not compared, by the beginnings of their ids. */
 const notCompared: Readonly<Record<string, string>> = {
   eplb: 'it places experts, and orders no rows',
   megatron_drop: 'tokens are dropped by probability or position, which an order does not know',
   megatron_pad_routing_map: 'it makes tokens select experts that the router did not select',
   megatron_capacity: 'capacities belong to the dropping of tokens',
-  nccl_ep: 'the places depend on what other ranks send',
-  deepep_v2_dispatch: 'the rows that a rank receives depend on what other ranks send',
 };
 
 function entryOf<Value>(id: string, table: Readonly<Record<string, Value>>): Value | undefined {
@@ -143,7 +209,7 @@ export function sharedVectors(): void {
   const vectors = readSharedVectors();
   if (vectors.length === 0) it.skip('the vectors are not here');
   for (const vector of vectors) {
-    const compare = entryOf(vector.id, comparisons);
+    const compare = entryOf(vector.id, { ...comparisons, ...groupComparisons });
     const reason = entryOf(vector.id, notCompared) ?? 'these tests do not know it';
     if (compare === undefined) it.skip(`${vector.id} is not compared: ${reason}`);
     else it(vector.id, () => compare(vector));

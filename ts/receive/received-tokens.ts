@@ -7,6 +7,14 @@ import { allocateInt32 } from '../errors/allocate.ts';
 import type { LocatedIds } from './located-ids.ts';
 import type { ReceiveLayout } from './receive-layout.ts';
 
+/** The ids of received tokens, in a form that `getExpertPermutation` takes. */
+export interface ReceivedIds {
+  /** `[numTokens * numTopk]`: the local expert of each slot, -1 for none. */
+  readonly data: Int32Array;
+  /** `[numTokens, numTopk]` */
+  readonly shape: readonly [number, number];
+}
+
 /** What a rank receives, token by token, in the order (source rank, token). */
 export interface ReceivedTokens extends ReceiveLayout {
   /** `[numTokens]` int32: the rank that each received token comes from. */
@@ -18,7 +26,7 @@ export interface ReceivedTokens extends ReceiveLayout {
    * its expert is on another rank. `getExpertPermutation(topkIdx, numLocalExperts)` orders the received tokens by
    * (expert, source rank, token, slot).
    */
-  readonly topkIdx: { readonly data: Int32Array; readonly shape: readonly [number, number] };
+  readonly topkIdx: ReceivedIds;
 }
 
 /** A rank that sends: its ids, and its tokens in the order in which it sends them. */

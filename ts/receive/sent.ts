@@ -18,6 +18,8 @@ export interface SentCounts {
   readonly numTokensPerRank: ArrayLike<number>;
   /** `[numExperts]`: its selections of each expert. */
   readonly numTokensPerExpert: ArrayLike<number>;
+  /** The event of the layout, if the counts may still be computed. */
+  readonly event?: EventOverlap | undefined;
 }
 
 /** The counts of what all ranks send, as an exchange gathers them. */
@@ -104,7 +106,7 @@ export function readSentCounts(
   numExperts: number,
   owner: string,
 ): ReturnType<CountsOf> {
-  const { numTokensPerRank, numTokensPerExpert, event } = Object(layout) as SentCounts & { event?: unknown };
+  const { numTokensPerRank, numTokensPerExpert, event } = Object(layout) as SentCounts;
   if (event instanceof EventOverlap && !event.done) {
     throw new DispatchLayoutError('SENT', `${owner}event has not finished`, {
       value: event,
