@@ -51,16 +51,16 @@ export async function exchangeCounts(
 /** The counts of a finished layout in host arrays. Those of tensors are copied, which waits for their layout. */
 async function countsOnHost(layout: ExchangedLayout): Promise<SentCounts> {
   const { numTokensPerRank, numTokensPerExpert, event } = Object(layout) as ExchangedLayout;
-  if (IS_NODE && isGpuTensor(numTokensPerRank) && isGpuTensor(numTokensPerExpert)) {
-    const copies = [numTokensPerRank, numTokensPerExpert].map((tensor) =>
-      (tensor as DeviceTensor<'int32'>).toTypedArrayAsync(),
-    );
-    const [perRank, perExpert] = await Promise.all(copies);
-    return { numTokensPerRank: perRank, numTokensPerExpert: perExpert };
-  }
   if (typeof numTokensPerExpert !== 'object' || numTokensPerExpert === null) {
     throw wrongValue('SENT', 'layout', layout, 'Pass what getDispatchLayout returns for the tokens of this rank.');
   }
+  // With asyncFinish, the layout runs on another stream than the copies of its tensors
   if (event instanceof EventOverlap && event.recorded) await event.wait();
+  if (IS_NODE && isGpuTensor(numTokensPerRank) && isGpuTensor(numTokensPerExpert)) {
+    const [perRank, perExpert] = await Promise.all(
+      [numTokensPerRank, numTokensPerExpert].map((tensor) => (tensor as DeviceTensor<'int32'>).toTypedArrayAsync()),
+    );
+    return { numTokensPerRank: perRank, numTokensPerExpert: perExpert };
+  }
   return { numTokensPerRank, numTokensPerExpert } as SentCounts;
 }

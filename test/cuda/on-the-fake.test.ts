@@ -4,7 +4,7 @@
  */
 import { passOnTheFake } from './on-the-fake.ts';
 
-const onTensors = ['tensors', 'device-layouts', 'device-permutations', 'device-workspace'].map(
+const onTensors = ['tensors', 'device-layouts', 'device-permutations', 'device-exchange', 'device-workspace'].map(
   (name) => `test/cuda/${name}.test.ts`,
 );
 
