@@ -41,7 +41,7 @@ interface Example {
   ): Promise<{ output: Floats; gates: Floats; experts: Ids; order: ExpertPermutation }>;
   gather(hidden: Floats, order: ExpertPermutation): Floats;
   runExperts(rows: Floats, experts: Weights['experts'], order: ExpertPermutation): Promise<Floats>;
-  combine(results: Floats, gates: Floats, order: ExpertPermutation): Floats;
+  combine(results: Floats, order: ExpertPermutation, gates: Floats): Floats;
   denseLayer(hidden: Floats, weights: Weights, gates: Floats, experts: Ids): Float64Array;
   largestDifference(output: Floats, dense: Float64Array): number;
   readonly tolerance: number;
@@ -116,7 +116,7 @@ describe('an MoE layer', function () {
     { hidden, weights, experts, gates }: ReturnType<typeof routed>,
   ) {
     const results = await example.runExperts(example.gather(hidden, order), weights.experts, order);
-    const output = example.combine(results, gates, order);
+    const output = example.combine(results, order, gates);
     assert.deepStrictEqual([...output.dims], [...hidden.dims]);
     return example.largestDifference(output, example.denseLayer(hidden, weights, gates, experts));
   }
@@ -130,6 +130,20 @@ describe('an MoE layer', function () {
         const dense = example.denseLayer(hidden, weights, gates, experts);
         assert.isBelow(example.largestDifference(output, dense), example.tolerance);
         assert.isAbove(Math.max(...dense.map(Math.abs)), 0.1, 'the outputs are not all small');
+      });
+
+      it('with no tokens', async () => {
+        const { hidden, weights } = example.randomLayer({ ...shape, numTokens: 0 });
+        const { output, gates, experts } = await example.moeLayer(hidden, weights, 3, alignment);
+        assert.deepStrictEqual(
+          [output.dims, gates.dims, experts.dims],
+          [
+            [0, hiddenSize],
+            [0, 3],
+            [0, 3],
+          ],
+        );
+        assert.lengthOf(output.data, 0);
       });
 
       for (const [name, rows] of Object.entries(routings)) {

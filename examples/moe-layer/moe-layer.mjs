@@ -9,7 +9,7 @@ const expert = await InferenceSession.create(expertModel);
 /**
  * The layer, on float32 tensors: `hidden` is `[numTokens, hiddenSize]`, and so is the output; `weights.router` is
  * `[hiddenSize, numExperts]`, and `weights.experts` has `up` and `down` of each expert. The rows of each expert are
- * padded to a multiple of `alignment`. There must be a token: ONNX Runtime 1.30 crashes in TopK without any.
+ * padded to a multiple of `alignment`.
  */
 export async function moeLayer(hidden, weights, numTopk, alignment = 1) {
   const { gates, experts } = await route(hidden, weights.router, numTopk);
@@ -19,25 +19,31 @@ export async function moeLayer(hidden, weights, numTopk, alignment = 1) {
 
   const rows = gather(hidden, order);
   const results = await runExperts(rows, weights.experts, order);
-  return { output: combine(results, gates, order), gates, experts, order };
+  return { output: combine(results, order, gates), gates, experts, order };
 }
 
 /** Selects the experts of each token. Their gates say how much each of them counts. */
-export function route(hidden, weights, numTopk) {
+export async function route(hidden, weights, numTopk) {
+  // ONNX Runtime 1.30 crashes in TopK without any token
+  if (hidden.dims[0] === 0) {
+    const dims = [0, numTopk];
+    return { gates: new Tensor('float32', [], dims), experts: new Tensor('int64', [], dims) };
+  }
   return router.run({ hidden, weights, num_topk: new Tensor('int64', [BigInt(numTopk)], [1]) });
 }
 
-/** Copies the hidden state of each selection to its row. Rows of padding stay zero. */
-export function gather(hidden, order) {
-  const width = hidden.dims[1];
-  const rows = new Float32Array(order.numRows * width);
+/**
+ * Copies to each row of an order what its token has, such as its hidden state. Rows of padding stay zero. The order is
+ * one by expert, which names the selection of each row, or one by rank, which names the token.
+ */
+export function gather({ type, data, dims: [, width] }, order) {
+  const rows = new data.constructor(order.numRows * width);
   for (let row = 0; row < order.numRows; row++) {
-    const selection = order.selectionOfRow[row];
-    if (selection === -1) continue;
-    const token = Math.floor(selection / order.numTopk);
-    rows.set(hidden.data.subarray(token * width, (token + 1) * width), row * width);
+    const token = order.tokenOfRow?.[row] ?? Math.floor(order.selectionOfRow[row] / order.numTopk);
+    if (token === -1) continue;
+    rows.set(data.subarray(token * width, (token + 1) * width), row * width);
   }
-  return new Tensor('float32', rows, [order.numRows, width]);
+  return new Tensor(type, rows, [order.numRows, width]);
 }
 
 /** Runs each expert once, on its contiguous rows. An expert without rows does not run. */
@@ -55,16 +61,18 @@ export async function runExperts(rows, experts, order) {
   return new Tensor('float32', results, rows.dims);
 }
 
-/** Adds up the results of each token's selections, by their gates. A slot without an expert has no row. */
-export function combine(results, gates, order) {
+/**
+ * Adds up the results of each token's selections, by their gates; without gates, each result counts once. A selection
+ * without a row adds nothing.
+ */
+export function combine(results, order, gates) {
   const width = results.dims[1];
   const output = new Float32Array(order.numTokens * width);
   for (const [selection, row] of order.rowOfSelection.entries()) {
     if (row === -1) continue;
     const token = Math.floor(selection / order.numTopk);
-    for (let i = 0; i < width; i++) {
-      output[token * width + i] += gates.data[selection] * results.data[row * width + i];
-    }
+    const gate = gates?.data[selection] ?? 1;
+    for (let i = 0; i < width; i++) output[token * width + i] += gate * results.data[row * width + i];
   }
   return new Tensor('float32', output, [order.numTokens, width]);
 }
