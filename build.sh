@@ -192,6 +192,26 @@ run_lint() {
   git ls-files -z '*.h' '*.cpp' '*.cc' '*.cu' '*.cuh' | xargs -0 clang-format --dry-run -Werror
 }
 
+# Prints what keeps the ranks of examples/mpi-moe from running here, or nothing. MPI_EXECUTABLE_SUFFIX=.mpich in the
+# environment chooses that MPI where several are installed
+mpi_obstacle() {
+  local command
+  for command in "${CXX:-c++}" cmake "mpicxx${MPI_EXECUTABLE_SUFFIX:-}" "mpirun${MPI_EXECUTABLE_SUFFIX:-}"; do
+    command -v "$command" >/dev/null && continue
+    echo "there is no $command here. Debian, Ubuntu: sudo apt-get install cmake g++ libopenmpi-dev openmpi-bin"
+    return
+  done
+}
+
+# Builds the addon of examples/mpi-moe
+build_mpi_addon() {
+  local example=examples/mpi-moe suffix=${MPI_EXECUTABLE_SUFFIX:-} stamp=examples/mpi-moe/build/suffix
+  newer $stamp $example/mpi.cpp $example/CMakeLists.txt && [ "$(cat $stamp)" = "$suffix" ] && return
+  say "Building the addon of $example"
+  node_modules/.bin/cmake-js rebuild --directory $example --log-level error >&2
+  echo "$suffix" >$stamp
+}
+
 # Installs the packages of the examples, and links the built library beside them
 install_examples() {
   build
@@ -200,6 +220,10 @@ install_examples() {
     install_in $example
     ln -sfn ../../.. $example/node_modules/dispatch-layout
   done
+  # The layer over ranks uses the layer of the other example, with its packages
+  mkdir -p examples/mpi-moe/node_modules
+  ln -sfn ../../.. examples/mpi-moe/node_modules/dispatch-layout
+  ln -sfn ../../moe-layer/node_modules/onnxruntime-node examples/mpi-moe/node_modules/onnxruntime-node
 }
 
 run_examples() {
@@ -209,6 +233,17 @@ run_examples() {
   node examples/onnx-router/node.mjs
   say 'An MoE layer in ONNX Runtime, compared with the dense computation'
   node examples/moe-layer/run.mjs
+  local obstacle
+  obstacle=$(mpi_obstacle)
+  if [ -n "$obstacle" ]; then
+    say "Skipping the MoE layer over the ranks of an MPI job: $obstacle"
+    return
+  fi
+  build_mpi_addon
+  say 'The layer over the four ranks of an MPI job'
+  # Open MPI wants to be told that it may run as root, and on fewer cores than ranks
+  OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1 \
+    "mpirun${MPI_EXECUTABLE_SUFFIX:-}" -n 4 node examples/mpi-moe/run.mjs
 }
 
 # make_docs [--check]: writes the pages of docs/ that are made from doc comments. With --check, only checks that they
@@ -241,6 +276,6 @@ case "$command" in
   docs) make_docs "$@" ;;
   examples) run_examples ;;
   release) run_release "$@" ;;
-  clean) rm -rf dist build coverage ts/generated ;;
+  clean) rm -rf dist build coverage ts/generated examples/mpi-moe/build ;;
   *) fail "unknown command '$command'; one of: build (default), test, slow-tests, runtimes, projects, demo, bench, fuzz, lint, docs, examples, release, clean" ;;
 esac
