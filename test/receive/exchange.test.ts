@@ -14,6 +14,7 @@ import {
   type SentCounts,
   type TopkIdxInput,
 } from 'dispatch-layout';
+import { detached } from '../support/buffers.ts';
 import { Random } from '../support/random.ts';
 import { expectReceived } from './expect-received.ts';
 import { dispatchOf, type GroupQuestion } from './oracle.ts';
@@ -193,6 +194,14 @@ describe('exchange over threads', () => {
       }
     }
 
+    it('pieces of different lengths that add up to what this rank expects', async () => {
+      const group = ranksOf(question(3, 3, () => 3)).map((rank, index) => ({ ...rank, numExperts: [6, 3, 9][index] }));
+      const messages = messagesOf(await exchange(group), 'EXCHANGE');
+      assert.include(messages[0], 'rank 1 has numExperts 3 instead of 6; rank 2 has numExperts 9 instead of 6');
+      assert.include(messages[1], 'rank 0 has numExperts 6 instead of 3; rank 2 has numExperts 9 instead of 3');
+      assert.include(messages[2], 'rank 0 has numExperts 6 instead of 9; rank 1 has numExperts 3 instead of 9');
+    });
+
     it('the number of ranks', async () => {
       const group = withOther({ groupOptions: { numRanks: 2 } });
       const messages = messagesOf(await exchange(group), 'EXCHANGE');
@@ -342,6 +351,11 @@ describe('exchange', () => {
       assert.strictEqual(error.code, 'EXCHANGE', title);
       assert.match(error.message, message, title);
     }
+    const gone = await errorOf(async () => detached(new Uint8Array(2 * bytesPerRank)));
+    assert.strictEqual(gone.code, 'DETACHED_BUFFER');
+    assert.match(gone.message, /the buffer under the result of allToAll was detached/);
+    const hiding = Object.defineProperty(Buffer.concat([forRank1, forRank1]), 'buffer', { value: null });
+    expectReceived(await group.exchange(layout, async () => hiding), { rank: 1, numTokensPerSourceRank: [1, 1] });
     const contradicting = await errorOf(async () => changed(10, 9));
     assert.strictEqual(contradicting.code, 'SENT');
     assert.match(contradicting.message, /rank 1 sends 9 tokens to rank 1, and 1 selections/);

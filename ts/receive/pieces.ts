@@ -4,10 +4,11 @@
  *
  * @module
  */
+import { checkAttached } from '../errors/checks.ts';
 import { DispatchLayoutError } from '../errors/errors.ts';
 import { expertsByRank, type Partition } from '../input/partition.ts';
 import { describe } from '../values/describe.ts';
-import { byteLengthOf, typedArrayName } from '../values/typed-array.ts';
+import { bufferOf, byteLengthOf, byteOffsetOf, typedArrayName } from '../values/typed-array.ts';
 import type { Arrivals } from './receive-layout.ts';
 import { countAt, readSentCounts, type SentCounts } from './sent.ts';
 
@@ -88,7 +89,7 @@ export function writePieces(layout: SentCounts, { partition, alignment }: Agreem
 /**
  * Reads the pieces that a rank has received.
  *
- * @throws DispatchLayoutError `EXCHANGE`
+ * @throws DispatchLayoutError `EXCHANGE`, `DETACHED_BUFFER`
  */
 export function readPieces(received: Uint8Array, { partition, alignment }: Agreement, bytesPerRank: number): Arrivals {
   const { numRanks, numExperts } = partition;
@@ -139,18 +140,21 @@ function splitPieces(received: Uint8Array, numRanks: number, bytesPerRank: numbe
       remedy,
     });
   }
+  checkAttached(received, 'the result of allToAll');
   const size = byteLengthOf(received);
-  const isEven = size === numRanks * bytesPerRank;
+  const bytes = new DataView(bufferOf(received), byteOffsetOf(received), size);
+  const isPieceAt = (begin: number): boolean =>
+    begin + commonWords * 4 <= size && bytes.getUint32(begin + word.magic * 4, true) === magic;
+  // An engine that always moves the same number of bytes has cut off, or filled up, the pieces of other lengths. The size
+  // alone does not tell, since pieces of other lengths can add up to the same
+  let isEven = size === numRanks * bytesPerRank;
+  for (let begin = 0; isEven && begin < size; begin += bytesPerRank) isEven = isPieceAt(begin);
   const pieces: DataView[] = [];
   for (let begin = 0; begin < size; ) {
-    const rest = new DataView(received.buffer, received.byteOffset + begin, size - begin);
-    if (rest.byteLength < commonWords * 4 || rest.getUint32(word.magic * 4, true) !== magic) {
-      throw wrongBytes(received, `no piece of an exchange at byte ${begin}`);
-    }
+    if (!isPieceAt(begin)) throw wrongBytes(received, `no piece of an exchange at byte ${begin}`);
+    const rest = new DataView(bytes.buffer, bytes.byteOffset + begin, size - begin);
     checkVersion(rest, pieces.length);
-    const length = rest.getUint32(word.byteLength * 4, true);
-    // An engine that always moves the same number of bytes has cut off, or filled up, the pieces of other lengths
-    const moved = isEven ? bytesPerRank : length;
+    const moved = isEven ? bytesPerRank : rest.getUint32(word.byteLength * 4, true);
     if (moved < headWords * 4 || moved > rest.byteLength) {
       throw wrongBytes(received, `only a part of the piece of rank ${pieces.length}`);
     }
