@@ -12,7 +12,7 @@ import type { MaskForm } from './layout/outputs.ts';
 import { isGpuTensor } from './layout/tensors.ts';
 import { readPieces, writePieces } from './receive/pieces.ts';
 import { type ReceiveLayout, receiveLayoutOf } from './receive/receive-layout.ts';
-import type { SentCounts } from './receive/sent.ts';
+import { numCountsIn, type SentCounts } from './receive/sent.ts';
 import { type ReceiveOptions, readReceiveOptions } from './receive-options.ts';
 
 /**
@@ -42,7 +42,11 @@ export async function exchangeCounts(
     throw wrongValue('OPTION', 'allToAll', allToAll, 'Pass a function that moves bytes between the ranks.');
   }
   const counts = await countsOnHost(layout);
-  const agreement = { partition: group.partitionFor(counts.numTokensPerExpert.length, isStrict, true), alignment };
+  const numExperts = numCountsIn(counts.numTokensPerExpert, 'layout.numTokensPerExpert');
+  if (typeof numExperts !== 'number') {
+    throw wrongValue('SENT', 'layout', layout, 'Pass what getDispatchLayout returns for the tokens of this rank.');
+  }
+  const agreement = { partition: group.partitionFor(numExperts, isStrict, true), alignment };
   const { bytes, bytesPerRank } = writePieces(counts, agreement);
   const received = await allToAll(bytes, bytesPerRank);
   return receiveLayoutOf(readPieces(received, agreement, bytesPerRank));
@@ -51,9 +55,6 @@ export async function exchangeCounts(
 /** The counts of a finished layout in host arrays. Those of tensors are copied, which waits for their layout. */
 async function countsOnHost(layout: ExchangedLayout): Promise<SentCounts> {
   const { numTokensPerRank, numTokensPerExpert, event } = Object(layout) as ExchangedLayout;
-  if (typeof numTokensPerExpert !== 'object' || numTokensPerExpert === null) {
-    throw wrongValue('SENT', 'layout', layout, 'Pass what getDispatchLayout returns for the tokens of this rank.');
-  }
   // With asyncFinish, the layout runs on another stream than the copies of its tensors
   if (event instanceof EventOverlap && event.recorded) await event.wait();
   if (IS_NODE && isGpuTensor(numTokensPerRank) && isGpuTensor(numTokensPerExpert)) {

@@ -228,7 +228,7 @@ export class ExpertGroup {
    * @param numExperts the number of experts over all ranks.
    * @param rank the rank that receives.
    * @throws {@link DispatchLayoutError} `SENT`, `DETACHED_BUFFER`, `NUM_EXPERTS`, `UNEVEN_EXPERTS`, `PLACEMENT`,
-   *   `OPTION`, `TOO_LARGE` if int32 cannot number the received tokens or the rows
+   *   `OPTION`, `TOO_LARGE` if int32 cannot number the received tokens or the rows, `OUT_OF_MEMORY`
    */
   getReceiveLayout(sent: Sent, numExperts: number, rank: number, options: ReceiveOptions = {}): ReceiveLayout {
     checkOptions(options, receiveOptions);
@@ -261,7 +261,7 @@ export class ExpertGroup {
    * @param layout what this rank is about to send.
    * @param allToAll moves a piece of bytes from each rank to each rank.
    * @throws {@link DispatchLayoutError} (as a rejection) `EXCHANGE`, `SENT`, `DETACHED_BUFFER`, `NUM_EXPERTS`,
-   *   `UNEVEN_EXPERTS`, `PLACEMENT`, `OPTION`, `TOO_LARGE`; for tensors also `CUDA_ERROR`, `DISPOSED`
+   *   `UNEVEN_EXPERTS`, `PLACEMENT`, `OPTION`, `TOO_LARGE`, `OUT_OF_MEMORY`; for tensors also `CUDA_ERROR`, `DISPOSED`
    * @throws {@link InvalidExpertError} (as a rejection) if the layout was one of tensors, and had such an id.
    */
   async exchange(layout: ExchangedLayout, allToAll: AllToAll, options: ReceiveOptions = {}): Promise<ReceiveLayout> {

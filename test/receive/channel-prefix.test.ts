@@ -72,7 +72,9 @@ describe('channelPrefix', () => {
     const noRows = getDispatchLayout(topkIdx, 8, { numRanks: 4, mask: 'none' });
     const order = getRankPermutation(topkIdx, 8, { numRanks: 4 });
     const short = { ...layout, isTokenInRank: new Uint8Array(3) };
-    for (const wrong of [noRows, order, short, {}, null, undefined, 7]) {
+    const noShapes = [4n, -1, 0.5, '4', Number.NaN, Symbol('4')].map((numRanks) => ({ ...layout, numRanks }));
+    const negative = { ...layout, numTokens: -4, numRanks: -1 };
+    for (const wrong of [noRows, order, short, ...noShapes, negative, {}, null, undefined, 7]) {
       const run = () => channelPrefix(wrong as DispatchLayout<MaskForm>, 2);
       expectError(run, { code: 'OPTION', value: wrong, message: /layout is .*mask must not be none/ });
     }

@@ -310,6 +310,17 @@ describe('exchange', () => {
       [{ ...layout, numTokensPerRank: [1] }, 'SENT', /layout\.numTokensPerRank has 1 elements\. It must have 2/],
       [{ ...layout, numTokensPerRank: [1, -1] }, 'SENT', /layout\.numTokensPerRank\[1\] is -1/],
       [{ ...layout, numTokensPerExpert: [1, 0, 0] }, 'UNEVEN_EXPERTS', /3 experts/],
+      [{ ...layout, numTokensPerExpert: {} }, 'SENT', /layout is an object/],
+      [
+        { ...layout, numTokensPerExpert: detached(new Int32Array(4)) },
+        'DETACHED_BUFFER',
+        /layout\.numTokensPerExpert was detached/,
+      ],
+      [
+        { ...layout, numTokensPerRank: detached(new Int32Array(2)) },
+        'DETACHED_BUFFER',
+        /layout\.numTokensPerRank was detached/,
+      ],
     ];
     for (const [sent, code, message] of cases) {
       const error = await errorOf(neverCalled, sent);
@@ -319,6 +330,14 @@ describe('exchange', () => {
     assert.match((await errorOf(undefined as unknown as AllToAll)).message, /allToAll is undefined/);
     assert.match((await errorOf(neverCalled, layout, { alignment: 0 })).message, /alignment is 0/);
     assert.match((await errorOf(neverCalled, layout, { rank: 0 } as ReceiveOptions)).message, /no option 'rank'/);
+  });
+
+  it('refuses to send more than fits in memory', async () => {
+    const crowded = new ExpertGroup({ numRanks: 2 ** 20, placement: new Int32Array(2 ** 20) });
+    const counts = new Int32Array(2 ** 20);
+    const sent = { numTokensPerRank: counts, numTokensPerExpert: counts };
+    const error = await crowded.exchange(sent, neverCalled).catch((caught: unknown) => caught);
+    assert.propertyVal(error, 'code', 'OUT_OF_MEMORY');
   });
 
   it('refuses what is not what the ranks have sent', async () => {

@@ -217,6 +217,15 @@ describe('getReceiveLayout', () => {
       expectError(() => receive([layout, layouts[1]]), { code: 'SENT', message: /sent\[0\]\.event has not finished/ });
     });
 
+    it('tables that do not fit in memory, but what is no layout before that', () => {
+      const crowded = new ExpertGroup({ numRanks: 2 ** 20, placement: new Int32Array(2 ** 20) });
+      const counts = new Int32Array(2 ** 20);
+      const sent = new Array(2 ** 20).fill({ numTokensPerRank: counts, numTokensPerExpert: counts });
+      const receiveAll = (all: unknown) => crowded.getReceiveLayout(all as Sent, 2 ** 20, 0);
+      expectError(() => receiveAll(sent), { code: 'OUT_OF_MEMORY', message: /1048576 source ranks x 1048576 experts/ });
+      expectError(() => receiveAll({}), { code: 'SENT' });
+    });
+
     it('more tokens or rows than int32 can number', () => {
       const many = { numTokensPerRank: [2 ** 31 - 1, 0, 1, 0], numTokensPerExpert: [2 ** 31 - 1, 0, 0, 0, 1, 0, 0, 0] };
       const tokens = expectError(() => receive(many), {

@@ -15,7 +15,7 @@ export type ErrorCode =
   | 'TOPK_TYPE'
   /** `topkIdx` is not `[numTokens, numTopk]`, or its data do not cover that shape. */
   | 'TOPK_SHAPE'
-  /** The buffer under `topkIdx` or under an array of `out` was detached (transferred to another thread). */
+  /** The buffer under `topkIdx` or under another array of the caller was detached (transferred to another thread). */
   | 'DETACHED_BUFFER'
   /** `numExperts` is not an integer from 1 to 16777216. */
   | 'NUM_EXPERTS'

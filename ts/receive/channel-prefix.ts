@@ -39,8 +39,8 @@ export function channelPrefix(
   const isBits = rowBytes < numRanks;
   const what = `the table of ${numRanks} ranks x ${numChannels} channels`;
   const prefix = allocateInt32(numRanks * numChannels, what, 'Correct numChannels.');
+  const sent = allocateInt32(numRanks, what, 'Correct numChannels.');
   const tokensPerChannel = Math.ceil(numTokens / numChannels);
-  const sent = new Int32Array(numRanks);
   let token = 0;
   for (let channel = 0; channel < numChannels; channel++) {
     const end = Math.min(numTokens, (channel + 1) * tokensPerChannel);
@@ -63,7 +63,8 @@ export function channelPrefix(
  */
 function checkMask(layout: unknown, mask: unknown, numTokens: unknown, numRanks: number): number {
   const remedy = 'Pass a layout in host arrays, with isTokenInRank: its mask must not be none.';
-  if (isGpuTensor(mask) || typedArrayName(mask) !== 'Uint8Array' || !Number.isInteger(numTokens)) {
+  const isShape = Number.isInteger(numTokens) && Number.isInteger(numRanks) && numRanks > 0;
+  if (isGpuTensor(mask) || typedArrayName(mask) !== 'Uint8Array' || !isShape) {
     throw wrongValue('OPTION', 'layout', layout, remedy);
   }
   const rows = mask as Uint8Array;

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { allocateInt32 } from '../errors/allocate.ts';
 import { checkAttached } from '../errors/checks.ts';
 import { DispatchLayoutError } from '../errors/errors.ts';
 import { expertsByRank, type Partition } from '../input/partition.ts';
@@ -60,7 +61,7 @@ export interface Pieces {
  * Writes what a rank sends, all pieces with the same length: that of the rank with the most experts.
  *
  * @param layout the counts of this rank.
- * @throws DispatchLayoutError `SENT`, `DETACHED_BUFFER`
+ * @throws DispatchLayoutError `SENT`, `DETACHED_BUFFER`, `OUT_OF_MEMORY`
  */
 export function writePieces(layout: SentCounts, { partition, alignment }: Agreement): Pieces {
   const { numRanks, numRanksPerNode, numExperts, rankOfExpert } = partition;
@@ -68,8 +69,11 @@ export function writePieces(layout: SentCounts, { partition, alignment }: Agreem
   const { offsets, experts } = expertsByRank(partition);
   let mostExperts = 0;
   for (let rank = 0; rank < numRanks; rank++) mostExperts = Math.max(mostExperts, offsets[rank + 1] - offsets[rank]);
-  const bytesPerRank = (headWords + mostExperts) * 4;
-  const bytes = new Uint8Array(numRanks * bytesPerRank);
+  const wordsPerRank = headWords + mostExperts;
+  const what = `a buffer for ${numRanks} pieces with the counts of ${mostExperts} experts`;
+  const words = allocateInt32(numRanks * wordsPerRank, what, 'Spread the experts over the ranks.');
+  const bytes = new Uint8Array(words.buffer);
+  const bytesPerRank = wordsPerRank * 4;
   const [placement, placementRest] = digestOf(rankOfExpert);
   const head = { magic, version, byteLength: bytesPerRank, numRanks, numRanksPerNode, numExperts, alignment };
   for (let rank = 0; rank < numRanks; rank++) {

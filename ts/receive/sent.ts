@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { allocateInt32 } from '../errors/allocate.ts';
 import { checkAttached } from '../errors/checks.ts';
 import { DispatchLayoutError } from '../errors/errors.ts';
 import { expertsByRank, type Partition } from '../input/partition.ts';
@@ -36,16 +37,18 @@ export type Sent = readonly SentCounts[] | GatheredCounts;
 /**
  * Takes from what all ranks send what one of them receives. Only these numbers are read and checked.
  *
- * @throws DispatchLayoutError `SENT`, `DETACHED_BUFFER`
+ * @throws DispatchLayoutError `SENT`, `DETACHED_BUFFER`, `OUT_OF_MEMORY`
  */
 export function arrivalsAt(rank: number, sent: Sent, partition: Partition, alignment: number): Arrivals {
   const { numRanks, numExperts } = partition;
   const { offsets, experts } = expertsByRank(partition);
   const localExperts = experts.subarray(offsets[rank], offsets[rank + 1]);
   const numLocalExperts = localExperts.length;
-  const numTokensPerSourceRank = new Int32Array(numRanks);
-  const numTokensPerSourceRankAndExpert = new Int32Array(numRanks * numLocalExperts);
   const countsOf = readSent(sent, numRanks, numExperts);
+  const numTokensPerSourceRank = new Int32Array(numRanks);
+  const what = `the table of ${numRanks} source ranks x ${numLocalExperts} experts`;
+  const remedy = 'Spread the experts over the ranks.';
+  const numTokensPerSourceRankAndExpert = allocateInt32(numRanks * numLocalExperts, what, remedy);
   for (let source = 0; source < numRanks; source++) {
     const { perRank, perExpert } = countsOf(source);
     numTokensPerSourceRank[source] = countAt(perRank, rank);
@@ -121,6 +124,21 @@ export function readSentCounts(
 
 /** @throws DispatchLayoutError `SENT`, `DETACHED_BUFFER` */
 function readCounts(array: ArrayLike<number>, length: number, name: string): Counts {
+  const given = numCountsIn(array, name);
+  if (given === length) return { array, offset: 0, name };
+  const problem = given === undefined ? `${name} is ${describe(array)}` : `${name} has ${describe(given)} elements`;
+  throw new DispatchLayoutError('SENT', problem, {
+    value: array,
+    remedy: `It must have ${length}: pass what all ranks of this group send, for the same number of experts.`,
+  });
+}
+
+/**
+ * The length of an array of counts, whatever it is; undefined for what is no array.
+ *
+ * @throws DispatchLayoutError `SENT` if it is on a GPU, `DETACHED_BUFFER`
+ */
+export function numCountsIn(array: unknown, name: string): unknown {
   if (isGpuTensor(array)) {
     throw new DispatchLayoutError('SENT', `${name} is on the device ${array.device}`, {
       value: array,
@@ -128,13 +146,7 @@ function readCounts(array: ArrayLike<number>, length: number, name: string): Cou
     });
   }
   if (typedArrayName(array) !== undefined) checkAttached(array as Int32Array, name);
-  const given: unknown = typeof array === 'object' && array !== null ? array.length : undefined;
-  if (given === length) return { array, offset: 0, name };
-  const problem = given === undefined ? `${name} is ${describe(array)}` : `${name} has ${given} elements`;
-  throw new DispatchLayoutError('SENT', problem, {
-    value: array,
-    remedy: `It must have ${length}: pass what all ranks of this group send, for the same number of experts.`,
-  });
+  return typeof array === 'object' && array !== null ? (array as Partial<ArrayLike<number>>).length : undefined;
 }
 
 /** @throws DispatchLayoutError `SENT` */
