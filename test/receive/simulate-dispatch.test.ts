@@ -50,7 +50,8 @@ describeOnEachDevice('simulateDispatch', ({ name }) => {
         });
         assert.lengthOf(dispatch.ranks, rowsOfRanks.length);
         const hasSlots = rowsOfRanks.some((rows) => rows.length > 0);
-        for (const [rank, { received }] of dispatch.ranks.entries()) {
+        for (const [rank, { layout, rankPermutation, received }] of dispatch.ranks.entries()) {
+          assert.deepStrictEqual([layout.device, rankPermutation.device], [device, device]);
           const { topkIdx, ...arrays } = expected.received[rank];
           expectReceived(received, { rank, ...arrays });
           assert.deepStrictEqual(received.topkIdx.data, Int32Array.from(topkIdx.flat()));
@@ -141,6 +142,23 @@ describe('a simulated dispatch', () => {
       ranks.map(({ received }) => received.numTokens),
       [2, 2],
     );
+  });
+
+  it('takes views with strides and an offset, of ids of 32 and of 64 bits', () => {
+    // Token 0 is in elements 1 and 4, token 1 in elements 2 and 5. The others are no experts
+    const words = [99, 0, 2, 99, 3, 1];
+    for (const data of [Int32Array.from(words), BigInt64Array.from(words, BigInt)]) {
+      const view = { data, shape: [2, 2], strides: [1, 3], offset: 1 };
+      const { received } = simulate([view, []]).ranks[0];
+      assert.deepStrictEqual(Array.from(received.topkIdx.data), [0, -1, -1, 1]);
+    }
+  });
+
+  it('takes an expert for an empty id', () => {
+    for (const data of [Int32Array.of(0, 3), BigInt64Array.of(0n, 3n)]) {
+      const { numTokensBetweenRanks } = simulate([{ data, shape: [1, 2] }, []], { emptyId: 3 });
+      assert.deepStrictEqual(Array.from(numTokensBetweenRanks), [1, 0, 0, 0]);
+    }
   });
 
   it('is not changed by what is written to its arrays', () => {
