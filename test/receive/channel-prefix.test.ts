@@ -1,12 +1,6 @@
 /** `channelPrefix`: a sender's tokens in the channels of DeepEP. */
 import { assert } from 'chai';
-import {
-  channelPrefix,
-  type DispatchLayout,
-  getDispatchLayout,
-  getRankPermutation,
-  type MaskForm,
-} from 'dispatch-layout';
+import { channelPrefix, type DispatchLayout, getDispatchLayout, getRankPermutation } from 'dispatch-layout';
 import fc from 'fast-check';
 import { detached } from '../support/buffers.ts';
 import { expectError } from '../support/expect.ts';
@@ -75,7 +69,7 @@ describe('channelPrefix', () => {
     const noShapes = [4n, -1, 0.5, '4', Number.NaN, Symbol('4')].map((numRanks) => ({ ...layout, numRanks }));
     const negative = { ...layout, numTokens: -4, numRanks: -1 };
     for (const wrong of [noRows, order, short, ...noShapes, negative, {}, null, undefined, 7]) {
-      const run = () => channelPrefix(wrong as DispatchLayout<MaskForm>, 2);
+      const run = () => channelPrefix(wrong as DispatchLayout, 2);
       expectError(run, { code: 'OPTION', value: wrong, message: /layout is .*mask must not be none/ });
     }
     for (const numChannels of [0, -1, 1.5, Number.NaN, '2', undefined, 2n]) {

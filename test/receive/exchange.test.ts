@@ -259,6 +259,18 @@ describe('exchange', () => {
     assert.lengthOf(bytes, 2 * bytesPerRank);
   });
 
+  // Ranks may have different builds of the library: if this changes, the version must, too
+  it('sends pieces of version 1 as they always were', async () => {
+    const { bytes, bytesPerRank } = await piecesOf();
+    const words = new DataView(bytes.buffer, bytesPerRank);
+    // DLX, version, bytes, destination, ranks, ranks of a node, experts, alignment, digests, tokens, and counts
+    const expected = [0xd7584c44, 1, 52, 1, 2, 8, 4, 1, 0x52bb5ca5, 0x85522504, 1, 0, 1];
+    assert.deepStrictEqual(
+      expected.map((_, index) => words.getUint32(index * 4, true)),
+      expected,
+    );
+  });
+
   it('takes the pieces in any Uint8Array, at any offset', async () => {
     const { bytes, bytesPerRank } = await piecesOf();
     for (const offset of [0, 1, 3]) {

@@ -28,7 +28,7 @@ import { typedArrayName } from '../values/typed-array.ts';
  *   else; `OUT_OF_MEMORY`; `DETACHED_BUFFER`
  */
 export function channelPrefix(
-  layout: LayoutArrays<MaskForm> & Pick<LayoutShape, 'numTokens' | 'numRanks'>,
+  layout: LayoutArrays<Exclude<MaskForm, 'none'>> & Pick<LayoutShape, 'numTokens' | 'numRanks'>,
   numChannels: number,
 ): Int32Array {
   const { numTokens, numRanks, isTokenInRank } = Object(layout) as typeof layout;
@@ -47,9 +47,7 @@ export function channelPrefix(
     for (; token < end; token++) {
       const row = token * rowBytes;
       for (let rank = 0; rank < numRanks; rank++) {
-        sent[rank] += isBits
-          ? ((isTokenInRank as Uint8Array)[row + (rank >> 3)] >> (rank & 7)) & 1
-          : (isTokenInRank as Uint8Array)[row + rank];
+        sent[rank] += isBits ? (isTokenInRank[row + (rank >> 3)] >> (rank & 7)) & 1 : isTokenInRank[row + rank];
       }
     }
     for (let rank = 0; rank < numRanks; rank++) prefix[rank * numChannels + channel] = sent[rank];
