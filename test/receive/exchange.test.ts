@@ -344,6 +344,20 @@ describe('exchange', () => {
     assert.match((await errorOf(neverCalled, layout, { rank: 0 } as ReceiveOptions)).message, /no option 'rank'/);
   });
 
+  it('names the first eight ranks that differ', async () => {
+    const many = new ExpertGroup({ numRanks: 10, numRanksPerNode: 10 });
+    const sent = many.getDispatchLayout([[0, 3]], 10);
+    const error = await many
+      .exchange(sent, async (bytes, bytesPerRank) => {
+        const piece = bytes.slice(0, bytesPerRank);
+        new DataView(piece.buffer).setUint32(7 * 4, 128, true);
+        return Buffer.concat(Array.from({ length: 10 }, () => piece));
+      })
+      .catch((caught: unknown) => caught);
+    assert.match(String(error), /rank 0 has alignment 128 instead of 1; .*rank 7 has alignment 128 instead of 1; …\./);
+    assert.notMatch(String(error), /rank 8/);
+  });
+
   it('refuses to send more than fits in memory', async () => {
     const crowded = new ExpertGroup({ numRanks: 2 ** 20, placement: new Int32Array(2 ** 20) });
     const counts = new Int32Array(2 ** 20);
@@ -376,6 +390,11 @@ describe('exchange', () => {
       ['another length', Buffer.concat([changed(2, 48).subarray(0, bytesPerRank + 48)]), /no pieces of 52 bytes/],
       ['a length of nothing', changed(2, 0).subarray(0, 2 * bytesPerRank - 1), /only a part of the piece of rank 1/],
       ['another rank', changed(3, 0), /pieces for rank 1 and for rank 0/],
+      [
+        'a rank that is not there',
+        Buffer.concat(Array.from({ length: 2 }, () => changed(3, 2).subarray(bytesPerRank))),
+        /no pieces of 52 bytes for a rank of this group/,
+      ],
     ];
     for (const [title, received, message] of cases) {
       const error = await errorOf(async () => received as Uint8Array);

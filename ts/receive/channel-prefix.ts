@@ -12,7 +12,7 @@ import { typedArrayName } from '../values/typed-array.ts';
 /**
  * The tokens that a sender has for each rank in the channels up to each one: `[numRanks, numChannels]` int32,
  * row-major. Channel c has the tokens from `c * n` on, where n is `ceil(numTokens / numChannels)`. It is what DeepEP V1
- * calls `channel_prefix_matrix` (`csrc/kernels/layout.cu`, `intranode.cu`).
+ * calls `channel_prefix_matrix` (`csrc/kernels/legacy/intranode.cu`).
  *
  * ```ts
  * import { channelPrefix, getDispatchLayout } from 'dispatch-layout';
