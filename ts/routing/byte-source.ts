@@ -17,6 +17,8 @@ export interface ByteSource {
    * @returns how many bytes were read. It is less than the length of `into` only at the end of the source.
    */
   read(position: number, into: Uint8Array): Promise<number>;
+  /** Whether reading at a place before the last one starts again at the first byte, as where the bytes are packed. */
+  readonly isSequential?: boolean;
 }
 
 /** A source of bytes in memory. */

@@ -99,6 +99,8 @@ export interface IdGrid {
   readonly layers: readonly number[];
   /** The tokens of each layer. A layer with fewer of them is filled with -1. */
   readonly numTokens: number;
+  /** How many tokens the file has of each layer, where that differs: a ragged grid. */
+  readonly tokensOfLayer?: readonly number[];
   readonly numTopk: number;
   /**
    * Reads the ids of some layers, each id once, in bounded memory. The pieces of one layer come in the order of its

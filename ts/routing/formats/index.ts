@@ -1,0 +1,14 @@
+/**
+ * The table of formats, in the order in which a file is offered to them.
+ *
+ * @module
+ */
+import type { DirectoryFormat, Format } from '../format.ts';
+import { npyFormat } from './npy.ts';
+import { zipFormat } from './zip.ts';
+
+/** The formats of one file. */
+export const formats: readonly Format[] = [npyFormat, zipFormat];
+
+/** The formats of the files of a directory. */
+export const directoryFormats: readonly DirectoryFormat[] = [];

@@ -1,0 +1,18 @@
+/**
+ * Zip archives. What is in them says which format they are.
+ *
+ * @module
+ */
+import type { Format } from '../format.ts';
+import { listZipEntries, zipMagic } from '../zip-directory.ts';
+import { openNpz } from './npz.ts';
+
+/** The formats that are zip archives: `.npz`. */
+export const zipFormat: Format = {
+  name: 'npz',
+  noun: 'an .npz file',
+  recognises: (head) => String.fromCharCode(...head.subarray(0, zipMagic.length)) === zipMagic,
+  async open(source, options) {
+    return openNpz(source, await listZipEntries(source), options);
+  },
+};
