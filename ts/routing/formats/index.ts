@@ -5,10 +5,12 @@
  */
 import type { DirectoryFormat, Format } from '../format.ts';
 import { npyFormat } from './npy.ts';
+import { safetensorsFormat } from './safetensors.ts';
+import { tensorrtLlmFormat } from './tensorrt-llm.ts';
 import { zipFormat } from './zip.ts';
 
 /** The formats of one file. */
-export const formats: readonly Format[] = [npyFormat, zipFormat];
+export const formats: readonly Format[] = [npyFormat, zipFormat, safetensorsFormat];
 
 /** The formats of the files of a directory. */
-export const directoryFormats: readonly DirectoryFormat[] = [];
+export const directoryFormats: readonly DirectoryFormat[] = [tensorrtLlmFormat];
