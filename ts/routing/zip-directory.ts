@@ -91,15 +91,25 @@ export async function listZipEntries(source: ByteSource): Promise<ZipEntry[]> {
   return entries;
 }
 
+/** How the data of an entry are read. */
+export interface DataOptions {
+  /** Whether they are compared with the checksum of the entry once they have been read to their end. Default: true. */
+  readonly isVerified?: boolean;
+}
+
 /**
- * The unpacked bytes of an entry. They are compared with the checksum of the entry once they have been read to their end.
- * A deflated entry is inflated as it is read.
+ * The unpacked bytes of an entry. A deflated entry is inflated as it is read.
  *
  * @param name what to call the entry in errors.
  * @throws {@link RoutingError} `DAMAGED` if its bytes are not wholly inside the archive, `UNSUPPORTED` if they are packed
  *   by another method.
  */
-export async function dataOf(source: ByteSource, entry: ZipEntry, name: string): Promise<ByteSource> {
+export async function dataOf(
+  source: ByteSource,
+  entry: ZipEntry,
+  name: string,
+  { isVerified = true }: DataOptions = {},
+): Promise<ByteSource> {
   const { method, offset, packedBytes, unpackedBytes, checksum } = entry;
   if (method !== 'stored' && method !== 'deflated') {
     const problem = `is packed by method ${method}, which is not read`;
@@ -119,7 +129,8 @@ export async function dataOf(source: ByteSource, entry: ZipEntry, name: string):
     damaged(source, problem, `entry ${entry.name}`);
   }
   const packed = partOf(source, start, packedBytes, name);
-  return verified(method === 'stored' ? packed : inflated(packed, unpackedBytes), checksum);
+  const data = method === 'stored' ? packed : inflated(packed, unpackedBytes);
+  return isVerified ? verified(data, checksum) : data;
 }
 
 /** Finds the record that ends the directory, behind which only a comment of at most 64 KiB may follow. */

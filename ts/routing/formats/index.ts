@@ -5,12 +5,13 @@
  */
 import type { DirectoryFormat, Format } from '../format.ts';
 import { npyFormat } from './npy.ts';
+import { pickleFormat } from './pt.ts';
 import { safetensorsFormat } from './safetensors.ts';
 import { tensorrtLlmFormat } from './tensorrt-llm.ts';
 import { zipFormat } from './zip.ts';
 
 /** The formats of one file. */
-export const formats: readonly Format[] = [npyFormat, zipFormat, safetensorsFormat];
+export const formats: readonly Format[] = [npyFormat, zipFormat, pickleFormat, safetensorsFormat];
 
 /** The formats of the files of a directory. */
 export const directoryFormats: readonly DirectoryFormat[] = [tensorrtLlmFormat];
