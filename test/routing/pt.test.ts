@@ -219,7 +219,14 @@ describe('files of torch.save', () => {
     const file = writeTorchFile(p.pickle(p.dict({ routed_experts: dense([2, 5, 3, 2]) })), { 0: int32(60) });
     const ids = asIds(await openBytes(file));
     assert.equal(ids.axes, 'tokens,tokens,layers,topk');
+    assert.deepEqual(ids.notes, ['The tokens of 2 samples follow one another.']);
     assert.deepEqual(tokensFirst(await idsOf(ids.grid)), counting([10, 3, 2]));
+  });
+
+  it('of a batch say that a mask is not applied', async () => {
+    const batch = p.dict({ batch: p.dict({ routed_experts: dense([5, 3, 2]), attention_mask: dense([5], 'mask') }) });
+    const { notes } = await openBytes(writeTorchFile(p.pickle(batch), { 0: int32(30), mask: int32(5) }));
+    assert.deepEqual(notes, ['Padding is read as tokens: the attention_mask beside the ids is not applied.']);
   });
 
   describe('are declined with what they seem to be', () => {

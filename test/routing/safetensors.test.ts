@@ -180,6 +180,14 @@ describe('safetensors', () => {
     assert.match(error.message, /samples of a rollout without routing.*--use-rollout-routing-replay/);
   });
 
+  it('whose length looks like the start of a pickle are no pickles', async () => {
+    for (const length of [0x280, 0x380, 0x480, 0x580]) {
+      const header = '{"ids":{"dtype":"I32","shape":[3,2],"data_offsets":[0,24]}}'.padEnd(length);
+      const contents = await openBytes(safetensorsFile(header, new Uint8Array(24)));
+      assert.equal(contents.format, 'safetensors');
+    }
+  });
+
   it('of another producer are arrays of which one is chosen', async () => {
     const contents = await openBytes(
       writeSafetensors({ ids: int64Tensor(numbers(8), [4, 2]), mask: int32Tensor([1], [1, 1]) }),

@@ -11,7 +11,7 @@ import { tensorrtLlmFormat } from './tensorrt-llm.ts';
 import { zipFormat } from './zip.ts';
 
 /** The formats of one file. */
-export const formats: readonly Format[] = [npyFormat, zipFormat, pickleFormat, safetensorsFormat];
+export const formats: readonly Format[] = [npyFormat, zipFormat, safetensorsFormat, pickleFormat];
 
 /** The formats of the files of a directory. */
 export const directoryFormats: readonly DirectoryFormat[] = [tensorrtLlmFormat];

@@ -43,7 +43,9 @@ export async function openPt(
   const samples = found.filter(({ path }) => /(^|\.)(rollout_)?routed_experts$/.test(path));
   if (samples.length > 0 || areSamples(root)) {
     const producer = areSamples(root) ? 'slime' : null;
-    return contentsOfSamples(await open(samples), { file, format: 'pt', producer });
+    const hasMask = found.some(({ path }) => /(^|\.)attention_mask$/.test(path));
+    const notes = hasMask ? ['Padding is read as tokens: the attention_mask beside the ids is not applied.'] : [];
+    return contentsOfSamples(await open(samples), { file, format: 'pt', producer, notes });
   }
   if (valueAt(root, 'physical_to_logical_map') instanceof PythonTensor) {
     const problem = 'is a placement of SGLang (physical_to_logical_map), and no routing';

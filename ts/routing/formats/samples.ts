@@ -15,6 +15,7 @@ interface SamplesFile {
   readonly file: string;
   readonly format: FormatName;
   readonly producer: string | null;
+  readonly notes?: readonly string[];
 }
 
 /**
@@ -23,7 +24,10 @@ interface SamplesFile {
  * @param tensors those of the samples that have routing, in the order of the samples.
  * @throws {@link RoutingError} `NOT_ROUTING` if no sample has routing, `DAMAGED` if the samples do not fit together
  */
-export function contentsOfSamples(tensors: readonly Tensor[], { file, format, producer }: SamplesFile): IdContents {
+export function contentsOfSamples(
+  tensors: readonly Tensor[],
+  { file, format, producer, notes = [] }: SamplesFile,
+): IdContents {
   if (tensors.length === 0) {
     const problem =
       'has samples of a rollout without routing: rollout_routed_experts is missing or empty in all of them';
@@ -54,6 +58,6 @@ export function contentsOfSamples(tensors: readonly Tensor[], { file, format, pr
     format,
     producer,
     numbering: 'logical',
-    notes: tensors.length > 1 || isBatch ? [note] : [],
+    notes: tensors.length > 1 || isBatch ? [note, ...notes] : notes,
   };
 }
