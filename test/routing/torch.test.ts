@@ -91,8 +91,12 @@ describe('files that PyTorch saves', function () {
       const source = sourceOfBytes(readFileSync(folder.path(`${index}.pt`)), `${index}.pt`);
       const torchFile = await readTorchFile(source, await listZipEntries(source));
       const found = tensorsIn(torchFile.root, source.name);
+      const seen = found.map(({ path, tensor }): unknown[] => {
+        const { type, shape, strides, offset } = tensor;
+        return [path, type.name, shape, strides, offset];
+      });
       assert.deepEqual(
-        found.map(({ path, tensor: { type, shape, strides, offset } }) => [path, type.name, shape, strides, offset]),
+        seen,
         expected.map((fact) => fact.slice(0, 5)),
       );
       for (const [place, { path, tensor }] of found.entries()) {
