@@ -4,6 +4,7 @@
  * @module
  */
 import type { DirectoryFormat, Format } from '../format.ts';
+import { jsonFormat } from './json.ts';
 import { npyFormat } from './npy.ts';
 import { pickleFormat } from './pt.ts';
 import { safetensorsFormat } from './safetensors.ts';
@@ -11,7 +12,7 @@ import { tensorrtLlmFormat } from './tensorrt-llm.ts';
 import { zipFormat } from './zip.ts';
 
 /** The formats of one file. */
-export const formats: readonly Format[] = [npyFormat, zipFormat, safetensorsFormat, pickleFormat];
+export const formats: readonly Format[] = [npyFormat, zipFormat, safetensorsFormat, pickleFormat, jsonFormat];
 
 /** The formats of the files of a directory. */
 export const directoryFormats: readonly DirectoryFormat[] = [tensorrtLlmFormat];
