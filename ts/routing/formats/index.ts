@@ -4,6 +4,7 @@
  * @module
  */
 import type { DirectoryFormat, Format } from '../format.ts';
+import { csvFormat } from './csv.ts';
 import { jsonFormat } from './json.ts';
 import { npyFormat } from './npy.ts';
 import { pickleFormat } from './pt.ts';
@@ -12,7 +13,14 @@ import { tensorrtLlmFormat } from './tensorrt-llm.ts';
 import { zipFormat } from './zip.ts';
 
 /** The formats of one file. */
-export const formats: readonly Format[] = [npyFormat, zipFormat, safetensorsFormat, pickleFormat, jsonFormat];
+export const formats: readonly Format[] = [
+  npyFormat,
+  zipFormat,
+  safetensorsFormat,
+  pickleFormat,
+  jsonFormat,
+  csvFormat,
+];
 
 /** The formats of the files of a directory. */
 export const directoryFormats: readonly DirectoryFormat[] = [tensorrtLlmFormat];
