@@ -12,6 +12,7 @@ const layers = [
   { name: 'devices', path: '^ts/devices/' }, // what a device is; the devices js, wasm and cuda
   { name: 'platform', path: '^(ts|dist)/platform/' }, // the devices of each runtime, as #platform
   { name: 'api', path: '^ts/[^/]+[.]ts$' }, // what users call: the modules in ts/ itself
+  { name: 'routing', path: '^ts/routing/' }, // reads routing files: dispatch-layout/routing
   { name: 'cli', path: '^ts/cli/' }, // the command line
 ];
 
@@ -55,15 +56,18 @@ export default {
       '^ts/devices/cuda/',
       '/(device-(tensor|layout|workspace)|stream)[.]ts$',
     ),
+    // It is a library of its own, and whoever reads files need not load the one that computes layouts
+    forbid('routing-imports-only-values', { path: '^ts/routing/' }, '^ts/', '^ts/(values|routing)/'),
     forbid(
       'only-library-ts-of-the-command-line-imports-the-library',
       { path: '^ts/cli/', pathNot: '/library[.]ts$' },
       '^ts/',
-      '^ts/cli/',
+      '^ts/(cli|routing)/',
     ),
+    // The packages that read formats are bundled into the two
     forbid(
       'the-library-imports-no-package-but-the-loader',
-      { path: '^ts/', pathNot: '^ts/cli/' },
+      { path: '^ts/', pathNot: '^ts/(cli|routing/formats)/' },
       'node_modules/',
       '@assemblyscript/loader/',
     ),

@@ -1,0 +1,159 @@
+/**
+ * Opens the sources of routing, and lets the format of each find out what is in it.
+ *
+ * @module
+ */
+import { type OpenSource, openPath, pathIn, spool } from '#routing-platform';
+import { type ByteSource, sourceOfBytes } from './byte-source.ts';
+import type { Contents } from './contents.ts';
+import { type Format, headBytes } from './format.ts';
+import { directoryFormats, formats } from './formats/index.ts';
+import type { ReadOptions } from './read-options.ts';
+import { refuse } from './routing-error.ts';
+
+/**
+ * What routing is read from: the path of a file or directory (only where there are paths: in Node.js, Bun and Deno), a
+ * Blob, such as a file that a user chose, bytes in memory, or a stream, such as standard input.
+ */
+export type RoutingSource = string | Blob | Uint8Array | AsyncIterable<Uint8Array>;
+
+/** Options of {@link openRouting}. */
+export interface OpenRoutingOptions extends ReadOptions {
+  /** What to call a source without a path in messages. Default: the name of a `File`, else `the routing`. */
+  readonly name?: string | undefined;
+}
+
+/** Files that have been opened. */
+export interface OpenedContents {
+  readonly files: readonly { readonly name: string; readonly contents: Contents }[];
+  close(): void;
+}
+
+/** Opens files of ids or counts, and finds out what is in each. */
+export async function openContents(
+  source: RoutingSource | readonly RoutingSource[],
+  options: OpenRoutingOptions,
+): Promise<OpenedContents> {
+  const sources = isSeveral(source) ? source : [source];
+  if (sources.length === 0) refuse('CHOICE', 'has no sources', { file: 'the routing', remedy: 'give one or more' });
+  const toClose: OpenSource[] = [];
+  const close = (): void => {
+    for (const each of toClose.splice(0)) each.close();
+  };
+  try {
+    const files: { name: string; contents: Contents }[] = [];
+    for (const each of sources) files.push(await openOne(each, options, toClose));
+    return { files, close };
+  } catch (error) {
+    close();
+    throw error;
+  }
+}
+
+function isSeveral(source: RoutingSource | readonly RoutingSource[]): source is readonly RoutingSource[] {
+  return Array.isArray(source);
+}
+
+async function openOne(
+  source: RoutingSource,
+  options: OpenRoutingOptions,
+  toClose: OpenSource[],
+): Promise<{ name: string; contents: Contents }> {
+  const keep = (open: OpenSource): OpenSource => {
+    toClose.push(open);
+    return open;
+  };
+  const name = nameOf(source, options);
+  const open = async (stream: AsyncIterable<Uint8Array>): Promise<{ name: string; contents: Contents }> => {
+    const spooled = keep(await spool(recognised(stream, name), name));
+    return { name, contents: await openFile(spooled, options) };
+  };
+  if (source instanceof Uint8Array) return { name, contents: await openFile(sourceOfBytes(source, name), options) };
+  if (source instanceof Blob) return { name, contents: await openFile(sourceOfBlob(source, name), options) };
+  if (typeof source !== 'string') return open(source);
+  const found = openPath(source);
+  if (isNames(found)) return { name, contents: await openDirectory(name, found, options, keep) };
+  return 'read' in found ? { name, contents: await openFile(keep(found), options) } : open(found);
+}
+
+function nameOf(source: RoutingSource, { name }: OpenRoutingOptions): string {
+  if (typeof source === 'string') return source;
+  return name ?? (source instanceof Blob && 'name' in source ? String(source.name) : 'the routing');
+}
+
+function isNames(found: unknown): found is readonly string[] {
+  return Array.isArray(found);
+}
+
+function sourceOfBlob(blob: Blob, name: string): ByteSource {
+  return {
+    name,
+    size: blob.size,
+    async read(position, into) {
+      const bytes = await blob.slice(position, position + into.length).arrayBuffer();
+      into.set(new Uint8Array(bytes));
+      return bytes.byteLength;
+    },
+  };
+}
+
+/** Hands a stream on, unless its first bytes are of no known format: it need not be read to its end then. */
+async function* recognised(stream: AsyncIterable<Uint8Array>, name: string): AsyncGenerator<Uint8Array, void, void> {
+  let head: Uint8Array | null = new Uint8Array(0);
+  for await (const chunk of stream) {
+    if (head !== null) {
+      const longer: Uint8Array = new Uint8Array(head.length + chunk.length);
+      longer.set(head);
+      longer.set(chunk, head.length);
+      head = longer;
+      if (head.length >= headBytes) {
+        recognise(head.subarray(0, headBytes), name);
+        head = null;
+      }
+    }
+    yield chunk;
+  }
+}
+
+async function openFile(source: ByteSource, options: ReadOptions): Promise<Contents> {
+  const head = new Uint8Array(Math.min(headBytes, source.size));
+  const length = await source.read(0, head);
+  return recognise(head.subarray(0, length), source.name).open(source, options);
+}
+
+async function openDirectory(
+  path: string,
+  names: readonly string[],
+  options: ReadOptions,
+  keep: (open: OpenSource) => OpenSource,
+): Promise<Contents> {
+  const format = directoryFormats.find((each) => each.recognises(names));
+  if (format === undefined) {
+    const remedy = 'name the files in it';
+    return refuse('UNKNOWN_FORMAT', 'is a directory, and not one that a known program writes', { file: path, remedy });
+  }
+  const files = new Map<string, ByteSource>();
+  for (const name of names) {
+    const found = openPath(pathIn(path, name));
+    if (!isNames(found) && 'read' in found) files.set(name, keep(found));
+  }
+  return format.open(files, options);
+}
+
+/** The format of a file. */
+function recognise(head: Uint8Array, file: string): Format {
+  if (head.length === 0) refuse('UNKNOWN_FORMAT', 'is empty', { file, remedy: 'save or copy it again' });
+  const format = formats.find((each) => each.recognises(head));
+  if (format !== undefined) return format;
+  const start = String.fromCharCode(...head.subarray(0, 64));
+  if (start.startsWith('\x1f\x8b')) {
+    const remedy = 'unpack it first: gzip -dc FILE | dispatch-layout -';
+    refuse('UNKNOWN_FORMAT', 'is compressed with gzip', { file, remedy });
+  }
+  if (start.startsWith('version https://git-lfs')) {
+    const remedy = 'get the file itself: git lfs pull';
+    refuse('UNKNOWN_FORMAT', 'is a pointer of Git LFS and not the file that it stands for', { file, remedy });
+  }
+  const remedy = 'from Python, save with numpy.save(path, topk_idx)';
+  return refuse('UNKNOWN_FORMAT', 'is of no format that is read', { file, remedy });
+}

@@ -1,0 +1,23 @@
+/**
+ * What a caller can say about a routing file that the file itself may not.
+ *
+ * @module
+ */
+import type { IdType } from '../values/id-types.ts';
+
+/** Options for reading routing. */
+export interface ReadOptions {
+  /** Which array of a container to take, if it has several: its name. */
+  readonly array?: string | undefined;
+  /**
+   * What the dimensions of the array are, separated by commas: `layers,tokens,topk` or `tokens,layers,topk`. `tokens` may
+   * stand several times: `tokens,tokens,layers,topk` is a batch of sequences.
+   */
+  readonly axes?: string | undefined;
+  /** The number of layers, where the file is a flat row of ids. */
+  readonly numLayers?: number | undefined;
+  /** The number of experts that each token selects, where the file is a flat row of ids. */
+  readonly numTopk?: number | undefined;
+  /** The type of the ids, where the file is raw bytes that do not say it. */
+  readonly idType?: IdType | undefined;
+}

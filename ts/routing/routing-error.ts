@@ -1,0 +1,70 @@
+/**
+ * The error of everything that reads routing files. It names the file, the place in it, and what to do.
+ *
+ * @module
+ */
+
+/** A stable identifier of what is wrong with a file, or with the options for it. */
+export type RoutingErrorCode =
+  /** The file cannot be opened or read. */
+  | 'UNREADABLE'
+  /** The file is of no known format. */
+  | 'UNKNOWN_FORMAT'
+  /** The file contradicts itself or its format: it is truncated, too long, overlapping, or not what its header says. */
+  | 'DAMAGED'
+  /** The file is sound, and has something that is not read, such as objects of Python or an old variant of a format. */
+  | 'UNSUPPORTED'
+  /** The file holds something else than the ids of experts, such as scores. */
+  | 'NOT_ROUTING'
+  /** The file holds counts by expert, and no tokens. */
+  | 'COUNTS'
+  /** The file can be read in several ways, and nothing in it says which is right. */
+  | 'AMBIGUOUS'
+  /** An option is missing that the file needs, or does not fit the file. */
+  | 'CHOICE'
+  /** The file is, or says that it is, larger than what is read. */
+  | 'TOO_LARGE';
+
+/** What every {@link RoutingError} says, beside what the problem is. */
+export interface RoutingErrorDetails {
+  /** The file, as it is shown to people. */
+  readonly file: string;
+  /** Where in the file: `line 7`, `byte 128`, `array 'ids'`, `choices[0].routed_experts`. */
+  readonly place?: string | undefined;
+  /**
+   * What to do about it. Options are named as the library names them: `axes: 'tokens,layers,topk'`. The command line
+   * replaces them by its flags.
+   */
+  readonly remedy: string;
+  /** The error that led to this one. */
+  readonly cause?: unknown;
+}
+
+/** A routing file cannot be read as asked. */
+export class RoutingError extends Error {
+  /** The name of the class. */
+  override readonly name = 'RoutingError';
+  /** The stable identifier of what is wrong. */
+  readonly code: RoutingErrorCode;
+  /** The file. */
+  readonly file: string;
+  /** Where in the file, or undefined where it is the whole file. */
+  readonly place: string | undefined;
+  /** What to do about it. */
+  readonly remedy: string;
+
+  /** @param problem what is wrong, as the rest of a sentence that begins with the file and the place: `is empty`. */
+  constructor(code: RoutingErrorCode, problem: string, { file, place, remedy, cause }: RoutingErrorDetails) {
+    const where = place === undefined ? file : `${file}, ${place}`;
+    super(`${where} ${problem}; ${remedy}`, cause === undefined ? undefined : { cause });
+    this.code = code;
+    this.file = file;
+    this.place = place;
+    this.remedy = remedy;
+  }
+}
+
+/** Throws a {@link RoutingError}. A call of it can be used where an expression is needed. */
+export function refuse(code: RoutingErrorCode, problem: string, details: RoutingErrorDetails): never {
+  throw new RoutingError(code, problem, details);
+}
