@@ -20,6 +20,7 @@ export type {
   MaskForm,
   PlacementName,
   RankPermutationArrays,
+  SimulatedDispatch,
   Workspace,
   WorkspaceOrders,
 } from '../index.ts';
@@ -40,6 +41,6 @@ export { denseStrides, sizeOf } from '../values/shape.ts';
 
 // If a static import failed, for instance because a file is missing, Node.js would end with exit code 1, which means a
 // finding.
-export const { DispatchLayoutError, describeDevices, ExpertGroup, InvalidExpertError } = await import(
+export const { DispatchLayoutError, describeDevices, ExpertGroup, InvalidExpertError, simulateDispatch } = await import(
   '../index.ts'
 ).catch((error) => process.exit(reportBug(error)));

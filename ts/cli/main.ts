@@ -14,6 +14,7 @@ import { mistypedCommand } from './mistyped.ts';
 import type { PermuteFlags } from './order-flags.ts';
 import { permute } from './permute.ts';
 import { endOnOutputError } from './print.ts';
+import { type ReceiveFlags, receive } from './receive.ts';
 import { type RunFlags, run } from './run.ts';
 import { sharedFlags } from './shared-flags.ts';
 import { version } from './version.ts';
@@ -47,6 +48,18 @@ Examples:
 
 FILE is read as dispatch-layout FILE reads it. --num-ranks, --placement and
 --winner are flags of the order by rank. Its rows are never padded.
+`;
+
+const receiveExamples = `
+Examples:
+  dispatch-layout receive rank0.npy rank1.npy rank2.npy rank3.npy
+    --num-experts 64
+  dispatch-layout receive rank*.npy --num-experts 256 --ranks-per-node 4 --json
+  dispatch-layout receive rank*.npy --num-experts 256 --alignment 128
+    --out received.npz
+
+There is one FILE for each rank, read as dispatch-layout FILE reads it. They are
+in the order of ranks, unless they say of which rank they are.
 `;
 
 const generateExamples = `
@@ -139,6 +152,37 @@ function createProgram(): Command {
     .addOption(sharedFlags.json)
     .addHelpText('after', permuteExamples)
     .action((files: string[], flags: PermuteFlags) => permute(files, flags));
+
+  program
+    .command('receive')
+    .description('compute what each rank of a group receives, from the routing of all ranks')
+    .helpOption('-h, --help', 'print this help')
+    .argument('[files...]', "routing, one file for each rank; '-' is standard input")
+    .addOption(sharedFlags.numExperts)
+    .option(
+      '--ranks-per-node <count>',
+      'ranks of one node, which is one RDMA rank (default: 8)',
+      wholeNumber(1, limits.ranks),
+    )
+    .option(
+      '--alignment <rows>',
+      'pad the rows of each expert to a multiple of this (default: 1)',
+      wholeNumber(1, limits.alignment),
+    )
+    .addOption(sharedFlags.placement)
+    .addOption(sharedFlags.layer)
+    .addOption(sharedFlags.axes)
+    .addOption(sharedFlags.array)
+    .addOption(sharedFlags.numLayers)
+    .addOption(sharedFlags.numTopk)
+    .addOption(sharedFlags.dtype)
+    .addOption(sharedFlags.emptyId)
+    .addOption(sharedFlags.device)
+    .addOption(sharedFlags.invalidExperts)
+    .option('--out <file>', 'write what each rank receives to an .npz')
+    .addOption(sharedFlags.json)
+    .addHelpText('after', receiveExamples)
+    .action((files: string[], flags: ReceiveFlags) => receive(files, flags));
 
   program
     .command('generate')

@@ -1,0 +1,172 @@
+/**
+ * Computes the dispatch of a whole group, whose ranks have a file each.
+ *
+ * @module
+ */
+import { fail, failOnLibraryError, withMemory } from '../fail.ts';
+import type { InvalidExperts } from '../flags.ts';
+import {
+  DispatchLayoutError,
+  ExpertGroup,
+  type ExpertGroupOptions,
+  type IntegerArray,
+  idTypes,
+  type SimulatedDispatch,
+  simulateDispatch,
+} from '../library.ts';
+import { startProgress } from '../progress.ts';
+import type { ChosenRouting } from '../read/routing.ts';
+import { sum } from '../report/counts.ts';
+import { createDispatchFile } from '../write/dispatch-file.ts';
+import { addTo } from './computed-layers.ts';
+
+/** What is to be computed, and how. */
+export interface DispatchJob {
+  /** The routing of each rank. */
+  readonly ranks: readonly ChosenRouting[];
+  readonly numExperts: number;
+  readonly groupOptions: Omit<ExpertGroupOptions, 'numRanks'>;
+  readonly alignment: number;
+  readonly invalidExperts: InvalidExperts;
+  /** The id that stands for an empty slot, beside -1. */
+  readonly emptyId: number | bigint | undefined;
+  /** The file to write the dispatch to. */
+  readonly out: string | undefined;
+}
+
+/** The counts of one layer, or their sums over all layers. */
+export interface DispatchCounts {
+  /** `[numRanks, numRanks]`: the tokens that each rank (row) sends to each rank. */
+  readonly numTokensBetweenRanks: Float64Array;
+  /** `[numRdmaRanks, numRdmaRanks]`: the same between nodes. */
+  readonly numTokensBetweenNodes: Float64Array;
+  /** `[numExperts]`: the selections of each expert by all ranks. */
+  readonly numTokensPerExpert: Float64Array;
+  /** `[numRanks]`: the selections that each rank receives. */
+  readonly numSelectionsPerRank: Float64Array;
+  /** `[numRanks]`: the rows that each rank has in the order by expert, padding included. */
+  readonly numRowsPerRank: Float64Array;
+}
+
+/** The dispatch of all chosen layers. */
+export interface RoutingDispatch {
+  readonly ranks: readonly ChosenRouting[];
+  readonly numRanks: number;
+  readonly numRanksPerNode: number;
+  readonly numRdmaRanks: number;
+  readonly numExperts: number;
+  readonly numTopk: number;
+  readonly alignment: number;
+  readonly device: string;
+  readonly layers: readonly DispatchCounts[];
+}
+
+/** The ids of one layer of one rank, as the library takes them. */
+interface LayerIds {
+  readonly data: IntegerArray;
+  readonly shape: readonly [number, number];
+}
+
+/** Computes the dispatch of every chosen layer, and writes it to a file if one is named. */
+export async function computeDispatch(job: DispatchJob): Promise<RoutingDispatch> {
+  const { ranks, numExperts, groupOptions, out, ...options } = job;
+  checkSameLayers(ranks);
+  const numLayers = ranks[0].chosen.length;
+  try {
+    const group = new ExpertGroup({ ...groupOptions, numRanks: ranks.length });
+    const ids: (readonly LayerIds[])[] = [];
+    for (const rank of ranks) ids.push(await readLayers(rank));
+    const simulate = (layer: number): SimulatedDispatch => {
+      try {
+        const topkIdxOfRanks = ids.map((layers) => layers[layer]);
+        return simulateDispatch(topkIdxOfRanks, numExperts, { ...groupOptions, ...options });
+      } catch (error) {
+        return failNamingFile(ranks, layer, numExperts, error);
+      }
+    };
+    const layers = forEachLayer(numLayers, (layer) => countsOf(simulate(layer), numExperts));
+    const { numRanks, numRanksPerNode, numRdmaRanks, device } = group;
+    const shape = { numRanks, numRanksPerNode, numRdmaRanks, numExperts, numTopk: ranks[0].routing.topk };
+    const dispatch = { ...shape, ranks, device, alignment: options.alignment, layers };
+    if (out !== undefined) writeFile(out, dispatch, simulate);
+    return dispatch;
+  } catch (error) {
+    return failOnLibraryError('the files', numExperts, error);
+  }
+}
+
+function forEachLayer<Result>(numLayers: number, compute: (layer: number) => Result): Result[] {
+  const progress = startProgress('computing', numLayers, 'layers');
+  try {
+    return Array.from({ length: numLayers }, (_, layer) => {
+      progress.update(layer);
+      return compute(layer);
+    });
+  } finally {
+    progress.stop();
+  }
+}
+
+function writeFile(out: string, dispatch: RoutingDispatch, simulate: (layer: number) => SimulatedDispatch): void {
+  const file = createDispatchFile(out, dispatch);
+  try {
+    forEachLayer(dispatch.layers.length, (layer) => file.writeLayer(layer, simulate(layer)));
+    file.finish();
+  } finally {
+    file.discard();
+  }
+}
+
+/** Refuses files that do not have the same layers. The library compares their numbers of slots. */
+function checkSameLayers(ranks: readonly ChosenRouting[]): void {
+  const [first] = ranks;
+  const described = ({ layers }: ChosenRouting): string =>
+    layers === null ? 'no axis of layers' : `layers ${layers.join(', ')}`;
+  for (const rank of ranks) {
+    if (described(rank) === described(first)) continue;
+    fail(`${rank.name} has ${described(rank)}, and ${first.name} has ${described(first)}; give one file for each rank`);
+  }
+}
+
+/** Reads the ids of all chosen layers of a rank. */
+async function readLayers({ routing, chosen, name }: ChosenRouting): Promise<readonly LayerIds[]> {
+  const { tokens, topk, idType } = routing;
+  const layers = withMemory(`the ids of ${name}`, 'take one --layer at a time', () =>
+    chosen.map((): LayerIds => ({ data: new idTypes[idType].array(tokens * topk), shape: [tokens, topk] })),
+  );
+  const indexOf = new Map(chosen.map((layer, index) => [layer, index]));
+  for await (const { layer, firstToken, ids } of routing.pieces({ layers: chosen })) {
+    const { data } = layers[indexOf.get(layer) as number];
+    (data as Int32Array).set(ids as Int32Array, firstToken * topk);
+  }
+  return layers;
+}
+
+/** Computes every rank of a dispatch once. */
+function countsOf(
+  { ranks, numTokensBetweenRanks, numTokensBetweenNodes }: SimulatedDispatch,
+  numExperts: number,
+): DispatchCounts {
+  const numTokensPerExpert = new Float64Array(numExperts);
+  const numSelectionsPerRank = new Float64Array(ranks.length);
+  const numRowsPerRank = new Float64Array(ranks.length);
+  for (const [rank, { layout, received }] of ranks.entries()) {
+    addTo(numTokensPerExpert, layout.numTokensPerExpert);
+    numSelectionsPerRank[rank] = sum(received.numTokensPerExpert);
+    numRowsPerRank[rank] = received.numRows;
+  }
+  return {
+    numTokensBetweenRanks: Float64Array.from(numTokensBetweenRanks),
+    numTokensBetweenNodes: Float64Array.from(numTokensBetweenNodes),
+    numTokensPerExpert,
+    numSelectionsPerRank,
+    numRowsPerRank,
+  };
+}
+
+/** Rethrows an error of the library with the name of the rank's file, if it is one of ids. */
+function failNamingFile(ranks: readonly ChosenRouting[], layer: number, numExperts: number, error: unknown): never {
+  const rank = error instanceof DispatchLayoutError ? /^rank (\d+): /.exec(error.message)?.[1] : undefined;
+  const { name, layers } = ranks[Number(rank ?? 0)];
+  return failOnLibraryError(layers === null ? name : `${name}, layer ${layers[layer]}`, numExperts, error);
+}
