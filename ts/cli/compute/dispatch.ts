@@ -19,6 +19,7 @@ import type { ChosenRouting } from '../read/routing.ts';
 import { sum } from '../report/counts.ts';
 import { createDispatchFile } from '../write/dispatch-file.ts';
 import { addTo } from './computed-layers.ts';
+import type { DispatchCounts, RoutingDispatch } from './dispatch-counts.ts';
 
 /** What is to be computed, and how. */
 export interface DispatchJob {
@@ -32,33 +33,6 @@ export interface DispatchJob {
   readonly emptyId: number | bigint | undefined;
   /** The file to write the dispatch to. */
   readonly out: string | undefined;
-}
-
-/** The counts of one layer, or their sums over all layers. */
-export interface DispatchCounts {
-  /** `[numRanks, numRanks]`: the tokens that each rank (row) sends to each rank. */
-  readonly numTokensBetweenRanks: Float64Array;
-  /** `[numRdmaRanks, numRdmaRanks]`: the same between nodes. */
-  readonly numTokensBetweenNodes: Float64Array;
-  /** `[numExperts]`: the selections of each expert by all ranks. */
-  readonly numTokensPerExpert: Float64Array;
-  /** `[numRanks]`: the selections that each rank receives. */
-  readonly numSelectionsPerRank: Float64Array;
-  /** `[numRanks]`: the rows that each rank has in the order by expert, padding included. */
-  readonly numRowsPerRank: Float64Array;
-}
-
-/** The dispatch of all chosen layers. */
-export interface RoutingDispatch {
-  readonly ranks: readonly ChosenRouting[];
-  readonly numRanks: number;
-  readonly numRanksPerNode: number;
-  readonly numRdmaRanks: number;
-  readonly numExperts: number;
-  readonly numTopk: number;
-  readonly alignment: number;
-  readonly device: string;
-  readonly layers: readonly DispatchCounts[];
 }
 
 /** The ids of one layer of one rank, as the library takes them. */

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { DispatchCounts, RoutingDispatch } from '../compute/dispatch.ts';
+import type { DispatchCounts, RoutingDispatch } from '../compute/dispatch-counts.ts';
 import type { InvalidExperts } from '../flags.ts';
 import type { ChosenPlacement } from '../read/placement.ts';
 import { imbalance, sumOverLayers } from './counts.ts';

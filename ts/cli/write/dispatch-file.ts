@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { RoutingDispatch } from '../compute/dispatch.ts';
+import type { RoutingDispatch } from '../compute/dispatch-counts.ts';
 import type { SimulatedDispatch } from '../library.ts';
 import { sum } from '../report/counts.ts';
 import { NpzFile } from './npz-file.ts';
