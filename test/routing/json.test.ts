@@ -6,6 +6,8 @@ import { type ByteSource, sourceOfBytes } from '../../ts/routing/byte-source.ts'
 import type { ArrayContents, Contents, IdContents } from '../../ts/routing/contents.ts';
 import { scanIntegers } from '../../ts/routing/formats/json/integer-source.ts';
 import { JsonReader } from '../../ts/routing/formats/json/json-reader.ts';
+import { ObjectWalker, TopObjects } from '../../ts/routing/formats/json/objects.ts';
+import { RecordTable } from '../../ts/routing/formats/json/records.ts';
 import type { ReadOptions } from '../../ts/routing/read-options.ts';
 import { npyFile } from '../cli/npy-writer.ts';
 import { asIds, idsOf, openBytes, openSource, readAll, refusal, tokensFirst, workOrRefuse } from './reading.ts';
@@ -472,12 +474,33 @@ describe('traces with records in JSONL', () => {
         ),
       ),
     );
+    const expected = [0, 5].map((layer) => count(numTokens).map((token) => rowOf(layer, token)));
     const { grid } = await openIds(text);
-    const ids = await idsOf(grid, 777);
-    assert.deepEqual(
-      ids,
-      [0, 5].map((layer) => count(numTokens).map((token) => rowOf(layer, token))),
-    );
+    assert.deepEqual(await idsOf(grid, 777), expected);
+    // The same without keeping ids: the file is read again, as large ones are
+    const source = sourceOfBytes(Buffer.from(text), 'file');
+    const reader = new JsonReader(source);
+    await reader.skipByteOrderMark();
+    const walker = new ObjectWalker(reader, source);
+    const records = new RecordTable(1000);
+    for (const objects = new TopObjects(reader); await objects.next(); ) {
+      records.add(await walker.readObject(), walker, reader);
+    }
+    const { grid: read } = records.contents(source, null, 'jsonl');
+    assert.deepEqual(await idsOf(read, 777), expected);
+    const { value: piece } = await read.pieces([1], new Int32Array(9)).next();
+    assert.deepInclude(piece, {
+      layer: 1,
+      firstToken: 0,
+      numTokens: 4,
+      ids: Int32Array.from(expected[1].slice(0, 4).flat()),
+    });
+  });
+
+  it('may have records without tokens', async () => {
+    const contents = await openIds(lines([record(0, 0, []), record(1, 0, [[1, 2]])]));
+    assert.deepEqual(await idsOf(contents.grid), [[[1, 2]]]);
+    assert.match(await message(lines([record(0, 0, [])])), /has no ids of experts/);
   });
 });
 

@@ -26,8 +26,8 @@ interface LayerRows {
   capacity: number;
 }
 
-/** The most ids of all layers together, empty ones included: 128 MiB. */
-const maxIds = 2 ** 25;
+/** The most ids of all layers together, empty ones included: 64 MiB. */
+const maxIds = 2 ** 24;
 /** The largest number of a layer or a slot that is taken for one. */
 const maxNumber = 4095;
 
@@ -161,7 +161,7 @@ export function contentsOfLongForm(
   return { kind: 'ids', axes: 'a row for each layer, token and slot', axesBecause, ...longForm.finish(name) };
 }
 
-const tooLarge = 'needs a grid of more than 33554432 ids, the limit for files with a row for each choice';
+const tooLarge = `needs a grid of more than ${maxIds} ids, the limit for files with a row for each choice`;
 
 /** An array over integers in memory, of which it has the first rows. */
 function arrayInMemory(ids: Int32Array, shape: readonly [number, number], name: string): StoredArray {

@@ -160,7 +160,7 @@ export class ObjectWalker {
   }
 
   /** Reads the object that begins here. */
-  async readObject(): Promise<Fields> {
+  readObject(): Promise<Fields> {
     this.idsShape = null;
     this.numIds = 0;
     return this.#walk('', 0);
