@@ -216,6 +216,28 @@ describe('replies of vLLM in JSON', () => {
     assert.deepEqual(tokensFirst(await idsOf(old.grid)), rows);
   });
 
+  it('are joined whatever their types and orders are', async () => {
+    const fortran = Uint8Array.from(
+      count(2).flatMap((slot) => count(3).flatMap((layer) => rows.map((row) => row[layer][slot]))),
+    );
+    const header = "{'descr': '|u1', 'fortran_order': True, 'shape': (4, 3, 2), }";
+    const none = npy('|u1', '(0, 3, 2)', new Uint8Array());
+    const all = [
+      ids,
+      none,
+      ids,
+      none,
+      npy('>i2', '(1, 3, 2)', Uint8Array.from(rows[2].flat().flatMap((id) => [0, id]))),
+      base64(npyFile(header, fortran)),
+      ids,
+    ];
+    const { grid } = await openIds({ choices: all.map((routed_experts) => ({ routed_experts })) });
+    const expected = [...rows, ...rows, rows[2], ...rows, ...rows];
+    for (const tokensPerPiece of [1, 3, 100]) {
+      assert.deepEqual(tokensFirst(await idsOf(grid, tokensPerPiece)), expected);
+    }
+  });
+
   it('have the ids of the prompt apart, or as nested arrays', async () => {
     const split = await openIds({ prompt_routed_experts: ids, choices: [{ routed_experts: ids }] });
     assert.deepEqual(tokensFirst(await idsOf(split.grid)), [...rows, ...rows]);
