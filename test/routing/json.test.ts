@@ -461,7 +461,7 @@ describe('traces with records in JSONL', () => {
     const bad = async (change: object): Promise<string> =>
       message(lines([record(0, 0, [[1, 2]]), record(0, 1, [[1, 2]], change)]));
     assert.match(await bad({ num_tokens: 7 }), /line 2 has the ids of 1 tokens, and says that it has 7/);
-    assert.match(await bad({ layer: null }), /line 2 has ids, and no 'layer'/);
+    assert.match(await bad({ layer: null }), /line 2 has ids, and no integer 'layer'/);
     assert.match(
       await message(lines([record(0, 0, [[1, 2]]), record(0, 1, [[1, 2, 3]])])),
       /line 2 has 3 ids for each token, where the first record has 2; fill shorter rows/,
@@ -653,6 +653,18 @@ describe('hostile JSON', () => {
     }
   });
 
+  it('is read or refused wherever one character is another', async () => {
+    for (const text of samples) {
+      for (const character of [0, 0x22, 0x2c, 0x30, 0x5b, 0x5c, 0x5d, 0x7d]) {
+        for (let position = 0; position < text.length; position++) {
+          const bytes = Buffer.from(text);
+          bytes[position] = character;
+          await workOrRefuse(async () => readAll(await openBytes(bytes, options)));
+        }
+      }
+    }
+  });
+
   it('is read or refused wherever it is damaged', async () => {
     const damage = fc.array(fc.tuple(fc.nat(), fc.nat(255)), { minLength: 1, maxLength: 4 });
     await fc.assert(
@@ -671,6 +683,23 @@ describe('hostile JSON', () => {
 
   it('is what JSON.parse takes for JSON, but for the text of strings that nobody reads', async () => {
     // The value is skipped, so that only its grammar counts
+    for (const value of [
+      '[1,]',
+      '[,]',
+      '[1 2]',
+      '{"b":[1,]}',
+      '[1,2',
+      '{"b":1,}',
+      '{"b" 1}',
+      '{,}',
+      '[[1,],2]',
+      '01',
+      '1.',
+      '-',
+      'tru',
+    ]) {
+      assert.match(await message(`{"a": ${value}, "layer": 0, "topk_ids": [1]}`), /line 1, a is not valid JSON/, value);
+    }
     const texts = fc.oneof(
       fc.json(),
       fc

@@ -56,11 +56,12 @@ export class LongForm {
    * @returns what is wrong with it, as the rest of a sentence about it, or null.
    */
   add({ layer, token, slot, expert }: Choice): string | null {
-    if (!(layer >= 0 && layer <= maxNumber)) return `has the layer ${layer}, which is not from 0 to ${maxNumber}`;
-    if (!(token >= 0)) return `has the token ${token}, which is less than 0`;
-    if (slot !== null && !(slot >= 0 && slot <= maxNumber))
-      return `has the slot ${slot}, which is not from 0 to ${maxNumber}`;
-    if (!(expert >= -1 && expert < 2 ** 31)) return `has the expert ${expert}, which is no id`;
+    if (!isWithin(layer, 0, maxNumber)) return `has the layer ${layer}, which is no integer from 0 to ${maxNumber}`;
+    if (!isWithin(token, 0, Number.MAX_SAFE_INTEGER)) return `has the token ${token}, which is no integer from 0`;
+    if (slot !== null && !isWithin(slot, 0, maxNumber)) {
+      return `has the slot ${slot}, which is no integer from 0 to ${maxNumber}`;
+    }
+    if (!isWithin(expert, -1, 2 ** 31 - 1)) return `has the expert ${expert}, which is no id`;
     const row = this.#firstToken + token;
     if (row >= maxIds) return tooLarge;
     let rows = this.#layers.get(layer);
@@ -140,7 +141,9 @@ export class LongForm {
         refuse('TOO_LARGE', tooLarge, { file: name, remedy: 'save the ids as [tokens, layers, topk] in .npy' });
       }
       for (let token = 0; token < shape[0]; token++) {
-        if (rows.ids.subarray(token * numTopk, (token + 1) * numTopk).every((id) => id === -1)) numMissing++;
+        let slot = 0;
+        while (slot < numTopk && rows.ids[token * numTopk + slot] === -1) slot++;
+        if (slot === numTopk) numMissing++;
       }
       return { array: arrayInMemory(rows.ids, shape, name), axes: ['tokens', 'topk'], layers: [layer] };
     });
@@ -150,6 +153,10 @@ export class LongForm {
       notes: numMissing === 0 ? [] : [`The file has no ids in ${cells}; they are read as empty.`],
     };
   }
+}
+
+function isWithin(value: number, least: number, most: number): boolean {
+  return Number.isInteger(value) && value >= least && value <= most;
 }
 
 /** What a file in long form holds. */

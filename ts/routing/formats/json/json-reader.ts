@@ -119,8 +119,8 @@ export class JsonReader extends ByteWindow {
       }
     }
     if (code !== 0) this.failAtToken("':' is missing");
-    // At the end of the file there is nothing to wait for
-    if (this.isAtEnd) this.failAtToken("'}' is missing");
+    // A byte 0 is no JSON, and at the end of the file there is nothing to wait for
+    if (this.at < this.safeEnd) this.failAtToken(this.isAtEnd ? "'}' is missing" : 'a byte is 0');
     this.at = start;
     return undefined;
   }
@@ -230,14 +230,17 @@ export class JsonReader extends ByteWindow {
       this.at++;
       if (this.#skipStringInWindow()) return true;
     } else if (first === openArray) {
-      for (let code = comma; code === comma; code = this.peek()) {
+      this.at++;
+      let code = this.peek();
+      for (let isFirst = true; !(isFirst && code === closeArray); isFirst = false) {
+        if (code === 0 || code === quote || code === openArray || code === openObject) break;
+        this.#skipWord(code);
+        code = this.peek();
+        if (code !== comma) break;
         this.at++;
-        const value = this.peek();
-        if (value === 0 || value === quote || value === openArray || value === openObject || value === closeArray)
-          break;
-        this.#skipWord(value);
+        code = this.peek();
       }
-      if (this.at < this.safeEnd && this.bytes[this.at] === closeArray) {
+      if (code === closeArray) {
         this.at++;
         return true;
       }

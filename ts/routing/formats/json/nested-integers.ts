@@ -20,7 +20,7 @@ const space = 0x20;
 const zero = 0x30;
 
 /** The most axes that arrays of ids have. */
-export const maxAxes = 4;
+const maxAxes = 4;
 
 /** What integers are read into. `Float64Array` holds those that do not fit 32 bits; all that are read are safe. */
 export type IntegerBuffer = Int32Array | Float64Array;

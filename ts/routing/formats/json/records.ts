@@ -72,7 +72,8 @@ export class RecordTable {
   /** Adds the record that was read last, if it is one. */
   add(fields: Fields, { idsShape, ids, numIds }: ObjectWalker, reader: JsonReader): void {
     if (idsShape === null) return;
-    if (fields.layer === null) reader.fail('DAMAGED', "has ids, and no 'layer'");
+    if (!Number.isInteger(fields.layer)) reader.fail('DAMAGED', "has ids, and no integer 'layer'");
+    const number = fields.layer as number;
     const numTopk = idsShape[idsShape.length - 1];
     const numTokens = numIds === 0 ? 0 : numIds / numTopk;
     if (fields.numTokens !== null && fields.numTokens !== numTokens) {
@@ -99,11 +100,11 @@ export class RecordTable {
       numbers = new Map();
       this.#layers.set(block, numbers);
     }
-    let layer = numbers.get(fields.layer);
+    let layer = numbers.get(number);
     if (layer === undefined) {
       if (numbers.size === maxLayers) reader.fail('UNSUPPORTED', `is of one of more than ${maxLayers} layers`);
-      layer = { block, number: fields.layer, numTokens: 0, kept: new IdList() };
-      numbers.set(fields.layer, layer);
+      layer = { block, number, numTokens: 0, kept: new IdList() };
+      numbers.set(number, layer);
     }
     layer.numTokens += numTokens;
     this.#keep(layer, ids.subarray(0, numIds));
@@ -133,7 +134,9 @@ export class RecordTable {
     const isOther = ({ block }: TraceLayer): number => (block === decoder ? 0 : 1);
     const layers = this.#all().sort(
       (left, right) =>
-        isOther(left) - isOther(right) || left.block.localeCompare(right.block) || left.number - right.number,
+        isOther(left) - isOther(right) ||
+        left.block.localeCompare(right.block, 'en', { numeric: true }) ||
+        left.number - right.number,
     );
     const numTokens = Math.max(...layers.map((layer) => layer.numTokens));
     const [rank] = this.#ranks;
