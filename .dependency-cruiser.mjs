@@ -61,7 +61,7 @@ export default {
       'only-library-ts-of-the-command-line-imports-the-library',
       { path: '^ts/cli/', pathNot: '/library[.]ts$' },
       '^ts/',
-      '^ts/cli/',
+      '^ts/(cli|routing)/',
     ),
     // The packages that read formats are bundled into the two
     forbid(

@@ -9,6 +9,8 @@
  *   node.js                what these two re-export
  *   browser.js, .cjs       for browsers, and for every runtime that is not recognised
  *   edge.js                for Cloudflare workerd and Vercel's edge runtime
+ *   routing.cjs, .js       the reader of routing files for Node.js, and routing.mjs, which re-exports the first
+ *   routing-browser.js, .cjs   the same for browsers, and for every runtime that is not recognised
  *   cli.js                 the command line, with the packages that it needs; it imports index.mjs
  *   THIRD-PARTY-NOTICES.txt
  */
@@ -64,6 +66,7 @@ const keepKernelImport = {
 
 const api = "export * from './index.ts';";
 const cuda = "export * from './devices/cuda/index.ts';";
+const routing = "export * from './routing/index.ts';";
 
 /**
  * Bundles the library, and returns what esbuild reports about the output, such as the names of its exports.
@@ -100,6 +103,12 @@ const [browser, node] = await Promise.all([
   bundle('node.cjs', api + cuda, 'node', ['node']),
   bundle('browser.cjs', api, 'node', ['browser']),
   bundle('edge.js', api, 'neutral', ['workerd']),
+]);
+const [routingForNode] = await Promise.all([
+  bundle('routing.js', routing, 'node', ['node']),
+  bundle('routing.cjs', routing, 'node', ['node']),
+  bundle('routing-browser.js', routing, 'neutral', ['browser']),
+  bundle('routing-browser.cjs', routing, 'node', ['browser']),
 ]);
 
 const commandLine = await build({
@@ -141,6 +150,9 @@ for (const [entry, names, declarations] of [
   );
   await write(`${entry}.d.mts`, `export * from '${declarations}';\n`);
 }
+
+await write('routing.mjs', `export { ${routingForNode.exports.join(', ')} } from './routing.cjs';\n`);
+await write('routing.d.mts', "export * from './types/routing/index.js';\n");
 
 await write('THIRD-PARTY-NOTICES.txt', await notices());
 

@@ -54,19 +54,14 @@ describe('command line: bombs', function () {
   const bomb = deflatedBomb();
 
   const cases: Record<string, { content: () => string | Uint8Array; message: RegExp; mebibytes: number }> = {
-    'a zip of 10 GB that claims 160 bytes': {
-      content: () => archive(bomb, 160),
-      message: /array 'ids' of .* is damaged or truncated \(its data go on after the promised 160 bytes\)/,
+    'a zip of 10 GB that claims 102 bytes': {
+      content: () => archive(bomb, npyFile(headerText(plainForm, [1, 4]), new Uint8Array(32)).length),
+      message: /array 'ids' of .* is damaged: its data go on after the promised \d+ bytes/,
       mebibytes: 200,
-    },
-    'a zip of 10 GB that claims as much as is allowed': {
-      content: () => archive(bomb, 2 ** 30),
-      message: /its data go on after the promised 1073741824 bytes/,
-      mebibytes: 1400,
     },
     'a zip of 10 GB that claims 4 GB': {
       content: () => archive(bomb, 2 ** 32 - 2),
-      message: /unpacks to 4294967294 bytes; the limit is 1073741824/,
+      message: /is too long: the header promises int64 \[1, 4\], 32 bytes, and \d+ follow/,
       mebibytes: 200,
     },
     'a zip whose 65535 files are the same 10 GB': {
@@ -84,25 +79,20 @@ describe('command line: bombs', function () {
       message: /claims an \.npy header of 4294967295 bytes/,
       mebibytes: 200,
     },
-    'JSON over the limit': {
-      content: () => `[[${'0,'.repeat(2 ** 23)}0]]`,
-      message: /is JSON of more than 16777216 bytes, the limit; save it as \.npy/,
-      mebibytes: 300,
-    },
     'JSON of arrays in arrays': {
       content: () => '['.repeat(2 ** 24),
-      message: /not valid JSON/,
-      mebibytes: 1200,
+      message: /line 1, \[0\]\[0\]\[0\]\[0\] is nested deeper than 4 axes/,
+      mebibytes: 200,
     },
     'JSON of one long text': {
       content: () => `["${'a'.repeat(2 ** 24 - 4)}"]`,
-      message: /element \[0\] is "aaa.*, not an integer/,
-      mebibytes: 400,
+      message: /line 1, \[0\] is "aaa.*, not an integer/,
+      mebibytes: 200,
     },
     'JSON of objects in objects': {
       content: () => '{"a":'.repeat(2 ** 21),
-      message: /not valid JSON/,
-      mebibytes: 600,
+      message: /line 1, a is nested more than 1000 levels deep/,
+      mebibytes: 200,
     },
   };
   for (const [name, { content, message, mebibytes }] of Object.entries(cases)) {
@@ -117,7 +107,7 @@ describe('command line: bombs', function () {
     });
   }
 
-  it('JSON of as many empty arrays as the limit allows is read', () => {
+  it('JSON of many empty arrays is read', () => {
     const path = folder.write('rows.json', `[${'[],'.repeat(2 ** 24 / 3 - 2)}[]]`);
     const { status, stderr, mebibytes } = run(path);
     assert.strictEqual(status, 0, stderr);

@@ -34,7 +34,7 @@ describe('command line: failures', function () {
       [7, -1],
     ]),
   );
-  const layersFile = folder.write('layers.npy', npyOf([[[0, 5]], [[7, 99]]]));
+  const layersFile = [folder.write('layers.npy', npyOf([[[0, 5]], [[7, 99]]])), '--axes', 'layers,tokens,topk'];
   const sizes = ['--num-experts', '8', '--num-ranks', '4'];
 
   it('answers bad flags with one line', async () => {
@@ -59,15 +59,15 @@ describe('command line: failures', function () {
       ],
       [[file, '--num-experts', '2', '--num-ranks', '4'], /do not divide evenly/],
       [[file, ...sizes, '--layer', '0'], /--layer is for routing of several layers; .* is \[2, 2\]/],
-      [[file, ...sizes, '--axes', 'tokens,layers,topk'], /--axes tokens,layers,topk is for routing of several layers/],
-      [[layersFile, ...sizes, '--layer', '2'], /--layer 2 is not in .*, which has layers 0 to 1/],
-      [[layersFile, ...sizes, '--layer', '-1'], /--layer.*Give the index of a layer, from 0, or 'all'/],
-      [[layersFile, ...sizes, '--layer', 'first'], /--layer.*Give the index/],
+      [[file, ...sizes, '--axes', 'tokens,layers,topk'], /is \[2, 2\], but --axes tokens,layers,topk has 3 dimensions/],
+      [[...layersFile, ...sizes, '--layer', '2'], /--layer 2 is not in .*, which has layers 0 to 1/],
+      [[...layersFile, ...sizes, '--layer', '-1'], /--layer.*Give the index of a layer, from 0, or 'all'/],
+      [[...layersFile, ...sizes, '--layer', 'first'], /--layer.*Give the index/],
       [[file, ...sizes, '--device', 'gpu'], /--device.*Allowed choices are auto, cuda, wasm, js/],
       [[file, ...sizes, '--invalid-experts', 'skip'], /--invalid-experts.*Allowed choices are throw, ignore/],
       [[file, ...sizes, '--num-rank', '4'], /unknown option '--num-rank' \(Did you mean --num-ranks\?\)/],
       [[file, ...sizes, '--json=1'], /unknown option/],
-      [[file, 'other.npy', ...sizes], /too many arguments/],
+      [[file, '-', '-', ...sizes], /only one FILE can be standard input/],
       [['-', ...sizes, '--placement', '-'], /cannot both be standard input/],
       [['doctor', 'more'], /too many arguments/],
       [['help', 'nothing'], /no such command/],
@@ -82,24 +82,22 @@ describe('command line: failures', function () {
     const floats = npyFile("{'descr': '<f4', 'fortran_order': False, 'shape': (1, 2), }", new Uint8Array(8));
     const evilName = zipSync({ 'a\x1b[2J\n.npy': npyOf([[1]]), 'b.npy': npyOf([[1]]) });
     const cases: (readonly [string, string | Uint8Array | null, RegExp])[] = [
-      ['missing.npy', null, /cannot read .*missing.npy: no such file or directory/],
-      ['.', null, /cannot read .*: it is a directory/],
+      ['missing.npy', null, /missing.npy cannot be read: no such file or directory/],
+      ['.', null, /is a directory, and not one that a known program writes; name the files in it/],
       ['empty.npy', '', /is empty/],
-      ['text.npy', 'hello', /neither .npy nor .npz nor JSON/],
-      ['floats.npy', floats, /float32.*save the ids that top-k returns/],
+      ['text.npy', 'hello', /is of no format that is read; from Python, save with numpy\.save/],
+      ['floats.npy', floats, /float32.*the ids that top-k returns/],
       ['short.npy', npyOf([[1, 2]]).subarray(0, -1), /truncated/],
       ['flat.npy', writeNpy([1n, 2n], [2]), /is \[2\]; give \[tokens, topk\], or \[layers, tokens, topk\]/],
-      ['deep.npy', writeNpy([1n], [1, 1, 1, 1]), /is \[1, 1, 1, 1\]; give/],
+      ['deep.npy', writeNpy([1n], [1, 1, 1, 1, 1]), /is \[1, 1, 1, 1, 1\]; give/],
       ['scalar.npy', writeNpy([1n], []), /is \[\]; give/],
+      ['many.npy', writeNpy([], [20_000, 0, 2]), /is \[20000, 0, 2\], and nothing in it says/],
       [
-        'many.npy',
-        writeNpy([], [20_000, 0, 2]),
-        /has 20000 layers, and the limit is 10000; .*--axes tokens,layers,topk/,
+        'two.npz',
+        zipSync({ 'a.npy': npyOf([[1]]), 'b.npy': npyOf([[1]]) }),
+        /holds 2 arrays of integers that could be routing \(a: int64 \[1, 1\], b: int64 \[1, 1\]\); choose one with --array NAME/,
       ],
-      ['nolayers.npy', writeNpy([], [0, 5, 2]), /it has no layers/],
-      ['endless.npy', writeNpy([], [2 ** 40, 0]), /./],
-      ['two.npz', zipSync({ 'a.npy': npyOf([[1]]), 'b.npy': npyOf([[1]]) }), /holds 2 arrays \(a, b\)/],
-      ['evil.npz', evilName, /holds 2 arrays/],
+      ['evil.npz', evilName, /holds 2 arrays of integers/],
       ['bad.json', '[[1, 2\n\x1b[31m', /not valid JSON/],
       ['id.json', '[[0, 1], [2, 99]]', /id.json, token 1, slot 1: 99 is not an expert in \[0, 8\); use -1/],
       ['wide.json', '[[4294967301]]', /token 0, slot 0: 4294967301 is not an expert/],
@@ -114,17 +112,21 @@ describe('command line: failures', function () {
       }
     });
     expectRefusal(await dispatchLayout(['-', ...sizes]), /standard input is empty/, 'no input');
+    const layersFirst = ['-', ...sizes, '--axes', 'layers,tokens,topk'];
+    const tooMany = await dispatchLayout(layersFirst, writeNpy([], [20_000, 0, 2]));
+    expectRefusal(tooMany, /has 20000 layers, and the limit is 10000; .*--axes tokens,layers,topk/, 'many layers');
+    expectRefusal(await dispatchLayout(layersFirst, writeNpy([], [0, 5, 2])), /has no layers/, 'no layers');
   });
 
   it('names the layer of a bad id', async () => {
-    for (const args of [[layersFile], [layersFile, '--layer', '1']]) {
+    for (const args of [layersFile, [...layersFile, '--layer', '1']]) {
       expectRefusal(
         await dispatchLayout([...args, ...sizes]),
         /layers.npy, layer 1, token 0, slot 1: 99 is not an expert/,
         args.join(' '),
       );
     }
-    await succeed([layersFile, ...sizes, '--layer', '0']);
+    await succeed([...layersFile, ...sizes, '--layer', '0']);
   });
 
   it('answers damaged files with one line, or reads them', async () => {
@@ -161,7 +163,10 @@ describe('command line: failures', function () {
         writeNpy([...new Array(7).fill(0n), 2n ** 63n], [8], { ...plainForm, signed: false }),
         /expert 7: 9223372036854775808 is not a rank/,
       ],
-      [npyFile("{'descr': '<f4', 'fortran_order': False, 'shape': (8,), }", new Uint8Array(32)), /float32.*not ranks/],
+      [
+        npyFile("{'descr': '<f4', 'fortran_order': False, 'shape': (8,), }", new Uint8Array(32)),
+        /float32.*not integers/,
+      ],
       ['', /is empty/],
     ];
     await forEachInPairs([...cases.entries()], async ([index, [content, message]]) => {
@@ -169,7 +174,7 @@ describe('command line: failures', function () {
       expectRefusal(await dispatchLayout([file, ...sizes, '--placement', placement]), message, `placement ${index}`);
     });
     const missing = await dispatchLayout([file, ...sizes, '--placement', folder.path('none.json')]);
-    expectRefusal(missing, /cannot read .*none.json: no such file/, 'no placement');
+    expectRefusal(missing, /none.json cannot be read: no such file/, 'no placement');
   });
 
   it('gives the reason if a device is not available', async () => {
@@ -202,7 +207,7 @@ describe('command line: failures', function () {
     const args = [commandPath, 'docter', ...sizes];
     assert.strictEqual(spawnSync(process.execPath, args, { cwd: folder.path('.') }).status, 0);
     for (const missing of ['routing', './doctor', 'help.npy']) {
-      expectRefusal(await dispatchLayout([missing, ...sizes]), /cannot read .*: no such file/, missing);
+      expectRefusal(await dispatchLayout([missing, ...sizes]), /cannot be read: no such file/, missing);
     }
   });
 

@@ -3,9 +3,10 @@ import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { assert } from 'chai';
 import type { DeviceDescription } from 'dispatch-layout';
-import { logarithm, Random } from '../../ts/cli/generate/random.ts';
-import { routingContent } from '../../ts/cli/read/content.ts';
-import { parseArray } from '../../ts/cli/read/read-array.ts';
+import { Random } from '../../ts/cli/generate/random.ts';
+import { sourceOfBytes } from '../../ts/routing/byte-source.ts';
+import { openNpy } from '../../ts/routing/formats/npy.ts';
+import { readIntegers } from '../../ts/routing/read-integers.ts';
 import { dispatchLayout, expectRefusal, forEachInPairs, succeed, temporaryFolder } from './command.ts';
 
 /** The rows of a generated file, one layer after the other. */
@@ -13,7 +14,8 @@ async function generate(...args: string[]): Promise<{ shape: readonly number[]; 
   const { code, stdout, stderr } = await dispatchLayout(['generate', '-', ...args]);
   assert.strictEqual(stderr, '');
   assert.strictEqual(code, 0);
-  const { data, shape, dtype } = parseArray(Uint8Array.from(stdout), routingContent, 'generated');
+  const { data, shape } = await readIntegers(stdout);
+  const { idType: dtype } = await openNpy(sourceOfBytes(stdout, 'generated'), '');
   const numTopk = shape[shape.length - 1];
   const ids = Array.from(data, Number);
   return {
@@ -50,10 +52,10 @@ describe('command line: generate', function () {
       const { stdout } = await dispatchLayout(['generate', '-', '--num-tokens', '64', ...args]);
       return createHash('sha256').update(stdout).digest('hex').slice(0, 16);
     };
-    assert.strictEqual(await hash(), '1fafa75ce11fe0bb');
+    assert.strictEqual(await hash(), '534d60af0fac8daf');
     assert.strictEqual(
       await hash('--num-groups', '8', '--skew', '0.7', '--empty-share', '0.1', '--seed', '9007199254740991'),
-      '7e849434b5a20d34',
+      'fb8616e3266d4838',
     );
     assert.notStrictEqual(await hash('--seed', '1'), await hash('--seed', '4294967297'));
     const { rows } = await generate('--layers', '2', '--num-tokens', '64');
@@ -146,14 +148,11 @@ describe('command line: generate', function () {
     });
   });
 
-  it('has random numbers that are uniform, and a logarithm that is right', () => {
+  it('has random numbers that are uniform', () => {
     const random = new Random(7, 0);
     const draws = Array.from({ length: 20_000 }, () => random.uniform());
     assert.isTrue(draws.every((draw) => draw > 0 && draw < 1));
     assert.closeTo(draws.reduce((sum, draw) => sum + draw, 0) / draws.length, 0.5, 0.01);
-    for (const draw of [...draws.slice(0, 1000), 2 ** -53, 1 - 2 ** -53, 0.5, Math.SQRT1_2]) {
-      assert.closeTo(logarithm(draw) / Math.log(draw), 1, 1e-14);
-    }
   });
 });
 

@@ -15,7 +15,14 @@ import { npyOf, plainForm, writeNpy } from './npy-writer.ts';
 /** The JSON document, as `docs/command-line.md` describes it. */
 interface JsonReport {
   readonly file: string;
+  readonly format: string;
+  readonly producer: string | null;
+  readonly idType: string;
   readonly dtype: string;
+  readonly axes: string;
+  readonly axesBecause: string;
+  readonly tokens: number;
+  readonly topk: number;
   readonly numLayersInFile: number | null;
   readonly numTokens: number;
   readonly numTopk: number;
@@ -79,7 +86,7 @@ describe('command line: layouts', function () {
   const rows = someRows(40, 3, 32, 1);
   const layers = [rows, someRows(40, 3, 32, 2), someRows(40, 3, 32, 3)];
   const file = folder.write('rows.npy', npyOf(rows));
-  const layersFile = folder.write('layers.npy', npyOf(layers));
+  const layersFile = [folder.write('layers.npy', npyOf(layers)), '--axes', 'layers,tokens,topk'];
   const sizes = ['--num-experts', '32', '--num-ranks', '16'];
   const question = { numExperts: 32, numRanks: 16 };
 
@@ -90,8 +97,15 @@ describe('command line: layouts', function () {
     const { layers: perLayer, total, timing, device, ...facts } = result;
     assert.deepEqual(facts, {
       file,
+      format: 'npy',
+      producer: null,
+      idType: 'int64',
       dtype: 'int64',
+      axes: 'tokens,topk',
+      axesBecause: 'it has two dimensions',
       numLayersInFile: null,
+      tokens: 40,
+      topk: 3,
       numTokens: 40,
       numTopk: 3,
       numExperts: 32,
@@ -143,7 +157,7 @@ describe('command line: layouts', function () {
   });
 
   it('computes all layers of [layers, tokens, topk], or one', async () => {
-    const all = await report([layersFile, ...sizes]);
+    const all = await report([...layersFile, ...sizes]);
     assert.strictEqual(all.numLayersInFile, 3);
     assert.deepEqual(
       all.layers.map((layer) => layer.layer),
@@ -151,16 +165,16 @@ describe('command line: layouts', function () {
     );
     for (const [index, layer] of all.layers.entries()) expectCounts(layer, oracle(layers[index], question));
     expectCounts(all.total, oracle(layers.flat(), question));
-    assert.deepEqual(await report([layersFile, ...sizes, '--layer', 'all']).then(({ total }) => total), all.total);
+    assert.deepEqual(await report([...layersFile, ...sizes, '--layer', 'all']).then(({ total }) => total), all.total);
 
-    const one = await report([layersFile, ...sizes, '--layer', '2']);
+    const one = await report([...layersFile, ...sizes, '--layer', '2']);
     assert.deepEqual(one.layers, [{ ...all.layers[2] }]);
     expectCounts(one.total, oracle(layers[2], question));
   });
 
   it('reads [tokens, layers, topk] with --axes tokens,layers,topk, in both orders', async () => {
     const tokensFirst = rows.map((_, token) => layers.map((layer) => layer[token]));
-    const all = await report([layersFile, ...sizes]);
+    const all = await report([...layersFile, ...sizes]);
     const values = tokensFirst.flat(2).map(BigInt);
     for (const fortranOrder of [false, true]) {
       const input = writeNpy(values, [40, 3, 3], { ...plainForm, size: 1, fortranOrder });
@@ -264,7 +278,8 @@ describe('command line: layouts', function () {
       [2, 0, 4],
       [2, 3, 0],
     ]) {
-      const args = ['-', '--num-experts', '8', '--num-ranks', '4'];
+      const axes = shape.length === 3 ? ['--axes', 'layers,tokens,topk'] : [];
+      const args = ['-', '--num-experts', '8', '--num-ranks', '4', ...axes];
       assert.deepEqual((await report(args, writeNpy([], shape))).total.numTokensPerExpert, new Array(8).fill(0));
       await succeed(args, writeNpy([], shape));
     }
@@ -276,7 +291,7 @@ describe('command line: layouts', function () {
 
   describe('the report', () => {
     it('has all numbers that a user needs', async () => {
-      const text = await succeed([layersFile, ...sizes]);
+      const text = await succeed([...layersFile, ...sizes]);
       for (const line of [
         /^topk_idx +int64 \[3 layers, 40 tokens, top-3\]$/m,
         /^slots +360, \d+ empty \(\d+\.\d\d %\)$/m,
@@ -299,8 +314,8 @@ describe('command line: layouts', function () {
     it('fits 80 columns and shows no control characters, at any size', async () => {
       const cases: string[][] = [
         [file, ...sizes],
-        [layersFile, ...sizes],
-        [layersFile, '--num-experts', '3200', '--num-ranks', '320'],
+        [...layersFile, ...sizes],
+        [...layersFile, '--num-experts', '3200', '--num-ranks', '320'],
         [file, '--num-experts', '1000000', '--num-ranks', '1'],
         [file, '--num-experts', '32', '--num-ranks', '1'],
         ['-', '--num-experts', '65536', '--num-ranks', '65536'],
@@ -317,20 +332,26 @@ describe('command line: layouts', function () {
       });
     });
 
-    it('hints at the order of dimensions if there are more layers than tokens', async () => {
-      const input = JSON.stringify([[[0]], [[1]], [[2]]]);
+    it('says how the dimensions were read and why, and refuses them with both readings where nothing tells', async () => {
       const args = ['-', '--num-experts', '8', '--num-ranks', '4'];
-      const text = await succeed(args, input);
+      const many = JSON.stringify(Array.from({ length: 300 }, (_, token) => [[token % 8], [(token + 1) % 8]]));
       assert.match(
-        text.replace(/\s+/g, ' '),
-        /more layers than tokens; if FILE is \[tokens, layers, topk\], pass --axes tokens,layers,topk/,
+        (await succeed(args, many)).replace(/\s+/g, ' '),
+        /axes tokens,layers,topk: the second dimension is that of the layers: /,
       );
-      assert.notMatch(await succeed([...args, '--axes', 'tokens,layers,topk'], input), /more layers than tokens/);
+      const few = JSON.stringify([[[0]], [[1]], [[2]]]);
+      expectRefusal(
+        await dispatchLayout(args, few),
+        /is \[3, 1, 1\], and nothing in it says which dimension is that of the layers; say it with --axes layers,tokens,topk \(3 layers of 1 tokens\) or --axes tokens,layers,topk \(1 layers of 3 tokens\)/,
+        'few',
+      );
+      const told = await succeed([...args, '--axes', 'tokens,layers,topk'], few);
+      assert.match(told, /^axes +tokens,layers,topk: --axes tokens,layers,topk says so$/m);
     });
 
     it('ends quietly when its reader has seen enough', async () => {
       for (const args of [
-        [layersFile, ...sizes],
+        [...layersFile, ...sizes],
         ['generate', '-', '--num-tokens', '300000', '--num-experts', '8'],
       ]) {
         const child = spawn(process.execPath, [commandPath, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
@@ -349,7 +370,7 @@ describe('command line: layouts', function () {
   describe('--out', () => {
     it('writes one layer in the form of DeepEP, and all layers with a leading axis', async () => {
       const out = folder.path('layers.npz');
-      const text = await succeed([layersFile, ...sizes, '--out', out]);
+      const text = await succeed([...layersFile, ...sizes, '--out', out]);
       assert.match(text, /^wrote .*layers\.npz$/m);
       const arrays = unzipSync(readFileSync(out));
       assert.sameMembers(Object.keys(arrays), [
@@ -367,7 +388,7 @@ describe('command line: layouts', function () {
 
       const single = folder.path('single.npz');
       const result = await report([
-        layersFile,
+        ...layersFile,
         '--num-experts',
         '32',
         '--num-ranks',
@@ -393,7 +414,7 @@ describe('command line: layouts', function () {
 
       const link = folder.path('link.npz');
       symlinkSync(out, link);
-      await succeed([layersFile, ...sizes, '--out', link]);
+      await succeed([...layersFile, ...sizes, '--out', link]);
       assert.isAbove(statSync(out).size, first.length, 'the file behind the link is replaced, not the link');
 
       writeFileSync(out, 'precious');

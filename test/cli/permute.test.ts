@@ -95,7 +95,8 @@ describe('command line: orders', function () {
     ],
   ];
   const file = folder.write('rows.npy', npyOf(rows));
-  const layersFile = folder.write('layers.npy', npyOf(layers));
+  const layersPath = folder.write('layers.npy', npyOf(layers));
+  const layersFile = [layersPath, '--axes', 'layers,tokens,topk'];
   const sizes = ['--num-experts', '8'];
   const byRank = [...sizes, '--by', 'rank', '--num-ranks', '4'];
 
@@ -160,7 +161,7 @@ describe('command line: orders', function () {
     });
 
     it('writes every layer with a leading axis, or one layer without it', async () => {
-      const all = await written([layersFile, ...sizes]);
+      const all = await written([...layersFile, ...sizes]);
       assert.deepStrictEqual(all, {
         num_tokens_per_expert: int32('(2,8)', 2, 1, 0, 0, 0, 1, 1, 0, 0, 0, 0, 2, 1, 0, 0, 1),
         expert_offsets: int32('(2,9)', 0, 2, 3, 3, 3, 3, 4, 5, 5, 0, 0, 0, 0, 2, 3, 3, 3, 4),
@@ -168,12 +169,14 @@ describe('command line: orders', function () {
         row_of_selection: int32('(2,6)', 0, 3, 4, -1, 2, 1, 0, 1, -1, -1, 3, 2),
         num_rows: int64('(2,)', 5, 4),
       });
-      assert.deepStrictEqual(await written([layersFile, ...sizes, '--layer', 'all']), all);
-      assert.deepStrictEqual(await written([layersFile, ...sizes, '--layer', '0']), await written([file, ...sizes]));
-      // A file of one layer has the axis, too
-      const single = await written(['-', ...sizes], JSON.stringify([rows]));
+      assert.deepStrictEqual(await written([...layersFile, ...sizes, '--layer', 'all']), all);
+      assert.deepStrictEqual(await written([...layersFile, ...sizes, '--layer', '0']), await written([file, ...sizes]));
+      // A file of one layer has the axis, too, if it is known for one of layers. A batch of one is not
+      const layer = JSON.stringify([rows]);
+      const single = await written(['-', ...sizes, '--axes', 'layers,tokens,topk'], layer);
       assert.strictEqual(single.selection_of_row.shape, '(1,6)');
       assert.strictEqual(single.num_rows.shape, '(1,)');
+      assert.deepStrictEqual(await written(['-', ...sizes], layer), await written([file, ...sizes]));
     });
 
     it('is that of the oracle, with every reading flag and on every device', async () => {
@@ -193,8 +196,8 @@ describe('command line: orders', function () {
       );
       const both = layers.map((each) => orderOf(expertOrder({ ...questionOf(each), alignment: 3 })));
       for (const device of ['js', 'wasm']) {
-        await expectWritten([layersFile, ...sizes, '--alignment', '3', '--device', device], both);
-        assert.strictEqual((await report([layersFile, ...sizes, '--device', device])).device.name, device);
+        await expectWritten([...layersFile, ...sizes, '--alignment', '3', '--device', device], both);
+        assert.strictEqual((await report([...layersFile, ...sizes, '--device', device])).device.name, device);
       }
       const tokensFirst = JSON.stringify(rows.map((_, token) => layers.map((layer) => layer[token])));
       await expectWritten(['-', ...sizes, '--alignment', '3', '--axes', 'tokens,layers,topk'], both, tokensFirst);
@@ -208,7 +211,11 @@ describe('command line: orders', function () {
         [2, 3, 0],
       ]) {
         const none = writeNpy([], shape);
-        for (const flags of [[...sizes, '--alignment', '8'], byRank]) {
+        const axes = shape.length === 3 ? ['--axes', 'layers,tokens,topk'] : [];
+        for (const flags of [
+          [...sizes, '--alignment', '8', ...axes],
+          [...byRank, ...axes],
+        ]) {
           const { total } = await report(['-', ...flags], none);
           assert.strictEqual(total.numRows, 0);
           assert.isNull('rankImbalance' in total ? total.rankImbalance : total.expertImbalance);
@@ -233,8 +240,8 @@ describe('command line: orders', function () {
       const arrays = await written([file, ...byRank]);
       assert.deepStrictEqual(arrays, expected);
       assert.deepStrictEqual(Object.keys(arrays), Object.keys(expected), 'the order in the file');
-      assert.deepStrictEqual(await written([layersFile, ...byRank, '--layer', '0']), expected);
-      const all = await written([layersFile, ...byRank]);
+      assert.deepStrictEqual(await written([...layersFile, ...byRank, '--layer', '0']), expected);
+      const all = await written([...layersFile, ...byRank]);
       assert.deepStrictEqual(all.token_of_row, int32('(2,6)', 0, 2, 0, 1, -1, -1, 0, 2, 2, -1, -1, -1));
       assert.deepStrictEqual(all.num_rows, int64('(2,)', 4, 3));
     });
@@ -273,11 +280,18 @@ describe('command line: orders', function () {
         total,
         layers: perLayer,
         ...facts
-      } = await report([layersFile, ...sizes, '--alignment', '2']);
+      } = await report([...layersFile, ...sizes, '--alignment', '2']);
       assert.deepStrictEqual<object>(facts, {
-        file: layersFile,
+        file: layersPath,
+        format: 'npy',
+        producer: null,
+        idType: 'int64',
         dtype: 'int64',
+        axes: 'layers,tokens,topk',
+        axesBecause: '--axes layers,tokens,topk says so',
         numLayersInFile: 2,
+        tokens: 3,
+        topk: 2,
         numTokens: 3,
         numTopk: 2,
         numExperts: 8,
@@ -320,7 +334,7 @@ describe('command line: orders', function () {
 
     it('has the numbers that a user needs, as text', async () => {
       const out = folder.path('report.npz');
-      const expert = await succeed(['permute', layersFile, ...sizes, '--alignment', '2', '--out', out]);
+      const expert = await succeed(['permute', ...layersFile, ...sizes, '--alignment', '2', '--out', out]);
       for (const line of [
         /^topk_idx +int64 \[2 layers, 3 tokens, top-2\]$/m,
         /^slots +12, 9 have a row$/m,
@@ -358,7 +372,7 @@ describe('command line: orders', function () {
       const large = ['--num-experts', '1000000', '--alignment', '100', '--first-expert', '999000'];
       const ids = JSON.stringify(Array.from({ length: 40 }, (_, layer) => [[999_000 + layer, 999_001]]));
       for (const flags of [large, ['--num-experts', '1000000', '--by', 'rank', '--num-ranks', '1000']]) {
-        const text = await succeed(['permute', '-', ...flags], ids);
+        const text = await succeed(['permute', '-', '--axes', 'layers,tokens,topk', ...flags], ids);
         for (const line of text.split('\n')) assert.isAtMost([...line].length, 80, line);
         // biome-ignore lint/suspicious/noControlCharactersInRegex: these are the characters that must not be printed.
         assert.notMatch(text, /[\x00-\x09\x0b-\x1f]|NaN|undefined|Infinity|null/);
@@ -394,9 +408,9 @@ describe('command line: orders', function () {
       [[file, ...sizes, '--by', 'rank', '--num-ranks', '3'], /8 experts do not divide evenly among 3 ranks/],
       [[file, ...sizes, '--mask', 'bits'], /unknown option '--mask'/],
       [[file, ...sizes, '--layer', '0'], /--layer is for routing of several layers/],
-      [[layersFile, ...sizes, '--layer', '2'], /--layer 2 is not in .*, which has layers 0 to 1/],
+      [[...layersFile, ...sizes, '--layer', '2'], /--layer 2 is not in .*, which has layers 0 to 1/],
       [[file, '--num-experts', '6'], /rows.npy, token 1, slot 0: 6 is not an expert in \[0, 6\); use -1/],
-      [[layersFile, '--num-experts', '7'], /layers.npy, layer 1, token 2, slot 0: 7 is not an expert/],
+      [[...layersFile, '--num-experts', '7'], /layers.npy, layer 1, token 2, slot 0: 7 is not an expert/],
       [['-', ...byRank, '--placement', '-'], /cannot both be standard input/],
       [[file, ...sizes, '--out', '-'], /--out takes the name of a file/],
       [[file, ...sizes, '--out', file], /would overwrite the input/],
@@ -408,21 +422,19 @@ describe('command line: orders', function () {
     assert.isTrue(readFileSync(file).equals(npyOf(rows)));
   });
 
-  it('refuses an order of more than 4 GiB, and says how to make it smaller', async () => {
+  it('refuses an order of more rows than int32 can number, and says how to make it smaller', async () => {
     const ids = JSON.stringify([Array.from({ length: 2048 }, (_, expert) => expert)]);
     const flags = ['--num-experts', '2048', '--alignment', '1048576'];
-    const refused = await dispatchLayout(['permute', '-', ...flags], ids);
-    expectRefusal(refused, /selection_of_row of standard input would take \d+ bytes, over the limit of 4 GiB/, 'one');
-    assert.match(refused.stderr, /; split the file by tokens, or lower --alignment$/m);
-    const layersRefused = await dispatchLayout(['permute', '-', ...flags], `[${ids}, ${ids}]`);
-    expectRefusal(layersRefused, /take one --layer at a time, or lower --alignment/, 'two layers');
+    const message =
+      /standard input has 2147483648 rows in a layer, more than int32 can number; split it by tokens, or lower --alignment/;
+    expectRefusal(await dispatchLayout(['permute', '-', ...flags], ids), message, 'one');
   });
 
   it('writes the same bytes again and on every device, and replaces only whole files', async () => {
     const out = folder.path('again.npz');
     const bytes: Buffer[] = [];
     for (const device of ['auto', 'auto', 'js', 'wasm']) {
-      await succeed(['permute', layersFile, ...sizes, '--device', device, '--out', out]);
+      await succeed(['permute', ...layersFile, ...sizes, '--device', device, '--out', out]);
       bytes.push(readFileSync(out));
     }
     for (const other of bytes.slice(1)) assert.isTrue(other.equals(bytes[0]));

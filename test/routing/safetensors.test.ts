@@ -188,6 +188,16 @@ describe('safetensors', () => {
     }
   });
 
+  it('that claim layers or slots without number in no bytes are refused', async () => {
+    for (const [shape, message] of [
+      [[0, 4294967295, 2], /array 'rollout_routed_experts\.0' is .* 4294967295 layers, and the limit is 10000/],
+      [[0, 2, 4294967295], /4294967295 slots for each token, and the limit is 16777216/],
+    ] as const) {
+      const file = writeSafetensors({ 'rollout_routed_experts.0': int32Tensor([], shape) });
+      assert.match((await refusal(() => openBytes(file))).message, message);
+    }
+  });
+
   it('of another producer are arrays of which one is chosen', async () => {
     const contents = await openBytes(
       writeSafetensors({ ids: int64Tensor(numbers(8), [4, 2]), mask: int32Tensor([1], [1, 1]) }),

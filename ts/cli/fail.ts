@@ -6,6 +6,7 @@
  */
 import { getSystemErrorMap } from 'node:util';
 import { CommanderError } from 'commander';
+import { RoutingError } from '../routing/index.ts';
 import { reportBug } from './bug.ts';
 import { exitCodes } from './exit-codes.ts';
 import { DispatchLayoutError, InvalidExpertError } from './library.ts';
@@ -54,10 +55,11 @@ export function withMemory<Result>(what: string, remedy: string, work: () => Res
  * Rethrows an error of the library in the words of the command line.
  *
  * @param where the file, and the layer if it has several.
+ * @param firstToken the token of the file that the library calls token 0.
  */
-export function failOnLibraryError(where: string, numExperts: number, error: unknown): never {
+export function failOnLibraryError(where: string, numExperts: number, error: unknown, firstToken = 0): never {
   if (error instanceof InvalidExpertError) {
-    const problem = `${where}, token ${error.token}, slot ${error.slot}: ${error.value} is not an expert in [0, ${numExperts})`;
+    const problem = `${where}, token ${firstToken + error.token}, slot ${error.slot}: ${error.value} is not an expert in [0, ${numExperts})`;
     const remedy = 'use -1 for an empty slot, correct --num-experts, or pass --invalid-experts ignore';
     throw new UsageError(`${problem}; ${remedy}`, { cause: error });
   }
@@ -73,7 +75,8 @@ export function reportFailure(error: unknown): number {
     return printFailure(error.code === 'commander.help' ? 'no such command; see dispatch-layout --help' : message);
   }
   if (error instanceof UsageError) return printFailure(error.message);
-  if (error instanceof DispatchLayoutError) return printFailure(inFlags(error.message));
+  if (error instanceof DispatchLayoutError || error instanceof RoutingError)
+    return printFailure(inFlags(error.message));
   if (isOutOfMemory(error))
     return printFailure('not enough memory; use a smaller file, or give the process more memory');
   return reportBug(error);
@@ -101,6 +104,9 @@ const flagOfOption: Readonly<Record<string, string>> = {
   numRanksPerNode: '--ranks-per-node',
   invalidExperts: '--invalid-experts',
   placement: '--placement',
+  numLayers: '--num-layers',
+  numTopk: '--num-topk',
+  idType: '--dtype',
 };
 
 /** Replaces the names of the library's options in a message by the flags that stand for them here. */
@@ -108,6 +114,7 @@ export function inFlags(message: string): string {
   return message
     .replace(/\bdevice: '([\w:]+)'/g, '--device $1')
     .replace(/\b(invalidExperts|placement): '(\w+)'/g, '$1 $2')
+    .replace(/\b(axes|array): '([^']*)'/g, '--$1 $2')
     .replace(/\b[a-zA-Z]+\b(?!\[)/g, (word) => (Object.hasOwn(flagOfOption, word) ? flagOfOption[word] : word));
 }
 

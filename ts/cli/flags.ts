@@ -66,9 +66,6 @@ export function isPlacementName(text: string): text is PlacementName {
   return Object.hasOwn(placementNames, text);
 }
 
-/** The choices of `--axes`, the order of the dimensions in a file of several layers. */
-export const axesChoices = ['layers,tokens,topk', 'tokens,layers,topk'] as const;
-
 /** A parser of ids: any integer, exactly. */
 export function anyId(text: string): number | bigint {
   if (!/^-?\d+$/.test(text)) throw new InvalidArgumentError('Give an integer.');

@@ -20,6 +20,8 @@ export type {
   MaskForm,
   PlacementName,
   RankPermutationArrays,
+  Workspace,
+  WorkspaceOrders,
 } from '../index.ts';
 export { expertOrderForm } from '../layout/expert-permutation.ts';
 export { layoutComputations, layoutForm } from '../layout/layout.ts';

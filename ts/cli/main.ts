@@ -5,6 +5,7 @@
  * @module
  */
 import { Command, CommanderError, Option } from 'commander';
+import { RoutingError } from '../routing/index.ts';
 import { type DoctorFlags, doctor } from './doctor.ts';
 import { reportFailure, UsageError } from './fail.ts';
 import { decimalNumber, limits, maskChoices, orderChoices, wholeNumber, winnerChoices } from './flags.ts';
@@ -67,7 +68,7 @@ function createProgram(): Command {
     // Flags after the name of a subcommand belong to the subcommand, even if the main command has a flag of the same
     // name, such as --num-experts.
     .enablePositionalOptions()
-    .argument('[file]', "routing: .npy, .npz or JSON; '-' is standard input")
+    .argument('[files...]', "routing: .npy, .npz or JSON; '-' is standard input")
     .addOption(sharedFlags.numExperts)
     .option('--num-ranks <count>', 'ranks that share the experts (required)', wholeNumber(1, limits.ranks))
     .option(
@@ -78,6 +79,9 @@ function createProgram(): Command {
     .addOption(sharedFlags.layer)
     .addOption(sharedFlags.axes)
     .addOption(sharedFlags.array)
+    .addOption(sharedFlags.numLayers)
+    .addOption(sharedFlags.numTopk)
+    .addOption(sharedFlags.dtype)
     .addOption(sharedFlags.placement)
     .addOption(sharedFlags.emptyId)
     .addOption(
@@ -90,13 +94,13 @@ function createProgram(): Command {
     .option('--out <file>', "write the layout to an .npz, under DeepEP's names")
     .addOption(sharedFlags.json)
     .addHelpText('after', examples)
-    .action((file: string | undefined, flags: RunFlags) => run(file, flags));
+    .action((files: string[], flags: RunFlags) => run(files, flags));
 
   program
     .command('permute')
     .description('compute the order of rows by expert, which a grouped GEMM needs, or by rank')
     .helpOption('-h, --help', 'print this help')
-    .argument('[file]', "routing: .npy, .npz or JSON; '-' is standard input")
+    .argument('[files...]', "routing: .npy, .npz or JSON; '-' is standard input")
     .addOption(sharedFlags.numExperts)
     .addOption(new Option('--by <order>', 'what the rows are ordered by').choices(orderChoices).default('expert'))
     .option(
@@ -125,13 +129,16 @@ function createProgram(): Command {
     .addOption(sharedFlags.layer)
     .addOption(sharedFlags.axes)
     .addOption(sharedFlags.array)
+    .addOption(sharedFlags.numLayers)
+    .addOption(sharedFlags.numTopk)
+    .addOption(sharedFlags.dtype)
     .addOption(sharedFlags.emptyId)
     .addOption(sharedFlags.device)
     .addOption(sharedFlags.invalidExperts)
     .option('--out <file>', 'write the order to an .npz')
     .addOption(sharedFlags.json)
     .addHelpText('after', permuteExamples)
-    .action((file: string | undefined, flags: PermuteFlags) => permute(file, flags));
+    .action((files: string[], flags: PermuteFlags) => permute(files, flags));
 
   program
     .command('generate')
@@ -177,6 +184,9 @@ const program = createProgram();
 try {
   await program.parseAsync();
 } catch (error) {
-  const isRefusal = error instanceof UsageError || (error instanceof CommanderError && error.exitCode !== 0);
+  const isRefusal =
+    error instanceof UsageError ||
+    error instanceof RoutingError ||
+    (error instanceof CommanderError && error.exitCode !== 0);
   process.exitCode = reportFailure((isRefusal && mistypedCommand(program)) || error);
 }

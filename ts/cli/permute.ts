@@ -9,37 +9,35 @@ import type { ExpertGroupOptions } from './library.ts';
 import { type PermuteFlags, readOrder } from './order-flags.ts';
 import { checkPaths } from './read/check-paths.ts';
 import { type ChosenPlacement, readPlacement } from './read/placement.ts';
-import { readRouting } from './read/routing.ts';
+import { openChosenRouting } from './read/routing.ts';
 import { reasonOfChosenDevice } from './report/device-reason.ts';
 import { formatOrderJson } from './report/order-json.ts';
 import type { OrderResult } from './report/order-result.ts';
 import { perLayer, total } from './report/order-statistics.ts';
 import { formatOrderText } from './report/order-text.ts';
 import { printReport } from './report/print-report.ts';
-import { requireFile, requireNumExperts, requireNumRanks } from './shared-flags.ts';
-import { writeOrderFile } from './write/order-file.ts';
+import { requireFiles, requireNumExperts, requireNumRanks } from './shared-flags.ts';
 
-/** @param file the routing file, or `-` for standard input. */
-export async function permute(file: string | undefined, flags: PermuteFlags): Promise<void> {
-  const path = requireFile(file);
+/** @param files the routing files, of which one can be `-` for standard input. */
+export async function permute(files: readonly string[], flags: PermuteFlags): Promise<void> {
+  const paths = requireFiles(files);
   const numExperts = requireNumExperts(flags);
   const order = readOrder(flags, numExperts);
   const numRanks = order.kind === 'byRank' ? requireNumRanks(flags) : null;
   const { device, invalidExperts, emptyId, out } = flags;
-  checkPaths(path, flags);
+  checkPaths(paths, flags);
 
-  const routing = await readRouting(path, flags);
+  const routing = await openChosenRouting(paths, flags);
   const placement = numRanks === null ? null : await readPlacement(flags.placement, numExperts, numRanks);
-  const computed = computeRoutingOrder({
+  const computed = await computeRoutingOrder({
     routing,
     numExperts,
     order,
     groupOptions: { ...ranksOf(numRanks, placement), device },
     invalidExperts,
     emptyId,
-    keepRows: out !== undefined,
+    out,
   });
-  if (out !== undefined) writeOrderFile(out, computed);
 
   const result: OrderResult = {
     computed,

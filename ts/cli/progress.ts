@@ -4,6 +4,7 @@
  * @module
  */
 import cliProgress from 'cli-progress';
+import { abbreviated } from './report/numbers.ts';
 
 /** The methods that the work calls to show its progress. */
 export interface Progress {
@@ -14,30 +15,37 @@ export interface Progress {
 }
 
 /** The time before a bar is shown. Without it, a bar would flicker during short work. */
-const patienceMs = 400;
+const patienceMs = 1000;
+/** The time between two updates of the bar. */
+const intervalMs = 100;
 
 /**
  * @param verb what is being done, such as `reading`.
  * @param total the value of `done` at the end.
+ * @param unit what is counted, such as `tokens`.
  */
-export function startProgress(verb: string, total: number): Progress {
+export function startProgress(verb: string, total: number, unit: string): Progress {
   if (!process.stderr.isTTY) return { update() {}, stop() {} };
   const startMs = performance.now();
   let bar: cliProgress.SingleBar | null = null;
+  let nextMs = startMs + patienceMs;
   return {
     update(done) {
-      if (bar === null && performance.now() - startMs > patienceMs) {
+      const now = performance.now();
+      if (now < nextMs) return;
+      nextMs = now + intervalMs;
+      if (bar === null) {
         bar = new cliProgress.SingleBar(
           {
             stream: process.stderr,
-            format: `${verb} {bar} {percentage}%, {eta_formatted} left`,
+            format: `${verb} {bar} {percentage}%, {rate} ${unit}/s, {eta_formatted} left`,
             clearOnComplete: true,
           },
           cliProgress.Presets.shades_classic,
         );
-        bar.start(total, done);
+        bar.start(total, done, { rate: '' });
       }
-      bar?.update(done);
+      bar.update(done, { rate: abbreviated((done / (now - startMs)) * 1000) });
     },
     stop() {
       bar?.stop();

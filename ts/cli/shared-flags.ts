@@ -7,7 +7,6 @@ import { Option } from 'commander';
 import { fail } from './fail.ts';
 import {
   anyId,
-  axesChoices,
   deviceChoice,
   deviceChoices,
   type InvalidExperts,
@@ -16,7 +15,8 @@ import {
   limits,
   wholeNumber,
 } from './flags.ts';
-import type { DeviceOption } from './library.ts';
+import { type DeviceOption, idTypeNames } from './library.ts';
+import type { RoutingFlags } from './read/routing.ts';
 
 /** The flags, as commander reads them. `--device` is also a flag of `doctor`. */
 export const sharedFlags = {
@@ -24,10 +24,18 @@ export const sharedFlags = {
     wholeNumber(1, limits.experts),
   ),
   layer: new Option('--layer <index>', "the layer to compute, from 0, or 'all' (default: all)").argParser(layerChoice),
-  axes: new Option('--axes <axes>', 'the dimensions of a file of several layers')
-    .choices(axesChoices)
-    .default(axesChoices[0]),
-  array: new Option('--array <name>', 'which array of an .npz to read'),
+  axes: new Option(
+    '--axes <axes>',
+    'the dimensions of the array, such as tokens,layers,topk (default: those of the format, or by evidence)',
+  ),
+  array: new Option('--array <name>', 'which array of a file of several to read'),
+  numLayers: new Option('--num-layers <count>', 'layers, where the file is a flat row of ids').argParser(
+    wholeNumber(1, limits.layers),
+  ),
+  numTopk: new Option('--num-topk <count>', 'experts of each token, where the file is a flat row of ids').argParser(
+    wholeNumber(1, limits.experts),
+  ),
+  dtype: new Option('--dtype <type>', 'the type of the ids, where the file does not say it').choices(idTypeNames),
   placement: new Option(
     '--placement <file>',
     "the rank of each expert: .npy, .npz or JSON, or 'linear' or 'round_robin' (default: equal blocks)",
@@ -47,12 +55,9 @@ export const sharedFlags = {
 } as const;
 
 /** The same flags, parsed, with those that differ only in what the help says of them. */
-export interface SharedFlags {
+export interface SharedFlags extends RoutingFlags {
   readonly numExperts?: number;
   readonly numRanks?: number;
-  readonly layer?: number | 'all';
-  readonly axes: (typeof axesChoices)[number];
-  readonly array?: string;
   readonly placement?: string;
   readonly emptyId?: number | bigint;
   readonly device: DeviceOption;
@@ -61,9 +66,9 @@ export interface SharedFlags {
   readonly json?: true;
 }
 
-/** The path of the routing file. */
-export function requireFile(path: string | undefined): string {
-  return path ?? fail('no FILE given; see dispatch-layout --help');
+/** The paths of the routing files. */
+export function requireFiles(paths: readonly string[]): readonly string[] {
+  return paths.length > 0 ? paths : fail('no FILE given; see dispatch-layout --help');
 }
 
 /** The value of `--num-experts`. */

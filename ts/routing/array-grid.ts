@@ -8,6 +8,7 @@ import { sizeOf } from '../values/shape.ts';
 import { concatenated } from './concatenate.ts';
 import type { Axis, IdGrid, IdPiece, StoredArray } from './contents.ts';
 import { type Dimension, Gatherer, scratchBytes } from './gather.ts';
+import { refuse } from './routing-error.ts';
 
 /** An array with a part of the ids. */
 export interface ArrayPart {
@@ -22,10 +23,16 @@ export interface ArrayPart {
 }
 
 /**
+ * Limits far above what any model has. An array of no elements can claim any shape, and memory is allocated for each
+ * layer and for the slots of a token. The slots of counts are experts.
+ */
+const limits = { layers: 10_000, slots: 2 ** 24 };
+
+/**
  * Puts arrays together, as {@link concatenated} does with grids.
  *
  * @param parts one or more arrays of the same number of slots.
- * @throws {@link RoutingError} `DAMAGED` if their numbers of slots differ.
+ * @throws {@link RoutingError} `DAMAGED` if their numbers of slots differ, `TOO_LARGE` if there are too many layers or slots
  */
 export function gridOfArrays(parts: readonly ArrayPart[]): IdGrid {
   const nameOf = ({ array: { name, source } }: ArrayPart): string =>
@@ -38,6 +45,8 @@ function gridOfArray({ array, axes, layers }: ArrayPart): IdGrid {
   const { shape, strides, idType } = array;
   const layerAxis = axes.indexOf('layers');
   const slotAxis = axes.indexOf('topk');
+  checkLimit(array, layerAxis < 0 ? 1 : shape[layerAxis], limits.layers, 'layers');
+  checkLimit(array, shape[slotAxis], limits.slots, 'slots for each token');
   const numbers = layers ?? Array.from({ length: layerAxis < 0 ? 1 : shape[layerAxis] }, (_, index) => index);
   const order = numbers.map((_, index) => index).sort((left, right) => numbers[left] - numbers[right]);
   const layerStride = layerAxis < 0 ? 0 : strides[layerAxis];
@@ -56,6 +65,17 @@ function gridOfArray({ array, axes, layers }: ArrayPart): IdGrid {
     numTopk: strided.numTopk,
     pieces: (chosen, into) => piecesOf(strided, chosen, into),
   };
+}
+
+function checkLimit({ name, shape, source }: StoredArray, count: number, limit: number, what: string): void {
+  if (count <= limit) return;
+  const problem = `is [${shape.join(', ')}]: it has ${count} ${what}, and the limit is ${limit}`;
+  const place = name === '' ? undefined : `array '${name}'`;
+  refuse('TOO_LARGE', problem, {
+    file: source.name,
+    place,
+    remedy: "if its axes are others, give them with axes: '…'",
+  });
 }
 
 /** Where the ids of an array lie. */

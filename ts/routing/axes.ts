@@ -42,7 +42,7 @@ export function formatAxes(axes: readonly Axis[]): string {
  *   does not fit the array.
  */
 export async function decideAxes(array: StoredArray, chosen: string | undefined): Promise<DecidedAxes> {
-  if (chosen !== undefined) return { axes: parseAxes(array, chosen), because: `axes says so` };
+  if (chosen !== undefined) return { axes: parseAxes(array, chosen), because: `axes: '${chosen}' says so` };
   const { shape } = array;
   if (shape.length === 2) return { axes: ['tokens', 'topk'], because: 'it has two dimensions' };
   // Leading dimensions of length 1 are batches of one.
@@ -94,7 +94,7 @@ function parseAxes({ shape, name, source }: StoredArray, chosen: string): Axis[]
     refuse('CHOICE', `cannot be read with axes: '${chosen}'`, { ...details, remedy });
   }
   if (axes.length !== shape.length) {
-    const remedy = `name ${shape.length} dimensions, or leave out axes`;
+    const remedy = `name ${shape.length} dimensions, or leave out axes: '${chosen}'`;
     refuse('CHOICE', `is [${shape.join(', ')}], but axes: '${chosen}' has ${axes.length} dimensions`, {
       ...details,
       remedy,
@@ -179,7 +179,7 @@ function unevennessAlong(
     all++;
   });
   const freedom = numColumns - 1;
-  if (freedom < 1 || length < 2) return { value: 0, deviation: 0 };
+  if (freedom < 1 || length < 2) return { value: 1, deviation: 0 };
   const values: number[] = [];
   for (let row = 0; row < length; row++) {
     if (ofRow[row] === 0 || ofRow[row] === all) continue;

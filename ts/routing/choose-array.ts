@@ -24,7 +24,7 @@ export function chooseArray(
   if (wanted !== undefined) {
     if (isNameless) {
       const problem = `has one array without a name, and array: '${wanted}' chooses from several`;
-      refuse('CHOICE', problem, { file, remedy: 'leave out array' });
+      refuse('CHOICE', problem, { file, remedy: `leave out array: '${wanted}'` });
     }
     const found = arrays.find(({ name }) => name === wanted);
     if (found === undefined) {
@@ -33,7 +33,12 @@ export function chooseArray(
     checkNumAxes(file, found);
     return found;
   }
-  if (isNameless) checkNumAxes(file, arrays[0]);
+  if (isNameless) {
+    const [array] = arrays;
+    // An empty list is routing without tokens.
+    if (array.shape.length === 1 && array.shape[0] === 0) return { ...array, shape: [0, 0], strides: [0, 1] };
+    checkNumAxes(file, array);
+  }
   const candidates = arrays.filter(({ shape }) => shape.length >= 2 && shape.length <= 4);
   if (candidates.length === 1) return candidates[0];
   if (candidates.length === 0) {

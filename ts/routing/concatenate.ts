@@ -57,7 +57,8 @@ export function concatenated(parts: readonly NamedGrid[]): IdGrid {
     ...(isRagged && { tokensOfLayer }),
     numTopk,
     async *pieces(chosen, into) {
-      for (const part of placed) yield* piecesOf(part, new Set(chosen), into);
+      const isChosen = new Set(chosen);
+      for (const part of placed) yield* piecesOf(part, isChosen, into);
       for (const layer of chosen) yield* fillers(layer, tokensOfLayer[layer], numTokens, numTopk, into);
     },
   };

@@ -44,7 +44,7 @@ export interface StoredArray {
   readonly position: number;
 }
 
-/** An array in a container that was not taken, because it is not of integers or not of 2 to 4 axes. */
+/** An array in a container that cannot be the ids, because it is not of integers. */
 export interface OtherArray {
   readonly name: string;
   /** What it is, in the words of a message: `float32 [8, 4]`. */
@@ -54,7 +54,7 @@ export interface OtherArray {
 /** Arrays in a container that does not say what they are. One of them is chosen, and its axes are decided. */
 export interface ArrayContents extends FileFacts {
   readonly kind: 'arrays';
-  /** The arrays of integers of 2 to 4 axes, in the order of the file. */
+  /** The arrays of integers, in the order of the file. */
   readonly arrays: readonly StoredArray[];
   readonly others: readonly OtherArray[];
 }

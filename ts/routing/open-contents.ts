@@ -64,13 +64,16 @@ async function openOne(
     return open;
   };
   const name = nameOf(source, options);
-  const found = typeof source === 'string' ? openPath(source) : source;
+  const open = async (stream: AsyncIterable<Uint8Array>): Promise<{ name: string; contents: Contents }> => {
+    const spooled = keep(await spool(recognised(stream, name), name));
+    return { name, contents: await openFile(spooled, options) };
+  };
+  if (source instanceof Uint8Array) return { name, contents: await openFile(sourceOfBytes(source, name), options) };
+  if (source instanceof Blob) return { name, contents: await openFile(sourceOfBlob(source, name), options) };
+  if (typeof source !== 'string') return open(source);
+  const found = openPath(source);
   if (isNames(found)) return { name, contents: await openDirectory(name, found, options, keep) };
-  if (found instanceof Uint8Array) return { name, contents: await openFile(sourceOfBytes(found, name), options) };
-  if (found instanceof Blob) return { name, contents: await openFile(sourceOfBlob(found, name), options) };
-  if ('read' in found) return { name, contents: await openFile(keep(found), options) };
-  const spooled = keep(await spool(recognised(found, name), name));
-  return { name, contents: await openFile(spooled, options) };
+  return 'read' in found ? { name, contents: await openFile(keep(found), options) } : open(found);
 }
 
 function nameOf(source: RoutingSource, { name }: OpenRoutingOptions): string {

@@ -153,22 +153,12 @@ function checkedPieces(
   if (!isAscending || chosen.some((layer) => !Number.isInteger(layer) || layer < 0 || layer >= grid.layers.length)) {
     misused(`cannot be read in layers: [${chosen.join(', ')}]`, `give ascending indices below ${grid.layers.length}`);
   }
-  if (into !== undefined && (!(into instanceof array) || into.length < grid.numTopk)) {
+  if (into !== undefined && (!(into instanceof array) || into.length < Math.min(grid.numTokens, 1) * grid.numTopk)) {
     misused(
       `holds ${grid.idType} [tokens, ${grid.numTopk}], and into does not`,
       `give an ${array.name} for one token or more`,
     );
   }
-  if (grid.numTopk === 0) return emptyPieces(grid, chosen, into ?? new array(0));
-  const most = Math.max(1, Math.min(grid.numTokens, Math.floor(pieceBytes / bytes / grid.numTopk)));
+  const most = Math.max(1, Math.min(grid.numTokens, Math.floor(pieceBytes / bytes / Math.max(1, grid.numTopk))));
   return grid.pieces(chosen, into ?? new array(most * grid.numTopk));
-}
-
-/** The pieces of tokens without slots: one for each layer. */
-async function* emptyPieces(
-  grid: IdGrid,
-  layers: readonly number[],
-  into: IntegerArray,
-): AsyncGenerator<IdPiece, void, void> {
-  for (const layer of layers) yield { layer, firstToken: 0, numTokens: grid.numTokens, ids: into.subarray(0, 0) };
 }

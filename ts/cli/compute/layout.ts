@@ -1,56 +1,140 @@
 /**
- * Computes the layouts of all chosen layers.
+ * Computes the layouts of all chosen layers, and writes them to a file if one is named.
  *
  * @module
  */
 import { failOnLibraryError } from '../fail.ts';
 import type { InvalidExperts } from '../flags.ts';
 import {
+  dimensionsOf,
   ExpertGroup,
   type ExpertGroupOptions,
-  type LayoutArrays,
   layoutComputations,
+  layoutForm,
   type MaskForm,
+  type Output,
+  type OutputShape,
 } from '../library.ts';
-import type { Routing } from '../read/routing.ts';
-import { type ComputedLayers, computeLayers, smallerRemedy } from './compute-layers.ts';
+import { nameInFiles } from '../name-in-files.ts';
+import type { ChosenRouting } from '../read/routing.ts';
+import { NpzFile } from '../write/npz-file.ts';
+import { addTo, type ComputedLayers, shapeInFile } from './computed-layers.ts';
+import { createWorkspace, timePasses } from './pass.ts';
 
 /** What is to be computed, and how. */
 export interface LayoutJob {
-  readonly routing: Routing;
+  readonly routing: ChosenRouting;
   readonly numExperts: number;
   readonly groupOptions: ExpertGroupOptions;
   readonly invalidExperts: InvalidExperts;
   /** The id that stands for an empty slot, beside -1. */
   readonly emptyId: number | bigint | undefined;
   readonly mask: MaskForm;
-  /** Whether `isTokenInRank` of all layers is kept. */
-  readonly keepRows: boolean;
+  /** The file to write the layouts to. */
+  readonly out: string | undefined;
+}
+
+/** The counts of one layer. */
+export interface LayoutCounts {
+  readonly numTokensPerRank: Float64Array;
+  readonly numTokensPerRdmaRank: Float64Array | null;
+  readonly numTokensPerExpert: Float64Array;
 }
 
 /** The layouts of all chosen layers. */
-export interface RoutingLayout extends ComputedLayers<LayoutArrays<MaskForm>> {
+export interface RoutingLayout extends ComputedLayers {
   readonly numRanksPerNode: number;
+  readonly layers: readonly LayoutCounts[];
 }
 
 /** Computes the layout of every layer of the routing. */
-export function computeRoutingLayout(job: LayoutJob): RoutingLayout {
-  const { routing, numExperts, groupOptions, keepRows, ...options } = job;
+export async function computeRoutingLayout(job: LayoutJob): Promise<RoutingLayout> {
+  const { routing, numExperts, groupOptions, out, ...options } = job;
   try {
     const group = new ExpertGroup(groupOptions);
-    const { numRanks, numRanksPerNode, numRdmaRanks } = group;
-    const { numTokens, numTopk } = routing;
+    const { numRanks, numRanksPerNode, numRdmaRanks, device } = group;
+    const { tokens: numTokens, topk: numTopk } = routing.routing;
     const computation = layoutComputations[options.mask];
-    const computed = computeLayers<LayoutArrays<MaskForm>>({
-      routing,
-      group,
-      shape: { numTokens, numTopk, numExperts, numRanks, numRdmaRanks, computation },
-      keepRows,
-      remedy: smallerRemedy(routing),
-      computeLayer: (view, out) => group.getDispatchLayout(view, numExperts, { ...options, out }),
-    });
-    return { ...computed, numRanksPerNode };
+    const shape: OutputShape = { numTokens, numTopk, numExperts, numRanks, numRdmaRanks, computation };
+    const layers = routing.chosen.map(
+      (): LayoutCounts => ({
+        numTokensPerRank: new Float64Array(numRanks),
+        numTokensPerRdmaRank: numRdmaRanks === 1 ? null : new Float64Array(numRdmaRanks),
+        numTokensPerExpert: new Float64Array(numExperts),
+      }),
+    );
+    const workspace = createWorkspace({ routing, group, numExperts, options, orders: {} });
+    const file = out === undefined ? null : createFile(out, routing, shape);
+    try {
+      const timing = await timePasses({
+        routing,
+        workspace,
+        numExperts,
+        compute: (count) => workspace.run(count),
+        receive(layout, { layer, firstToken }) {
+          const sums = layers[layer];
+          addTo(sums.numTokensPerRank, layout.numTokensPerRank);
+          addTo(sums.numTokensPerExpert, layout.numTokensPerExpert);
+          const { numTokensPerRdmaRank, isTokenInRank } = layout;
+          if (sums.numTokensPerRdmaRank !== null && numTokensPerRdmaRank !== null) {
+            addTo(sums.numTokensPerRdmaRank, numTokensPerRdmaRank);
+          }
+          if (isTokenInRank !== null) {
+            const rowBytes = computation.mask === 'bits' ? Math.ceil(numRanks / 8) : numRanks;
+            file?.write('is_token_in_rank', (layer * numTokens + firstToken) * rowBytes, isTokenInRank);
+          }
+        },
+      });
+      if (file !== null) await finishFile(file, layers);
+      return { ...shape, routing, device, numRanksPerNode, numLayers: layers.length, layers, timing };
+    } finally {
+      file?.discard();
+    }
   } catch (error) {
     return failOnLibraryError(routing.name, numExperts, error);
   }
+}
+
+const withinOneNode: OutputShape = {
+  numTokens: 1,
+  numTopk: 1,
+  numExperts: 1,
+  numRanks: 1,
+  numRdmaRanks: 1,
+  computation: layoutComputations.bytes,
+};
+const isInEveryFile = (output: Output): boolean => dimensionsOf(output, withinOneNode) !== null;
+
+/**
+ * The outputs in the order of the file, under DeepEP's names. Those that layouts within one node do not have come last. The
+ * order must not change, so that the same input gives the same bytes in every version.
+ */
+const outputsInFile: readonly Output[] = [
+  ...layoutForm.outputs.filter((output) => isInEveryFile(output)),
+  ...layoutForm.outputs.filter((output) => !isInEveryFile(output)),
+];
+
+function createFile(path: string, routing: ChosenRouting, shape: OutputShape): NpzFile {
+  const { computation } = shape;
+  const isPacked = computation.kind === 'layout' && computation.mask === 'bits';
+  return NpzFile.create(
+    path,
+    outputsInFile.flatMap((output) => {
+      const dimensions = dimensionsOf(output, shape);
+      if (dimensions === null) return [];
+      // An output of type uint8 holds 0 and 1, as numpy's type bool does, unless it is packed.
+      const dtype = output.type === 'int32' ? 'i4' : isPacked ? 'u1' : 'b1';
+      return [{ name: nameInFiles(output.name), dtype, shape: shapeInFile(routing, dimensions) }];
+    }),
+  );
+}
+
+async function finishFile(file: NpzFile, layers: readonly LayoutCounts[]): Promise<void> {
+  for (const [layer, counts] of layers.entries()) {
+    for (const [name, sums] of Object.entries(counts) as [keyof LayoutCounts, Float64Array | null][]) {
+      if (sums === null) continue;
+      file.write(nameInFiles(name), layer * sums.length * 4, Int32Array.from(sums));
+    }
+  }
+  file.finish();
 }

@@ -2,14 +2,15 @@
  * Draws routing like that of DeepEP's own tests, optionally more skewed.
  *
  * DeepEP's `tests/test_internode.py` scores every expert at random, keeps the groups (nodes) with the best top score, and
- * takes the top k experts within them. Only the order of the scores matters there, so any distribution of scores gives the
- * same routing. Here the scores are the times of a race in which each expert's time is exponentially distributed: an expert
- * wins with a probability in proportion to its popularity.
+ * takes the top k experts within them. Only the order of the scores matters. Here experts are drawn in this order, one
+ * after the other, each with a probability in proportion to its popularity among those that are left; scores that are
+ * exponentially distributed would have the same order. The groups with the best top score are those of the first experts
+ * that are drawn, so that nobody but the experts of a token need be drawn.
  *
  * @module
  */
 import { startProgress } from '../progress.ts';
-import { logarithm, Random } from './random.ts';
+import { Random } from './random.ts';
 
 /** The routing to draw. */
 export interface RoutingModel {
@@ -28,34 +29,30 @@ export interface RoutingModel {
   readonly seed: number;
 }
 
-/** The number of tokens after which the progress is updated. */
-const tokensPerStep = 1024;
+/** The most tokens that are drawn at once. */
+const tokensAtOnce = 1024;
 
-/** @param write receives the id of every slot of `[numLayers, numTokens, numTopk]`, row-major, with its index. */
-export function drawRouting(model: RoutingModel, write: (index: number, id: number) => void): void {
+/** The ids of `[numLayers, numTokens, numTopk]`, row-major, in pieces. Each overwrites the one before. */
+export function* drawRouting(model: RoutingModel): Generator<Int32Array, void, void> {
   const { numLayers, numTokens, numTopk, numExperts, numGroups, topkGroups, skew, emptyShare } = model;
-  const race = new Float64Array(numExperts);
-  const groupRace = new Float64Array(numGroups);
-  const bestGroups = new Int32Array(topkGroups);
-  const bestExperts = new Int32Array(numTopk);
-  const progress = startProgress('generating', numLayers * numTokens);
+  const ids = new Int32Array(Math.min(tokensAtOnce, numTokens) * numTopk);
+  const progress = startProgress('generating', numLayers * numTokens, 'tokens');
   try {
     for (let layer = 0; layer < numLayers; layer++) {
       const random = new Random(model.seed, layer);
-      const slowness = shuffledSlowness(numExperts, skew, random);
-      for (let token = 0; token < numTokens; token++) {
-        for (let expert = 0; expert < numExperts; expert++) {
-          const uniform = random.uniform();
-          // Without skew, only the order of the logarithms matters, and that is the order of the numbers themselves.
-          race[expert] = skew === 0 ? -uniform : -logarithm(uniform) * slowness[expert];
+      const urn = new Urn(shuffledPopularity(numExperts, skew, random), numGroups, topkGroups, random);
+      for (let first = 0; first < numTokens; first += tokensAtOnce) {
+        const end = Math.min(first + tokensAtOnce, numTokens);
+        for (let token = first; token < end; token++) {
+          const row = (token - first) * numTopk;
+          for (let slot = 0; slot < numTopk; slot++) ids[row + slot] = urn.draw();
+          urn.refill();
+          for (let slot = 0; emptyShare > 0 && slot < numTopk; slot++) {
+            if (random.uniform() < emptyShare) ids[row + slot] = -1;
+          }
         }
-        if (topkGroups < numGroups) leaveOutGroups(race, groupRace, bestGroups);
-        smallest(race, bestExperts);
-        const row = (layer * numTokens + token) * numTopk;
-        for (let slot = 0; slot < numTopk; slot++) {
-          write(row + slot, emptyShare > 0 && random.uniform() < emptyShare ? -1 : bestExperts[slot]);
-        }
-        if (token % tokensPerStep === 0) progress.update(layer * numTokens + token);
+        yield ids.subarray(0, (end - first) * numTopk);
+        progress.update(layer * numTokens + end);
       }
     }
   } finally {
@@ -64,47 +61,128 @@ export function drawRouting(model: RoutingModel, write: (index: number, id: numb
 }
 
 /**
- * The factors by which the times of the experts in the race are multiplied: (place in popularity)^skew, which is Zipf's
- * law. Which expert has which place is shuffled anew for each layer, since popularity does not follow the numbers of
- * the experts.
+ * The popularity of each expert: (place in popularity)^-skew, which is Zipf's law. Which expert has which place is shuffled
+ * anew for each layer, since popularity does not follow the numbers of the experts.
  */
-function shuffledSlowness(numExperts: number, skew: number, random: Random): Float64Array {
-  // Engines may compute powers whose last bits differ. Rounded to 32 bits, they agree.
-  const slowness = Float64Array.from({ length: numExperts }, (_, place) => Math.fround((place + 1) ** skew));
+function shuffledPopularity(numExperts: number, skew: number, random: Random): Float64Array {
+  const popularity = Float64Array.from({ length: numExperts }, (_, place) => 1 / rounded((place + 1) ** skew));
   for (let last = numExperts - 1; last > 0; last--) {
     const other = random.below(last + 1);
-    [slowness[last], slowness[other]] = [slowness[other], slowness[last]];
+    [popularity[last], popularity[other]] = [popularity[other], popularity[last]];
   }
-  return slowness;
+  return popularity;
 }
 
-/** Takes the experts of all but the best groups out of the race. A group is as good as its best expert. */
-function leaveOutGroups(race: Float64Array, groupRace: Float64Array, bestGroups: Int32Array): void {
-  const groupSize = race.length / groupRace.length;
-  for (let group = 0; group < groupRace.length; group++) {
-    let best = race[group * groupSize];
-    for (let expert = group * groupSize + 1; expert < (group + 1) * groupSize; expert++) {
-      if (race[expert] < best) best = race[expert];
+/** Rounds to 26 binary digits. Engines may compute powers whose last digits differ; rounded, they agree. */
+function rounded(value: number): number {
+  const shifted = value * (2 ** 27 + 1);
+  return shifted - (shifted - value);
+}
+
+/** How many draws from all experts are tried before one from those that are left: few must be left then. */
+const maxTries = 16;
+
+/** An urn of experts, from which they are drawn without putting them back. */
+class Urn {
+  readonly #random: Random;
+  readonly #popularity: Float64Array;
+  readonly #groupSize: number;
+  readonly #numGroups: number;
+  readonly #topkGroups: number;
+  /** Walker's tables, by which one of all experts is drawn at once: the share of each column that is its own expert's. */
+  readonly #share: Float64Array;
+  /** The expert that has the rest of each column. */
+  readonly #other: Int32Array;
+  /** The number of the urn's filling in which each expert was drawn last. */
+  readonly #drawnIn: Float64Array;
+  /** The same for groups. */
+  readonly #enteredIn: Float64Array;
+  #filling = 1;
+  #numEntered = 0;
+
+  /**
+   * @param numGroups the number of blocks of equal size in which the experts are.
+   * @param topkGroups the number of groups from which experts are drawn until the urn is filled again.
+   */
+  constructor(popularity: Float64Array, numGroups: number, topkGroups: number, random: Random) {
+    this.#random = random;
+    this.#popularity = popularity;
+    this.#groupSize = popularity.length / numGroups;
+    this.#numGroups = numGroups;
+    this.#topkGroups = topkGroups;
+    this.#share = new Float64Array(popularity.length).fill(1);
+    this.#other = Int32Array.from(popularity, (_, expert) => expert);
+    this.#drawnIn = new Float64Array(popularity.length);
+    this.#enteredIn = new Float64Array(numGroups);
+    this.#fillTables();
+  }
+
+  /** Draws an expert. */
+  draw(): number {
+    let expert = -1;
+    for (let tries = 0; expert < 0; tries++) {
+      const drawn = tries < maxTries ? this.#drawFromAll() : this.#drawFromRest();
+      if (this.#isThere(drawn)) expert = drawn;
     }
-    groupRace[group] = best;
+    this.#drawnIn[expert] = this.#filling;
+    if (this.#numGroups > 1) {
+      const group = Math.floor(expert / this.#groupSize);
+      if (this.#enteredIn[group] !== this.#filling) this.#numEntered++;
+      this.#enteredIn[group] = this.#filling;
+    }
+    return expert;
   }
-  smallest(groupRace, bestGroups);
-  for (let group = 0; group < groupRace.length; group++) {
-    if (!bestGroups.includes(group)) race.fill(Number.POSITIVE_INFINITY, group * groupSize, (group + 1) * groupSize);
-  }
-}
 
-/**
- * Fills `best` with the indices of the smallest values, the smallest first. Of equal values the one with the lower index
- * comes first.
- */
-function smallest(values: Float64Array, best: Int32Array): void {
-  let found = 0;
-  for (let index = 0; index < values.length; index++) {
-    const value = values[index];
-    if (found === best.length && (found === 0 || value >= values[best[found - 1]])) continue;
-    let place = found < best.length ? found++ : found - 1;
-    for (; place > 0 && value < values[best[place - 1]]; place--) best[place] = best[place - 1];
-    best[place] = index;
+  /** Puts all experts back. */
+  refill(): void {
+    this.#filling++;
+    this.#numEntered = 0;
+  }
+
+  /** Whether an expert has not been drawn, and is of a group from which experts are drawn. */
+  #isThere(expert: number): boolean {
+    if (this.#drawnIn[expert] === this.#filling) return false;
+    if (this.#numEntered < this.#topkGroups || this.#numGroups === 1) return true;
+    return this.#enteredIn[Math.floor(expert / this.#groupSize)] === this.#filling;
+  }
+
+  #drawFromAll(): number {
+    const place = this.#random.uniform() * this.#share.length;
+    const column = Math.floor(place);
+    return place - column < this.#share[column] ? column : this.#other[column];
+  }
+
+  #drawFromRest(): number {
+    let sum = 0;
+    for (let expert = 0; expert < this.#popularity.length; expert++) {
+      if (this.#isThere(expert)) sum += this.#popularity[expert];
+    }
+    let rest = this.#random.uniform() * sum;
+    let last = -1;
+    for (let expert = 0; expert < this.#popularity.length && rest >= 0; expert++) {
+      if (!this.#isThere(expert)) continue;
+      rest -= this.#popularity[expert];
+      last = expert;
+    }
+    return last;
+  }
+
+  /** Fills Walker's tables: each column has an equal share of the popularity, that of at most two experts. */
+  #fillTables(): void {
+    const mean = this.#popularity.reduce((sum, each) => sum + each, 0) / this.#popularity.length;
+    const left = this.#popularity.map((each) => each / mean);
+    const scarce: number[] = [];
+    const ample: number[] = [];
+    left.forEach((each, expert) => {
+      (each < 1 ? scarce : ample).push(expert);
+    });
+    while (scarce.length > 0 && ample.length > 0) {
+      const column = scarce.pop() as number;
+      const giver = ample[ample.length - 1];
+      this.#share[column] = left[column];
+      this.#other[column] = giver;
+      left[giver] -= 1 - left[column];
+      if (left[giver] < 1) scarce.push(ample.pop() as number);
+    }
   }
 }

@@ -4,11 +4,11 @@
  * @module
  */
 
-import { fail, withMemory } from '../fail.ts';
+import { fail } from '../fail.ts';
 import { type IdType, type IdTypeFacts, type IntegerArray, idTypeNames, idTypes, sizeOf } from '../library.ts';
 import { print } from '../print.ts';
-import { formatNpy } from '../write/npy.ts';
-import { writeWholeFile } from '../write/write-file.ts';
+import { formatNpyHeader, type NpyType } from '../write/npy.ts';
+import { WholeFile } from '../write/whole-file.ts';
 import { drawRouting } from './draw-routing.ts';
 
 /** The flags of `generate`, parsed. */
@@ -43,17 +43,28 @@ export async function generate(path: string, flags: GenerateFlags): Promise<void
   const topkGroups = flags.topkGroups ?? Math.min(flags.numGroups, usualTopkGroups);
   check(flags, topkGroups);
   if (path === '-' && process.stdout.isTTY) fail('standard output is a terminal; redirect it, or name a file');
-  const length = sizeOf(shapeOf(flags));
-  const allocating = <Result>(work: () => Result): Result =>
-    withMemory(`${length} ids`, 'generate fewer tokens or layers', work);
-  const ids: IntegerArray = allocating(() => new idTypes[flags.dtype].array(length));
-  drawRouting({ ...flags, numLayers: flags.layers ?? 1, topkGroups }, writerOf(ids));
-  const bytes = allocating(() => formatNpy(ids, shapeOf(flags)));
-  if (path === '-') {
-    await print(bytes);
-    return;
+  const { bytes, isSigned, array } = idTypes[flags.dtype];
+  const header = formatNpyHeader(`${isSigned ? 'i' : 'u'}${bytes}` as NpyType, shapeOf(flags));
+  const file = path === '-' ? null : WholeFile.create(path);
+  let position = 0;
+  const append = async (part: Uint8Array): Promise<void> => {
+    if (file === null) await print(part.slice());
+    else file.write(position, part);
+    position += part.length;
+    // Signals, such as that of Ctrl-C, are received between two pieces.
+    await new Promise(setImmediate);
+  };
+  try {
+    await append(header);
+    for (const ids of drawRouting({ ...flags, numLayers: flags.layers ?? 1, topkGroups })) {
+      const typed = ids instanceof array ? ids : converted(ids, flags.dtype);
+      await append(new Uint8Array(typed.buffer, typed.byteOffset, typed.byteLength));
+    }
+    file?.finish();
+  } finally {
+    file?.discard();
   }
-  writeWholeFile(path, bytes);
+  if (file === null) return;
   const shape = `[${shapeOf(flags).join(', ')}]`;
   await print(`wrote ${path}: ${flags.dtype} ${shape}, ${flags.numExperts} experts, seed ${flags.seed}\n`);
 }
@@ -82,14 +93,18 @@ function check(flags: GenerateFlags, topkGroups: number): void {
   if (bytes > maxBytes) fail(`${bytes} bytes of routing are over the limit of 2 GiB; generate fewer tokens or layers`);
 }
 
-/** A function that writes an id to the array, whatever the type of its elements. */
-function writerOf(ids: IntegerArray): (index: number, id: number) => void {
-  if (ids instanceof BigInt64Array || ids instanceof BigUint64Array) {
-    return (index, id) => {
-      ids[index] = BigInt(id);
-    };
+/** The same ids in an array of another type. */
+function converted(ids: Int32Array, type: IdType): IntegerArray {
+  const result: IntegerArray = new idTypes[type].array(ids.length);
+  if (idTypes[type].bytes < 8) {
+    (result as Int32Array).set(ids);
+    return result;
   }
-  return (index, id) => {
-    ids[index] = id;
-  };
+  // Bigints are slow. An int64 is its lower half and then the sign.
+  const halves = new Int32Array(result.buffer);
+  for (let i = 0; i < ids.length; i++) {
+    halves[2 * i] = ids[i];
+    halves[2 * i + 1] = ids[i] >> 31;
+  }
+  return result;
 }

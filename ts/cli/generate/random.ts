@@ -1,7 +1,6 @@
 /**
  * Random numbers that are the same on every machine and engine. They are made of integer arithmetic and of floating-point
- * operations whose results IEEE 754 prescribes to the last bit. `Math.log` is not one of them, so there is a logarithm
- * here.
+ * operations whose results IEEE 754 prescribes to the last bit.
  *
  * @module
  */
@@ -15,6 +14,9 @@ export class Random {
   #b: number;
   #c: number;
   #counter = 1;
+  /** Numbers that were made in advance, since many at once are several times as fast. */
+  readonly #numbers = new Float64Array(256);
+  #next = 256;
 
   /**
    * @param seed a whole number below 2^53.
@@ -25,46 +27,44 @@ export class Random {
     this.#b = Math.floor(seed / 2 ** 32) | 0;
     this.#c = stream | 0;
     // PractRand seeds sfc32 in the same way, with 12 rounds, after which similar seeds give unrelated numbers. The other 8
-    // rounds are a margin.
-    for (let round = 0; round < 20; round++) this.bits();
-  }
-
-  /** 32 random bits, as a number in [0, 2^32). */
-  bits(): number {
-    const result = (((this.#a + this.#b) | 0) + this.#counter) | 0;
-    this.#counter = (this.#counter + 1) | 0;
-    this.#a = this.#b ^ (this.#b >>> 9);
-    this.#b = (this.#c + (this.#c << 3)) | 0;
-    this.#c = (((this.#c << 21) | (this.#c >>> 11)) + result) | 0;
-    return result >>> 0;
+    // rounds are a margin. Each number takes two.
+    for (let number = 0; number < 10; number++) this.uniform();
   }
 
   /** A number strictly between 0 and 1, one of 2^52 equally likely ones. */
   uniform(): number {
-    const high = this.bits() >>> 6;
-    const low = this.bits() >>> 6;
-    return (high * 2 ** 26 + low + 0.5) / 2 ** 52;
+    if (this.#next === this.#numbers.length) this.#fill();
+    return this.#numbers[this.#next++];
+  }
+
+  #fill(): void {
+    const numbers = this.#numbers;
+    // The state is in variables, which are faster than the fields. A number takes two rounds.
+    let a = this.#a;
+    let b = this.#b;
+    let c = this.#c;
+    let counter = this.#counter;
+    for (let index = 0; index < numbers.length; index++) {
+      const high = (((a + b) | 0) + counter) | 0;
+      a = b ^ (b >>> 9);
+      b = (c + (c << 3)) | 0;
+      c = (((c << 21) | (c >>> 11)) + high) | 0;
+      const low = (((a + b) | 0) + counter + 1) | 0;
+      counter = (counter + 2) | 0;
+      a = b ^ (b >>> 9);
+      b = (c + (c << 3)) | 0;
+      c = (((c << 21) | (c >>> 11)) + low) | 0;
+      numbers[index] = ((high >>> 6) * 2 ** 26 + (low >>> 6) + 0.5) / 2 ** 52;
+    }
+    this.#a = a;
+    this.#b = b;
+    this.#c = c;
+    this.#counter = counter;
+    this.#next = 0;
   }
 
   /** A whole number in [0, bound). The bound must be far below 2^52, or some numbers would be more likely than others. */
   below(bound: number): number {
     return Math.floor(this.uniform() * bound);
   }
-}
-
-/** The natural logarithm of a number in (0, 1), to about 15 digits. */
-export function logarithm(value: number): number {
-  let mantissa = value;
-  let exponent = 0;
-  while (mantissa < Math.SQRT1_2) {
-    mantissa *= 2;
-    exponent--;
-  }
-  // ln m = 2 atanh((m - 1) / (m + 1)). Here |ratio| < 0.172, so the first term that is left out, of power 23, is below
-  // 0.172^23 / 23 < 2e-19.
-  const ratio = (mantissa - 1) / (mantissa + 1);
-  const square = ratio * ratio;
-  let series = 0;
-  for (let power = 21; power >= 1; power -= 2) series = series * square + 1 / power;
-  return 2 * ratio * series + exponent * Math.LN2;
 }

@@ -13,16 +13,18 @@ interface Paths {
 }
 
 /**
- * Refuses two files that are both standard input, and an `--out` that would overwrite an input.
+ * Refuses several files that are standard input, and an `--out` that would overwrite an input.
  *
- * @param path the routing file.
+ * @param paths the routing files.
  */
-export function checkPaths(path: string, { placement, out }: Paths): void {
-  if (path === '-' && placement === '-') fail('FILE and --placement cannot both be standard input');
+export function checkPaths(paths: readonly string[], { placement, out }: Paths): void {
+  const inputs = placement === undefined ? paths : [...paths, placement];
+  if (placement === '-' && paths.includes('-')) fail('FILE and --placement cannot both be standard input');
+  if (paths.indexOf('-') !== paths.lastIndexOf('-')) fail('only one FILE can be standard input');
   if (out === undefined) return;
   if (out === '-') fail('--out takes the name of a file; the report goes to standard output');
-  for (const input of [path, placement]) {
-    if (input !== undefined && input !== '-' && isSameFile(out, input)) {
+  for (const input of inputs) {
+    if (input !== '-' && isSameFile(out, input)) {
       fail(`--out ${out} would overwrite the input; choose another name`);
     }
   }

@@ -3,12 +3,11 @@
  *
  * @module
  */
+import { readIntegers } from '../../routing/read-integers.ts';
 import { fail } from '../fail.ts';
 import { isPlacementName } from '../flags.ts';
 import type { PlacementName } from '../library.ts';
-import { placementContent } from './content.ts';
-import { readArray } from './read-array.ts';
-import { displayName } from './read-bytes.ts';
+import { displayName } from './routing.ts';
 
 /** Which rank each expert is on. */
 export interface ChosenPlacement {
@@ -44,7 +43,7 @@ export async function readPlacement(
  */
 async function readTable(path: string, numExperts: number, numRanks: number): Promise<number[]> {
   const name = displayName(path);
-  const { data, shape } = await readArray(path, placementContent);
+  const { data, shape } = await readIntegers(path === '-' ? process.stdin : path, { name });
   if (shape.length !== 1)
     fail(`${name} has shape [${shape.join(', ')}]; a placement has shape [experts]: the rank of each expert`);
   if (data.length !== numExperts) {

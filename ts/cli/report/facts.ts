@@ -3,8 +3,9 @@
  *
  * @module
  */
-import type { ComputedLayers } from '../compute/compute-layers.ts';
-import type { Timing } from '../compute/timing.ts';
+import type { ComputedLayers } from '../compute/computed-layers.ts';
+import type { Timing } from '../compute/pass.ts';
+import { inFlags } from '../fail.ts';
 import { abbreviated, duration, grouped } from './numbers.ts';
 import type { Result } from './result.ts';
 import { wrap } from './wrap.ts';
@@ -15,41 +16,38 @@ export function fact(label: string, text: string): string[] {
 }
 
 /** The lines of what was computed from. */
-export function factsOfRouting({ routing, numLayers }: ComputedLayers<unknown>): string[] {
-  const matrix = `${grouped(routing.numTokens)} tokens, top-${routing.numTopk}`;
+export function factsOfRouting({ routing, numLayers, numTokens, numTopk }: ComputedLayers): string[] {
+  const { idType, axes, axesBecause } = routing.routing;
+  const matrix = `${grouped(numTokens)} tokens, top-${numTopk}`;
   const shape =
     routing.layers === null
       ? `[${matrix}]`
       : numLayers === routing.numLayersInFile
         ? `[${numLayers} layers, ${matrix}]`
         : `[${matrix}], layer ${routing.layers[0]} of ${routing.numLayersInFile}`;
-  return [...fact('file', routing.name), ...fact('topk_idx', `${routing.dtype} ${shape}`)];
+  return [
+    ...fact('file', routing.name),
+    ...fact('topk_idx', `${idType} ${shape}`),
+    ...(routing.layers === null ? [] : fact('axes', `${axes}: ${inFlags(axesBecause)}`)),
+  ];
 }
 
 /**
- * The lines of how it was computed, and a note if the file looks as if its dimensions were taken for each other.
+ * The lines of how it was computed.
  *
  * @param noun what is computed for a layer, such as `the layout`.
  */
-export function factsOfComputing(
-  { computed, deviceReason }: Result<ComputedLayers<unknown>, unknown>,
-  noun: string,
-): string[] {
-  const { routing, device, timing, numTokens, numLayers } = computed;
-  const lines = [
+export function factsOfComputing({ computed, deviceReason }: Result<ComputedLayers, unknown>, noun: string): string[] {
+  const { device, timing, numTokens, numLayers } = computed;
+  return [
     ...fact('device', `${device}: ${deviceReason}`),
     ...fact('compute', describeSpeed(numTokens * numLayers, timing)),
     ...fact('', describeTiming(timing, numLayers > 1 ? `${numLayers} layers` : noun)),
   ];
-  if ((routing.numLayersInFile ?? 0) <= numTokens) return lines;
-  const remedy = routing.tokensFirst
-    ? 'if FILE is [layers, tokens, topk], leave out --axes tokens,layers,topk'
-    : 'if FILE is [tokens, layers, topk], pass --axes tokens,layers,topk';
-  return [...lines, ...fact('note', `more layers than tokens; ${remedy}`)];
 }
 
 /** The number of all slots, in all layers. */
-export function numSlots({ numTokens, numTopk, numLayers }: ComputedLayers<unknown>): number {
+export function numSlots({ numTokens, numTopk, numLayers }: ComputedLayers): number {
   return numTokens * numTopk * numLayers;
 }
 

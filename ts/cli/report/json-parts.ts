@@ -3,17 +3,26 @@
  *
  * @module
  */
-import type { ComputedLayers } from '../compute/compute-layers.ts';
+import type { ComputedLayers } from '../compute/computed-layers.ts';
+import { inFlags } from '../fail.ts';
 import type { Result } from './result.ts';
 
 /** What was computed from. */
-export function jsonOfRouting({ routing, numExperts }: ComputedLayers<unknown>): object {
+export function jsonOfRouting({ routing, numExperts }: ComputedLayers): object {
+  const { idType, tokens, topk, format, producer, axes, axesBecause } = routing.routing;
   return {
     file: routing.name,
-    dtype: routing.dtype,
+    format,
+    producer,
+    idType,
+    dtype: idType,
+    axes,
+    axesBecause: inFlags(axesBecause),
     numLayersInFile: routing.numLayersInFile,
-    numTokens: routing.numTokens,
-    numTopk: routing.numTopk,
+    tokens,
+    topk,
+    numTokens: tokens,
+    numTopk: topk,
     numExperts,
   };
 }
@@ -24,7 +33,7 @@ export function jsonOfRouting({ routing, numExperts }: ComputedLayers<unknown>):
  * @param plain the fields of some statistics.
  */
 export function jsonOfResult<Statistics>(
-  { computed, invalidExperts, deviceReason, total, perLayer }: Result<ComputedLayers<unknown>, Statistics>,
+  { computed, invalidExperts, deviceReason, total, perLayer }: Result<ComputedLayers, Statistics>,
   plain: (statistics: Statistics) => object,
 ): object {
   const { routing, device, timing } = computed;

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { RoutingOrder } from '../compute/order.ts';
+import type { OrderOfLayers } from '../write/order-file.ts';
 import { type Counts, imbalance, sum, sumOverLayers } from './counts.ts';
 
 /** The statistics of the order of one layer, or of all layers together. */
@@ -19,12 +19,12 @@ export interface OrderStatistics {
 }
 
 /** The statistics of each layer. */
-export function perLayer({ counts, numRows }: RoutingOrder): OrderStatistics[] {
+export function perLayer({ counts, numRows }: OrderOfLayers): OrderStatistics[] {
   return counts.map((ofLayer, layer) => summarise(ofLayer, numRows[layer]));
 }
 
 /** The statistics of all layers together. */
-export function total({ counts, numRows }: RoutingOrder): OrderStatistics {
+export function total({ counts, numRows }: OrderOfLayers): OrderStatistics {
   return summarise(sumOverLayers(counts), sum(numRows));
 }
 

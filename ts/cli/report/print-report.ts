@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { ComputedLayers } from '../compute/compute-layers.ts';
+import type { ComputedLayers } from '../compute/computed-layers.ts';
 import { withMemory } from '../fail.ts';
 import { print } from '../print.ts';
 import type { SharedFlags } from '../shared-flags.ts';
@@ -13,7 +13,7 @@ import type { Result } from './result.ts';
  * @param formatText makes the report for people. The terminal shows headings in bold if its argument is true.
  * @param formatJson makes the report for programs.
  */
-export async function printReport<Reported extends Result<ComputedLayers<unknown>, unknown>>(
+export async function printReport<Reported extends Result<ComputedLayers, unknown>>(
   result: Reported,
   { json, out }: SharedFlags,
   formatText: (result: Reported, colour: boolean) => string,

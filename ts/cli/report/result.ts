@@ -3,11 +3,11 @@
  *
  * @module
  */
-import type { ComputedLayers } from '../compute/compute-layers.ts';
+import type { ComputedLayers } from '../compute/computed-layers.ts';
 import type { InvalidExperts } from '../flags.ts';
 
 /** The result of a command that computes from a routing file. */
-export interface Result<Computed extends ComputedLayers<unknown>, Statistics> {
+export interface Result<Computed extends ComputedLayers, Statistics> {
   readonly computed: Computed;
   readonly invalidExperts: InvalidExperts;
   /** Why the device was chosen. */

@@ -47,11 +47,8 @@ function startsWithObject({ bytes, at }: JsonReader): boolean {
 
 async function openArrays(source: ByteSource): Promise<ArrayContents> {
   const { array, format } = await openNestedIntegers(source);
-  const { shape, idType } = array;
   await declineTable(array);
-  const facts = { kind: 'arrays', format, ...nothingKnown } as const;
-  if (shape.length > 1) return { ...facts, arrays: [array], others: [] };
-  return { ...facts, arrays: [], others: [{ name: '', what: `${idType} [${shape.join(', ')}]` }] };
+  return { kind: 'arrays', format, ...nothingKnown, arrays: [array], others: [] };
 }
 
 /**

@@ -168,7 +168,7 @@ function describeType(code: string): string {
 
 function typeRemedy(code: string): string {
   if (/^f\d/.test(code)) {
-    return 'save the ids that top-k returns, not the scores, or convert them with .astype(numpy.int64)';
+    return 'save integers, of routing the ids that top-k returns and not the scores, or use .astype(numpy.int64)';
   }
   if (code.startsWith('[')) return 'save the one field that holds the integers';
   return 'save them with an integer dtype, such as numpy.int64';

@@ -26,14 +26,15 @@ export async function openNpz(
   if (entries.length === 0) refuseWithoutArrays(files, source.name);
   const arrays: StoredArray[] = [];
   const others: OtherArray[] = [];
+  const names = entries.map(({ name }) => name.slice(0, -suffix.length));
   const seen = new Set<string>();
-  for (const entry of entries) {
-    const name = entry.name.slice(0, -suffix.length);
-    if (seen.has(name)) {
-      const problem = `is damaged: it holds array '${name}' twice`;
-      refuse('DAMAGED', problem, { file: source.name, remedy: 'save it again with numpy.savez' });
-    }
-    seen.add(name);
+  const twice = names.find((name) => seen.size === seen.add(name).size);
+  if (twice !== undefined) {
+    const problem = `is damaged: it holds array '${twice}' twice`;
+    refuse('DAMAGED', problem, { file: source.name, remedy: 'save it again with numpy.savez' });
+  }
+  for (const [index, entry] of entries.entries()) {
+    const name = names[index];
     // The arrays that nobody asked for may be damaged, or of any size and kind.
     if (wanted !== undefined && wanted !== name) {
       others.push({ name, what: 'not looked at' });

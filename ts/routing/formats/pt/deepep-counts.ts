@@ -14,7 +14,8 @@ interface LayerCounts {
   readonly numTokensPerExpert: readonly number[];
 }
 
-const pieceTokens = 4096;
+/** How many ids are read at a time, if the ids of a token are not more. */
+const pieceIds = 2 ** 16;
 
 /**
  * Compares the counts with those of the ids.
@@ -34,7 +35,7 @@ export async function notesOfDeepEp(record: PythonValue, part: ArrayPart): Promi
       expert: new Array<number>(numTokensPerExpert.length).fill(0),
     };
     const expertsPerRank = numTokensPerExpert.length / numTokensPerRank.length;
-    const into = new idTypes[grid.idType].array(grid.numTopk * pieceTokens);
+    const into = new idTypes[grid.idType].array(Math.max(grid.numTopk, pieceIds));
     for await (const { numTokens, ids } of grid.pieces([grid.layers.indexOf(layer)], into)) {
       for (let token = 0; token < numTokens; token++) {
         const row = Array.from(ids.subarray(token * grid.numTopk, (token + 1) * grid.numTopk), Number);
