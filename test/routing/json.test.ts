@@ -8,6 +8,7 @@ import { scanIntegers } from '../../ts/routing/formats/json/integer-source.ts';
 import { JsonReader } from '../../ts/routing/formats/json/json-reader.ts';
 import { ObjectWalker, TopObjects } from '../../ts/routing/formats/json/objects.ts';
 import { RecordTable } from '../../ts/routing/formats/json/records.ts';
+import { marginBytes } from '../../ts/routing/formats/text/byte-window.ts';
 import type { ReadOptions } from '../../ts/routing/read-options.ts';
 import { npyFile } from '../cli/npy-writer.ts';
 import { asIds, idsOf, openBytes, openSource, readAll, refusal, tokensFirst, workOrRefuse } from './reading.ts';
@@ -649,6 +650,29 @@ describe('hostile JSON', () => {
       const bytes = Buffer.from(text);
       for (let length = 0; length <= bytes.length; length++) {
         await workOrRefuse(async () => readAll(await openBytes(bytes.subarray(0, length), options)));
+      }
+    }
+  });
+
+  it('is read right wherever a window ends in it', async function () {
+    this.timeout(120_000);
+    const contentsOf = async (bytes: Uint8Array): Promise<unknown> => {
+      const contents = await openBytes(bytes, options);
+      if (contents.kind === 'ids') return [contents.notes, contents.grid.layers, await idsOf(contents.grid)];
+      return contents.kind === 'counts' ? contents.counts : [arrayOf(contents).shape, await integersOf(contents)];
+    };
+    for (const text of samples) {
+      const expected = await contentsOf(Buffer.from(text));
+      // Where tokens are no longer looked at as a whole, and where the window ends
+      for (const boundary of [2 ** 18 - marginBytes, 2 ** 18]) {
+        const bytes = Buffer.from(text);
+        const padded = Buffer.alloc(boundary + bytes.length, ' ');
+        for (let cut = 0; cut <= bytes.length; cut += 3) {
+          bytes.copy(padded, boundary - cut);
+          const length = boundary - cut + bytes.length;
+          assert.deepEqual(await contentsOf(padded.subarray(0, length)), expected, `${text}, cut at ${cut}`);
+          padded.fill(' ', boundary - cut, length);
+        }
       }
     }
   });
