@@ -164,8 +164,8 @@ export function contentsOfLongForm(
   longForm: LongForm,
   name: string,
 ): Pick<IdContents, 'kind' | 'grid' | 'notes' | 'axes' | 'axesBecause'> {
-  const axesBecause = 'each row says its layer and its token';
-  return { kind: 'ids', axes: 'a row for each layer, token and slot', axesBecause, ...longForm.finish(name) };
+  const axesBecause = 'each row says its token and its layer';
+  return { kind: 'ids', axes: 'tokens,layers,topk', axesBecause, ...longForm.finish(name) };
 }
 
 const tooLarge = `needs a grid of more than ${maxIds} ids, the limit for files with a row for each choice`;
