@@ -106,6 +106,8 @@ describe('CSV with a row for each choice', () => {
       /has no columns of a layer and an expert; its columns are a, b; write a row/,
     );
     assert.match(await message('# route_trace v1\n'), /has no header/);
+    const { message: chosen } = await refusal(() => openBytes(Buffer.from(header), { array: 'x' }));
+    assert.match(chosen, /has no arrays with names/);
   });
 
   it('is read from windows that end anywhere', async () => {

@@ -48,6 +48,8 @@ function nest(shape: readonly number[], integers: readonly number[]): unknown {
     )[0];
 }
 
+const shapeOf = (value: unknown): number[] =>
+  Array.isArray(value) ? [value.length, ...(value.length === 0 ? [] : shapeOf(value[0]))] : [];
 const count = (length: number, first = 0): number[] => Array.from({ length }, (_, index) => first + index);
 
 /** Settings that give the same cases every time. `DISPATCH_LAYOUT_TEST_RUNS` multiplies the number of cases. */
@@ -81,6 +83,12 @@ describe('nested arrays in JSON', () => {
     assert.deepEqual(arrayOf(contents).shape, [3, 2, 2]);
     assert.deepEqual(await integersOf(contents), count(12, 1).map(BigInt));
     assert.match(await message('[[1, 2]]\n[[3]]'), /line 2, \[1\]\[0\] has 1 elements, but the first array .* has 2/);
+  });
+
+  it('may have any number of axes up to four', async () => {
+    for (const text of ['[]', '[1, 2, 3]', '[[[[1]]]]', '[[], []]']) {
+      assert.deepEqual(arrayOf(await open(text)).shape, shapeOf(JSON.parse(text)));
+    }
   });
 
   it('may have integers in other notations', async () => {
@@ -479,6 +487,14 @@ describe('traces with records in JSONL', () => {
     assert.match(await message('{"layer": 0, "topk_ids": [4294967296, 2]}'), /too large for the id/);
   });
 
+  it('have no arrays to choose from', async () => {
+    const text = lines([record(0, 0, [[1, 2]])]);
+    assert.match(
+      await message(text, { array: 'x' }),
+      /has no arrays with names, and array: 'x' chooses one; leave out/,
+    );
+  });
+
   it('are read piece by piece, whatever the order and the size of the records', async () => {
     const numTokens = 20_000;
     const perRecord = 500;
@@ -605,8 +621,8 @@ describe('other JSON', () => {
 
   it('is refused with what it seems to be', async () => {
     const cases: Record<string, RegExp> = {
-      '{"physical_to_logical_map": [[0, 1]]}': /is not routing: it seems to be a placement of experts/,
-      '{"moe_layer_count": 1, "layer_list": [{}]}': /a placement of experts on devices, as vllm-ascend reads it/,
+      '{"physical_to_logical_map": [[0, 1]]}': /is not routing: it seems to be a map of slots to experts/,
+      '{"moe_layer_count": 1, "layer_list": [{}]}': /a map of experts to devices, as vllm-ascend reads it/,
       '{"num_experts": 16, "num_experts_per_token": 4}': /expert statistics of TensorRT-LLM/,
       '{"top_experts_by_W": [{"expert": 1}]}': /a ranking of experts/,
       '{"a": 1, "b": [[1]]}': /has no ids of experts that are known: its keys are a, b; /,
