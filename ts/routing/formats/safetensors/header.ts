@@ -24,6 +24,9 @@ export interface SafetensorsEntry {
 /** The longest header that the reference reads. */
 const maxHeaderBytes = 100_000_000;
 const lengthBytes = 8;
+/** PyTorch and numpy have no tensors of more dimensions. The reference would read a shape of millions of them. */
+const maxDimensions = 64;
+
 /** How many bits an element of each type has. */
 const bitsOf: ReadonlyMap<string, number> = new Map([
   ...['F4'].map((dtype) => [dtype, 4] as const),
@@ -197,6 +200,7 @@ async function readCounts(reader: JsonReader): Promise<number[]> {
   const counts: number[] = [];
   for (let more = await reader.nextElement(true); more; more = await reader.nextElement(false)) {
     await peek(reader);
+    if (counts.length === maxDimensions) fail(reader, `has more than ${maxDimensions} integers`);
     counts.push(readCount(reader));
   }
   return counts;
