@@ -200,18 +200,36 @@ describe('the reader of pickles', () => {
     },
     'one element, repeated 2^62 times': {
       value: p.tensor({ numElements: 1, shape: [2 ** 31, 2 ** 31], strides: [0, 0] }),
-      message: /repeats the 1 elements of its storage/,
+      message: /repeats the elements of a storage of 1/,
       code: 'DAMAGED',
     },
     'negative strides': {
       value: p.tensor({ numElements: 4, offset: 3, shape: [4], strides: [-1] }),
-      message: /shape and strides are not as many integers/,
+      message: /shape and strides are not tuples of as many integers/,
+      code: 'DAMAGED',
+    },
+    'a shape that can be changed later': {
+      value: p.code(
+        p.list(p.int(4)),
+        'q',
+        0,
+        p.call(
+          p.global('torch._utils', '_rebuild_tensor_v2'),
+          p.storage({ ...grid, shape: [], strides: [] }),
+          p.int(0),
+          p.code('h', 0),
+          p.tuple(p.int(1)),
+          p.code(0x89),
+          p.none,
+        ),
+      ),
+      message: /not tuples of as many/,
       code: 'DAMAGED',
     },
     'a negative offset': { value: p.tensor({ ...grid, offset: -1 }), message: /at the offset -1/, code: 'DAMAGED' },
     'strides of another length': {
       value: p.tensor({ ...grid, strides: [1] }),
-      message: /not as many/,
+      message: /not tuples of as many/,
       code: 'DAMAGED',
     },
   };

@@ -42,7 +42,7 @@ export async function readTorchFile(source: ByteSource, entries: readonly ZipEnt
   if (records.has('constants.pkl')) {
     refuse('UNSUPPORTED', 'is a TorchScript program, which would have to be run', {
       file,
-      remedy: "save the ids alone: torch.save({'routed_experts': ids}, path)",
+      remedy: 'save the ids alone: torch.save(ids, path)',
     });
   }
   const find = (name: string): ZipEntry => {
@@ -55,7 +55,7 @@ export async function readTorchFile(source: ByteSource, entries: readonly ZipEnt
     const maxBytes = entry.method === 'stored' ? limits.stored : limits.deflated;
     if (entry.unpackedBytes > maxBytes) {
       const problem = `has ${entry.unpackedBytes} bytes, over the limit of ${maxBytes}`;
-      const remedy = "save the ids alone, as tensors: torch.save({'routed_experts': ids}, path)";
+      const remedy = 'save the ids alone, as tensors: torch.save(ids, path)';
       refuse('TOO_LARGE', problem, { file, place: `record ${name}`, remedy });
     }
     return dataOf(source, entry, `${file}, record ${name}`, asPyTorch);

@@ -392,6 +392,5 @@ class Unpickler extends ByteWindow {
   }
 }
 
-const saveAlone = "nothing of it is run; save the ids alone: torch.save({'routed_experts': ids}, path)";
-const saveWithProtocol2 =
-  "save it as torch.save does without a pickle_protocol: torch.save({'routed_experts': ids}, path)";
+const saveAlone = 'nothing of it is run; save the ids alone: torch.save(torch.as_tensor(ids), path)';
+const saveWithProtocol2 = 'save it as torch.save does without a pickle_protocol: torch.save(ids, path)';
