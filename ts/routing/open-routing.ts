@@ -17,6 +17,7 @@ import { refuse } from './routing-error.ts';
 export interface RoutingDescription {
   /** The names of its files. */
   readonly files: readonly string[];
+  /** The container format of the first of them. */
   readonly format: FormatName;
   /** Who wrote it, such as `vLLM`; `null` where nothing tells. */
   readonly producer: string | null;
