@@ -137,6 +137,8 @@ describe('nested arrays in JSON', () => {
       '[[+1]]': /is not valid JSON/,
       '[[1]}': /is not valid JSON/,
       '[\0]': /is not valid JSON/,
+      '{"a":1,\0"b":2}': /is not valid JSON/,
+      '{\0}': /is not valid JSON/,
     };
     for (const [text, pattern] of Object.entries(cases)) assert.match(await message(text), pattern, text);
   });

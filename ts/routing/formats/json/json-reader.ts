@@ -92,6 +92,8 @@ export class JsonReader extends ByteWindow {
       const key = this.nextKeyInWindow(isFirst);
       if (key !== undefined) return key;
       if (this.at === 0 && this.end > marginBytes) this.fail('UNSUPPORTED', 'has too much white space before a value');
+      // All of the file is in the window, so that more of it cannot help
+      if (this.safeEnd > this.end) this.failAtToken('a byte is 0');
       await this.refill();
     }
   }

@@ -1,5 +1,5 @@
 /**
- * A window that moves over the bytes of a source, for the readers of text.
+ * A window that moves over the bytes of a source, for readers that go through it token by token.
  *
  * @module
  */
