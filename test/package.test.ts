@@ -335,7 +335,7 @@ describe('the package', function () {
 
     it('has notices for everything in it that other people wrote', () => {
       const text = readPacked('dist/THIRD-PARTY-NOTICES.txt');
-      for (const name of ['@assemblyscript/loader', 'commander', 'fflate', 'node-addon-api', 'CUDA runtime']) {
+      for (const name of ['@assemblyscript/loader', 'commander', 'npyjs', 'node-addon-api', 'CUDA runtime']) {
         assert.match(text, new RegExp(`^${name}\\n-+$`, 'm'));
       }
       assert.include(text, 'Apache License');

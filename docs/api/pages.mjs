@@ -9,6 +9,7 @@ import { MarkdownPageEvent, MarkdownTheme, MarkdownThemeContext, ModuleRouter } 
 const entries = {
   index: { name: 'dispatch-layout', page: 'api', source: 'ts/index.ts' },
   'devices/cuda': { name: 'dispatch-layout/cuda', page: 'api-cuda', source: 'ts/devices/cuda/index.ts' },
+  routing: { name: 'dispatch-layout/routing', page: 'api-routing', source: 'ts/routing/index.ts' },
 };
 
 export function load(app) {
@@ -30,7 +31,8 @@ export function load(app) {
   });
   app.renderer.on(MarkdownPageEvent.END, (page) => {
     const text = page.contents.replace(/<a id="[^"]*"><\/a> /g, '').replace(/ +$/gm, '');
-    page.contents = linkErrors(text, page.project);
+    // The reader of routing files has codes of its own, of which one has the name of another error
+    page.contents = page.model.page === 'api-routing' ? text : linkErrors(text, page.project);
   });
   app.renderer.defineRouter('pages', PageRouter);
   app.renderer.defineTheme('pages', PageTheme);
@@ -57,7 +59,7 @@ function linkErrors(text, project) {
 }
 
 class PageRouter extends ModuleRouter {
-  /** There is no page for both entries together. */
+  /** There is no page for all entries together. */
   buildPages(project) {
     return super.buildPages(project).filter(({ model }) => model !== project);
   }
@@ -124,7 +126,7 @@ class PageContext extends MarkdownThemeContext {
     return blocks(
       `<!-- Made by ./build.sh docs from the doc comments of what ${source} exports: edit those. -->`,
       partials.comment(comment),
-      `The other entry of the package: ${entries.map((entry) => link(entry.name, entry))}.`,
+      `The other entries of the package: ${entries.map((entry) => link(entry.name, entry)).join(', ')}.`,
       own.map((section) => partials.groupIndex(section)),
       links.length > 0 && `Exported here, too: ${links.join(', ')}.`,
       own.map(({ title, children }) => blocks(`## ${title}`, partials.members(children, { headingLevel: 3 }))),
