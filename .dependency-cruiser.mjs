@@ -12,6 +12,7 @@ const layers = [
   { name: 'devices', path: '^ts/devices/' }, // what a device is; the devices js, wasm and cuda
   { name: 'platform', path: '^(ts|dist)/platform/' }, // the devices of each runtime, as #platform
   { name: 'api', path: '^ts/[^/]+[.]ts$' }, // what users call: the modules in ts/ itself
+  { name: 'placement', path: '^ts/placement/' }, // plans of experts and replicas: dispatch-layout/placement
   { name: 'cli', path: '^ts/cli/' }, // the command line
 ];
 
@@ -55,15 +56,23 @@ export default {
       '^ts/devices/cuda/',
       '/(device-(tensor|layout|workspace)|stream)[.]ts$',
     ),
+    // It is a library of its own, which whoever computes only layouts does not load
+    forbid(
+      'placement-imports-no-code-of-devices-and-of-the-api',
+      { path: '^ts/placement/' },
+      '^ts/',
+      '^ts/(values|errors|input|placement|generated)/|/decode-module[.]ts$',
+    ),
     forbid(
       'only-library-ts-of-the-command-line-imports-the-library',
       { path: '^ts/cli/', pathNot: '/library[.]ts$' },
       '^ts/',
       '^ts/cli/',
     ),
+    // The packages that read formats are bundled
     forbid(
       'the-library-imports-no-package-but-the-loader',
-      { path: '^ts/', pathNot: '^ts/cli/' },
+      { path: '^ts/', pathNot: '^ts/(cli|placement/formats)/' },
       'node_modules/',
       '@assemblyscript/loader/',
     ),

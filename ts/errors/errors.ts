@@ -5,6 +5,7 @@
  *
  * @module
  */
+import { isInvalidExpert } from '../values/invalid-expert.ts';
 import { type DeviceDescription, type DeviceName, describeObstacle, type Obstacle } from './availability.ts';
 
 /** A stable identifier of what went wrong. */
@@ -95,11 +96,6 @@ interface IdSource {
   readonly leadingAxes?: readonly number[] | null;
   /** The id in a slot; undefined where it is no longer known. */
   valueAt(token: number, slot: number): number | bigint | undefined;
-}
-
-/** Whether an id is neither `-1` (no selection) nor an expert. */
-export function isInvalidExpert(id: number | bigint, numExperts: number): boolean {
-  return id < -1 || id >= numExperts;
 }
 
 /**
