@@ -1,8 +1,9 @@
 // The module that maps ids of experts to those of their replicas. ts/placement/map-kernel.ts is the other side of it.
 // It is a module of its own, with its own memory, so that programs which only compute layouts do not contain it.
 //
-// locate_ids(...) checks ids, and choose_replicas(...) then maps those of some tokens. Of the candidates of an expert, a
-// token takes the one at its number modulo how many there are. Its number is token * multiplier, modulo 2^32.
+// locate_ids(...) checks ids, and choose_replicas(...) or choose_in_rows(...) then maps those of some tokens. Of the
+// candidates of an expert, a token takes the one at its number modulo how many there are. Its number is
+// token * multiplier, modulo 2^32.
 #include <wasm_simd128.h>
 
 #include <cstdint>
@@ -44,20 +45,56 @@ EXPORT bool locate_ids(const uint8_t* ids, bool has_64_bits, uint32_t num_ids, u
   return !wasm_v128_any_true(wasm_u32x4_gt(largest, last));
 }
 
-// Replaces what locate_ids(...) has written by the replicas.
-//
-// choices  [num_experts + 2]: of -1, of each expert, and of all other ids
-// counts   [num_counts]: the different numbers of candidates
-// phases   [num_counts], whatever it holds
-EXPORT void choose_replicas(int32_t* ids, uint32_t num_tokens, uint32_t num_topk, const Choice* choices,
-                            const uint32_t* counts, uint32_t num_counts, uint32_t* phases,
-                            const int32_t* replicas, uint32_t first_token, uint32_t multiplier) {
+// What the functions below share. JavaScript writes it.
+struct Table {
+  const Choice* choices;  // [num_choices]: of -1, of each expert, and of all other ids
+  uint32_t num_choices;
+  const uint32_t* counts;  // [num_counts]: the different numbers of candidates
+  uint32_t num_counts;
+  uint32_t* phases;         // [num_counts], whatever it holds
+  const int32_t* replicas;  // the candidates
+  int32_t* rows;            // [period, num_choices]: the replica of each choice, by the number of the token
+  uint32_t period;          // a multiple of all counts
+};
+
+// Sets the phases, by which `replica_of` finds the replica of a choice for the token with this number.
+static inline void set_phases(const Table& table, uint32_t number) {
+  for (uint32_t i = 0; i < table.num_counts; i++) table.phases[i] = number % table.counts[i];
+}
+
+static inline int32_t replica_of(const Table& table, uint32_t choice) {
+  const Choice candidates = table.choices[choice];
+  return table.replicas[candidates.first + table.phases[candidates.count]];
+}
+
+// Replaces what locate_ids(...) has written by the replicas. For few ids, which are not worth the rows.
+EXPORT void choose_replicas(const Table* table, int32_t* ids, uint32_t num_tokens, uint32_t num_topk,
+                            uint32_t first_token, uint32_t multiplier) {
+  for (uint32_t token = 0; token < num_tokens; token++) {
+    set_phases(*table, (first_token + token) * multiplier);
+    for (const int32_t* const end = ids + num_topk; ids < end; ids++) *ids = replica_of(*table, *ids);
+  }
+}
+
+// Writes the rows for choose_in_rows(...).
+EXPORT void fill_rows(const Table* table) {
+  int32_t* next = table->rows;
+  for (uint32_t number = 0; number < table->period; number++) {
+    set_phases(*table, number);
+    for (uint32_t choice = 0; choice < table->num_choices; choice++) *next++ = replica_of(*table, choice);
+  }
+}
+
+// Does the same as choose_replicas(...), with one look into a table for each id.
+EXPORT void choose_in_rows(const Table* table, int32_t* ids, uint32_t num_tokens, uint32_t num_topk,
+                           uint32_t first_token, uint32_t multiplier) {
   for (uint32_t token = 0; token < num_tokens; token++) {
     const uint32_t number = (first_token + token) * multiplier;
-    for (uint32_t i = 0; i < num_counts; i++) phases[i] = number % counts[i];
-    for (const int32_t* const end = ids + num_topk; ids < end; ids++) {
-      const Choice choice = choices[*ids];
-      *ids = replicas[choice.first + phases[choice.count]];
+    const int32_t* const row = table->rows + number % table->period * table->num_choices;
+    const int32_t* const end = ids + num_topk;
+    for (; ids + 4 <= end; ids += 4) {
+      for (int i = 0; i < 4; i++) ids[i] = row[ids[i]];
     }
+    for (; ids < end; ids++) *ids = row[*ids];
   }
 }

@@ -1,4 +1,5 @@
 /** `mapToPhysical` against an oracle, in every form of ids, with the kernel and without it, and layouts of what it maps. */
+import { runInNewContext } from 'node:vm';
 import { assert } from 'chai';
 import {
   getDispatchLayout,
@@ -132,6 +133,14 @@ describe('mapToPhysical', () => {
     assert.deepStrictEqual(map([[0, 2]], { emptyId: 2 }), [want[0], -1]);
     assert.deepStrictEqual(map([]), []);
     assert.deepStrictEqual(map({ data: new Int32Array(0), shape: [3, 0] }), []);
+  });
+
+  it('reads arrays of another realm', () => {
+    for (const name of ['BigInt64Array', 'Int32Array', 'Uint8Array']) {
+      const data = runInNewContext(`${name}.from([0, 2, 5, 1].map(${name.startsWith('Big') ? 'BigInt' : 'Number'}))`);
+      const { data: mapped } = mapToPhysical({ data, shape: [2, 2] }, plan, 0, 'round_robin');
+      assert.deepStrictEqual([...mapped], expected([0, 2, 5, 1], 2, 0, 'round_robin'), name);
+    }
   });
 
   it('reports the first id that is no expert, and writes nothing then; or maps such ids to -1', () => {

@@ -8,6 +8,15 @@ import { moduleText } from '../generated/placement.ts';
 import type { IntegerArray } from '../values/id-types.ts';
 import type { ReplicaTable } from './replica-table.ts';
 
+type Choose = (
+  table: number,
+  ids: number,
+  numTokens: number,
+  numTopk: number,
+  firstToken: number,
+  multiplier: number,
+) => void;
+
 interface Exports {
   readonly memory: WebAssembly.Memory;
   readonly __heap_base: WebAssembly.Global;
@@ -19,18 +28,9 @@ interface Exports {
     emptyId: number,
     located: number,
   ): number;
-  choose_replicas(
-    ids: number,
-    numTokens: number,
-    numTopk: number,
-    choices: number,
-    counts: number,
-    numCounts: number,
-    phases: number,
-    replicas: number,
-    firstToken: number,
-    multiplier: number,
-  ): void;
+  choose_replicas: Choose;
+  fill_rows(table: number): void;
+  choose_in_rows: Choose;
 }
 
 let instance: Exports | null | undefined;
@@ -51,74 +51,94 @@ function sharedInstance(): Exports | null {
 
 /** The ids that are in the memory at a time. They fit in the caches of a core. */
 export const idsPerWindow = 32 * 1024;
-/** The SIMD loops read and write so many ids beyond the end. */
+/** The SIMD loop reads and writes so many ids beyond the end. */
 const slack = 3;
 const pageBytes = 65536;
 /** Tables that need more memory are left to the plain loop. */
 const maxBytes = 2 ** 28;
+/** More rows than this do not fit in the caches of a core. */
+const maxRowElements = 2 ** 18;
+/** The fields of the kernel's `Table`. */
+const numTableFields = 8;
 
-/** A table of replicas in the memory of the module. Only the table that was placed last is valid. */
+/** A table of replicas in the memory of the module. Only the one that was placed last is valid. */
 export class MapKernel {
   readonly #exports: Exports;
   readonly #table: ReplicaTable;
   readonly #numTopk: number;
-  readonly #choices: number;
-  readonly #counts: number;
-  readonly #phases: number;
-  readonly #replicas: number;
+  /** The address of the kernel's `Table`. */
+  readonly #address: number;
   readonly #ids: number;
   readonly #mapped: number;
+  readonly #choose: Choose;
 
-  /** Places a table. Returns null where WebAssembly cannot be used. */
-  static place(table: ReplicaTable, numTopk: number): MapKernel | null {
+  /**
+   * Places a table, for so many ids. Returns null where WebAssembly cannot be used, or where there is not enough memory.
+   */
+  static place(table: ReplicaTable, numIds: number, numTopk: number): MapKernel | null {
     const exports = sharedInstance();
-    return exports === null || numTopk > idsPerWindow ? null : MapKernel.#placeIn(exports, table, numTopk);
-  }
-
-  static #placeIn(exports: Exports, table: ReplicaTable, numTopk: number): MapKernel | null {
-    const kernel = new MapKernel(exports, table, numTopk);
-    const end = kernel.#mapped + 4 * (idsPerWindow + slack);
+    if (exports === null || numTopk > idsPerWindow) return null;
     const { memory } = exports;
+    const { choices, counts, replicas } = table;
+    const numChoices = choices.length / 2;
+    const period = counts.reduce(leastCommonMultiple);
+    // A row costs as much as mapping about so many ids one by one saves
+    const hasRows = period * numChoices <= maxRowElements && period * numChoices <= numIds;
+    let end = Math.ceil((exports.__heap_base.value as number) / 16) * 16;
+    const room = (bytes: number): number => {
+      const address = end;
+      end += Math.ceil(bytes / 16) * 16;
+      return address;
+    };
+    const address = room(4 * numTableFields);
+    const places = [choices, counts, counts, replicas].map(({ byteLength }) => room(byteLength));
+    const rows = room(hasRows ? 4 * period * numChoices : 0);
+    const ids = room(8 * (idsPerWindow + slack));
+    const mapped = room(4 * (idsPerWindow + slack));
     if (end > maxBytes) return null;
     try {
       if (end > memory.buffer.byteLength) memory.grow(Math.ceil((end - memory.buffer.byteLength) / pageBytes));
     } catch {
       return null;
     }
-    new Uint32Array(memory.buffer, kernel.#choices).set(table.choices);
-    new Uint32Array(memory.buffer, kernel.#counts).set(table.counts);
-    new Int32Array(memory.buffer, kernel.#replicas).set(table.replicas);
-    return kernel;
+    const { buffer } = memory;
+    new Uint32Array(buffer, places[0]).set(choices);
+    new Uint32Array(buffer, places[1]).set(counts);
+    new Int32Array(buffer, places[3]).set(replicas);
+    const fields = [places[0], numChoices, places[1], counts.length, places[2], places[3], rows, period];
+    new Uint32Array(buffer, address).set(fields);
+    if (hasRows) exports.fill_rows(address);
+    const choose = hasRows ? exports.choose_in_rows : exports.choose_replicas;
+    return new MapKernel(exports, table, numTopk, address, ids, mapped, choose);
   }
 
-  private constructor(exports: Exports, table: ReplicaTable, numTopk: number) {
+  private constructor(
+    exports: Exports,
+    table: ReplicaTable,
+    numTopk: number,
+    address: number,
+    ids: number,
+    mapped: number,
+    choose: Choose,
+  ) {
     this.#exports = exports;
     this.#table = table;
     this.#numTopk = numTopk;
-    let next = Math.ceil((exports.__heap_base.value as number) / 16) * 16;
-    const room = (bytes: number): number => {
-      const address = next;
-      next += Math.ceil(bytes / 16) * 16;
-      return address;
-    };
-    this.#choices = room(table.choices.byteLength);
-    this.#counts = room(table.counts.byteLength);
-    this.#phases = room(table.counts.byteLength);
-    this.#replicas = room(table.replicas.byteLength);
-    this.#ids = room(8 * (idsPerWindow + slack));
-    this.#mapped = room(0);
+    this.#address = address;
+    this.#ids = ids;
+    this.#mapped = mapped;
+    this.#choose = choose;
   }
 
   /**
    * Copies a window of ids into the memory, and locates them.
    *
-   * @param ids at most {@link idsPerWindow}, of at most 32 bits with a sign, or of 64 bits.
+   * @param ids at most {@link idsPerWindow}, of at most 32 bits with a sign, or of 64 bits. They may be of another realm.
    * @returns whether all of them are -1, `emptyId` or experts.
    */
-  locate(ids: IntegerArray, emptyId: number): boolean {
+  locate(ids: IntegerArray, has64Bits: boolean, emptyId: number): boolean {
     const { buffer } = this.#exports.memory;
-    const has64Bits = ids instanceof BigInt64Array;
-    if (has64Bits) new BigInt64Array(buffer, this.#ids, ids.length).set(ids);
+    if (has64Bits) new BigInt64Array(buffer, this.#ids, ids.length).set(ids as BigInt64Array);
     else new Int32Array(buffer, this.#ids, ids.length).set(ids as Int32Array);
     const { numExperts } = this.#table;
     return this.#exports.locate_ids(this.#ids, +has64Bits, ids.length, numExperts, emptyId, this.#mapped) !== 0;
@@ -126,19 +146,13 @@ export class MapKernel {
 
   /** The replicas of the ids that were located. The array is valid until the next call. */
   choose(numTokens: number, firstToken: number): Int32Array {
-    const { counts, multiplier } = this.#table;
-    this.#exports.choose_replicas(
-      this.#mapped,
-      numTokens,
-      this.#numTopk,
-      this.#choices,
-      this.#counts,
-      counts.length,
-      this.#phases,
-      this.#replicas,
-      firstToken,
-      multiplier,
-    );
+    this.#choose(this.#address, this.#mapped, numTokens, this.#numTopk, firstToken, this.#table.multiplier);
     return new Int32Array(this.#exports.memory.buffer, this.#mapped, numTokens * this.#numTopk);
   }
+}
+
+function leastCommonMultiple(left: number, right: number): number {
+  let [divisor, rest] = [left, right];
+  while (rest > 0) [divisor, rest] = [rest, divisor % rest];
+  return (left / divisor) * right;
 }

@@ -87,7 +87,7 @@ export function mapToPhysical(
   const { numTokens, numTopk } = ids;
   const firstToken = readFirstToken(options.firstToken, numTokens);
   const data = readOut(options.out, ids);
-  const kernel = isForKernel(ids) ? MapKernel.place(table, numTopk) : null;
+  const kernel = isForKernel(ids) ? MapKernel.place(table, numTokens * numTopk, numTopk) : null;
   if (kernel !== null) mapByKernel(kernel, ids, table, isStrict, firstToken, data, options.out !== undefined);
   else mapPlainly(ids, table, isStrict, firstToken, data);
   return { data, shape: [numTokens, numTopk] };
@@ -113,14 +113,16 @@ function mapByKernel(
   data: Int32Array,
   isOutGiven: boolean,
 ): void {
-  const { numTokens, numTopk, offset, emptyId } = ids;
+  const { data: all, type, numTokens, numTopk, offset } = ids;
+  const emptyId = Number(ids.emptyId ?? -1);
   const tokensPerWindow = Math.floor(idsPerWindow / numTopk);
   const isChecking = isStrict && isOutGiven && numTokens > tokensPerWindow;
   for (const write of isChecking ? [false, true] : [true]) {
     for (let token = 0; token < numTokens; token += tokensPerWindow) {
       const count = Math.min(tokensPerWindow, numTokens - token);
       const first = offset + token * numTopk;
-      const isValid = kernel.locate(ids.data.subarray(first, first + count * numTopk), Number(emptyId ?? -1));
+      const window = all.subarray(first, first + count * numTopk);
+      const isValid = kernel.locate(window, type.name === 'int64', emptyId);
       if (isStrict && !isValid) checkExperts(ids, table.numExperts);
       if (write) data.set(kernel.choose(count, firstToken + token), token * numTopk);
     }

@@ -40,7 +40,7 @@ export interface ReplicaTable {
   readonly choices: Uint32Array;
   /** The different numbers of candidates. The first is 1. */
   readonly counts: Uint32Array;
-  /** -1, and then the candidates of all experts. */
+  /** `[numPhysicalExperts + 1]`: -1, and then the candidates of all experts. */
   readonly replicas: Int32Array;
   /** What the index of a token is multiplied by, modulo 2^32, to get its number. */
   readonly multiplier: number;
@@ -67,21 +67,24 @@ export function replicaTable(
   const { numExperts } = plan;
   const choices = new Uint32Array(2 * (numExperts + 2));
   const counts = [1];
-  const replicas = [-1];
+  const replicas = new Int32Array(1 + plan.numPhysicalExperts);
+  replicas[0] = -1;
+  let numReplicas = 1;
   for (let expert = 0; expert < numExperts; expert++) {
     const candidates = candidatesOf(plan.logicalToPhysical[layer][expert]);
     const count = candidates.length;
     if (count === 0) continue;
-    if (!counts.includes(count)) counts.push(count);
-    choices[2 * (expert + 1)] = replicas.length;
-    choices[2 * (expert + 1) + 1] = counts.indexOf(count);
-    for (let index = 0; index < count; index++) replicas.push(candidates[index]);
+    let countIndex = counts.indexOf(count);
+    if (countIndex === -1) countIndex = counts.push(count) - 1;
+    choices[2 * (expert + 1)] = numReplicas;
+    choices[2 * (expert + 1) + 1] = countIndex;
+    for (let index = 0; index < count; index++) replicas[numReplicas++] = candidates[index];
   }
   return {
     numExperts,
     choices,
     counts: Uint32Array.from(counts),
-    replicas: Int32Array.from(replicas),
+    replicas,
     multiplier: rule === 'hash' ? hashMultiplier : 1,
   };
 }
