@@ -4,7 +4,6 @@ import { assert } from 'chai';
 import {
   createPlan,
   type EplbTensors,
-  eplbTensors,
   findingsOf,
   linear,
   type PlacementPlan,
@@ -13,6 +12,7 @@ import {
   type ReadPlanOptions,
   readPlan,
   rebalance,
+  toEplbTensors,
   writePlan,
 } from 'dispatch-layout/placement';
 import fc from 'fast-check';
@@ -109,7 +109,7 @@ describe('readPlan', () => {
 
   it('keeps the order of replicas in the tensors of EPLB, nested or with a shape', () => {
     const plan = rebalance([[90, 132, 40, 61, 104, 165]], { numPhysicalExperts: 12, numRanks: 4 });
-    const tensors: EplbTensors = eplbTensors(plan);
+    const tensors: EplbTensors = toEplbTensors(plan);
     assert.deepStrictEqual(tensors.phy2log.shape, [1, 12]);
     assert.deepStrictEqual(readPlan(tensors, { numRanks: 4 }), plan);
     assert.deepStrictEqual(readPlan(writePlan(plan, 'eplb'), { numRanks: 4 }), plan);

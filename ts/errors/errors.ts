@@ -26,7 +26,10 @@ export type ErrorCode =
   | 'NUM_RANKS_PER_NODE'
   /** `numExperts` is no multiple of `numRanks`, and no `placement` says where the experts are. */
   | 'UNEVEN_EXPERTS'
-  /** `placement` is neither a name of a placement nor a table of `numExperts` ranks. */
+  /**
+   * `placement` is neither a name of a placement nor a table of `numExperts` ranks; or a plan of `dispatch-layout/placement`
+   * contradicts itself, or cannot be said in the form that was asked for.
+   */
   | 'PLACEMENT'
   /** An array of `out` has the wrong type or length, or shares memory with another one. */
   | 'OUT'

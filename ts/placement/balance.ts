@@ -87,7 +87,7 @@ export function spreadOf(balances: readonly (Balance | null)[]): Readonly<Record
  *
  * @param values at least one.
  * @param percent from 0 to 100.
- * @throws {@link DispatchLayoutError} `OPTION` if there are no values, or `percent` is out of range.
+ * @throws DispatchLayoutError `OPTION` if there are no values, or `percent` is out of range.
  */
 export function percentile(values: ArrayLike<number>, percent: number): number {
   if (!(values.length > 0)) throw wrongValue('OPTION', 'values', values, 'There must be at least one value.');
@@ -115,7 +115,7 @@ export function percentile(values: ArrayLike<number>, percent: number): number {
  * @param loads `[numExperts]`: how often each expert was selected. Those of an expert that has no replica go nowhere.
  * @param layer the index of the layer in the plan.
  * @returns `[numRanks]`
- * @throws {@link DispatchLayoutError} `OPTION` if there is no such layer; `PLACEMENT` if `loads` has another length.
+ * @throws DispatchLayoutError `OPTION` if there is no such layer; `PLACEMENT` if `loads` has another length.
  */
 export function rankLoads(loads: ArrayLike<number>, plan: PlacementPlan, layer: number): Float64Array {
   checkLayer(plan, layer);
@@ -150,7 +150,7 @@ export interface BoundShape {
  * ```
  *
  * @param loads `[numExperts]`: how often each expert was selected.
- * @throws {@link DispatchLayoutError} `PLACEMENT` if a load is negative or not finite; `OPTION` if a number is too
+ * @throws DispatchLayoutError `PLACEMENT` if a load is negative or not finite; `OPTION` if a number is too
  *   small.
  */
 export function lowerBound(loads: ArrayLike<number>, { numPhysicalExperts, numRanks }: BoundShape): number {

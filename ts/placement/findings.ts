@@ -5,14 +5,19 @@
  */
 import { type PlacementPlan, rankOfSlot } from './plan.ts';
 
+/** What can be odd about a plan. */
+export type PlanFindingKind =
+  /** Two replicas of an expert are on one rank, so that one of them is of no use. */
+  | 'replicas-share-rank'
+  /** An expert has no replica: what selects it goes nowhere. */
+  | 'missing-expert'
+  /** A slot holds no expert (-1). */
+  | 'empty-slot';
+
 /** Something odd about a plan. */
 export interface PlanFinding {
-  readonly kind: /** Two replicas of an expert are on one rank, so that one of them is of no use. */
-    | 'replicas-share-rank'
-    /** An expert has no replica: what selects it goes nowhere. */
-    | 'missing-expert'
-    /** A slot holds no expert (-1). */
-    | 'empty-slot';
+  /** What it is. */
+  readonly kind: PlanFindingKind;
   /** The number of the layer in its model. */
   readonly layerId: number;
   /** The rank; null for a missing expert. */
@@ -33,7 +38,7 @@ export interface PlanFinding {
  * import { createPlan, findingsOf } from 'dispatch-layout/placement';
  *
  * const plan = createPlan([[0, 0, 1, 3]], { numRanks: 2 });
- * for (const { message } of findingsOf(plan)) console.log(message);
+ * console.log(findingsOf(plan)[0].message); // layer 0, rank 0: expert 0 has another replica there, in slot 1
  * ```
  */
 export function findingsOf(plan: PlacementPlan): PlanFinding[] {

@@ -17,9 +17,9 @@ export {
   type Spread,
   spreadOf,
 } from './balance.ts';
-export { findingsOf, type PlanFinding } from './findings.ts';
+export { findingsOf, type PlanFinding, type PlanFindingKind } from './findings.ts';
 export type { ShapedArray } from './formats/arrays.ts';
-export { type EplbTensors, eplbTensors } from './formats/eplb.ts';
+export { type EplbTensors, type Int32Tensor, toEplbTensors } from './formats/eplb.ts';
 export type { PlanFormatName, ReadPlanOptions } from './formats/format.ts';
 export { planFormats, readPlan, writePlan } from './formats/plan-files.ts';
 export { rankOfExpert } from './formats/ranks.ts';

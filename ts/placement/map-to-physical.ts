@@ -66,8 +66,8 @@ export interface PhysicalIds {
  *
  * @param topkIdx the experts of each token, in any form on the host.
  * @param layer the index of the layer in the plan.
- * @throws {@link InvalidExpertError} for the first id that is neither empty nor an expert, unless such ids are ignored.
- * @throws {@link DispatchLayoutError} `TOPK_TYPE`, `TOPK_SHAPE`, `DETACHED_BUFFER`, `TOO_LARGE`, `OUT_OF_MEMORY`; `OUT`
+ * @throws InvalidExpertError for the first id that is neither empty nor an expert, unless such ids are ignored.
+ * @throws DispatchLayoutError `TOPK_TYPE`, `TOPK_SHAPE`, `DETACHED_BUFFER`, `TOO_LARGE`, `OUT_OF_MEMORY`; `OUT`
  *   if `out` is no `Int32Array` with room for the ids, or shares memory with them; `OPTION` if there is no such layer,
  *   rule or option, or if `nearest` is not told the source rank; `NUM_RANKS_PER_NODE`
  */

@@ -26,7 +26,7 @@ export interface NamedPlanShape {
  * console.log(linear({ numExperts: 5, numRanks: 2 }).physicalToLogical[0].join(' ')); // 0 1 2 3 4 -1
  * ```
  *
- * @throws {@link DispatchLayoutError} `NUM_EXPERTS`, `NUM_RANKS`; `OPTION` if `numLayers` is no positive integer.
+ * @throws DispatchLayoutError `NUM_EXPERTS`, `NUM_RANKS`; `OPTION` if `numLayers` is no positive integer.
  */
 export function linear(shape: NamedPlanShape): PlacementPlan {
   const { numExperts, numRanks } = shape;
@@ -47,7 +47,7 @@ export function linear(shape: NamedPlanShape): PlacementPlan {
  * console.log(roundRobin({ numExperts: 5, numRanks: 2 }).physicalToLogical[0].join(' ')); // 0 2 4 1 3 -1
  * ```
  *
- * @throws {@link DispatchLayoutError} `NUM_EXPERTS`, `NUM_RANKS`; `OPTION` if `numLayers` is no positive integer.
+ * @throws DispatchLayoutError `NUM_EXPERTS`, `NUM_RANKS`; `OPTION` if `numLayers` is no positive integer.
  */
 export function roundRobin(shape: NamedPlanShape): PlacementPlan {
   const { numExperts, numRanks } = shape;

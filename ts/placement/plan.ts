@@ -66,7 +66,7 @@ const maxSlots = 2 ** 26;
  *
  * @param physicalToLogical `[numLayers]` of `[numPhysicalExperts]`: the expert in each slot, -1 for an empty one. It is
  *   copied.
- * @throws {@link DispatchLayoutError} `NUM_RANKS`; `OPTION` if `layerIds` has not one number for each layer;
+ * @throws DispatchLayoutError `NUM_RANKS`; `OPTION` if `layerIds` has not one number for each layer;
  *   `PLACEMENT` if layers differ in their number of slots, `numRanks` does not divide it, an entry is neither an expert
  *   nor -1, or `logicalToPhysical` contradicts the slots. The message names the layer, the slot and the rank.
  */

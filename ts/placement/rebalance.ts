@@ -44,7 +44,7 @@ export interface RebalanceOptions {
  *
  * @param loads `[numLayers]` of `[numExperts]`: how often each expert was selected, such as `numTokensPerExpert`. They
  *   are rounded to 32-bit floating-point numbers, as in EPLB.
- * @throws {@link DispatchLayoutError} `PLACEMENT` if a load is negative or not finite, or layers differ in their number
+ * @throws DispatchLayoutError `PLACEMENT` if a load is negative or not finite, or layers differ in their number
  *   of experts; `NUM_RANKS`; `OPTION` if the numbers do not fit together: those of EPLB's assertions.
  */
 export function rebalance(loads: readonly ArrayLike<number>[], options: RebalanceOptions): PlacementPlan {

@@ -7,29 +7,35 @@ import { createPlan, type PlacementPlan, wrongPlan } from '../plan.ts';
 import { isRecord, rowsAt, type ShapedArray, tablesAt } from './arrays.ts';
 import { checkFull, checkLayersInOrder, formatJson, type PlanFormat, ranksOf } from './format.ts';
 
+/** An array of 32-bit integers with a shape, row-major. */
+export interface Int32Tensor extends ShapedArray {
+  /** The elements, row-major. */
+  readonly data: Int32Array;
+}
+
 /** The tensors of EPLB, under its names. */
 export interface EplbTensors {
   /** `[numLayers, numPhysicalExperts]`: the expert in each slot. */
-  readonly phy2log: ShapedArray & { readonly data: Int32Array };
+  readonly phy2log: Int32Tensor;
   /** `[numLayers, numExperts, most replicas]`: the slots of each expert, padded with -1. */
-  readonly log2phy: ShapedArray & { readonly data: Int32Array };
+  readonly log2phy: Int32Tensor;
   /** `[numLayers, numExperts]`: the number of replicas of each expert. */
-  readonly logcnt: ShapedArray & { readonly data: Int32Array };
+  readonly logcnt: Int32Tensor;
 }
 
 /**
  * The tensors of EPLB, to be written to an `.npz`, for instance.
  *
  * ```ts
- * import { createPlan, eplbTensors } from 'dispatch-layout/placement';
+ * import { createPlan, toEplbTensors } from 'dispatch-layout/placement';
  *
- * const { log2phy } = eplbTensors(createPlan([[0, 1, 2, 0]], { numRanks: 2 }));
+ * const { log2phy } = toEplbTensors(createPlan([[0, 1, 2, 0]], { numRanks: 2 }));
  * console.log(log2phy.shape.join(' '), '|', log2phy.data.join(' ')); // 1 3 2 | 0 3 1 -1 2 -1
  * ```
  *
- * @throws {@link DispatchLayoutError} `PLACEMENT` if a slot is empty, or an expert has none, which EPLB cannot say.
+ * @throws DispatchLayoutError `PLACEMENT` if a slot is empty, or an expert has none, which EPLB cannot say.
  */
-export function eplbTensors(plan: PlacementPlan): EplbTensors {
+export function toEplbTensors(plan: PlacementPlan): EplbTensors {
   checkFull(plan, 'EPLB');
   checkLayersInOrder(plan, 'EPLB');
   const { numLayers, numExperts, numPhysicalExperts, physicalToLogical, logicalToPhysical, replicaCount } = plan;
@@ -70,7 +76,7 @@ export const eplb: PlanFormat = {
   },
 
   write(plan) {
-    const { phy2log, log2phy, logcnt } = eplbTensors(plan);
+    const { phy2log, log2phy, logcnt } = toEplbTensors(plan);
     return formatJson({ phy2log: nested(phy2log), log2phy: nested(log2phy), logcnt: nested(logcnt) });
   },
 };

@@ -58,7 +58,7 @@ const readPlanOptions: Readonly<Record<keyof ReadPlanOptions, true>> = {
  *
  * @param content the text of a JSON or YAML file, or what was parsed from it. Arrays may be nested, or be typed arrays
  *   with a shape, as they come from `.npy` and `.pt` files.
- * @throws {@link DispatchLayoutError} `PLACEMENT` if it is no plan in this form, or contradicts itself; `NUM_RANKS` if
+ * @throws DispatchLayoutError `PLACEMENT` if it is no plan in this form, or contradicts itself; `NUM_RANKS` if
  *   `numRanks` is needed and not given; `OPTION`
  */
 export function readPlan(content: unknown, options: ReadPlanOptions = {}): PlacementPlan {
@@ -82,7 +82,7 @@ export function readPlan(content: unknown, options: ReadPlanOptions = {}): Place
  * ```
  *
  * @returns the text of the file: YAML for `tensorrt-llm`, else JSON.
- * @throws {@link DispatchLayoutError} `PLACEMENT` if the form cannot say what the plan says, such as an empty slot, a
+ * @throws DispatchLayoutError `PLACEMENT` if the form cannot say what the plan says, such as an empty slot, a
  *   lost expert, or replicas in a table of ranks; `OPTION` if there is no such form.
  */
 export function writePlan(plan: PlacementPlan, format: PlanFormatName): string {

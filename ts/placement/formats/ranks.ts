@@ -19,7 +19,7 @@ import { checkLayersInOrder, formatJson, type PlanFormat, ranksOf } from './form
  *
  * @param layer the index of the layer in the plan.
  * @returns `[numExperts]`, with -1 for an expert that is on no rank.
- * @throws {@link DispatchLayoutError} `PLACEMENT` if an expert has several replicas.
+ * @throws DispatchLayoutError `PLACEMENT` if an expert has several replicas.
  */
 export function rankOfExpert(plan: PlacementPlan, layer: number): Int32Array {
   return Int32Array.from(plan.logicalToPhysical[layer], (slots, expert) => {
