@@ -10,9 +10,9 @@ const layers = [
   { name: 'layout', path: '^ts/layout/' }, // the table of outputs, the request, the result, events
   { name: 'receive', path: '^ts/receive/' }, // what a rank receives, from what all ranks send
   { name: 'devices', path: '^ts/devices/' }, // what a device is; the devices js, wasm and cuda
+  { name: 'placement', path: '^ts/placement/' }, // plans of experts and replicas: dispatch-layout/placement
   { name: 'platform', path: '^(ts|dist)/platform/' }, // the devices of each runtime, as #platform
   { name: 'api', path: '^ts/[^/]+[.]ts$' }, // what users call: the modules in ts/ itself
-  { name: 'placement', path: '^ts/placement/' }, // plans of experts and replicas: dispatch-layout/placement
   { name: 'cli', path: '^ts/cli/' }, // the command line
 ];
 
@@ -41,6 +41,18 @@ export default {
       { path: '^ts/', pathNot: '^ts/(choose-device|order-tasks|workspace)[.]ts$' },
       '^(ts|dist)/platform/',
     ),
+    // It is a library of its own, which whoever computes only layouts does not load
+    forbid(
+      'placement-imports-no-device',
+      { path: '^ts/placement/' },
+      '^ts/(layout|receive|devices)/',
+      '/decode-module[.]ts$',
+    ),
+    forbid(
+      'only-the-command-line-imports-placement',
+      { path: '^ts/', pathNot: '^ts/(placement|cli)/' },
+      '^ts/placement/',
+    ),
     // Both may import the plain reference, since it checks them
     forbid(
       'wasm-and-cuda-do-not-import-each-other',
@@ -56,20 +68,12 @@ export default {
       '^ts/devices/cuda/',
       '/(device-(tensor|layout|workspace)|stream)[.]ts$',
     ),
-    // It is a library of its own, which whoever computes only layouts does not load
-    forbid(
-      'placement-imports-no-code-of-devices-and-of-the-api',
-      { path: '^ts/placement/' },
-      '^ts/',
-      '^ts/(values|errors|input|placement|generated)/|/decode-module[.]ts$',
-    ),
     forbid(
       'only-library-ts-of-the-command-line-imports-the-library',
       { path: '^ts/cli/', pathNot: '/library[.]ts$' },
       '^ts/',
       '^ts/cli/',
     ),
-    // The packages that read formats are bundled
     forbid(
       'the-library-imports-no-package-but-the-loader',
       { path: '^ts/', pathNot: '^ts/(cli|placement/formats)/' },
