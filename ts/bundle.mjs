@@ -7,6 +7,9 @@
  *                          uses `import` or `require`
  *   index.js, cuda.js      the two entries for bundles for Node.js. They are ES modules only
  *   node.js                what these two re-export
+ *   placement.js, .cjs     the library of placements, for every runtime, and placement.mjs, which re-exports the second
+ *                          for Node.js. They import the library by its name, for its classes of errors
+ *   yaml.js, .cjs          the package for YAML, which these import
  *   browser.js, .cjs       for browsers, and for every runtime that is not recognised
  *   edge.js                for Cloudflare workerd and Vercel's edge runtime
  *   routing.cjs, .js       the reader of routing files for Node.js, and routing.mjs, which re-exports the first
@@ -64,16 +67,35 @@ const keepKernelImport = {
   },
 };
 
+/** The classes of errors are those of the library that the program has, so that `instanceof` holds. */
+const importErrors = {
+  name: 'import-errors',
+  setup({ onResolve }) {
+    onResolve({ filter: /[\\/]errors\.ts$/ }, () => ({ path: 'dispatch-layout', external: true }));
+  },
+};
+
+/** The package for YAML is a file of its own, which a bundler leaves out of programs that read and write no plans. */
+const importYaml = (file) => ({
+  name: 'import-yaml',
+  setup({ onResolve }) {
+    onResolve({ filter: /^yaml$/ }, () => ({ path: `./${file}`, external: true }));
+  },
+});
+
+const placement = "export * from './placement/index.ts';";
+const yaml = "export { Document, parse, visit } from 'yaml';";
 const api = "export * from './index.ts';";
 const cuda = "export * from './devices/cuda/index.ts';";
 const routing = "export * from './routing/index.ts';";
 
 /**
- * Bundles the library, and returns what esbuild reports about the output, such as the names of its exports.
+ * Bundles the library, and returns what esbuild reports about it: the names of its exports, and the files that it is
+ * made of.
  *
  * @param conditions the conditions by which package.json chooses the module that `#platform` stands for.
  */
-async function bundle(file, contents, platform, conditions) {
+async function bundle(file, contents, platform, conditions, ...plugins) {
   const [name, extension] = file.split('.');
   const isCommonJs = extension === 'cjs';
   const { metafile } = await build({
@@ -92,10 +114,17 @@ async function bundle(file, contents, platform, conditions) {
       // CommonJS has `__filename` instead of `import.meta.url`
       ...(isCommonJs && { 'import.meta.url': '__filename' }),
     },
-    plugins: [inlineLoader, keepKernelImport],
+    plugins: [inlineLoader, keepKernelImport, ...plugins],
   });
-  return metafile.outputs[`build/bundles/${file}`];
+  return { exports: metafile.outputs[`build/bundles/${file}`].exports, inputs: Object.keys(metafile.inputs) };
 }
+
+const [placements, yamls] = await Promise.all([
+  bundle('placement.js', placement, 'neutral', ['browser'], importErrors, importYaml('yaml.js')),
+  bundle('yaml.js', yaml, 'neutral', ['browser']),
+  bundle('placement.cjs', placement, 'node', ['browser'], importErrors, importYaml('yaml.cjs')),
+  bundle('yaml.cjs', yaml, 'node', ['browser']),
+]);
 
 const [browser, node] = await Promise.all([
   bundle('browser.js', api, 'neutral', ['browser']),
@@ -131,6 +160,9 @@ const commandLine = await build({
 });
 
 const write = (file, text) => writeFile(join(workshop, file), text);
+
+await write('placement.mjs', `export { ${placements.exports.join(', ')} } from './placement.cjs';\n`);
+await write('placement.d.mts', "export * from './types/placement/index.js';\n");
 
 /**
  * Each entry for Node.js re-exports its part of the library. An ES module re-exports from the small CommonJS entry and
@@ -177,18 +209,24 @@ async function keepForeignSources(file) {
 
 /** The licences of all code in `dist` that other people wrote. */
 async function notices() {
-  const inputs = Object.keys(commandLine.metafile.inputs);
-  const packages = inputs.flatMap((path) => /^node_modules\/((@[^/]*\/)?[^/]*)\//.exec(path)?.[1] ?? []);
   const parts = [
     'The library (node.cjs, node.js, browser.js, browser.cjs, edge.js) contains a part of the following package.',
     await licenseOf('@assemblyscript/loader'),
+    'The library of placements imports the following package (yaml.js, yaml.cjs).',
+    ...(await licensesOf(yamls.inputs)),
     'The command line (cli.js) contains the following packages.',
-    ...(await Promise.all([...new Set(packages)].sort().map(licenseOf))),
+    ...(await licensesOf(Object.keys(commandLine.metafile.inputs))),
     'The addon (prebuilds) contains the following.',
     await licenseOf('node-addon-api'),
     titled('CUDA runtime', await readFile(join(root, 'cuda', 'NOTICE.txt'), 'utf8')),
   ];
   return parts.map((part) => `${part.trim()}\n`).join('\n');
+}
+
+/** The licences of the packages that the inputs of a bundle belong to. */
+function licensesOf(inputs) {
+  const packages = inputs.flatMap((path) => /^node_modules\/((@[^/]*\/)?[^/]*)\//.exec(path)?.[1] ?? []);
+  return Promise.all([...new Set(packages)].sort().map(licenseOf));
 }
 
 async function licenseOf(name) {

@@ -10,6 +10,7 @@ const entries = {
   index: { name: 'dispatch-layout', page: 'api', source: 'ts/index.ts' },
   'devices/cuda': { name: 'dispatch-layout/cuda', page: 'api-cuda', source: 'ts/devices/cuda/index.ts' },
   routing: { name: 'dispatch-layout/routing', page: 'api-routing', source: 'ts/routing/index.ts' },
+  placement: { name: 'dispatch-layout/placement', page: 'api-placement', source: 'ts/placement/index.ts' },
 };
 
 export function load(app) {
