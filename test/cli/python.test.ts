@@ -200,7 +200,7 @@ describe('command line: at a terminal', function () {
         'generate',
         ...args,
       );
-    const shown = run(folder.path('long.npy'), '--num-tokens', '1000000', '--num-experts', '128');
+    const shown = run(folder.path('long.npy'), '--num-tokens', '6000000', '--dtype', 'uint8');
     assert.match(shown, /generating .*%/);
     assert.match(shown, /wrote .*\r\nexit code 0\r\n$/);
     assert.match(run('-'), /standard output is a terminal; redirect it, or name a file\r\nexit code 2/);
