@@ -89,6 +89,7 @@ const roles: ReadonlyMap<string, Role> = new Map<string, Role>([
   ['meta_info', container],
   ['sgl_ext', container],
   ['sglext', container],
+  ['nvext', container],
   ['usage', container],
   ['traces', container],
   ['activations', container],
@@ -127,8 +128,8 @@ export interface ReplyIds {
   readonly around: Fields;
 }
 
-/** The most replies of one file. Each takes some hundred bytes of memory. */
-const maxReplies = 2 ** 17;
+/** The most replies of one file. Each takes about a kilobyte of memory. */
+const maxReplies = 2 ** 16;
 /** The most ids that one record can have: 64 MiB. */
 const maxRecordIds = 2 ** 24;
 
@@ -160,7 +161,7 @@ export class ObjectWalker {
   }
 
   /** Reads the object that begins here. */
-  async readObject(): Promise<Fields> {
+  readObject(): Promise<Fields> {
     this.idsShape = null;
     this.numIds = 0;
     return this.#walk('', 0);
