@@ -61,7 +61,8 @@ const mostSeconds = 30;
 
 const zeros = new Uint8Array(2 ** 26);
 const shape = (text: string) => `{'descr': '<i8', 'fortran_order': False, 'shape': ${text}, }`;
-const inflatesFar = Buffer.concat([npyFile(shape('(4, 2)'), new Uint8Array(64)), zeros]);
+const small = npyFile(shape('(4, 2)'), new Uint8Array(64));
+const long = npyFile(shape('(8388608, 1)'), zeros);
 /** Tuples of two of the tuple before, 64 times: 2 to the power of 64 values. */
 const laughs = p.code('N', ...Array.from({ length: 64 }, (_, index) => p.code('q', index, 'h', index, 0x86)));
 
@@ -76,40 +77,43 @@ describe('large files of routing that were made to hurt', function () {
     'brackets 50 MiB deep that are closed': [['{"a":', ['[', 50], [']', 50], '}'], /nested more than/],
     'objects, 100 MiB deep': [[['{"a":', 100]], /nested more than/],
     'containers, 100 MiB deep': [[['{"choices":[', 100]], /nested more than/],
-    'spaces and nothing else': [[[' ', 100]], /file ends|no ids|is empty|value is missing/],
-    'an integer of 100 million digits': [['[[1, ', ['9', 100], ']]'], /is 9{40}…, too large|is not valid JSON/],
-    'an integer of a million digits': [['[[1, ', ['9', 1], ']]'], /too large|is not valid JSON/],
-    'a layer of a million digits': [['{"topk_ids":[1],"layer":', ['9', 1], '}'], /is not valid JSON|layer/],
+    'spaces and nothing else': [[[' ', 100]], /a value is missing, and the file ends/],
+    'an integer of 100 million digits': [['[[1, ', ['9', 100], ']]'], /is not valid JSON/],
+    'an integer of a million digits': [['[[1, ', ['9', 1], ']]'], /is not valid JSON/],
+    'a layer of a million digits': [['{"topk_ids":[1],"layer":', ['9', 1], '}'], /layer is not valid JSON/],
     'a string without an end': [['{"a":"', ['x', 100]], /is not valid JSON/],
-    'a key without an end': [['{"', ['x', 100]], /is not valid JSON/],
+    'a key without an end': [['{"', ['x', 100]], /a string of more than 32768 bytes/],
     'base64 of 100 MiB with a wrong end': [['{"routed_experts":"', ['AAAA', 100], '!"}'], /is no base64/],
-    'ids that nobody closes': [['{"layer":1,"topk_ids":[1', [',1', 100]], /more than|is not valid JSON/],
-    'lines of empty objects': [[['{}\n', 30]], /has no ids of experts/],
+    'ids that nobody closes': [['{"layer":1,"topk_ids":[1', [',1', 100]], /more than 16777216 ids in one record/],
+    'lines of empty objects': [[['{}\n', 10]], /has no ids of experts/],
     'records of ever the same layer': [[['{"layer":0,"topk_ids":[1]}\n', 60]], null],
-    'replies without ids': [[['{"routed_experts":null}\n', 60]], /more than \d+ replies|no ids/],
-    'a CSV header without an end': [['layer,', ['x', 100]], /too long|longer than/],
-    'a CSV row without an end': [['layer,token,expert\n', ['1', 100]], /too long|longer than/],
-    'a CSV field in quotes without an end': [['layer,token,expert\n"', ['1\n', 100]], /quote|too long|longer than/],
-    'CSV of comments': [['# route_trace v1\n', ['# x\n', 100]], /has no|is empty|comment/],
-    'CSV of columns': [['layer,token,expert', [',a', 100], '\n'], /too long|longer than|columns/],
+    'replies without ids': [[['{"routed_experts":null}\n', 60]], /more than 65536 replies/],
+    'a CSV header without an end': [['layer,', ['x', 100]], /line 1 is longer than/],
+    'a CSV row without an end': [['layer,token,expert\n', ['1', 100]], /a field of more than 32768 bytes/],
+    'a CSV field in quotes without an end': [['layer,token,expert\n"', ['1\n', 100]], /a quoted field without an end/],
+    'CSV of comments': [['# route_trace v1\n', ['# x\n', 20]], /has no header/],
+    'CSV of columns': [['layer,token,expert', [',a', 100], '\n'], /line 1 is longer than/],
     'an .npy header that never ends': [
       [Buffer.from('\x93NUMPY\x03\0\xff\xff\xff\x7f{', 'latin1'), [' ', 100]],
-      /header/,
+      /claims an .npy header of 2147483647 bytes/,
     ],
     'an .npy shape of all numbers': [
-      [npyFile(shape(`(${'0, '.repeat(20_000)})`), zeros.subarray(0, 8))],
-      /dimensions|axes|shape/,
+      [npyFile(shape(`(${'0, '.repeat(20_000)})`), zeros.subarray(0, 0))],
+      /'shape' has 20000 dimensions/,
     ],
-    'an array that inflates to more than it claims': [[archiveOfOne('ids.npy', inflatesFar, 192)], /damaged/],
+    'an array that inflates to more than it claims': [
+      [archiveOfOne('ids.npy', Buffer.concat([small, zeros]), small.length)],
+      /go on after the promised/,
+    ],
     'an array that claims more than it inflates to': [
-      [archiveOfOne('ids.npy', inflatesFar.subarray(0, 192), 2 ** 32 - 2)],
-      /damaged|truncated|ends/,
+      [archiveOfOne('ids.npy', long.subarray(0, 1000), long.length)],
+      /unpack to 1000 bytes instead of/,
     ],
     'an archive in an archive in an archive': [
-      [archiveOfOne('ids.npy', archiveOfOne('ids.npy', archiveOfOne('ids.npy', inflatesFar)))],
-      /not|no array/,
+      [archiveOfOne('ids.npy', archiveOfOne('ids.npy', archiveOfOne('ids.npy', long)))],
+      /magic bytes are damaged/,
     ],
-    'an archive whose 60,000 entries are one': [[quoted(60_000)], /damaged|twice|several|arrays/],
+    'an archive whose 60,000 entries are one': [[quoted(60_000)], /holds 60000 arrays/],
     'a pickle of a tuple of tuples of tuples': [[writeTorchFile(p.pickle(laughs))], /holds no tensors|more than/],
     'a pickle of a list in itself': [[writeTorchFile(p.pickle(p.code(']q', 0, 'h', 0, 'a')))], /holds no tensors/],
     'a pickle of a dict in itself': [
@@ -122,7 +126,7 @@ describe('large files of routing that were made to hurt', function () {
           0: new Uint8Array(4),
         }),
       ],
-      null,
+      /repeats the elements of a storage of 1/,
     ],
   };
   for (const [what, [parts, message]] of Object.entries(cases)) {
@@ -137,8 +141,8 @@ describe('large files of routing that were made to hurt', function () {
       });
       assert.equal(run.status, 0, `${run.signal} ${run.stderr}`);
       const seen: { message: string | null; mebibytes: number; seconds: number } = JSON.parse(run.stdout);
-      if (message === null) assert.isNull(seen.message);
-      else assert.match(seen.message ?? 'it was read', message);
+      if (message === null) assert.isNull(seen.message, seen.message ?? '');
+      else assert.match(seen.message ?? 'it was read', message, seen.message ?? '');
       assert.isBelow(seen.mebibytes, mostMebibytes);
       assert.isBelow(seen.seconds, mostSeconds);
       if (process.env.SHOW) console.log(what, seen);
@@ -148,7 +152,7 @@ describe('large files of routing that were made to hurt', function () {
 
 /** An archive with many arrays, of which all have the same data: each inflates to 64 MiB. */
 function quoted(count: number): Buffer {
-  const one = archiveOfOne('00000.npy', Buffer.concat([npyFile(shape('(8388608, 1)'), zeros)]), 0);
+  const one = archiveOfOne('00000.npy', long);
   const start = one.lastIndexOf(Buffer.from('PK\x01\x02', 'latin1'));
   const entry = one.subarray(start, start + 46 + 9);
   const directory = Buffer.alloc(count * entry.length, entry);
