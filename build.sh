@@ -128,11 +128,15 @@ run_slow_tests() {
 }
 
 # run_bench [--quick | --check | --expect | --report] [--orders] [--processes N]: see bench/run.ts; run_bench --calls: see
-# bench/calls
+# bench/calls; run_bench --files: see bench/files
 run_bench() {
   build
   if [ "${1:-}" = --calls ]; then
     bench/calls/run.sh
+    return
+  fi
+  if [ "${1:-}" = --files ]; then
+    node bench/files/measure.mjs
     return
   fi
   install_in bench/libraries
