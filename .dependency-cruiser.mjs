@@ -13,6 +13,7 @@ const layers = [
   { name: 'platform', path: '^(ts|dist)/platform/' }, // the devices of each runtime, as #platform
   { name: 'api', path: '^ts/[^/]+[.]ts$' }, // what users call: the modules in ts/ itself
   { name: 'routing', path: '^ts/routing/' }, // reads routing files: dispatch-layout/routing
+  { name: 'placement', path: '^ts/placement/' }, // plans of experts and replicas: dispatch-layout/placement
   { name: 'cli', path: '^ts/cli/' }, // the command line
 ];
 
@@ -58,16 +59,23 @@ export default {
     ),
     // It is a library of its own, and whoever reads files need not load the one that computes layouts
     forbid('routing-imports-only-values', { path: '^ts/routing/' }, '^ts/', '^ts/(values|routing)/'),
+    // It is a library of its own, which whoever computes only layouts does not load
+    forbid(
+      'placement-imports-no-code-of-devices-and-of-the-api',
+      { path: '^ts/placement/' },
+      '^ts/',
+      '^ts/(values|errors|input|placement|generated)/|/decode-module[.]ts$',
+    ),
     forbid(
       'only-library-ts-of-the-command-line-imports-the-library',
       { path: '^ts/cli/', pathNot: '/library[.]ts$' },
       '^ts/',
       '^ts/(cli|routing)/',
     ),
-    // The packages that read formats are bundled into the two
+    // The packages that read formats are bundled
     forbid(
       'the-library-imports-no-package-but-the-loader',
-      { path: '^ts/', pathNot: '^ts/(cli|routing/formats)/' },
+      { path: '^ts/', pathNot: '^ts/(cli|(routing|placement)/formats)/' },
       'node_modules/',
       '@assemblyscript/loader/',
     ),

@@ -46,7 +46,7 @@ apt_install() {
 
 build_kernel() {
   local built=true module
-  for module in kernel order; do
+  for module in kernel order placement; do
     newer dist/$module.wasm wasm && newer ts/generated/$module.ts dist/$module.wasm || built=false
   done
   $built && return
@@ -56,7 +56,7 @@ build_kernel() {
   fi
   say 'Building the WASM kernel'
   mkdir -p dist build ts/generated
-  for module in kernel order; do
+  for module in kernel order placement; do
     wasm/build.sh $module "$PWD/build/$module.wasm"
     node wasm/embed-kernel.mjs build/$module.wasm >build/$module.ts
     mv build/$module.wasm dist/$module.wasm
@@ -103,7 +103,7 @@ build_library() {
   newer dist/cli.js ts wasm/embed-kernel.mjs tsconfig.json package.json package-lock.json build.sh && return
   say 'Building the library and the command line'
   # This removes the outputs of sources that no longer exist. dist/cli.js, whose age is checked above, is made last
-  find dist -mindepth 1 -maxdepth 1 ! -name kernel.wasm ! -name order.wasm ! -name prebuilds -exec rm -rf {} +
+  find dist -mindepth 1 -maxdepth 1 ! -name kernel.wasm ! -name order.wasm ! -name placement.wasm ! -name prebuilds -exec rm -rf {} +
   node_modules/.bin/tsc -p tsconfig.json
   node ts/bundle.mjs
 }

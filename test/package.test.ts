@@ -130,6 +130,32 @@ describe('the package', function () {
     ]);
   });
 
+  it('has an entry for placements, whose errors are those of the library', () => {
+    const use = 'console.log(placement.linear({ numExperts: 4, numRanks: 2 }).physicalToLogical[0].join());';
+    const fail = 'try { placement.linear({}) } catch (error) { console.log(error instanceof DispatchLayoutError); }';
+    const imported = `import * as placement from 'dispatch-layout/placement';
+      import { DispatchLayoutError } from 'dispatch-layout'; ${use}${fail}`;
+    assert.strictEqual(printedBy(imported), '0,1,2,3\ntrue');
+    const required = `const placement = require('dispatch-layout/placement');
+      const { DispatchLayoutError } = require('dispatch-layout'); ${use}${fail}`;
+    assert.strictEqual(
+      printedBy(required, {}, ['--input-type=commonjs', '--no-experimental-require-module']),
+      '0,1,2,3\ntrue',
+    );
+  });
+
+  it('leaves what reads and writes plans, and the package for it, out of bundles that do not use it', async () => {
+    const inputsOf = async (name: string) => {
+      const contents = `import { ${name} } from 'dispatch-layout/placement'; globalThis.use = ${name};`;
+      const { metafile } = await bundleOf(contents, { platform: 'browser' });
+      const [{ inputs }] = Object.values(metafile.outputs);
+      return Object.keys(inputs).filter((path) => inputs[path].bytesInOutput > 0);
+    };
+    assert.notInclude(await inputsOf('rebalance'), 'dist/yaml.js');
+    assert.notInclude(await inputsOf('mapToPhysical'), 'dist/yaml.js');
+    assert.include(await inputsOf('readPlan'), 'dist/yaml.js');
+  });
+
   it('has no side effects, and needs no package at run time', () => {
     assert.isFalse(manifest.sideEffects);
     assert.notProperty(manifest, 'dependencies');
@@ -158,7 +184,8 @@ describe('the package', function () {
   });
 
   it('names the types of an entry before its code', () => {
-    for (const entry of ['.', './cuda']) assert.strictEqual(Object.keys(manifest.exports[entry])[0], 'types');
+    for (const entry of ['.', './cuda', './placement'])
+      assert.strictEqual(Object.keys(manifest.exports[entry])[0], 'types');
   });
 
   it('is one file that imports nothing in a browser', async () => {
@@ -173,7 +200,15 @@ describe('the package', function () {
   });
 
   it('uses no syntax, and no names at import, that Hermes, Jest and old versions of Safari refuse', async () => {
-    for (const file of ['browser.js', 'browser.cjs', 'node.cjs', 'index.cjs', 'cuda.cjs']) {
+    for (const file of [
+      'browser.js',
+      'browser.cjs',
+      'node.cjs',
+      'index.cjs',
+      'cuda.cjs',
+      'placement.js',
+      'placement.cjs',
+    ]) {
       const code = read(`dist/${file}`);
       assert.notMatch(code, /\bstatic \{|import\.meta|\bimport\(/, file);
       if (file.endsWith('.cjs')) assert.notMatch(code, /^(import|export) /m, file);

@@ -11,6 +11,9 @@
  *   edge.js                for Cloudflare workerd and Vercel's edge runtime
  *   routing.cjs, .js       the reader of routing files for Node.js, and routing.mjs, which re-exports the first
  *   routing-browser.js, .cjs   the same for browsers, and for every runtime that is not recognised
+ *   placement.js, .cjs     the library of placements, for every runtime, and placement.mjs, which re-exports the second
+ *                          for Node.js. They import the library by its name, for its classes of errors
+ *   yaml.js, .cjs          the package for YAML, which these import
  *   cli.js                 the command line, with the packages that it needs; it imports index.mjs
  *   THIRD-PARTY-NOTICES.txt
  */
@@ -64,16 +67,35 @@ const keepKernelImport = {
   },
 };
 
+/** The classes of errors are those of the library that the program has, so that `instanceof` holds. */
+const importErrors = {
+  name: 'import-errors',
+  setup({ onResolve }) {
+    onResolve({ filter: /[\\/]errors\.ts$/ }, () => ({ path: 'dispatch-layout', external: true }));
+  },
+};
+
+/** The package for YAML is a file of its own, which a bundler leaves out of programs that read and write no plans. */
+const importYaml = (file) => ({
+  name: 'import-yaml',
+  setup({ onResolve }) {
+    onResolve({ filter: /^yaml$/ }, () => ({ path: `./${file}`, external: true }));
+  },
+});
+
 const api = "export * from './index.ts';";
 const cuda = "export * from './devices/cuda/index.ts';";
 const routing = "export * from './routing/index.ts';";
+const placement = "export * from './placement/index.ts';";
+const yaml = "export { Document, parse, visit } from 'yaml';";
 
 /**
- * Bundles the library, and returns what esbuild reports about the output, such as the names of its exports.
+ * Bundles the library, and returns what esbuild reports about it: the names of its exports, and the files that it is
+ * made of.
  *
  * @param conditions the conditions by which package.json chooses the module that `#platform` stands for.
  */
-async function bundle(file, contents, platform, conditions) {
+async function bundle(file, contents, platform, conditions, ...plugins) {
   const [name, extension] = file.split('.');
   const isCommonJs = extension === 'cjs';
   const { metafile } = await build({
@@ -92,9 +114,9 @@ async function bundle(file, contents, platform, conditions) {
       // CommonJS has `__filename` instead of `import.meta.url`
       ...(isCommonJs && { 'import.meta.url': '__filename' }),
     },
-    plugins: [inlineLoader, keepKernelImport],
+    plugins: [inlineLoader, keepKernelImport, ...plugins],
   });
-  return metafile.outputs[`build/bundles/${file}`];
+  return { exports: metafile.outputs[`build/bundles/${file}`].exports, inputs: Object.keys(metafile.inputs) };
 }
 
 const [browser, node] = await Promise.all([
@@ -109,6 +131,13 @@ const [routingForNode] = await Promise.all([
   bundle('routing.cjs', routing, 'node', ['node']),
   bundle('routing-browser.js', routing, 'neutral', ['browser']),
   bundle('routing-browser.cjs', routing, 'node', ['browser']),
+]);
+
+const [placements, yamls] = await Promise.all([
+  bundle('placement.js', placement, 'neutral', ['browser'], importErrors, importYaml('yaml.js')),
+  bundle('yaml.js', yaml, 'neutral', ['browser']),
+  bundle('placement.cjs', placement, 'node', ['browser'], importErrors, importYaml('yaml.cjs')),
+  bundle('yaml.cjs', yaml, 'node', ['browser']),
 ]);
 
 const commandLine = await build({
@@ -153,6 +182,8 @@ for (const [entry, names, declarations] of [
 
 await write('routing.mjs', `export { ${routingForNode.exports.join(', ')} } from './routing.cjs';\n`);
 await write('routing.d.mts', "export * from './types/routing/index.js';\n");
+await write('placement.mjs', `export { ${placements.exports.join(', ')} } from './placement.cjs';\n`);
+await write('placement.d.mts', "export * from './types/placement/index.js';\n");
 
 await write('THIRD-PARTY-NOTICES.txt', await notices());
 
@@ -177,18 +208,24 @@ async function keepForeignSources(file) {
 
 /** The licences of all code in `dist` that other people wrote. */
 async function notices() {
-  const inputs = Object.keys(commandLine.metafile.inputs);
-  const packages = inputs.flatMap((path) => /^node_modules\/((@[^/]*\/)?[^/]*)\//.exec(path)?.[1] ?? []);
   const parts = [
     'The library (node.cjs, node.js, browser.js, browser.cjs, edge.js) contains a part of the following package.',
     await licenseOf('@assemblyscript/loader'),
+    'The library of placements imports the following package (yaml.js, yaml.cjs).',
+    ...(await licensesOf(yamls.inputs)),
     'The command line (cli.js) contains the following packages.',
-    ...(await Promise.all([...new Set(packages)].sort().map(licenseOf))),
+    ...(await licensesOf(Object.keys(commandLine.metafile.inputs))),
     'The addon (prebuilds) contains the following.',
     await licenseOf('node-addon-api'),
     titled('CUDA runtime', await readFile(join(root, 'cuda', 'NOTICE.txt'), 'utf8')),
   ];
   return parts.map((part) => `${part.trim()}\n`).join('\n');
+}
+
+/** The licences of the packages that the inputs of a bundle belong to. */
+function licensesOf(inputs) {
+  const packages = inputs.flatMap((path) => /^node_modules\/((@[^/]*\/)?[^/]*)\//.exec(path)?.[1] ?? []);
+  return Promise.all([...new Set(packages)].sort().map(licenseOf));
 }
 
 async function licenseOf(name) {

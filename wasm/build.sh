@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds a module of the kernel: wasm/build.sh kernel OUT.wasm, or wasm/build.sh order OUT.wasm
+# Builds a module: wasm/build.sh kernel OUT.wasm, or order, or placement instead of kernel
 set -euo pipefail
 cd "$(dirname "$0")"
 module=$1 out=$2
@@ -25,6 +25,11 @@ case $module in
     # nobody reads. They are at the bottom of the memory, where the other one has nothing.
     compile row_order.cpp
     link='-sGLOBAL_BASE=1024 -sIMPORTED_MEMORY=1'
+    ;;
+  placement)
+    # Everything above __heap_base is JavaScript's
+    compile map_ids.cpp
+    link='-sGLOBAL_BASE=1024 -Wl,--export=__heap_base'
     ;;
 esac
 emcc "$object" -o "$out" -O1 --no-entry -sSTANDALONE_WASM -sALLOW_MEMORY_GROWTH=1 -sTOTAL_STACK=65536 \

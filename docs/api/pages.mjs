@@ -9,6 +9,7 @@ import { MarkdownPageEvent, MarkdownTheme, MarkdownThemeContext, ModuleRouter } 
 const entries = {
   index: { name: 'dispatch-layout', page: 'api', source: 'ts/index.ts' },
   'devices/cuda': { name: 'dispatch-layout/cuda', page: 'api-cuda', source: 'ts/devices/cuda/index.ts' },
+  placement: { name: 'dispatch-layout/placement', page: 'api-placement', source: 'ts/placement/index.ts' },
 };
 
 export function load(app) {
@@ -57,7 +58,7 @@ function linkErrors(text, project) {
 }
 
 class PageRouter extends ModuleRouter {
-  /** There is no page for both entries together. */
+  /** There is no page for all entries together. */
   buildPages(project) {
     return super.buildPages(project).filter(({ model }) => model !== project);
   }
@@ -124,7 +125,7 @@ class PageContext extends MarkdownThemeContext {
     return blocks(
       `<!-- Made by ./build.sh docs from the doc comments of what ${source} exports: edit those. -->`,
       partials.comment(comment),
-      `The other entry of the package: ${entries.map((entry) => link(entry.name, entry))}.`,
+      `The other entries of the package: ${entries.map((entry) => link(entry.name, entry)).join(', ')}.`,
       own.map((section) => partials.groupIndex(section)),
       links.length > 0 && `Exported here, too: ${links.join(', ')}.`,
       own.map(({ title, children }) => blocks(`## ${title}`, partials.members(children, { headingLevel: 3 }))),

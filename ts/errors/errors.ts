@@ -5,6 +5,7 @@
  *
  * @module
  */
+import { isInvalidExpert } from '../values/invalid-expert.ts';
 import { type DeviceDescription, type DeviceName, describeObstacle, type Obstacle } from './availability.ts';
 
 /** A stable identifier of what went wrong. */
@@ -25,7 +26,10 @@ export type ErrorCode =
   | 'NUM_RANKS_PER_NODE'
   /** `numExperts` is no multiple of `numRanks`, and no `placement` says where the experts are. */
   | 'UNEVEN_EXPERTS'
-  /** `placement` is neither a name of a placement nor a table of `numExperts` ranks. */
+  /**
+   * `placement` is neither a name of a placement nor a table of `numExperts` ranks; or a plan of `dispatch-layout/placement`
+   * contradicts itself, or cannot be said in the form that was asked for.
+   */
   | 'PLACEMENT'
   /** An array of `out` has the wrong type or length, or shares memory with another one. */
   | 'OUT'
@@ -95,11 +99,6 @@ interface IdSource {
   readonly leadingAxes?: readonly number[] | null;
   /** The id in a slot; undefined where it is no longer known. */
   valueAt(token: number, slot: number): number | bigint | undefined;
-}
-
-/** Whether an id is neither `-1` (no selection) nor an expert. */
-export function isInvalidExpert(id: number | bigint, numExperts: number): boolean {
-  return id < -1 || id >= numExperts;
 }
 
 /**

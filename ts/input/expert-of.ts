@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { InvalidExpertError, isInvalidExpert } from '../errors/errors.ts';
+import { InvalidExpertError } from '../errors/errors.ts';
+import { isInvalidExpert } from '../values/invalid-expert.ts';
 import type { EmptyId, TopkIdx } from './topk-idx.ts';
 
 /** The expert that an id selects, or -1 if it selects none: it is empty, or it is not an expert. */
