@@ -14,7 +14,7 @@
  *   placement.js, .cjs     the library of placements, for every runtime, and placement.mjs, which re-exports the second
  *                          for Node.js. They import the library by its name, for its classes of errors
  *   yaml.js, .cjs          the package for YAML, which these import
- *   cli.js                 the command line, with the packages that it needs; it imports index.mjs
+ *   cli.js                 the command line, with the packages that it needs; it imports index.mjs and placement.mjs
  *   THIRD-PARTY-NOTICES.txt
  */
 import { chmod, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
@@ -154,6 +154,7 @@ const commandLine = await build({
       name: 'import-the-library',
       setup({ onResolve }) {
         onResolve({ filter: /^\.\.\/index\.ts$/ }, () => ({ path: './index.mjs', external: true }));
+        onResolve({ filter: /^\.\.\/placement\/index\.ts$/ }, () => ({ path: './placement.mjs', external: true }));
       },
     },
   ],

@@ -16,7 +16,12 @@ export function fact(label: string, text: string): string[] {
 }
 
 /** The lines of what was computed from. */
-export function factsOfRouting({ routing, numLayers, numTokens, numTopk }: ComputedLayers): string[] {
+export function factsOfRouting({
+  routing,
+  numLayers,
+  numTokens,
+  numTopk,
+}: Pick<ComputedLayers, 'routing' | 'numLayers' | 'numTokens' | 'numTopk'>): string[] {
   const { idType, axes, axesBecause } = routing.routing;
   const matrix = `${grouped(numTokens)} tokens, top-${numTopk}`;
   const shape =

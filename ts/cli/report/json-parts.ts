@@ -8,7 +8,7 @@ import { inFlags } from '../fail.ts';
 import type { Result } from './result.ts';
 
 /** What was computed from. */
-export function jsonOfRouting({ routing, numExperts }: ComputedLayers): object {
+export function jsonOfRouting({ routing, numExperts }: Pick<ComputedLayers, 'routing' | 'numExperts'>): object {
   const { idType, tokens, topk, format, producer, axes, axesBecause } = routing.routing;
   return {
     file: routing.name,

@@ -1,0 +1,116 @@
+/**
+ * What the reports of `place` show.
+ *
+ * @module
+ */
+import type { ExpertLoads, TokenSplit } from '../compute/expert-loads.ts';
+import type { JudgedLayer, ReplicaChoice } from '../compute/judge.ts';
+import type { InvalidExperts } from '../flags.ts';
+import {
+  type Balance,
+  type BalanceFigure,
+  loadPlacement,
+  type PlacementPlan,
+  type PlanFinding,
+  type Spread,
+} from '../library.ts';
+import type { ChosenPlan } from '../read/plan.ts';
+import type { ChosenRouting } from '../read/routing.ts';
+
+/** Where the figures of several layers or windows lie; null where there are none. */
+export type Spreads = Readonly<Record<BalanceFigure, Spread>> | null;
+
+/** One layer under one placement. */
+export interface PlacedLayer {
+  /** `[numRanks]`: the selections that go to each rank. */
+  readonly loads: Float64Array;
+  /** The balance of these loads, null where nothing was selected. */
+  readonly balance: Balance | null;
+  /** The balances of the windows of the layer. */
+  readonly windows: Spreads;
+  readonly numWindows: number;
+}
+
+/** One placement, judged. */
+export interface JudgedPlacement {
+  readonly perLayer: readonly PlacedLayer[];
+  /** Over the layers. */
+  readonly layers: Spreads;
+  /** Over the windows of all layers. */
+  readonly windows: Spreads;
+  /** What is odd about it. */
+  readonly findings: readonly PlanFinding[];
+}
+
+/** How the placement before and the plan compare. */
+export interface PlaceStatistics {
+  readonly before: JudgedPlacement;
+  readonly after: JudgedPlacement;
+  /** For each layer, what no placement in so many slots can beat, null where nothing was selected. */
+  readonly bounds: readonly (Balance | null)[];
+  /** The same over the layers. */
+  readonly bound: Spreads;
+}
+
+/** The result of `place`. */
+export interface PlaceResult extends PlaceStatistics {
+  readonly routing: ChosenRouting;
+  readonly numExperts: number;
+  readonly numRanks: number;
+  readonly numRanksPerNode: number;
+  readonly numNodes: number;
+  readonly numGroups: number;
+  /** The placement before. */
+  readonly placement: ChosenPlan;
+  readonly plan: PlacementPlan;
+  readonly replicas: ReplicaChoice;
+  /** Of each chosen layer. */
+  readonly splits: readonly TokenSplit[];
+  /** Whether the plan is made from all tokens, and judged by the same. */
+  readonly isOnAll: boolean;
+  readonly window: number;
+  readonly invalidExperts: InvalidExperts;
+}
+
+/** What statistics are made of. */
+interface Judged {
+  readonly placement: PlacementPlan;
+  readonly plan: PlacementPlan;
+  readonly loads: readonly ExpertLoads[];
+  readonly before: readonly JudgedLayer[];
+  readonly after: readonly JudgedLayer[];
+}
+
+/** Computes the figures of all layers. */
+export async function summarise({ placement, plan, loads, before, after }: Judged): Promise<PlaceStatistics> {
+  const { balanceOf, findingsOf, lowerBound, spreadOf } = await loadPlacement();
+  const summariseOne = (layers: readonly JudgedLayer[], of: PlacementPlan): JudgedPlacement => {
+    const perLayer = layers.map(({ loads: ofRanks, windows }) => ({
+      loads: ofRanks,
+      balance: balanceOf(ofRanks),
+      windows: spreadOf(windows),
+      numWindows: windows.length,
+    }));
+    return {
+      perLayer,
+      layers: spreadOf(perLayer.map(({ balance }) => balance)),
+      windows: spreadOf(layers.flatMap(({ windows }) => windows)),
+      // Empty slots are no fault: uneven experts leave some
+      findings: findingsOf(of).filter(({ kind }) => kind !== 'empty-slot'),
+    };
+  };
+  const bounds = loads.map(({ judged }) => {
+    const mean = judged.reduce((sum, load) => sum + load, 0) / plan.numRanks;
+    return mean === 0 ? null : balanceOfBound(lowerBound(judged, plan), mean);
+  });
+  return {
+    before: summariseOne(before, placement),
+    after: summariseOne(after, plan),
+    bounds,
+    bound: spreadOf(bounds),
+  };
+}
+
+function balanceOfBound(max: number, mean: number): Balance {
+  return { 'max/mean': max / mean, 'mean/max': mean / max, '(max-mean)/mean': (max - mean) / mean };
+}
