@@ -10,10 +10,10 @@ const layers = [
   { name: 'layout', path: '^ts/layout/' }, // the table of outputs, the request, the result, events
   { name: 'receive', path: '^ts/receive/' }, // what a rank receives, from what all ranks send
   { name: 'devices', path: '^ts/devices/' }, // what a device is; the devices js, wasm and cuda
+  { name: 'placement', path: '^ts/placement/' }, // plans of experts and replicas: dispatch-layout/placement
   { name: 'platform', path: '^(ts|dist)/platform/' }, // the devices of each runtime, as #platform
   { name: 'api', path: '^ts/[^/]+[.]ts$' }, // what users call: the modules in ts/ itself
   { name: 'routing', path: '^ts/routing/' }, // reads routing files: dispatch-layout/routing
-  { name: 'placement', path: '^ts/placement/' }, // plans of experts and replicas: dispatch-layout/placement
   { name: 'cli', path: '^ts/cli/' }, // the command line
 ];
 
@@ -42,6 +42,18 @@ export default {
       { path: '^ts/', pathNot: '^ts/(choose-device|order-tasks|workspace)[.]ts$' },
       '^(ts|dist)/platform/',
     ),
+    // It is a library of its own, which whoever computes only layouts does not load
+    forbid(
+      'placement-imports-no-device',
+      { path: '^ts/placement/' },
+      '^ts/(layout|receive|devices)/',
+      '/decode-module[.]ts$',
+    ),
+    forbid(
+      'only-the-command-line-imports-placement',
+      { path: '^ts/', pathNot: '^ts/(placement|cli)/' },
+      '^ts/placement/',
+    ),
     // Both may import the plain reference, since it checks them
     forbid(
       'wasm-and-cuda-do-not-import-each-other',
@@ -59,20 +71,13 @@ export default {
     ),
     // It is a library of its own, and whoever reads files need not load the one that computes layouts
     forbid('routing-imports-only-values', { path: '^ts/routing/' }, '^ts/', '^ts/(values|routing)/'),
-    // It is a library of its own, which whoever computes only layouts does not load
-    forbid(
-      'placement-imports-no-code-of-devices-and-of-the-api',
-      { path: '^ts/placement/' },
-      '^ts/',
-      '^ts/(values|errors|input|placement|generated)/|/decode-module[.]ts$',
-    ),
     forbid(
       'only-library-ts-of-the-command-line-imports-the-library',
       { path: '^ts/cli/', pathNot: '/library[.]ts$' },
       '^ts/',
       '^ts/(cli|routing)/',
     ),
-    // The packages that read formats are bundled
+    // The packages that read formats are bundled into the two
     forbid(
       'the-library-imports-no-package-but-the-loader',
       { path: '^ts/', pathNot: '^ts/(cli|(routing|placement)/formats)/' },

@@ -320,7 +320,7 @@ describe('the package', function () {
       for (const file of files) {
         assert.match(
           file,
-          /^((dist|ts|wasm|cuda|docs|bench)\/|(CHANGELOG|CONTRIBUTING|README|SECURITY)\.md$|LICENSE$|package\.json$)/,
+          /^((dist|ts|wasm|cuda|placement|docs|bench)\/|(CHANGELOG|CONTRIBUTING|README|SECURITY)\.md$|LICENSE$|package\.json$)/,
         );
         assert.match(file, /\.(js|cjs|mjs|ts|mts|map|wasm|node|txt|md|svg|json|sh|h|cpp|cu|cuh)$|^LICENSE$/);
         assert.notMatch(file, /\.test\.|(^|\/)\.|node_modules|~$/);
@@ -370,7 +370,7 @@ describe('the package', function () {
 
     it('has notices for everything in it that other people wrote', () => {
       const text = readPacked('dist/THIRD-PARTY-NOTICES.txt');
-      for (const name of ['@assemblyscript/loader', 'commander', 'fflate', 'node-addon-api', 'CUDA runtime']) {
+      for (const name of ['@assemblyscript/loader', 'commander', 'npyjs', 'node-addon-api', 'CUDA runtime']) {
         assert.match(text, new RegExp(`^${name}\\n-+$`, 'm'));
       }
       assert.include(text, 'Apache License');

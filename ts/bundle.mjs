@@ -7,13 +7,13 @@
  *                          uses `import` or `require`
  *   index.js, cuda.js      the two entries for bundles for Node.js. They are ES modules only
  *   node.js                what these two re-export
+ *   placement.js, .cjs     the library of placements, for every runtime, and placement.mjs, which re-exports the second
+ *                          for Node.js. They import the library by its name, for its classes of errors
+ *   yaml.js, .cjs          the package for YAML, which these import
  *   browser.js, .cjs       for browsers, and for every runtime that is not recognised
  *   edge.js                for Cloudflare workerd and Vercel's edge runtime
  *   routing.cjs, .js       the reader of routing files for Node.js, and routing.mjs, which re-exports the first
  *   routing-browser.js, .cjs   the same for browsers, and for every runtime that is not recognised
- *   placement.js, .cjs     the library of placements, for every runtime, and placement.mjs, which re-exports the second
- *                          for Node.js. They import the library by its name, for its classes of errors
- *   yaml.js, .cjs          the package for YAML, which these import
  *   cli.js                 the command line, with the packages that it needs; it imports index.mjs and placement.mjs
  *   THIRD-PARTY-NOTICES.txt
  */
@@ -83,11 +83,11 @@ const importYaml = (file) => ({
   },
 });
 
+const placement = "export * from './placement/index.ts';";
+const yaml = "export { Document, parse, visit } from 'yaml';";
 const api = "export * from './index.ts';";
 const cuda = "export * from './devices/cuda/index.ts';";
 const routing = "export * from './routing/index.ts';";
-const placement = "export * from './placement/index.ts';";
-const yaml = "export { Document, parse, visit } from 'yaml';";
 
 /**
  * Bundles the library, and returns what esbuild reports about it: the names of its exports, and the files that it is
@@ -119,6 +119,13 @@ async function bundle(file, contents, platform, conditions, ...plugins) {
   return { exports: metafile.outputs[`build/bundles/${file}`].exports, inputs: Object.keys(metafile.inputs) };
 }
 
+const [placements, yamls] = await Promise.all([
+  bundle('placement.js', placement, 'neutral', ['browser'], importErrors, importYaml('yaml.js')),
+  bundle('yaml.js', yaml, 'neutral', ['browser']),
+  bundle('placement.cjs', placement, 'node', ['browser'], importErrors, importYaml('yaml.cjs')),
+  bundle('yaml.cjs', yaml, 'node', ['browser']),
+]);
+
 const [browser, node] = await Promise.all([
   bundle('browser.js', api, 'neutral', ['browser']),
   bundle('node.js', api + cuda, 'node', ['node']),
@@ -131,13 +138,6 @@ const [routingForNode] = await Promise.all([
   bundle('routing.cjs', routing, 'node', ['node']),
   bundle('routing-browser.js', routing, 'neutral', ['browser']),
   bundle('routing-browser.cjs', routing, 'node', ['browser']),
-]);
-
-const [placements, yamls] = await Promise.all([
-  bundle('placement.js', placement, 'neutral', ['browser'], importErrors, importYaml('yaml.js')),
-  bundle('yaml.js', yaml, 'neutral', ['browser']),
-  bundle('placement.cjs', placement, 'node', ['browser'], importErrors, importYaml('yaml.cjs')),
-  bundle('yaml.cjs', yaml, 'node', ['browser']),
 ]);
 
 const commandLine = await build({
@@ -162,6 +162,9 @@ const commandLine = await build({
 
 const write = (file, text) => writeFile(join(workshop, file), text);
 
+await write('placement.mjs', `export { ${placements.exports.join(', ')} } from './placement.cjs';\n`);
+await write('placement.d.mts', "export * from './types/placement/index.js';\n");
+
 /**
  * Each entry for Node.js re-exports its part of the library. An ES module re-exports from the small CommonJS entry and
  * not from node.cjs, since Node.js searches an imported CommonJS file for the names of its exports, which takes 25 ms
@@ -183,8 +186,6 @@ for (const [entry, names, declarations] of [
 
 await write('routing.mjs', `export { ${routingForNode.exports.join(', ')} } from './routing.cjs';\n`);
 await write('routing.d.mts', "export * from './types/routing/index.js';\n");
-await write('placement.mjs', `export { ${placements.exports.join(', ')} } from './placement.cjs';\n`);
-await write('placement.d.mts', "export * from './types/placement/index.js';\n");
 
 await write('THIRD-PARTY-NOTICES.txt', await notices());
 

@@ -34,6 +34,7 @@ interface JsonReport {
   readonly invalidExperts: 'throw' | 'ignore';
   readonly device: { readonly name: string; readonly reason: string };
   readonly timing: { seconds: number; tokensPerSecond: number | null; numPasses: number; warm: boolean };
+  readonly findings: readonly { readonly code: string }[];
   readonly total: JsonStatistics;
   readonly layers: readonly (JsonStatistics & { readonly layer: number | null })[];
 }
@@ -94,7 +95,11 @@ describe('command line: layouts', function () {
     const result = await report([file, ...sizes]);
     const expected = oracle(rows, question);
     expectCounts(result.total, expected);
-    const { layers: perLayer, total, timing, device, ...facts } = result;
+    const { layers: perLayer, total, timing, device, findings, ...facts } = result;
+    assert.deepEqual(
+      findings.map(({ code }) => code),
+      ['EXPERT_TWICE'],
+    );
     assert.deepEqual(facts, {
       file,
       format: 'npy',

@@ -2,6 +2,7 @@
 # Builds programs with the source of the WASM kernel for this machine, into build/native/: build.sh PROGRAM...
 #   layout_test        compares random layouts and orders of rows with the references
 #   layout_test_fast   the same with the optimisation that is benchmarked, and without sanitizers
+#   map_test           compares random mappings of ids to replicas with a reference
 #   layout_native      computes layouts that it reads from stdin
 #   replay             runs the fuzz target on inputs that were found before
 #   fuzz               runs the fuzz target under libFuzzer; needs clang
@@ -24,7 +25,7 @@ build() { # build PROGRAM COMPILER ARGUMENT...
 builds=
 for program in "$@"; do
   case "$program" in
-    layout_test | layout_native) build "$program" "${CXX:-g++}" $flags $sanitize "$program.cpp" & ;;
+    layout_test | layout_native | map_test) build "$program" "${CXX:-g++}" $flags $sanitize "$program.cpp" & ;;
     layout_test_fast) build "$program" "${CXX:-g++}" $flags -O3 layout_test.cpp & ;;
     replay) build "$program" "${CXX:-g++}" $flags $sanitize fuzz_target.cpp replay.cpp & ;;
     fuzz) build "$program" clang++ $flags $sanitize -fsanitize=fuzzer fuzz_target.cpp & ;;

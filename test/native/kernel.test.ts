@@ -43,6 +43,12 @@ function checkAnswer(vector: Vector, lines: readonly string[]): void {
   assert.deepStrictEqual(arrays, outputNames.map(numbersOf), vector.name);
 }
 
+describeNative('the module that maps ids, compiled natively under sanitizers', ['map_test'], () => {
+  it('maps random ids as a plain reference does', () => {
+    assert.strictEqual(runNative('map_test', ['3000']), '3000 cases\n');
+  });
+});
+
 describeNative('the WASM kernel, compiled natively under sanitizers', ['layout_native', 'replay'], () => {
   it('gives the answers of the conformance vectors', () => {
     // Requests that are refused for their shape never reach the kernel, and the program takes no empty id.

@@ -98,7 +98,7 @@ describe('CSV with a row for each choice', () => {
     assert.match(await message(`${header}0,-1,0,2\n`), /line 3 has the token -1/);
     assert.match(await message(`${header}0,0,9999,2\n`), /line 3 has the slot 9999/);
     assert.match(await message(`${header}0,0,1,${2 ** 31}\n`), /line 3 has the expert 2147483648/);
-    assert.match(await message(`${header}0,${2 ** 40},0,2\n`), /line 3 needs a grid of more than 33554432 ids/);
+    assert.match(await message(`${header}0,${2 ** 40},0,2\n`), /line 3 needs a grid of more than 16777216 ids/);
     assert.match(await message(`${header}0,1,"0,2\n`), /line 3 has a quoted field without an end/);
     assert.match(await message('layer,token,expert\n'), /has no rows/);
     assert.match(
@@ -106,6 +106,8 @@ describe('CSV with a row for each choice', () => {
       /has no columns of a layer and an expert; its columns are a, b; write a row/,
     );
     assert.match(await message('# route_trace v1\n'), /has no header/);
+    const { message: chosen } = await refusal(() => openBytes(Buffer.from(header), { array: 'x' }));
+    assert.match(chosen, /has no arrays with names/);
   });
 
   it('is read from windows that end anywhere', async () => {

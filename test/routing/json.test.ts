@@ -6,6 +6,9 @@ import { type ByteSource, sourceOfBytes } from '../../ts/routing/byte-source.ts'
 import type { ArrayContents, Contents, IdContents } from '../../ts/routing/contents.ts';
 import { scanIntegers } from '../../ts/routing/formats/json/integer-source.ts';
 import { JsonReader } from '../../ts/routing/formats/json/json-reader.ts';
+import { ObjectWalker, TopObjects } from '../../ts/routing/formats/json/objects.ts';
+import { RecordTable } from '../../ts/routing/formats/json/records.ts';
+import { marginBytes } from '../../ts/routing/formats/text/byte-window.ts';
 import type { ReadOptions } from '../../ts/routing/read-options.ts';
 import { npyFile } from '../cli/npy-writer.ts';
 import { asIds, idsOf, openBytes, openSource, readAll, refusal, tokensFirst, workOrRefuse } from './reading.ts';
@@ -45,6 +48,8 @@ function nest(shape: readonly number[], integers: readonly number[]): unknown {
     )[0];
 }
 
+const shapeOf = (value: unknown): number[] =>
+  Array.isArray(value) ? [value.length, ...(value.length === 0 ? [] : shapeOf(value[0]))] : [];
 const count = (length: number, first = 0): number[] => Array.from({ length }, (_, index) => first + index);
 
 /** Settings that give the same cases every time. `DISPATCH_LAYOUT_TEST_RUNS` multiplies the number of cases. */
@@ -78,6 +83,12 @@ describe('nested arrays in JSON', () => {
     assert.deepEqual(arrayOf(contents).shape, [3, 2, 2]);
     assert.deepEqual(await integersOf(contents), count(12, 1).map(BigInt));
     assert.match(await message('[[1, 2]]\n[[3]]'), /line 2, \[1\]\[0\] has 1 elements, but the first array .* has 2/);
+  });
+
+  it('may have any number of axes up to four', async () => {
+    for (const text of ['[]', '[1, 2, 3]', '[[[[1]]]]', '[[], []]']) {
+      assert.deepEqual(arrayOf(await open(text)).shape, shapeOf(JSON.parse(text)));
+    }
   });
 
   it('may have integers in other notations', async () => {
@@ -126,6 +137,8 @@ describe('nested arrays in JSON', () => {
       '[[+1]]': /is not valid JSON/,
       '[[1]}': /is not valid JSON/,
       '[\0]': /is not valid JSON/,
+      '{"a":1,\0"b":2}': /is not valid JSON/,
+      '{\0}': /is not valid JSON/,
     };
     for (const [text, pattern] of Object.entries(cases)) assert.match(await message(text), pattern, text);
   });
@@ -212,6 +225,28 @@ describe('replies of vLLM in JSON', () => {
     assert.deepEqual([none.grid.numTokens, none.grid.layers.length, none.grid.numTopk], [0, 3, 2]);
     const old = await openIds({ choices: [{ routed_experts: npy('<i4', '(4, 3, 2)', Int32Array.from(flat)) }] });
     assert.deepEqual(tokensFirst(await idsOf(old.grid)), rows);
+  });
+
+  it('are joined whatever their types and orders are', async () => {
+    const fortran = Uint8Array.from(
+      count(2).flatMap((slot) => count(3).flatMap((layer) => rows.map((row) => row[layer][slot]))),
+    );
+    const header = "{'descr': '|u1', 'fortran_order': True, 'shape': (4, 3, 2), }";
+    const none = npy('|u1', '(0, 3, 2)', new Uint8Array());
+    const all = [
+      ids,
+      none,
+      ids,
+      none,
+      npy('>i2', '(1, 3, 2)', Uint8Array.from(rows[2].flat().flatMap((id) => [0, id]))),
+      base64(npyFile(header, fortran)),
+      ids,
+    ];
+    const { grid } = await openIds({ choices: all.map((routed_experts) => ({ routed_experts })) });
+    const expected = [...rows, ...rows, rows[2], ...rows, ...rows];
+    for (const tokensPerPiece of [1, 3, 100]) {
+      assert.deepEqual(tokensFirst(await idsOf(grid, tokensPerPiece)), expected);
+    }
   });
 
   it('have the ids of the prompt apart, or as nested arrays', async () => {
@@ -437,7 +472,7 @@ describe('traces with records in JSONL', () => {
     const bad = async (change: object): Promise<string> =>
       message(lines([record(0, 0, [[1, 2]]), record(0, 1, [[1, 2]], change)]));
     assert.match(await bad({ num_tokens: 7 }), /line 2 has the ids of 1 tokens, and says that it has 7/);
-    assert.match(await bad({ layer: null }), /line 2 has ids, and no 'layer'/);
+    assert.match(await bad({ layer: null }), /line 2 has ids, and no integer 'layer'/);
     assert.match(
       await message(lines([record(0, 0, [[1, 2]]), record(0, 1, [[1, 2, 3]])])),
       /line 2 has 3 ids for each token, where the first record has 2; fill shorter rows/,
@@ -452,6 +487,14 @@ describe('traces with records in JSONL', () => {
     );
     assert.match(await message('{"layer": 0, "topk_ids": [1, 2]}\n[]\n7\n'), /line 3 is JSON, but not/);
     assert.match(await message('{"layer": 0, "topk_ids": [4294967296, 2]}'), /too large for the id/);
+  });
+
+  it('have no arrays to choose from', async () => {
+    const text = lines([record(0, 0, [[1, 2]])]);
+    assert.match(
+      await message(text, { array: 'x' }),
+      /has no arrays with names, and array: 'x' chooses one; leave out/,
+    );
   });
 
   it('are read piece by piece, whatever the order and the size of the records', async () => {
@@ -472,12 +515,33 @@ describe('traces with records in JSONL', () => {
         ),
       ),
     );
+    const expected = [0, 5].map((layer) => count(numTokens).map((token) => rowOf(layer, token)));
     const { grid } = await openIds(text);
-    const ids = await idsOf(grid, 777);
-    assert.deepEqual(
-      ids,
-      [0, 5].map((layer) => count(numTokens).map((token) => rowOf(layer, token))),
-    );
+    assert.deepEqual(await idsOf(grid, 777), expected);
+    // The same without keeping ids: the file is read again, as large ones are
+    const source = sourceOfBytes(Buffer.from(text), 'file');
+    const reader = new JsonReader(source);
+    await reader.skipByteOrderMark();
+    const walker = new ObjectWalker(reader, source);
+    const records = new RecordTable(1000);
+    for (const objects = new TopObjects(reader); await objects.next(); ) {
+      records.add(await walker.readObject(), walker, reader);
+    }
+    const { grid: read } = records.contents(source, null, 'jsonl');
+    assert.deepEqual(await idsOf(read, 777), expected);
+    const { value: piece } = await read.pieces([1], new Int32Array(9)).next();
+    assert.deepInclude(piece, {
+      layer: 1,
+      firstToken: 0,
+      numTokens: 4,
+      ids: Int32Array.from(expected[1].slice(0, 4).flat()),
+    });
+  });
+
+  it('may have records without tokens', async () => {
+    const contents = await openIds(lines([record(0, 0, []), record(1, 0, [[1, 2]])]));
+    assert.deepEqual(await idsOf(contents.grid), [[[1, 2]]]);
+    assert.match(await message(lines([record(0, 0, [])])), /has no ids of experts/);
   });
 });
 
@@ -559,8 +623,8 @@ describe('other JSON', () => {
 
   it('is refused with what it seems to be', async () => {
     const cases: Record<string, RegExp> = {
-      '{"physical_to_logical_map": [[0, 1]]}': /is not routing: it seems to be a placement of experts/,
-      '{"moe_layer_count": 1, "layer_list": [{}]}': /a placement of experts on devices, as vllm-ascend reads it/,
+      '{"physical_to_logical_map": [[0, 1]]}': /is not routing: it seems to be a map of slots to experts/,
+      '{"moe_layer_count": 1, "layer_list": [{}]}': /a map of experts to devices, as vllm-ascend reads it/,
       '{"num_experts": 16, "num_experts_per_token": 4}': /expert statistics of TensorRT-LLM/,
       '{"top_experts_by_W": [{"expert": 1}]}': /a ranking of experts/,
       '{"a": 1, "b": [[1]]}': /has no ids of experts that are known: its keys are a, b; /,
@@ -608,6 +672,41 @@ describe('hostile JSON', () => {
     }
   });
 
+  it('is read right wherever a window ends in it', async function () {
+    this.timeout(120_000);
+    const contentsOf = async (bytes: Uint8Array): Promise<unknown> => {
+      const contents = await openBytes(bytes, options);
+      if (contents.kind === 'ids') return [contents.notes, contents.grid.layers, await idsOf(contents.grid)];
+      return contents.kind === 'counts' ? contents.counts : [arrayOf(contents).shape, await integersOf(contents)];
+    };
+    for (const text of samples) {
+      const expected = await contentsOf(Buffer.from(text));
+      // Where tokens are no longer looked at as a whole, and where the window ends
+      for (const boundary of [2 ** 18 - marginBytes, 2 ** 18]) {
+        const bytes = Buffer.from(text);
+        const padded = Buffer.alloc(boundary + bytes.length, ' ');
+        for (let cut = 0; cut <= bytes.length; cut += 3) {
+          bytes.copy(padded, boundary - cut);
+          const length = boundary - cut + bytes.length;
+          assert.deepEqual(await contentsOf(padded.subarray(0, length)), expected, `${text}, cut at ${cut}`);
+          padded.fill(' ', boundary - cut, length);
+        }
+      }
+    }
+  });
+
+  it('is read or refused wherever one character is another', async () => {
+    for (const text of samples) {
+      for (const character of [0, 0x22, 0x2c, 0x30, 0x5b, 0x5c, 0x5d, 0x7d]) {
+        for (let position = 0; position < text.length; position++) {
+          const bytes = Buffer.from(text);
+          bytes[position] = character;
+          await workOrRefuse(async () => readAll(await openBytes(bytes, options)));
+        }
+      }
+    }
+  });
+
   it('is read or refused wherever it is damaged', async () => {
     const damage = fc.array(fc.tuple(fc.nat(), fc.nat(255)), { minLength: 1, maxLength: 4 });
     await fc.assert(
@@ -626,6 +725,23 @@ describe('hostile JSON', () => {
 
   it('is what JSON.parse takes for JSON, but for the text of strings that nobody reads', async () => {
     // The value is skipped, so that only its grammar counts
+    for (const value of [
+      '[1,]',
+      '[,]',
+      '[1 2]',
+      '{"b":[1,]}',
+      '[1,2',
+      '{"b":1,}',
+      '{"b" 1}',
+      '{,}',
+      '[[1,],2]',
+      '01',
+      '1.',
+      '-',
+      'tru',
+    ]) {
+      assert.match(await message(`{"a": ${value}, "layer": 0, "topk_ids": [1]}`), /line 1, a is not valid JSON/, value);
+    }
     const texts = fc.oneof(
       fc.json(),
       fc

@@ -223,6 +223,11 @@ describe('files of torch.save', () => {
     assert.deepEqual(tokensFirst(await idsOf(ids.grid)), counting([10, 3, 2]));
   });
 
+  it('of routing of one layer are an array', async () => {
+    const file = writeTorchFile(p.pickle(p.dict({ routed_experts: dense([5, 2]) })), { 0: int32(10) });
+    assert.equal((await openBytes(file)).kind, 'arrays');
+  });
+
   it('of a batch say that a mask is not applied', async () => {
     const batch = p.dict({ batch: p.dict({ routed_experts: dense([5, 3, 2]), attention_mask: dense([5], 'mask') }) });
     const { notes } = await openBytes(writeTorchFile(p.pickle(batch), { 0: int32(30), mask: int32(5) }));
@@ -245,7 +250,7 @@ describe('files of torch.save', () => {
       'no tensors': [p.dict({ x: p.int(1) }), /holds no tensors/],
       'codes of audio': [
         p.dict({ codes: dense([1, 2, 4], 'a') }),
-        /codes: int32 \[1, 2, 4\], by its name codes of audio/,
+        /codes: int32 \[1, 2, 4\], by its name codes of audio .*, or take one of these with array: 'NAME'/,
       ],
     };
     for (const [what, [pickled, message]] of Object.entries(declined)) {
@@ -329,7 +334,7 @@ describe('files of torch.save', () => {
           for (const [at, byte] of changes) file[at] = byte;
           await workOrRefuse(async () => readAll(await openBytes(file)));
         }),
-        { numRuns: 3000 },
+        { numRuns: 1000 },
       );
     });
   });

@@ -120,11 +120,11 @@ describe('text samples', () => {
       'json/expert_stats/mixtral_multi_moe_expert_map.json': /is a table of values up to 1 in rows of 8/,
       'json/expert_stats/olmoe_selected_experts.json': /a selection of experts, without tokens/,
       'json/expert_stats/qwen35_35b_all_experts_WSQ.json': /a ranking of experts by their weights/,
-      'json/vllm_ascend/expert_map.json': /a placement of experts on devices/,
-      'synthetic/vllm_ascend/gsm8k_temp0.0_4_4.json': /a placement of experts on devices/,
-      'synthetic/sglang_init_location/physical_to_logical_map.json': /a placement of experts/,
-      'synthetic/vllm_offline_eplb/vllm_hcu_v1.json': /a placement of experts/,
-      'synthetic/vllm_offline_eplb/vllm_hcu_v2.json': /a placement of experts/,
+      'json/vllm_ascend/expert_map.json': /a map of experts to devices/,
+      'synthetic/vllm_ascend/gsm8k_temp0.0_4_4.json': /a map of experts to devices/,
+      'synthetic/sglang_init_location/physical_to_logical_map.json': /a map of slots to experts/,
+      'synthetic/vllm_offline_eplb/vllm_hcu_v1.json': /a map of slots to experts/,
+      'synthetic/vllm_offline_eplb/vllm_hcu_v2.json': /maps of slots to experts/,
       'synthetic/trtllm_expert_statistic/meta_info.json': /expert statistics of TensorRT-LLM/,
     };
     for (const [name, pattern] of Object.entries(cases)) {

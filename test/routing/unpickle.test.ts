@@ -100,6 +100,20 @@ describe('the reader of pickles', () => {
     assert.match(error.message, /a list of more than 1024 numbers and of objects/);
   });
 
+  it('reads pickles of any length, window by window', async () => {
+    // The window of 256 KiB ends at every place of an instruction, as the lists have lengths that are no divisors of it.
+    const texts = Array.from({ length: 3000 }, (_, i) => p.list(p.text(`${i}`), p.text('x'.repeat(i % 700)), p.int(i)));
+    const longText = p.text('y'.repeat(600_000));
+    const value = (await load(p.list(...texts, longText, p.tensor(grid), longText))) as PythonSequence;
+    assert.equal(value.length, 3003);
+    for (const i of [0, 1, 1000, 2999]) {
+      const [name, text, number] = plain(value.items[i]) as [string, string, number];
+      assert.deepEqual([name, number], [`${i}`, i]);
+      assert.equal(text, i % 700 > 256 ? `${'x'.repeat(256)}…` : 'x'.repeat(i % 700));
+    }
+    assert.equal(plain(value.items[3001]), 'int32 [2,3,4] [12,4,1] + 0 of 0');
+  });
+
   const refused: Record<string, { value: p.Pickled; message: RegExp; code: string; protocol?: number }> = {
     'a function of Python': {
       value: p.call(p.global('os', 'system'), p.text('true')),
@@ -186,18 +200,36 @@ describe('the reader of pickles', () => {
     },
     'one element, repeated 2^62 times': {
       value: p.tensor({ numElements: 1, shape: [2 ** 31, 2 ** 31], strides: [0, 0] }),
-      message: /repeats the 1 elements of its storage/,
+      message: /repeats the elements of a storage of 1/,
       code: 'DAMAGED',
     },
     'negative strides': {
       value: p.tensor({ numElements: 4, offset: 3, shape: [4], strides: [-1] }),
-      message: /shape and strides are not as many integers/,
+      message: /shape and strides are not tuples of as many integers/,
+      code: 'DAMAGED',
+    },
+    'a shape that can be changed later': {
+      value: p.code(
+        p.list(p.int(4)),
+        'q',
+        0,
+        p.call(
+          p.global('torch._utils', '_rebuild_tensor_v2'),
+          p.storage({ ...grid, shape: [], strides: [] }),
+          p.int(0),
+          p.code('h', 0),
+          p.tuple(p.int(1)),
+          p.code(0x89),
+          p.none,
+        ),
+      ),
+      message: /not tuples of as many/,
       code: 'DAMAGED',
     },
     'a negative offset': { value: p.tensor({ ...grid, offset: -1 }), message: /at the offset -1/, code: 'DAMAGED' },
     'strides of another length': {
       value: p.tensor({ ...grid, strides: [1] }),
-      message: /not as many/,
+      message: /not tuples of as many/,
       code: 'DAMAGED',
     },
   };
@@ -217,27 +249,16 @@ describe('the reader of pickles', () => {
   });
 
   const repeat = (part: p.Pickled, times: number) => Buffer.alloc(part.length * times, part);
-  /** An instruction with each of many numbers of 32 bits, followed by others. */
-  const counted = (instruction: string, rest: string) => {
-    const each = repeat(p.code(instruction, 0, 0, 0, 0, rest), 3_000_000);
-    for (let i = 0; i < 3_000_000; i++) each.writeUInt32LE(i, i * (5 + rest.length) + 1);
-    return each;
-  };
-  const filled = (part: p.Pickled, bytes = 2 ** 25) => p.code(']', repeat(part, Math.ceil(bytes / part.length)));
+  const filled = (part: p.Pickled) => p.code(']', repeat(part, Math.ceil(2 ** 24 / part.length)));
   const hungry: Record<string, () => p.Pickled> = {
     'values on the stack': () => repeat(p.none, 2 ** 21),
     'marks on the stack': () => repeat(p.code('('), 2 ** 21),
     'lists in a list': () => filled(p.code(']a')),
-    'dicts in a list': () => filled(p.code('}a')),
-    'texts in a list': () => filled(p.code(p.text('x'), 'a')),
-    'long texts in a list': () => filled(p.code(p.text('☃'.repeat(80)), 'a'), 2 ** 27),
     'tuples of numbers in a list': () => filled(p.code('(', Buffer.alloc(1000, 'N'), 'ta')),
     'dicts of the same pairs': () => {
       const pairs = p.code('](', repeat(p.tuple(p.int(1), p.int(2)), 10_000), 'eq', 0);
       return p.code(pairs, ']', repeat(p.code(p.global('collections', 'OrderedDict'), 'h', 0, 0x85, 'Ra'), 10_000));
     },
-    'entries of a dict': () => p.code('}', counted('J', 'Ns')),
-    'references to objects': () => p.code('N', counted('r', '')),
   };
   for (const [what, value] of Object.entries(hungry)) {
     it(`limits ${what}`, async () => assert.equal((await refusal(() => load(value()), 'x.pt')).code, 'TOO_LARGE'));
@@ -258,7 +279,7 @@ describe('the reader of pickles', () => {
       fc.asyncProperty(fc.array(parts, { maxLength: 60 }), (some) =>
         workOrRefuse(async () => tensorsIn(await load(Buffer.concat(some)), 'x.pt')),
       ),
-      { numRuns: 3000 },
+      { numRuns: 1000 },
     );
   });
 });

@@ -8,10 +8,7 @@
 export const exitCodes = {
   /** The command did what was asked. */
   done: 0,
-  /**
-   * The command did what was asked, and found something bad, such as a limit that was exceeded. No command returns it
-   * yet.
-   */
+  /** The command did what was asked, and found something bad. Only `check` returns it. */
   finding: 1,
   /** A flag or an input is wrong, and nothing was done. */
   refused: 2,

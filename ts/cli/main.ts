@@ -6,6 +6,7 @@
  */
 import { Command, CommanderError, Option } from 'commander';
 import { RoutingError } from '../routing/index.ts';
+import { type CheckFlags, check } from './check.ts';
 import { type DoctorFlags, doctor } from './doctor.ts';
 import { reportFailure, UsageError } from './fail.ts';
 import {
@@ -32,19 +33,21 @@ const examples = `
 Examples:
   dispatch-layout routing.npy --num-experts 64 --num-ranks 8
   dispatch-layout trace.npz --array ids --layer 3 --num-experts 64 --num-ranks 8
+  dispatch-layout check routing.npy
   dispatch-layout routing.npy --num-experts 64 --num-ranks 8 --out layout.npz
   dispatch-layout permute routing.npy --num-experts 64 --out order.npz
   echo '[[0, 5], [3, -1]]' | dispatch-layout - --num-experts 8 --num-ranks 4
   dispatch-layout generate - |
     dispatch-layout - --num-experts 256 --num-ranks 32 --json
 
-FILE is .npy (any integer type), .npz or nested JSON arrays. Its shape is
-[tokens, topk], or [layers, tokens, topk]. Without --layer, all layers are
-computed.
+FILE is what vLLM, SGLang, Megatron-LM, TensorRT-LLM, slime, verl, llama.cpp and
+others write: .npy, .npz, .pt, .safetensors, JSON, JSONL, CSV, or a directory of
+TensorRT-LLM. Several files are those of several ranks, or the shards of one.
+Without --layer, all layers are computed.
 
 Exit codes: 0 means done. 2 means that a file or a flag is wrong, or that there
 is too little memory; one line on standard error says what. 70 means a bug in
-this program. 1 is reserved for findings and not used yet.
+this program. 1 means findings, and only check returns it.
 `;
 
 const permuteExamples = `
@@ -57,6 +60,15 @@ Examples:
 
 FILE is read as dispatch-layout FILE reads it. --num-ranks, --placement and
 --winner are flags of the order by rank. Its rows are never padded.
+`;
+
+const checkExamples = `
+Examples:
+  dispatch-layout check capture.npz --num-experts 64
+  dispatch-layout check router_trace_rank*.jsonl
+  dispatch-layout check reply.json --num-layers 61 --num-topk 8 --json
+
+Exit code 1 means that there are findings, 0 that there are none.
 `;
 
 const receiveExamples = `
@@ -101,7 +113,7 @@ function createProgram(): Command {
     // Flags after the name of a subcommand belong to the subcommand, even if the main command has a flag of the same
     // name, such as --num-experts.
     .enablePositionalOptions()
-    .argument('[files...]', "routing: .npy, .npz or JSON; '-' is standard input")
+    .argument('[files...]', "routing: one file or directory, or one for each rank; '-' is standard input")
     .addOption(sharedFlags.numExperts)
     .option('--num-ranks <count>', 'ranks that share the experts (required)', wholeNumber(1, limits.ranks))
     .option(
@@ -124,7 +136,9 @@ function createProgram(): Command {
     )
     .addOption(sharedFlags.device)
     .addOption(sharedFlags.invalidExperts)
+    .option('--keep-dense', 'count layers that hold one expert only, instead of leaving them out')
     .option('--out <file>', "write the layout to an .npz, under DeepEP's names")
+    .addOption(sharedFlags.fingerprint)
     .addOption(sharedFlags.json)
     .addHelpText('after', examples)
     .action((files: string[], flags: RunFlags) => run(files, flags));
@@ -133,7 +147,7 @@ function createProgram(): Command {
     .command('permute')
     .description('compute the order of rows by expert, which a grouped GEMM needs, or by rank')
     .helpOption('-h, --help', 'print this help')
-    .argument('[files...]', "routing: .npy, .npz or JSON; '-' is standard input")
+    .argument('[files...]', "routing: one file or directory, or one for each rank; '-' is standard input")
     .addOption(sharedFlags.numExperts)
     .addOption(new Option('--by <order>', 'what the rows are ordered by').choices(orderChoices).default('expert'))
     .option(
@@ -205,10 +219,32 @@ function createProgram(): Command {
     .action((files: string[], flags: ReceiveFlags) => receive(files, flags));
 
   program
+    .command('check')
+    .description('say what is wrong or odd in routing files, what it does to figures, and which flag deals with it')
+    .helpOption('-h, --help', 'print this help')
+    .argument('[files...]', "routing: one file or directory, or one for each rank; '-' is standard input")
+    .option(
+      '--num-experts <count>',
+      'experts that ids may name (default: what the file says, or one more than the largest id)',
+      wholeNumber(1, limits.experts),
+    )
+    .addOption(sharedFlags.layer)
+    .addOption(sharedFlags.axes)
+    .addOption(sharedFlags.array)
+    .addOption(sharedFlags.numLayers)
+    .addOption(sharedFlags.numTopk)
+    .addOption(sharedFlags.dtype)
+    .addOption(sharedFlags.emptyId)
+    .addOption(sharedFlags.fingerprint)
+    .addOption(sharedFlags.json)
+    .addHelpText('after', checkExamples)
+    .action((files: string[], flags: CheckFlags) => check(files, flags));
+
+  program
     .command('place')
     .description('place experts and their replicas on ranks by EPLB, and say what that is worth')
     .helpOption('-h, --help', 'print this help')
-    .argument('[files...]', "routing: .npy, .npz or JSON; '-' is standard input")
+    .argument('[files...]', "routing: one file or directory, or one for each rank; '-' is standard input")
     .addOption(sharedFlags.numExperts)
     .option('--num-ranks <count>', 'ranks that share the experts (required)', wholeNumber(1, limits.ranks))
     .option('--redundant <count>', 'slots for replicas, beside one for each expert', wholeNumber(0, limits.experts), 0)

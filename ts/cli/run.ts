@@ -3,7 +3,10 @@
  *
  * @module
  */
-import { computeRoutingLayout } from './compute/layout.ts';
+import { computeRoutingLayout, type RoutingLayout } from './compute/layout.ts';
+import { isDense } from './findings/find.ts';
+import { fingerprint } from './findings/fingerprint.ts';
+import { findingsOf } from './findings/observe.ts';
 import type { MaskForm } from './library.ts';
 import { checkPaths } from './read/check-paths.ts';
 import { readPlacement } from './read/placement.ts';
@@ -20,6 +23,8 @@ import { requireFiles, requireNumExperts, requireNumRanks, type SharedFlags } fr
 export interface RunFlags extends SharedFlags {
   readonly ranksPerNode?: number;
   readonly mask: MaskForm;
+  readonly keepDense?: true;
+  readonly fingerprint?: true;
 }
 
 /** @param files the routing files, of which one can be `-` for standard input. */
@@ -42,13 +47,34 @@ export async function run(files: readonly string[], flags: RunFlags): Promise<vo
     out,
   });
 
+  const findings = await findingsOf(routing, layout.observer, numExperts);
+  const computed = flags.keepDense ? layout : withoutDense(layout);
   const result: LayoutResult = {
-    computed: layout,
+    computed,
     invalidExperts,
     placement,
     deviceReason: reasonOfChosenDevice(device),
-    total: total(layout),
-    perLayer: perLayer(layout),
+    total: total(computed),
+    perLayer: perLayer(computed),
+    findings,
+    idsSha256: flags.fingerprint ? await fingerprint(routing, emptyId) : null,
   };
   await printReport(result, flags, formatLayoutText, formatLayoutJson);
+}
+
+/** Leaves out the layers that hold one expert only, or none, unless all do. */
+function withoutDense(layout: RoutingLayout): RoutingLayout {
+  const { routing, layers, observer, numTopk } = layout;
+  const kept = layers.flatMap((_, index) => (isDense(observer.layers[index], numTopk) ? [] : [index]));
+  if (kept.length === 0 || kept.length === layers.length) return layout;
+  return {
+    ...layout,
+    layers: kept.map((index) => layers[index]),
+    numLayers: kept.length,
+    routing: {
+      ...routing,
+      chosen: kept.map((index) => routing.chosen[index]),
+      layers: routing.layers === null ? null : kept.map((index) => (routing.layers as readonly number[])[index]),
+    },
+  };
 }

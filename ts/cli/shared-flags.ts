@@ -63,6 +63,7 @@ export const sharedFlags = {
   )
     .choices(invalidExpertsChoices)
     .default('throw'),
+  fingerprint: new Option('--fingerprint', 'also the SHA-256 of the ids, which does not depend on the format'),
   json: new Option('--json', 'print one JSON document instead of the report'),
 } as const;
 

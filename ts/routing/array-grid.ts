@@ -124,7 +124,8 @@ async function* piecesOf(
     const starts = group.map((layer) => layerStarts[layer]);
     const goStraight = !takeTurns && run.stride === numTopk && slotStride === 1;
     const numAtOnce = goStraight ? room : Math.min(room, numInScratch(array, run.stride, group.length * numTopk));
-    const block = takeTurns ? new idTypes[array.idType].array(numAtOnce * group.length * numTopk) : null;
+    const numInBlock = Math.min(numAtOnce, run.length) * group.length * numTopk;
+    const block = takeTurns ? new idTypes[array.idType].array(numInBlock) : null;
     let before = 0;
     for (const runStart of startsOf(tokens.slice(0, -1))) {
       for (let first = 0; first < run.length; first += numAtOnce) {

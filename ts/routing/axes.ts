@@ -155,7 +155,7 @@ async function axisOfDifferentLoads(
  * How much the frequencies of ids differ between the indices of an axis: for each index chi-square per degree of freedom,
  * which is about 1 if there is no difference, and of these the median, because a few rows of padding must not count.
  */
-function unevennessAlong(
+export function unevennessAlong(
   ids: readonly number[],
   shape: readonly number[],
   axis: number,

@@ -87,6 +87,7 @@ export interface IdPiece {
   readonly layer: number;
   /** The token of the first row, counted in its layer. */
   readonly firstToken: number;
+  /** The number of rows. */
   readonly numTokens: number;
   /** `[numTokens, topk]`, row-major: a part of the array that the caller gave. It is valid until the next piece. */
   readonly ids: IntegerArray;

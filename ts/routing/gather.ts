@@ -81,7 +81,11 @@ export class Gatherer {
   }
 
   #scratchOf(length: number): IntegerArray {
-    this.#scratch ??= new idTypes[this.#idType].array(scratchBytes / this.#bytes);
+    // A file can have many arrays that are much smaller than the scratch memory may be
+    if (this.#scratch === null || this.#scratch.length < length) {
+      const most = scratchBytes / this.#bytes;
+      this.#scratch = new idTypes[this.#idType].array(Math.min(2 * length, most));
+    }
     return this.#scratch.subarray(0, length);
   }
 

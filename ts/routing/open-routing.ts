@@ -17,6 +17,7 @@ import { refuse } from './routing-error.ts';
 export interface RoutingDescription {
   /** The names of its files. */
   readonly files: readonly string[];
+  /** The container format of the first of them. */
   readonly format: FormatName;
   /** Who wrote it, such as `vLLM`; `null` where nothing tells. */
   readonly producer: string | null;
@@ -128,7 +129,13 @@ async function routingOf({ files, close }: OpenedContents, options: ReadOptions)
 /** The ids in a file, whatever its format. */
 async function idsIn(name: string, contents: Contents, options: ReadOptions): Promise<IdContents> {
   if (contents.kind === 'counts') return refuseCounts(name, contents);
-  if (contents.kind === 'ids') return contents;
+  if (contents.kind === 'ids') {
+    if (options.axes !== undefined && options.axes !== contents.axes) {
+      const problem = `cannot be read with axes: '${options.axes}', since its format fixes them: ${contents.axesBecause}`;
+      refuse('CHOICE', problem, { file: name, remedy: `leave out axes: '${options.axes}'` });
+    }
+    return contents;
+  }
   const array = chooseArray(name, contents, options);
   const { axes, because } = await decideAxes(array, options.axes);
   const grid = gridOfArrays([{ array, axes }]);

@@ -4,6 +4,7 @@
  * @module
  */
 import { failOnLibraryError } from '../fail.ts';
+import { Observer } from '../findings/observer.ts';
 import type { InvalidExperts } from '../flags.ts';
 import {
   dimensionsOf,
@@ -45,6 +46,8 @@ export interface LayoutCounts {
 export interface RoutingLayout extends ComputedLayers {
   readonly numRanksPerNode: number;
   readonly layers: readonly LayoutCounts[];
+  /** What was seen of the ids. */
+  readonly observer: Observer;
 }
 
 /** Computes the layout of every layer of the routing. */
@@ -63,6 +66,8 @@ export async function computeRoutingLayout(job: LayoutJob): Promise<RoutingLayou
         numTokensPerExpert: new Float64Array(numExperts),
       }),
     );
+    const { idType } = routing.routing;
+    const observer = new Observer({ idType, numTopk, numExperts, emptyId: options.emptyId }, layers.length);
     const workspace = createWorkspace({ routing, group, numExperts, options, orders: {} });
     const file = out === undefined ? null : createFile(out, routing, shape);
     try {
@@ -71,7 +76,8 @@ export async function computeRoutingLayout(job: LayoutJob): Promise<RoutingLayou
         workspace,
         numExperts,
         compute: (count) => workspace.run(count),
-        receive(layout, { layer, firstToken }) {
+        receive(layout, { layer, firstToken, numTokens: count }) {
+          observer.observe(layer, workspace.topkIdx, count, layout.numTokensPerExpert);
           const sums = layers[layer];
           addTo(sums.numTokensPerRank, layout.numTokensPerRank);
           addTo(sums.numTokensPerExpert, layout.numTokensPerExpert);
@@ -86,7 +92,7 @@ export async function computeRoutingLayout(job: LayoutJob): Promise<RoutingLayou
         },
       });
       if (file !== null) await finishFile(file, layers);
-      return { ...shape, routing, device, numRanksPerNode, numLayers: layers.length, layers, timing };
+      return { ...shape, routing, device, numRanksPerNode, numLayers: layers.length, layers, timing, observer };
     } finally {
       file?.discard();
     }

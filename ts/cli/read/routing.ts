@@ -58,7 +58,7 @@ export async function openChosenRouting(paths: readonly string[], flags: Routing
   const { layers } = routing;
   const all = layers.map((_, index) => index);
   const shown = `[${routing.tokens}, ${routing.topk}]`;
-  if (!routing.axes.includes('layers')) {
+  if (layers.length === 1 && !routing.axes.includes('layers')) {
     if (layer !== undefined) fail(`--layer is for routing of several layers; ${name} is ${shown}, one [tokens, topk]`);
     return { routing, name, numLayersInFile: null, chosen: all, layers: null, hasLayerAxis: false };
   }

@@ -6,6 +6,7 @@
 import type { ComputedLayers } from '../compute/computed-layers.ts';
 import type { Timing } from '../compute/pass.ts';
 import { inFlags } from '../fail.ts';
+import type { ChosenRouting } from '../read/routing.ts';
 import { abbreviated, duration, grouped } from './numbers.ts';
 import type { Result } from './result.ts';
 import { wrap } from './wrap.ts';
@@ -15,25 +16,27 @@ export function fact(label: string, text: string): string[] {
   return wrap(label.padEnd(10), text.split(' '));
 }
 
-/** The lines of what was computed from. */
-export function factsOfRouting({
-  routing,
-  numLayers,
-  numTokens,
-  numTopk,
-}: Pick<ComputedLayers, 'routing' | 'numLayers' | 'numTokens' | 'numTopk'>): string[] {
-  const { idType, axes, axesBecause } = routing.routing;
-  const matrix = `${grouped(numTokens)} tokens, top-${numTopk}`;
+/**
+ * The lines of what was read.
+ *
+ * @param numLayers the number of layers that were read.
+ */
+export function factsOfFile({ routing, name, layers, numLayersInFile }: ChosenRouting, numLayers: number): string[] {
+  const { idType, axes, axesBecause, format, producer, tokens, topk } = routing;
+  const matrix = `${grouped(tokens)} tokens, top-${topk}`;
   const shape =
-    routing.layers === null
+    layers === null
       ? `[${matrix}]`
-      : numLayers === routing.numLayersInFile
+      : numLayers === numLayersInFile
         ? `[${numLayers} layers, ${matrix}]`
-        : `[${matrix}], layer ${routing.layers[0]} of ${routing.numLayersInFile}`;
+        : numLayers === 1
+          ? `[${matrix}], layer ${layers[0]} of ${numLayersInFile}`
+          : `[${numLayers} of ${numLayersInFile} layers, ${matrix}]`;
   return [
-    ...fact('file', routing.name),
+    ...fact('file', name),
+    ...(producer === null ? [] : fact('format', `${format}, of ${producer}`)),
     ...fact('topk_idx', `${idType} ${shape}`),
-    ...(routing.layers === null ? [] : fact('axes', `${axes}: ${inFlags(axesBecause)}`)),
+    ...(layers === null ? [] : fact('axes', `${axes}: ${inFlags(axesBecause)}`)),
   ];
 }
 

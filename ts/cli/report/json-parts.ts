@@ -5,25 +5,25 @@
  */
 import type { ComputedLayers } from '../compute/computed-layers.ts';
 import { inFlags } from '../fail.ts';
+import type { ChosenRouting } from '../read/routing.ts';
 import type { Result } from './result.ts';
 
-/** What was computed from. */
-export function jsonOfRouting({ routing, numExperts }: Pick<ComputedLayers, 'routing' | 'numExperts'>): object {
-  const { idType, tokens, topk, format, producer, axes, axesBecause } = routing.routing;
+/** What was read. */
+export function jsonOfFile({ routing, name, numLayersInFile }: ChosenRouting): object {
+  const { idType, tokens, topk, format, producer, axes, axesBecause } = routing;
   return {
-    file: routing.name,
+    file: name,
     format,
     producer,
     idType,
     dtype: idType,
     axes,
     axesBecause: inFlags(axesBecause),
-    numLayersInFile: routing.numLayersInFile,
+    numLayersInFile,
     tokens,
     topk,
     numTokens: tokens,
     numTopk: topk,
-    numExperts,
   };
 }
 

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { jsonOfResult, jsonOfRouting } from './json-parts.ts';
+import { jsonOfFile, jsonOfResult } from './json-parts.ts';
 import type { LayoutResult } from './layout-result.ts';
 import type { LayerStatistics } from './layout-statistics.ts';
 
@@ -12,12 +12,15 @@ import type { LayerStatistics } from './layout-statistics.ts';
 export function formatLayoutJson(result: LayoutResult): string {
   const { computed, placement } = result;
   const report = {
-    ...jsonOfRouting(computed),
+    ...jsonOfFile(computed.routing),
+    numExperts: computed.numExperts,
     numRanks: computed.numRanks,
     numRanksPerNode: computed.numRanksPerNode,
     numRdmaRanks: computed.numRdmaRanks,
     placement: placement.name,
     ...jsonOfResult(result, plain),
+    findings: result.findings,
+    ...(result.idsSha256 !== null && { idsSha256: result.idsSha256 }),
   };
   return `${JSON.stringify(report)}\n`;
 }

@@ -4,7 +4,8 @@
  * @module
  */
 import { drawCounts } from './bars.ts';
-import { fact, factsOfComputing, factsOfRouting, numSlots } from './facts.ts';
+import { fact, factsOfComputing, factsOfFile, numSlots } from './facts.ts';
+import { linesOfFindings } from './findings-text.ts';
 import type { LayoutResult } from './layout-result.ts';
 import { grouped } from './numbers.ts';
 import {
@@ -23,9 +24,11 @@ export function formatLayoutText(result: LayoutResult, colour: boolean): string 
   const { total, computed } = result;
   const note = (counts: ArrayLike<number>, ratio: number | null): string =>
     imbalanceNote(counts, ratio, computed.numLayers, 'nothing to send');
+  const serious = result.findings.filter(({ effect }) => effect !== null);
   const lines = [
     ...facts(result),
     '',
+    ...(serious.length === 0 ? [] : [heading('Findings', ''), ...linesOfFindings(serious), '']),
     heading('Tokens per rank', note(total.numTokensPerRank, total.rankImbalance)),
     ...drawCounts(total.numTokensPerRank, 'rank'),
     '',
@@ -56,11 +59,12 @@ function facts(result: LayoutResult): string[] {
   const { numExperts, numRanks, numRdmaRanks, numRanksPerNode } = computed;
   const nodes = numRdmaRanks === 1 ? 'one node' : `${numRdmaRanks} nodes of ${numRanksPerNode}`;
   return [
-    ...factsOfRouting(computed),
+    ...factsOfFile(computed.routing, computed.numLayers),
     ...fact('slots', `${grouped(slots)}, ${emptyNote}`),
     ...fact('experts', `${numExperts}, ${placement.inWords}`),
     ...fact('ranks', `${numRanks} in ${nodes}`),
     ...factsOfComputing(result, 'the layout'),
+    ...(result.idsSha256 === null ? [] : fact('sha256', result.idsSha256)),
   ];
 }
 

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { jsonOfResult, jsonOfRouting } from './json-parts.ts';
+import { jsonOfFile, jsonOfResult } from './json-parts.ts';
 import type { OrderResult } from './order-result.ts';
 import type { OrderStatistics } from './order-statistics.ts';
 
@@ -13,7 +13,8 @@ export function formatOrderJson(result: OrderResult): string {
   const { computed } = result;
   const isByExpert = computed.computation.kind === 'byExpert';
   const report = {
-    ...jsonOfRouting(computed),
+    ...jsonOfFile(computed.routing),
+    numExperts: computed.numExperts,
     ...order(result),
     ...jsonOfResult(result, isByExpert ? plainByExpert : plainByRank),
   };

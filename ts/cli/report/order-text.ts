@@ -5,7 +5,7 @@
  */
 import type { ExpertOrder } from '../library.ts';
 import { drawCounts } from './bars.ts';
-import { fact, factsOfComputing, factsOfRouting, numSlots } from './facts.ts';
+import { fact, factsOfComputing, factsOfFile, numSlots } from './facts.ts';
 import { grouped } from './numbers.ts';
 import type { OrderResult } from './order-result.ts';
 import type { OrderStatistics } from './order-statistics.ts';
@@ -48,7 +48,7 @@ function facts(result: OrderResult): string[] {
   const placed = total.numRows - total.numPaddingRows;
   const placedNote = placed === slots ? 'each has a row' : `${grouped(placed)} have a row`;
   return [
-    ...factsOfRouting(computed),
+    ...factsOfFile(computed.routing, computed.numLayers),
     ...fact('slots', `${grouped(slots)}, ${placedNote}`),
     ...factsOfOrder(result),
     ...factsOfComputing(result, 'the order'),

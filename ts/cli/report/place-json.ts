@@ -4,15 +4,17 @@
  *
  * @module
  */
-import { jsonOfRouting } from './json-parts.ts';
+import { jsonOfFile } from './json-parts.ts';
 import type { JudgedPlacement, PlacedLayer, PlaceResult } from './place-result.ts';
 
 /** The report as one JSON document, on one line. */
 export function formatPlaceJson(result: PlaceResult): string {
-  const { routing, numRanks, numRanksPerNode, numNodes, numGroups, placement, plan, replicas, splits } = result;
+  const { routing, numExperts, numRanks, numRanksPerNode, numNodes, numGroups, placement, plan, replicas, splits } =
+    result;
   const { before, after, bounds, bound, isOnAll, window, invalidExperts } = result;
   const report = {
-    ...jsonOfRouting(result),
+    ...jsonOfFile(routing),
+    numExperts,
     numRanks,
     numRanksPerNode,
     numNodes,

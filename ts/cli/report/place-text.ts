@@ -4,7 +4,7 @@
  * @module
  */
 import type { BalanceFigure, PlanFinding } from '../library.ts';
-import { fact, factsOfRouting } from './facts.ts';
+import { fact, factsOfFile } from './facts.ts';
 import { grouped } from './numbers.ts';
 import type { JudgedPlacement, PlaceResult, Spreads } from './place-result.ts';
 import { type Heading, headingIn, layersInTable, layersNote } from './sections.ts';
@@ -43,12 +43,11 @@ export function formatPlaceText(result: PlaceResult, colour: boolean): string {
 
 function facts(result: PlaceResult): string[] {
   const { routing, numExperts, numRanks, numNodes, numRanksPerNode, numGroups, plan, placement, replicas } = result;
-  const { tokens: numTokens, topk: numTopk } = routing.routing;
   const numRedundant = plan.numPhysicalExperts - numExperts;
   const nodes = numNodes === 1 ? 'one node' : `${numNodes} nodes of ${numRanksPerNode}`;
   const source = replicas.sourceRank === undefined ? '' : `, from rank ${replicas.sourceRank}`;
   return [
-    ...factsOfRouting({ routing, numLayers: plan.numLayers, numTokens, numTopk }),
+    ...factsOfFile(routing, plan.numLayers),
     ...fact('before', `${numExperts} experts, ${placement.inWords}`),
     ...fact(
       'plan',

@@ -46,8 +46,8 @@ export function ranksOf({ numRanks }: ReadPlanOptions): number {
 
 /** A text of JSON in which each list of numbers is on one line. */
 export function formatJson(content: unknown): string {
-  const text = JSON.stringify(content, null, 2);
-  return `${text.replace(/\[[-\d,\s]*\]/g, (list) => list.replace(/\s+/g, ' ').replace(/^\[ | \]$/g, (end) => end.trim()))}\n`;
+  const onOneLine = (list: string) => list.replace(/\s+/g, ' ').replace('[ ', '[').replace(' ]', ']');
+  return `${JSON.stringify(content, null, 2).replace(/\[[-\d,\s]*\]/g, onOneLine)}\n`;
 }
 
 /**

@@ -10,6 +10,7 @@ import { refuse } from '../routing-error.ts';
 import { CsvReader } from './csv/csv-reader.ts';
 import { contentsOfLongForm, LongForm } from './long-form.ts';
 import { nothingKnown } from './npy.ts';
+import { refuseChoice } from './refuse-choice.ts';
 import { namingLines } from './text/text-fault.ts';
 
 /** The format. */
@@ -18,7 +19,10 @@ export const csvFormat: Format = {
   noun: 'CSV',
   recognises: (head) =>
     /^(\xef\xbb\xbf)?(#[\x20-\x7e\t]*\r?\n|["\w][\x20-\x7e\t]*,)/.test(latin1(head.subarray(0, 512))),
-  open: (source) => namingLines(source, () => openRows(source)),
+  async open(source, { array }) {
+    if (array !== undefined) refuseChoice(source.name, array);
+    return namingLines(source, () => openRows(source));
+  },
 };
 
 /** The names under which files have what is read from them. */

@@ -17,6 +17,7 @@ import { RecordTable } from './json/records.ts';
 import { contentsOfReplies } from './json/replies.ts';
 import { contentsOfLongForm } from './long-form.ts';
 import { nothingKnown } from './npy.ts';
+import { refuseChoice } from './refuse-choice.ts';
 import { namingLines } from './text/text-fault.ts';
 
 /** The format, with one value in a file or many. */
@@ -81,7 +82,7 @@ const maxSample = 2 ** 13;
  *
  * @throws {@link TextFault} if it is something else.
  */
-export async function openNestedIntegers(
+async function openNestedIntegers(
   source: ByteSource,
 ): Promise<{ readonly array: StoredArray; readonly format: 'json' | 'jsonl' }> {
   const open = async (isLines: boolean): Promise<{ array: StoredArray; next: number }> => {
@@ -102,6 +103,7 @@ async function openObjects(reader: JsonReader, source: ByteSource, options: Read
     records.add(await walker.readObject(), walker, reader);
   }
   const { numExperts } = walker;
+  if (options.array !== undefined && walker.replies.length === 0) refuseChoice(source.name, options.array);
   const format = objects.numValues > 1 ? 'jsonl' : 'json';
   if (!records.isEmpty) return records.contents(source, numExperts, format);
   if (walker.replies.length > 0) return contentsOfReplies(walker.replies, source, options, format);

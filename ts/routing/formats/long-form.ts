@@ -26,8 +26,8 @@ interface LayerRows {
   capacity: number;
 }
 
-/** The most ids of all layers together, empty ones included: 128 MiB. */
-const maxIds = 2 ** 25;
+/** The most ids of all layers together, empty ones included: 64 MiB. */
+const maxIds = 2 ** 24;
 /** The largest number of a layer or a slot that is taken for one. */
 const maxNumber = 4095;
 
@@ -56,11 +56,12 @@ export class LongForm {
    * @returns what is wrong with it, as the rest of a sentence about it, or null.
    */
   add({ layer, token, slot, expert }: Choice): string | null {
-    if (!(layer >= 0 && layer <= maxNumber)) return `has the layer ${layer}, which is not from 0 to ${maxNumber}`;
-    if (!(token >= 0)) return `has the token ${token}, which is less than 0`;
-    if (slot !== null && !(slot >= 0 && slot <= maxNumber))
-      return `has the slot ${slot}, which is not from 0 to ${maxNumber}`;
-    if (!(expert >= -1 && expert < 2 ** 31)) return `has the expert ${expert}, which is no id`;
+    if (!isWithin(layer, 0, maxNumber)) return `has the layer ${layer}, which is no integer from 0 to ${maxNumber}`;
+    if (!isWithin(token, 0, Number.MAX_SAFE_INTEGER)) return `has the token ${token}, which is no integer from 0`;
+    if (slot !== null && !isWithin(slot, 0, maxNumber)) {
+      return `has the slot ${slot}, which is no integer from 0 to ${maxNumber}`;
+    }
+    if (!isWithin(expert, -1, 2 ** 31 - 1)) return `has the expert ${expert}, which is no id`;
     const row = this.#firstToken + token;
     if (row >= maxIds) return tooLarge;
     let rows = this.#layers.get(layer);
@@ -140,7 +141,9 @@ export class LongForm {
         refuse('TOO_LARGE', tooLarge, { file: name, remedy: 'save the ids as [tokens, layers, topk] in .npy' });
       }
       for (let token = 0; token < shape[0]; token++) {
-        if (rows.ids.subarray(token * numTopk, (token + 1) * numTopk).every((id) => id === -1)) numMissing++;
+        let slot = 0;
+        while (slot < numTopk && rows.ids[token * numTopk + slot] === -1) slot++;
+        if (slot === numTopk) numMissing++;
       }
       return { array: arrayInMemory(rows.ids, shape, name), axes: ['tokens', 'topk'], layers: [layer] };
     });
@@ -152,16 +155,20 @@ export class LongForm {
   }
 }
 
+function isWithin(value: number, least: number, most: number): boolean {
+  return Number.isInteger(value) && value >= least && value <= most;
+}
+
 /** What a file in long form holds. */
 export function contentsOfLongForm(
   longForm: LongForm,
   name: string,
 ): Pick<IdContents, 'kind' | 'grid' | 'notes' | 'axes' | 'axesBecause'> {
-  const axesBecause = 'each row says its layer and its token';
-  return { kind: 'ids', axes: 'a row for each layer, token and slot', axesBecause, ...longForm.finish(name) };
+  const axesBecause = 'each row says its token and its layer';
+  return { kind: 'ids', axes: 'tokens,layers,topk', axesBecause, ...longForm.finish(name) };
 }
 
-const tooLarge = 'needs a grid of more than 33554432 ids, the limit for files with a row for each choice';
+const tooLarge = `needs a grid of more than ${maxIds} ids, the limit for files with a row for each choice`;
 
 /** An array over integers in memory, of which it has the first rows. */
 function arrayInMemory(ids: Int32Array, shape: readonly [number, number], name: string): StoredArray {

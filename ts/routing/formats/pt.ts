@@ -40,7 +40,9 @@ export async function openPt(
   const found = tensorsIn(root, file);
   const open = (some: readonly FoundTensor[]) =>
     Promise.all(some.map(({ path, tensor }) => torchFile.open(tensor, path)));
-  const samples = found.filter(({ path }) => /(^|\.)(rollout_)?routed_experts$/.test(path));
+  const samples = found.filter(
+    ({ path, tensor }) => /(^|\.)(rollout_)?routed_experts$/.test(path) && tensor.shape.length > 2,
+  );
   if (samples.length > 0 || areSamples(root)) {
     const producer = areSamples(root) ? 'slime' : null;
     const hasMask = found.some(({ path }) => /(^|\.)attention_mask$/.test(path));

@@ -71,25 +71,33 @@ export function contentsOfTensors(
 ): ArrayContents {
   const arrays: StoredArray[] = [];
   const others: OtherArray[] = [];
+  let canBeChosen = false;
   for (const tensor of tensors) {
     const { name, shape } = tensor;
     const purpose = name === options.array ? undefined : otherPurpose(name);
-    if (isOfIntegers(tensor) && shape.length >= 2 && shape.length <= 4 && purpose === undefined) {
-      arrays.push(asStoredArray(tensor));
-    } else {
+    const canBeIds = isOfIntegers(tensor) && shape.length >= 2 && shape.length <= 4;
+    if (canBeIds && purpose === undefined) arrays.push(asStoredArray(tensor));
+    else {
+      canBeChosen ||= canBeIds;
       others.push({ name, what: describedTensor(tensor) + (purpose === undefined ? '' : `, by its name ${purpose}`) });
     }
   }
-  if (arrays.length === 0) failWithoutIds(tensors, others, file);
+  if (arrays.length === 0) failWithoutIds(tensors, others, canBeChosen, file);
   return { kind: 'arrays', arrays, others, format, ...nothingKnown };
 }
 
-function failWithoutIds(tensors: readonly Tensor[], others: readonly OtherArray[], file: string): never {
+function failWithoutIds(
+  tensors: readonly Tensor[],
+  others: readonly OtherArray[],
+  canBeChosen: boolean,
+  file: string,
+): never {
   const listed = others.slice(0, 6).map(({ name, what }) => (name === '' ? what : `${name}: ${what}`));
   if (others.length > listed.length) listed.push('…');
   const holds = others.length === 0 ? 'holds no tensors' : `holds no ids of experts (${listed.join('; ')})`;
   const seems = guessOf(tensors);
-  const remedy = 'save the ids that top-k returns, integers of [tokens, layers, topk]';
+  const save = 'save the ids that top-k returns, integers of [tokens, layers, topk]';
+  const remedy = canBeChosen ? `${save}, or take one of these with array: 'NAME'` : save;
   refuse('NOT_ROUTING', seems === null ? holds : `${holds}; it seems to be ${seems}`, { file, remedy });
 }
 

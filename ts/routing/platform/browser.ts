@@ -13,7 +13,7 @@ export interface OpenSource extends ByteSource {
 }
 
 /** @throws {@link RoutingError} `UNREADABLE`: only Node.js has paths. */
-export function openPath(path: string): OpenSource | readonly string[] | AsyncIterable<Uint8Array> {
+export function openPath(path: string, _waits: boolean): OpenSource | readonly string[] | AsyncIterable<Uint8Array> {
   const remedy = 'give a Blob, such as a file that the user chose, or its bytes';
   return refuse('UNREADABLE', 'is a path, which only Node.js can open', { file: path, remedy });
 }

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { close, closeSync, constants, fstatSync, openSync, read, readdirSync, rmSync, write } from 'node:fs';
+import { close, closeSync, constants, fstatSync, openSync, read, readdirSync, readSync, rmSync, write } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { getSystemErrorMap, promisify } from 'node:util';
@@ -28,11 +28,12 @@ const writeTo = promisify(write);
 /**
  * Opens what is at a path.
  *
+ * @param waits whether the thread waits for the disk, which saves turns of the event loop.
  * @returns a source if it is a file, the names in it if it is a directory, and a stream if its size is not known before
  *   it has been read, as that of a pipe.
  * @throws {@link RoutingError} `UNREADABLE` if it cannot be opened.
  */
-export function openPath(path: string): OpenSource | readonly string[] | AsyncIterable<Uint8Array> {
+export function openPath(path: string, waits: boolean): OpenSource | readonly string[] | AsyncIterable<Uint8Array> {
   const failing = <Result>(work: () => Result): Result => {
     try {
       return work();
@@ -47,7 +48,7 @@ export function openPath(path: string): OpenSource | readonly string[] | AsyncIt
     return failing(() => readdirSync(path).sort());
   }
   // The files of /proc say that they have no bytes.
-  return stat.isFile() && stat.size > 0 ? sourceOf(descriptor, path, stat.size) : chunksOf(descriptor, path);
+  return stat.isFile() && stat.size > 0 ? sourceOf(descriptor, path, stat.size, waits) : chunksOf(descriptor, path);
 }
 
 /** The path of a file in a directory. */
@@ -80,7 +81,7 @@ export async function spool(stream: AsyncIterable<Uint8Array>, name: string): Pr
     if (descriptor !== null) closeSync(descriptor);
     throw describe(name, error);
   }
-  if (descriptor !== null) return sourceOf(descriptor, name, size);
+  if (descriptor !== null) return sourceOf(descriptor, name, size, false);
   const bytes = new Uint8Array(size);
   let at = 0;
   for (const part of kept) {
@@ -111,7 +112,7 @@ async function writeWhole(descriptor: number, bytes: Uint8Array): Promise<void> 
   for (let at = 0; at < bytes.length; ) at += (await writeTo(descriptor, bytes, at, bytes.length - at)).bytesWritten;
 }
 
-function sourceOf(descriptor: number, name: string, size: number): OpenSource {
+function sourceOf(descriptor: number, name: string, size: number, waits: boolean): OpenSource {
   return {
     name,
     size,
@@ -120,9 +121,10 @@ function sourceOf(descriptor: number, name: string, size: number): OpenSource {
         const wanted = Math.min(into.length, size - position);
         let length = 0;
         while (length < wanted) {
-          const { bytesRead } = await readFrom(descriptor, into, length, wanted - length, position + length);
-          if (bytesRead === 0) break;
-          length += bytesRead;
+          const part = [into, length, wanted - length, position + length] as const;
+          const read = waits ? readSync(descriptor, ...part) : (await readFrom(descriptor, ...part)).bytesRead;
+          if (read === 0) break;
+          length += read;
         }
         return length;
       } catch (error) {

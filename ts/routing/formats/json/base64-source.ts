@@ -34,8 +34,6 @@ export async function openBase64({ text, position, length, path }: Base64Text): 
   await text.read(position + Math.max(length - 2, 0), last);
   const padding = length === 0 ? 0 : last[1] !== equals ? 0 : last[0] !== equals ? 1 : 2;
   const size = (length / 4) * 3 - padding;
-  const characters = new Uint8Array(4 * groupsAtOnce);
-  const bytes = new Uint8Array(3 * groupsAtOnce);
   return {
     name: text.name,
     size,
@@ -43,6 +41,9 @@ export async function openBase64({ text, position, length, path }: Base64Text): 
   };
   async function read(start: number, into: Uint8Array): Promise<number> {
     const end = Math.min(start + into.length, size);
+    const numGroups = Math.min(groupsAtOnce, Math.ceil((end - start) / 3) + 1);
+    const characters = new Uint8Array(4 * numGroups);
+    const bytes = new Uint8Array(3 * numGroups);
     for (let at = start; at < end; ) {
       const group = Math.floor(at / 3);
       const part = characters.subarray(0, Math.min(characters.length, 4 * (Math.ceil(end / 3) - group)));

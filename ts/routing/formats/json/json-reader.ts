@@ -92,6 +92,8 @@ export class JsonReader extends ByteWindow {
       const key = this.nextKeyInWindow(isFirst);
       if (key !== undefined) return key;
       if (this.at === 0 && this.end > marginBytes) this.fail('UNSUPPORTED', 'has too much white space before a value');
+      // All of the file is in the window, so that more of it cannot help
+      if (this.safeEnd > this.end) this.failAtToken('a byte is 0');
       await this.refill();
     }
   }
@@ -119,8 +121,8 @@ export class JsonReader extends ByteWindow {
       }
     }
     if (code !== 0) this.failAtToken("':' is missing");
-    // At the end of the file there is nothing to wait for
-    if (this.isAtEnd) this.failAtToken("'}' is missing");
+    // A byte 0 is no JSON, and at the end of the file there is nothing to wait for
+    if (this.at < this.safeEnd) this.failAtToken(this.isAtEnd ? "'}' is missing" : 'a byte is 0');
     this.at = start;
     return undefined;
   }
@@ -210,34 +212,12 @@ export class JsonReader extends ByteWindow {
   }
 
   #skipNumber(): void {
-    const { bytes } = this;
     const start = this.at;
-    if (bytes[this.at] === minus) this.at++;
-    if (bytes[this.at] === zero) this.at++;
-    else this.#skipDigits(start);
-    if (bytes[this.at] === point) {
-      this.at++;
-      this.#skipDigits(start);
-    }
-    if ((bytes[this.at] | 0x20) === 0x65) {
-      this.at++;
-      if (bytes[this.at] === minus || bytes[this.at] === plus) this.at++;
-      this.#skipDigits(start);
-    }
+    const at = numberEnd(this.bytes, start);
     // A number that reaches the end of the window is longer than any that makes sense, unless the file ends there
-    const isCut = this.at >= this.end && this.safeEnd <= this.end;
-    if (isCut || isOfWord(bytes[this.at])) this.#failNumber(start);
-  }
-
-  #skipDigits(start: number): void {
-    const first = this.at;
-    while (isDigit(this.bytes[this.at])) this.at++;
-    if (this.at === first) this.#failNumber(start);
-  }
-
-  #failNumber(start: number): never {
-    this.at = start;
-    return this.failAtToken('a value is missing');
+    const isCut = at >= this.end && this.safeEnd <= this.end;
+    if (at < 0 || isCut || isOfWord(this.bytes[at])) this.failAtToken('a value is missing');
+    this.at = at;
   }
 
   /**
@@ -252,14 +232,17 @@ export class JsonReader extends ByteWindow {
       this.at++;
       if (this.#skipStringInWindow()) return true;
     } else if (first === openArray) {
-      for (let code = comma; code === comma; code = this.peek()) {
+      this.at++;
+      let code = this.peek();
+      for (let isFirst = true; !(isFirst && code === closeArray); isFirst = false) {
+        if (code === 0 || code === quote || code === openArray || code === openObject) break;
+        this.#skipWord(code);
+        code = this.peek();
+        if (code !== comma) break;
         this.at++;
-        const value = this.peek();
-        if (value === 0 || value === quote || value === openArray || value === openObject || value === closeArray)
-          break;
-        this.#skipWord(value);
+        code = this.peek();
       }
-      if (this.at < this.safeEnd && this.bytes[this.at] === closeArray) {
+      if (code === closeArray) {
         this.at++;
         return true;
       }
@@ -358,6 +341,27 @@ export function isDigit(code: number): boolean {
 /** Whether a byte can be a part of a number or a word. */
 function isOfWord(code: number): boolean {
   return isDigit(code) || ((code | 0x20) - 0x61) >>> 0 < 26 || code === plus || code === minus || code === point;
+}
+
+/** Where the number that begins at `at` ends, or -1 if none does. */
+function numberEnd(bytes: Uint8Array, at: number): number {
+  if (bytes[at] === minus) at++;
+  const first = at;
+  while (isDigit(bytes[at])) at++;
+  if (at === first || (bytes[first] === zero && at > first + 1)) return -1;
+  if (bytes[at] === point) {
+    const fraction = ++at;
+    while (isDigit(bytes[at])) at++;
+    if (at === fraction) return -1;
+  }
+  if ((bytes[at] | 0x20) === 0x65) {
+    at++;
+    if (bytes[at] === minus || bytes[at] === plus) at++;
+    const exponent = at;
+    while (isDigit(bytes[at])) at++;
+    if (at === exponent) return -1;
+  }
+  return at;
 }
 
 /** Keys and indices as people write them: `choices[0].routed_experts`. Long keys are shortened. */

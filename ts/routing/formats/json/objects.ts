@@ -89,14 +89,15 @@ const roles: ReadonlyMap<string, Role> = new Map<string, Role>([
   ['meta_info', container],
   ['sgl_ext', container],
   ['sglext', container],
+  ['nvext', container],
   ['usage', container],
   ['traces', container],
   ['activations', container],
   ['_meta', container],
-  ['physical_to_logical_map', lookAlike('a placement of experts, with the expert of each slot')],
-  ['model_maps', lookAlike('a placement of experts, with maps of several models')],
-  ['layer_list', lookAlike('a placement of experts on devices, as vllm-ascend reads it')],
-  ['initial_global_assignments', lookAlike('a placement of experts, as TensorRT-LLM reads it')],
+  ['physical_to_logical_map', lookAlike('a map of slots to experts, which says where the experts are')],
+  ['model_maps', lookAlike('maps of slots to experts, which say where the experts of several models are')],
+  ['layer_list', lookAlike('a map of experts to devices, as vllm-ascend reads it')],
+  ['initial_global_assignments', lookAlike('a map of experts to slots, as TensorRT-LLM reads it')],
   ['num_experts_per_token', lookAlike('the description of expert statistics of TensorRT-LLM, without the statistics')],
   ['selected_experts', aSelection],
   ['shared_experts', aSelection],
@@ -127,8 +128,8 @@ export interface ReplyIds {
   readonly around: Fields;
 }
 
-/** The most replies of one file. Each takes some hundred bytes of memory. */
-const maxReplies = 2 ** 17;
+/** The most replies of one file. Each takes about a kilobyte of memory. */
+const maxReplies = 2 ** 16;
 /** The most ids that one record can have: 64 MiB. */
 const maxRecordIds = 2 ** 24;
 
@@ -160,7 +161,7 @@ export class ObjectWalker {
   }
 
   /** Reads the object that begins here. */
-  async readObject(): Promise<Fields> {
+  readObject(): Promise<Fields> {
     this.idsShape = null;
     this.numIds = 0;
     return this.#walk('', 0);

@@ -4,7 +4,6 @@
  *
  * @module
  */
-import type { IntegerArray } from '../../../values/id-types.ts';
 import type { ByteSource } from '../../byte-source.ts';
 import type { IdContents, IdPiece } from '../../contents.ts';
 import { namingLines } from '../text/text-fault.ts';
@@ -17,36 +16,75 @@ interface TraceLayer {
   readonly block: string;
   readonly number: number;
   numTokens: number;
+  /** The ids of all its tokens, as long as ids are kept. */
+  readonly kept: IdList;
+}
+
+/** Ids that are appended. */
+class IdList {
+  #ids = new Int32Array();
+  #length = 0;
+
+  append(ids: Int32Array): void {
+    const length = this.#length + ids.length;
+    if (length > this.#ids.length) {
+      const longer = new Int32Array(2 * length);
+      longer.set(this.#ids.subarray(0, this.#length));
+      this.#ids = longer;
+    }
+    this.#ids.set(ids, this.#length);
+    this.#length = length;
+  }
+
+  get all(): Int32Array {
+    return this.#ids.subarray(0, this.#length);
+  }
+
+  clear(): void {
+    this.#ids = new Int32Array();
+    this.#length = 0;
+  }
 }
 
 /** What the records of a file say, gathered while it is read for the first time. */
 export class RecordTable {
   readonly #layers = new Map<string, Map<number, TraceLayer>>();
   readonly #ranks = new Set<number | null>();
-  /** The stage of the records that are taken, such as `pre_dispatch`; undefined before the first record. */
-  #stage: string | null | undefined;
+  readonly #maxKept: number;
+  /** The stage of the records that are taken, such as `pre_dispatch`; null where records have no stage. */
+  #stage: string | null = null;
+  /** The ids of each token; 0 before the first record that has any. */
   #numTopk = 0;
   #numLeftOut = 0;
+  /** How many ids are kept, so that the file need not be read again; null once there are too many. */
+  #numKept: number | null = 0;
 
-  /** Whether there is no record. */
+  /** @param maxKept the most ids that are kept in memory. The default are 32 MiB. */
+  constructor(maxKept = 2 ** 23) {
+    this.#maxKept = maxKept;
+  }
+
+  /** Whether no record has ids. */
   get isEmpty(): boolean {
-    return this.#stage === undefined;
+    return this.#numTopk === 0;
   }
 
   /** Adds the record that was read last, if it is one. */
-  add(fields: Fields, { idsShape }: ObjectWalker, reader: JsonReader): void {
+  add(fields: Fields, { idsShape, ids, numIds }: ObjectWalker, reader: JsonReader): void {
     if (idsShape === null) return;
-    if (fields.layer === null) reader.fail('DAMAGED', "has ids, and no 'layer'");
+    if (!Number.isInteger(fields.layer)) reader.fail('DAMAGED', "has ids, and no integer 'layer'");
+    const number = fields.layer as number;
     const numTopk = idsShape[idsShape.length - 1];
-    const numTokens = idsShape.length === 2 ? idsShape[0] : 1;
+    const numTokens = numIds === 0 ? 0 : numIds / numTopk;
     if (fields.numTokens !== null && fields.numTokens !== numTokens) {
       reader.fail('DAMAGED', `has the ids of ${numTokens} tokens, and says that it has ${fields.numTokens}`);
     }
-    if (this.#stage === undefined) {
+    if (numTokens === 0) return;
+    if (this.#numTopk === 0) {
       this.#stage = fields.stage;
       this.#numTopk = numTopk;
     }
-    if (numTokens > 0 && numTopk !== this.#numTopk) {
+    if (numTopk !== this.#numTopk) {
       const problem = `has ${numTopk} ids for each token, where the first record has ${this.#numTopk}`;
       reader.fail('DAMAGED', problem, 'fill shorter rows with -1');
     }
@@ -62,10 +100,27 @@ export class RecordTable {
       numbers = new Map();
       this.#layers.set(block, numbers);
     }
-    const layer = numbers.get(fields.layer);
-    if (layer !== undefined) layer.numTokens += numTokens;
-    else if (numbers.size < maxLayers) numbers.set(fields.layer, { block, number: fields.layer, numTokens });
-    else reader.fail('UNSUPPORTED', `is of one of more than ${maxLayers} layers`);
+    let layer = numbers.get(number);
+    if (layer === undefined) {
+      if (numbers.size === maxLayers) reader.fail('UNSUPPORTED', `is of one of more than ${maxLayers} layers`);
+      layer = { block, number, numTokens: 0, kept: new IdList() };
+      numbers.set(number, layer);
+    }
+    layer.numTokens += numTokens;
+    this.#keep(layer, ids.subarray(0, numIds));
+  }
+
+  #keep(layer: TraceLayer, ids: Int32Array): void {
+    if (this.#numKept === null) return;
+    this.#numKept += ids.length;
+    layer.kept.append(ids);
+    if (this.#numKept <= this.#maxKept) return;
+    this.#numKept = null;
+    for (const { kept } of this.#all()) kept.clear();
+  }
+
+  #all(): TraceLayer[] {
+    return [...this.#layers.values()].flatMap((numbers) => [...numbers.values()]);
   }
 
   /** The layer of a record; undefined if its ids are not taken. */
@@ -77,12 +132,12 @@ export class RecordTable {
   /** What the file holds. The ids are read from it again. */
   contents(source: ByteSource, numExperts: number | null, format: 'json' | 'jsonl'): IdContents {
     const isOther = ({ block }: TraceLayer): number => (block === decoder ? 0 : 1);
-    const layers = [...this.#layers.values()]
-      .flatMap((numbers) => [...numbers.values()])
-      .sort(
-        (left, right) =>
-          isOther(left) - isOther(right) || left.block.localeCompare(right.block) || left.number - right.number,
-      );
+    const layers = this.#all().sort(
+      (left, right) =>
+        isOther(left) - isOther(right) ||
+        left.block.localeCompare(right.block, 'en', { numeric: true }) ||
+        left.number - right.number,
+    );
     const numTokens = Math.max(...layers.map((layer) => layer.numTokens));
     const [rank] = this.#ranks;
     const isMegatron = this.#stage !== null;
@@ -104,7 +159,10 @@ export class RecordTable {
           tokensOfLayer: layers.map((layer) => layer.numTokens),
         }),
         numTopk: this.#numTopk,
-        pieces: (chosen, into) => this.#pieces(source, layers, numTokens, chosen, into),
+        pieces: (chosen, into) =>
+          this.#numKept === null
+            ? this.#piecesOfFile(source, layers, numTokens, chosen, into as Int32Array)
+            : this.#keptPieces(layers, numTokens, chosen, into as Int32Array),
       },
     };
   }
@@ -120,17 +178,34 @@ export class RecordTable {
     return notes;
   }
 
+  async *#keptPieces(
+    layers: readonly TraceLayer[],
+    numTokens: number,
+    chosen: readonly number[],
+    into: Int32Array,
+  ): AsyncGenerator<IdPiece, void, void> {
+    for (const index of chosen) {
+      const rows = new RowsInPieces(index, numTokens, this.#numTopk, into);
+      yield* rows.give(layers[index].kept.all);
+      yield* rows.fill();
+    }
+  }
+
   /** Reads the file again, and collects the rows of each layer until there are enough for a piece. */
-  async *#pieces(
+  async *#piecesOfFile(
     source: ByteSource,
     layers: readonly TraceLayer[],
     numTokens: number,
     chosen: readonly number[],
-    into: IntegerArray,
+    into: Int32Array,
   ): AsyncGenerator<IdPiece, void, void> {
-    const numTopk = this.#numTopk;
-    const rowsOf = new Map(chosen.map((index) => [layers[index], new Rows(index, numTopk)]));
-    const ids = into as Int32Array;
+    const numStaged = Math.max(Math.floor(stagedIds / this.#numTopk), 1) * this.#numTopk;
+    const staged = new Map(
+      chosen.map((index) => {
+        const rows = new RowsInPieces(index, numTokens, this.#numTopk, into);
+        return [layers[index], { rows, ids: new Int32Array(numStaged), length: 0 }];
+      }),
+    );
     const reader = new JsonReader(source);
     const walker = new ObjectWalker(reader, source);
     const objects = new TopObjects(reader);
@@ -138,15 +213,22 @@ export class RecordTable {
     await reader.skipByteOrderMark();
     for (let fields = await namingLines(source, next); fields !== null; fields = await namingLines(source, next)) {
       const layer = walker.idsShape === null ? undefined : this.layerOf(fields);
-      const rows = layer === undefined ? undefined : rowsOf.get(layer);
-      if (rows === undefined) continue;
+      const stage = layer === undefined ? undefined : staged.get(layer);
+      if (stage === undefined) continue;
       for (let from = 0; from < walker.numIds; ) {
-        from = rows.take(walker.ids, from, walker.numIds);
-        if (rows.isFull) yield* rows.flush(ids);
+        const part = walker.ids.subarray(from, Math.min(from + numStaged - stage.length, walker.numIds));
+        stage.ids.set(part, stage.length);
+        stage.length += part.length;
+        from += part.length;
+        if (stage.length < numStaged) continue;
+        yield* stage.rows.give(stage.ids);
+        stage.length = 0;
       }
     }
-    for (const rows of rowsOf.values()) yield* rows.flush(ids);
-    for (const rows of rowsOf.values()) yield* rows.fill(numTokens, ids);
+    for (const { rows, ids, length } of staged.values()) {
+      yield* rows.give(ids.subarray(0, length));
+      yield* rows.fill();
+    }
   }
 }
 
@@ -170,58 +252,48 @@ function numbersOf(layers: readonly TraceLayer[]): number[] {
   });
 }
 
-/** The rows of one layer that have been read and not yet been given out. */
-class Rows {
+/** Gives out the rows of one layer in pieces. */
+class RowsInPieces {
   readonly #layer: number;
+  readonly #numTokens: number;
   readonly #numTopk: number;
-  readonly #ids: Int32Array;
-  #numIds = 0;
+  readonly #into: Int32Array;
+  /** How many ids fit a piece: whole rows. */
+  readonly #most: number;
   #firstToken = 0;
 
   /** @param layer the index of the layer in the grid. */
-  constructor(layer: number, numTopk: number) {
+  constructor(layer: number, numTokens: number, numTopk: number, into: Int32Array) {
     this.#layer = layer;
+    this.#numTokens = numTokens;
     this.#numTopk = numTopk;
-    this.#ids = new Int32Array(Math.max(Math.floor(stagedIds / numTopk), 1) * numTopk);
+    this.#into = into;
+    this.#most = Math.floor(into.length / numTopk) * numTopk;
   }
 
-  get isFull(): boolean {
-    return this.#numIds === this.#ids.length;
-  }
-
-  /** Takes as many ids as there is room for, and returns the position after them. */
-  take(ids: Int32Array, from: number, to: number): number {
-    const end = Math.min(to, from + this.#ids.length - this.#numIds);
-    this.#ids.set(ids.subarray(from, end), this.#numIds);
-    this.#numIds += end - from;
-    return end;
-  }
-
-  /** Gives out all rows, in pieces that fit `into`. */
-  *flush(into: Int32Array): Generator<IdPiece, void, void> {
-    const most = Math.floor(into.length / this.#numTopk) * this.#numTopk;
-    for (let from = 0; from < this.#numIds; from += most) {
-      const part = this.#ids.subarray(from, Math.min(from + most, this.#numIds));
-      into.set(part);
-      yield this.#piece(into, part.length);
-    }
-    this.#numIds = 0;
-  }
-
-  /** Gives out empty rows up to the number of tokens. */
-  *fill(numTokens: number, into: Int32Array): Generator<IdPiece, void, void> {
-    const most = Math.floor(into.length / this.#numTopk);
-    while (this.#firstToken < numTokens) {
-      const count = Math.min(most, numTokens - this.#firstToken) * this.#numTopk;
-      into.fill(-1, 0, count);
-      yield this.#piece(into, count);
+  /** The rows that come next. A file that has changed since it was opened can have more of them; these are left out. */
+  *give(rows: Int32Array): Generator<IdPiece, void, void> {
+    const ids = rows.subarray(0, (this.#numTokens - this.#firstToken) * this.#numTopk);
+    for (let from = 0; from < ids.length; from += this.#most) {
+      const part = ids.subarray(from, from + this.#most);
+      this.#into.set(part);
+      yield this.#piece(part.length);
     }
   }
 
-  #piece(into: Int32Array, numIds: number): IdPiece {
+  /** Empty rows up to the number of tokens. */
+  *fill(): Generator<IdPiece, void, void> {
+    while (this.#firstToken < this.#numTokens) {
+      const numIds = Math.min(this.#most, (this.#numTokens - this.#firstToken) * this.#numTopk);
+      this.#into.fill(-1, 0, numIds);
+      yield this.#piece(numIds);
+    }
+  }
+
+  #piece(numIds: number): IdPiece {
     const firstToken = this.#firstToken;
     const numTokens = numIds / this.#numTopk;
     this.#firstToken += numTokens;
-    return { layer: this.#layer, firstToken, numTokens, ids: into.subarray(0, numIds) };
+    return { layer: this.#layer, firstToken, numTokens, ids: this.#into.subarray(0, numIds) };
   }
 }

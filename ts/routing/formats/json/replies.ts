@@ -15,6 +15,7 @@ import { openNpy } from '../npy.ts';
 import { TextFault } from '../text/text-fault.ts';
 import { openBase64 } from './base64-source.ts';
 import { scanIntegers } from './integer-source.ts';
+import { joinedArrays } from './joined-array.ts';
 import { damagedRemedy, JsonReader } from './json-reader.ts';
 import type { Fields, ReplyIds, TextPlace } from './objects.ts';
 
@@ -50,6 +51,7 @@ export async function contentsOfReplies(
   const numNulls = replies.filter(({ value }) => value.kind === 'null').length;
   if (numNulls > 0) notes.push(`${numNulls} of ${replies.length} replies have no ids: null.`);
   if (open.length > 1) notes.push(`The tokens of ${open.length} replies follow one another.`);
+  const arrays = joinedArrays(open.map(({ array }) => array));
   return {
     kind: 'ids',
     format,
@@ -61,7 +63,7 @@ export async function contentsOfReplies(
     notes,
     axes: 'tokens,layers,topk',
     axesBecause: `${producers.join(' and ')} write${producers.length === 1 ? 's' : ''} tokens first`,
-    grid: gridOfArrays(open.map(({ array }) => ({ array, axes: ['tokens', 'layers', 'topk'] }))),
+    grid: gridOfArrays(arrays.map((array) => ({ array, axes: ['tokens', 'layers', 'topk'] }))),
   };
 }
 

@@ -151,7 +151,7 @@ function rebuildTensor(
   const shape = counts(size);
   const strides = counts(stride);
   if (shape === undefined || strides === undefined || shape.length !== strides.length || shape.length > maxDimensions) {
-    return refuse('has a tensor whose shape and strides are not as many integers, each 0 or more');
+    return refuse('has a tensor whose shape and strides are not tuples of as many integers, each 0 or more');
   }
   // The flags say that complex numbers are to be conjugated or negated when they are read.
   if (metadata instanceof PythonDict && metadata.entries.size > 0) {
@@ -168,7 +168,7 @@ function rebuildTensor(
     }
   }
   if (numElements > Math.max(stored, maxRepeatedElements)) {
-    return refuse(`${described} that repeats the ${stored} elements of its storage ${numElements} times`);
+    return refuse(`${described} that repeats the elements of a storage of ${stored}`);
   }
   return new PythonTensor(storage, elements, offset, shape, strides);
 }
@@ -194,8 +194,13 @@ function isCount(value: PythonValue | undefined): value is number {
   return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0;
 }
 
-/** The integers of a sequence; undefined if it is none, or they are not all 0 or more. */
-function counts(value: PythonValue | undefined): number[] | undefined {
-  if (!(value instanceof PythonSequence) || value.items.length !== value.length) return undefined;
+/**
+ * The integers of a tuple; undefined if it is none, or they are not all 0 or more. A list would not do: the pickle could
+ * change it after it has been checked.
+ */
+function counts(value: PythonValue | undefined): readonly number[] | undefined {
+  if (!(value instanceof PythonSequence) || value.kind !== 'tuple' || value.items.length !== value.length) {
+    return undefined;
+  }
   return value.items.every(isCount) ? (value.items as number[]) : undefined;
 }

@@ -37,7 +37,7 @@ export function tensorsIn(root: PythonValue, file: string): FoundTensor[] {
     if (!(value instanceof PythonSequence || value instanceof PythonDict) || seen.has(value)) return;
     seen.add(value);
     if (depth === maxDepth) {
-      const remedy = "save the ids alone: torch.save({'routed_experts': ids}, path)";
+      const remedy = 'save the ids alone: torch.save(ids, path)';
       refuse('UNSUPPORTED', `has objects that are nested deeper than ${maxDepth}`, { file, place: 'data.pkl', remedy });
     }
     if (value instanceof PythonSequence) {

@@ -19,8 +19,11 @@ export interface TorchFile {
   open(tensor: PythonTensor, name: string): Promise<Tensor>;
 }
 
-/** The longest pickle that is read, so that a deflated one takes bounded time. Tensors have records of their own. */
-const maxPickleBytes = 2 ** 30;
+/**
+ * The longest pickle that is read. Tensors have records of their own, and PyTorch deflates nothing, so that a deflated
+ * pickle is short unless it is there to take time.
+ */
+const maxPickleBytes = { stored: 2 ** 30, deflated: 2 ** 26 };
 const maxTextBytes = 64;
 /** The versions of the format that PyTorch reads. */
 const maxVersion = 10;
@@ -39,7 +42,7 @@ export async function readTorchFile(source: ByteSource, entries: readonly ZipEnt
   if (records.has('constants.pkl')) {
     refuse('UNSUPPORTED', 'is a TorchScript program, which would have to be run', {
       file,
-      remedy: "save the ids alone: torch.save({'routed_experts': ids}, path)",
+      remedy: 'save the ids alone: torch.save(ids, path)',
     });
   }
   const find = (name: string): ZipEntry => {
@@ -47,17 +50,18 @@ export async function readTorchFile(source: ByteSource, entries: readonly ZipEnt
     if (entry !== undefined) return entry;
     return damaged(file, `lacks the record ${name}`);
   };
-  const open = (name: string, maxBytes: number): Promise<ByteSource> => {
+  const open = (name: string, limits: typeof maxPickleBytes): Promise<ByteSource> => {
     const entry = find(name);
+    const maxBytes = entry.method === 'stored' ? limits.stored : limits.deflated;
     if (entry.unpackedBytes > maxBytes) {
       const problem = `has ${entry.unpackedBytes} bytes, over the limit of ${maxBytes}`;
-      const remedy = "save the ids alone, as tensors: torch.save({'routed_experts': ids}, path)";
+      const remedy = 'save the ids alone, as tensors: torch.save(ids, path)';
       refuse('TOO_LARGE', problem, { file, place: `record ${name}`, remedy });
     }
     return dataOf(source, entry, `${file}, record ${name}`, asPyTorch);
   };
   const readText = async (name: string): Promise<string> => {
-    const data = await open(name, maxTextBytes);
+    const data = await open(name, { stored: maxTextBytes, deflated: maxTextBytes });
     return new TextDecoder().decode(await readExactly(data, 0, data.size, `the record ${name}`));
   };
 

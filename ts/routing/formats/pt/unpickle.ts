@@ -10,6 +10,7 @@
  */
 import type { ByteSource } from '../../byte-source.ts';
 import { refuse } from '../../routing-error.ts';
+import { ByteWindow } from '../text/byte-window.ts';
 import { construct, findGlobal, storageOf } from './globals.ts';
 import {
   describedValue,
@@ -72,11 +73,6 @@ const maxNameBytes = 256;
 /** The longest integer that is kept. */
 const maxLongBytes = 8;
 
-/** How many bytes are in memory at a time. */
-const windowBytes = 2 ** 16;
-/** No instruction needs more bytes, but for texts, of which the rest is passed over. */
-const longestInstruction = 1024;
-
 const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
 
 /**
@@ -90,21 +86,13 @@ export async function unpickle(source: ByteSource, file: string, place: string):
   return new Unpickler(source, file, place).run();
 }
 
-class Unpickler {
+class Unpickler extends ByteWindow {
   private readonly source: ByteSource;
   private readonly file: string;
   private readonly place: string;
-
-  /** A part of the pickle, from the byte `start` on. */
-  private readonly bytes = new Uint8Array(windowBytes);
   private readonly view = new DataView(this.bytes.buffer);
-  private start = 0;
-  private length = 0;
-  /** The next byte of the part. */
-  private at = 0;
-  /** Where the instruction begins that is carried out. */
+  /** Where in the pickle the instruction begins that is carried out. */
   private instruction = 0;
-
   private readonly stack: PythonValue[] = [];
   /** For each mark, the height of the stack at it. */
   private readonly marks: number[] = [];
@@ -112,6 +100,7 @@ class Unpickler {
   private numBytes = 0;
 
   constructor(source: ByteSource, file: string, place: string) {
+    super(source);
     this.source = source;
     this.file = file;
     this.place = place;
@@ -119,8 +108,9 @@ class Unpickler {
 
   async run(): Promise<PythonValue> {
     for (;;) {
-      if (this.length - this.at < longestInstruction) await this.refill();
-      this.instruction = this.start + this.at;
+      // No instruction is longer than what the window has then, but for texts, of which the rest is passed over.
+      if (this.at >= this.safeEnd) await this.refill();
+      this.instruction = this.position;
       const opcode = this.bytes[this.take(1)];
       if (opcode === opcodes.STOP) return this.pop();
       this.carryOut(opcode);
@@ -128,16 +118,6 @@ class Unpickler {
         this.tooLarge(`puts more than ${maxStack} values on its stack`);
       }
     }
-  }
-
-  /** Reads on, behind the bytes that are not used yet. */
-  private async refill(): Promise<void> {
-    if (this.start + this.length >= this.source.size) return;
-    this.bytes.copyWithin(0, this.at, this.length);
-    this.start += this.at;
-    this.length -= this.at;
-    this.at = 0;
-    this.length += await this.source.read(this.start + this.length, this.bytes.subarray(this.length));
   }
 
   private carryOut(opcode: number): void {
@@ -250,7 +230,7 @@ class Unpickler {
   /** Passes over a few bytes, and returns where they begin. */
   private take(length: number): number {
     const start = this.at;
-    if (start + length > this.length) this.damaged('ends early');
+    if (start + length > this.end) this.damaged('ends early');
     this.at = start + length;
     return start;
   }
@@ -260,13 +240,9 @@ class Unpickler {
     const kept = isCut ? maxTextBytes : length;
     const start = this.take(kept);
     const text = decoder.decode(this.bytes.subarray(start, start + kept));
-    this.at += length - kept;
-    if (this.at > this.length) {
-      this.start += this.at;
-      this.at = 0;
-      this.length = 0;
-      if (this.start > this.source.size) this.damaged('ends early');
-    }
+    const next = this.position + length - kept;
+    if (next > this.source.size) this.damaged('ends early');
+    this.seek(next);
     this.push(isCut ? `${text}…` : text, bytesOf.text + 2 * kept);
   }
 
@@ -286,10 +262,10 @@ class Unpickler {
   /** The module or the name of a class or function, which ends with a line break. */
   private takeLine(): string {
     const start = this.at;
-    const end = this.bytes.subarray(start, start + maxNameBytes + 1).indexOf(0x0a);
-    if (end < 0) this.damaged(`has a name that does not end within ${maxNameBytes} bytes`);
-    this.at = start + end + 1;
-    return decoder.decode(this.bytes.subarray(start, start + end));
+    const length = this.bytes.subarray(start, Math.min(start + maxNameBytes + 1, this.end)).indexOf(0x0a);
+    if (length < 0) this.damaged(`has a name that does not end within ${maxNameBytes} bytes`);
+    this.at = start + length + 1;
+    return decoder.decode(this.bytes.subarray(start, start + length));
   }
 
   /** @param numBytes about how much memory the value takes. */
@@ -416,6 +392,5 @@ class Unpickler {
   }
 }
 
-const saveAlone = "nothing of it is run; save the ids alone: torch.save({'routed_experts': ids}, path)";
-const saveWithProtocol2 =
-  "save it as torch.save does without a pickle_protocol: torch.save({'routed_experts': ids}, path)";
+const saveAlone = 'nothing of it is run; save the ids alone: torch.save(torch.as_tensor(ids), path)';
+const saveWithProtocol2 = 'save it as torch.save does without a pickle_protocol: torch.save(ids, path)';

@@ -5,8 +5,11 @@
  *
  * @module
  */
-import { type ByteSource, readExactly } from '../../byte-source.ts';
+import { sizeOf } from '../../../values/shape.ts';
+import { type ByteSource, partOf, readExactly } from '../../byte-source.ts';
 import { refuse } from '../../routing-error.ts';
+import { isDigit, JsonReader, openArray, openObject, quote } from '../json/json-reader.ts';
+import { TextFault } from '../text/text-fault.ts';
 
 /** A tensor, as the header describes it. */
 export interface SafetensorsEntry {
@@ -21,13 +24,8 @@ export interface SafetensorsEntry {
 /** The longest header that the reference reads. */
 const maxHeaderBytes = 100_000_000;
 const lengthBytes = 8;
-/** How deep the reference lets JSON be nested. */
-const maxDepth = 128;
-/**
- * The most values that a header may have, ten for each of 800,000 tensors. The reference has no such limit, but
- * `JSON.parse` would make gigabytes of objects of a header of 100 MB that consists of brackets.
- */
-const maxValues = 2 ** 23;
+/** PyTorch and numpy have no tensors of more dimensions. The reference would read a shape of millions of them. */
+const maxDimensions = 64;
 
 /** How many bits an element of each type has. */
 const bitsOf: ReadonlyMap<string, number> = new Map([
@@ -76,11 +74,8 @@ export async function readSafetensorsHeader(source: ByteSource): Promise<Safeten
   const length = Number(claimed);
   const dataStart = lengthBytes + length;
   if (dataStart > size) damaged(file, `is truncated: it claims a header of ${length} bytes, and has ${size} bytes`);
-  const header = parseHeader(await readExactly(source, lengthBytes, length, 'the header'), file);
-  const entries = Object.entries(header)
-    .filter(([name]) => name !== metadataName)
-    .map(([name, value]) => describedEntry(name, value, file))
-    .sort((a, b) => a.begin - b.begin || a.end - b.end);
+  const entries = await readHeader(partOf(source, lengthBytes, length));
+  entries.sort((a, b) => a.begin - b.begin || a.end - b.end);
 
   let covered = 0;
   for (const { name, dtype, shape, begin, end } of entries) {
@@ -90,9 +85,9 @@ export async function readSafetensorsHeader(source: ByteSource): Promise<Safeten
       damaged(file, `has data that ${problem}: bytes ${begin} to ${end}, after ${covered}`, where);
     }
     covered = end;
-    const bytes = (shape.reduce((product, dimension) => product * dimension, 1) * (bitsOf.get(dtype) ?? 0)) / 8;
+    const bytes = (sizeOf(shape) * (bitsOf.get(dtype) as number)) / 8;
     if (bytes !== end - begin) {
-      damaged(file, `is ${dtype} [${shape.join(', ')}], ${bytes} bytes, but its data have ${end - begin}`, where);
+      damaged(file, `is ${dtype} ${shown(shape)}, ${bytes} bytes, but its data have ${end - begin}`, where);
     }
   }
   if (dataStart + covered !== size) {
@@ -114,85 +109,6 @@ function quoted(name: string): string {
   return `tensor '${name.length > 100 ? `${name.slice(0, 100)}…` : name}'`;
 }
 
-function parseHeader(bytes: Uint8Array, file: string): object {
-  let header: unknown;
-  try {
-    const inexact = inexactNumbers(bytes);
-    const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
-    header = JSON.parse(text);
-    if (inexact.length > 0) header = JSON.parse(quoteAt(bytes, inexact));
-  } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    refuse('DAMAGED', `has a header that is not JSON: ${reason}`, {
-      file,
-      place: `bytes ${lengthBytes} to ${lengthBytes + bytes.length}`,
-      remedy: saveAgain,
-      cause: error,
-    });
-  }
-  if (!isRecord(header)) damaged(file, 'has a header that is JSON, but no object', `byte ${lengthBytes}`);
-  const metadata = Reflect.get(header, metadataName);
-  const isText = (value: unknown): boolean => typeof value === 'string';
-  if (Object.hasOwn(header, metadataName) && metadata !== null) {
-    if (!isRecord(metadata) || !Object.values(metadata).every(isText)) {
-      damaged(file, 'is not an object of texts', `'${metadataName}'`);
-    }
-  }
-  return header;
-}
-
-/**
- * Finds the numbers that are not plain digits, such as `2.0` and `-0`, which the reference refuses as dimensions while
- * `JSON.parse` makes integers of them.
- *
- * @returns where each begins and ends.
- * @throws Error if arrays and objects are nested too deep, or there are too many values.
- */
-function inexactNumbers(bytes: Uint8Array): [begin: number, end: number][] {
-  const numbers: [number, number][] = [];
-  let depth = 0;
-  let values = 0;
-  for (let at = 0; at < bytes.length; at++) {
-    const byte = bytes[at];
-    if (byte === 0x2c || byte === 0x5b || byte === 0x7b) {
-      if (++values > maxValues) throw new Error(`it has more than ${maxValues} values`);
-    }
-    if (byte === 0x22) {
-      for (at++; at < bytes.length && bytes[at] !== 0x22; at++) if (bytes[at] === 0x5c) at++;
-    } else if (byte === 0x5b || byte === 0x7b) {
-      if (++depth > maxDepth) throw new Error(`it is nested deeper than ${maxDepth} at byte ${lengthBytes + at}`);
-    } else if (byte === 0x5d || byte === 0x7d) {
-      depth--;
-    } else if (byte === 0x2d || isDigit(byte)) {
-      const begin = at;
-      while (isDigit(bytes[at + 1]) || isNumberSign(bytes[at + 1])) at++;
-      if (!bytes.subarray(begin, at + 1).every(isDigit)) numbers.push([begin, at + 1]);
-    }
-  }
-  return numbers;
-}
-
-function isDigit(byte: number): boolean {
-  return byte >= 0x30 && byte <= 0x39;
-}
-
-/** Whether a byte is one of `+-.eE`. */
-function isNumberSign(byte: number): boolean {
-  return byte === 0x2b || byte === 0x2d || byte === 0x2e || byte === 0x45 || byte === 0x65;
-}
-
-/** The text in which these numbers are strings. */
-function quoteAt(bytes: Uint8Array, numbers: readonly [number, number][]): string {
-  const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
-  let text = '';
-  let done = 0;
-  for (const [begin, end] of numbers) {
-    text += `${decoder.decode(bytes.subarray(done, begin))}"${decoder.decode(bytes.subarray(begin, end))}"`;
-    done = end;
-  }
-  return text + decoder.decode(bytes.subarray(done));
-}
-
 interface PlacedEntry {
   readonly name: string;
   readonly dtype: string;
@@ -201,36 +117,110 @@ interface PlacedEntry {
   readonly end: number;
 }
 
-function describedEntry(name: string, value: unknown, file: string): PlacedEntry {
-  const where = quoted(name);
-  if (!isRecord(value)) damaged(file, 'is not described by an object', where);
-  const take = (key: string): unknown =>
-    Object.hasOwn(value, key) ? Reflect.get(value, key) : damaged(file, `has no ${key}`, where);
-  const dtype = take('dtype');
-  if (typeof dtype !== 'string' || !bitsOf.has(dtype)) {
-    damaged(file, `has the unknown dtype ${shown(dtype)}`, where);
+/** @throws {@link RoutingError} that names the byte of the file, for a fault of the text. */
+async function readHeader(header: ByteSource): Promise<PlacedEntry[]> {
+  try {
+    return await readEntries(new JsonReader(header));
+  } catch (error) {
+    if (!(error instanceof TextFault)) throw error;
+    const { code, position, path, problem, remedy } = error;
+    const place = `byte ${lengthBytes + position}${path === '' ? '' : `, ${path}`}`;
+    return refuse(code, problem, { file: header.name, place, remedy });
   }
-  const shape = take('shape');
-  if (!isCounts(shape)) damaged(file, `has the shape ${shown(shape)}, which is not a list of integers`, where);
-  if (!Number.isSafeInteger(shape.reduce((product, dimension) => product * dimension, 1))) {
-    damaged(file, `has the shape ${shown(shape)}, which overflows`, where);
+}
+
+/** Reads the JSON. As for the reference, the last one of several tensors of one name counts. */
+async function readEntries(reader: JsonReader): Promise<PlacedEntry[]> {
+  const entries = new Map<string, PlacedEntry>();
+  await peek(reader);
+  await readObject(reader, async (name) => {
+    if (name === metadataName) await readMetadata(reader);
+    else entries.set(name, await readEntry(reader, name));
+  });
+  if ((await peek(reader)) !== 0) reader.failAtToken('its object has ended');
+  return [...entries.values()];
+}
+
+function peek(reader: JsonReader): number | Promise<number> {
+  return reader.peek() || reader.peekFurther();
+}
+
+/** Reads an object, and calls a function at the value of each key. */
+async function readObject(reader: JsonReader, readValue: (key: string) => Promise<void>): Promise<void> {
+  if (reader.bytes[reader.at] !== openObject) fail(reader, 'is not an object');
+  reader.at++;
+  for (let key = await reader.nextKey(true); key !== null; key = await reader.nextKey(false)) {
+    reader.path.push(key);
+    await peek(reader);
+    await readValue(key);
+    reader.path.pop();
   }
-  const offsets = take('data_offsets');
-  if (!isCounts(offsets) || offsets.length !== 2) {
-    damaged(file, `has the data_offsets ${shown(offsets)}, which are not two integers`, where);
+}
+
+/** The metadata are texts under keys. Nothing of them is needed. */
+async function readMetadata(reader: JsonReader): Promise<void> {
+  if (reader.skipIfNext('null')) return;
+  await readObject(reader, async () => {
+    if (reader.bytes[reader.at] !== quote) fail(reader, 'is not a text');
+    await reader.skipString();
+  });
+}
+
+/** The description of a tensor. Other keys than those of the format are passed over. */
+async function readEntry(reader: JsonReader, name: string): Promise<PlacedEntry> {
+  let dtype: string | undefined;
+  let shape: number[] | undefined;
+  let offsets: number[] | undefined;
+  await readObject(reader, async (key) => {
+    if (key === 'dtype') dtype = readDtype(reader);
+    else if (key === 'shape') shape = await readCounts(reader);
+    else if (key === 'data_offsets') offsets = await readCounts(reader);
+    else await reader.skipValue();
+  });
+  if (dtype === undefined || shape === undefined || offsets === undefined) {
+    return fail(reader, 'lacks its dtype, shape or data_offsets');
   }
+  if (!Number.isSafeInteger(sizeOf(shape))) fail(reader, `has a shape that overflows: ${shown(shape)}`);
+  if (offsets.length !== 2) fail(reader, `has ${offsets.length} data_offsets, and not a beginning and an end`);
   return { name, dtype, shape, begin: offsets[0], end: offsets[1] };
 }
 
-function isRecord(value: unknown): value is object {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
+function readDtype(reader: JsonReader): string {
+  const start = reader.at;
+  const dtype = reader.bytes[start] === quote ? reader.readString() : '';
+  if (bitsOf.has(dtype)) return dtype;
+  reader.at = start;
+  return fail(reader, `is ${reader.valueText()}, which is no type of the format`);
 }
 
-function isCounts(value: unknown): value is number[] {
-  return Array.isArray(value) && value.every((count) => Number.isSafeInteger(count) && count >= 0);
+/** A list of integers, 0 or more, without fractions and exponents. */
+async function readCounts(reader: JsonReader): Promise<number[]> {
+  if (reader.bytes[reader.at] !== openArray) fail(reader, `is ${reader.valueText()}, and not a list of integers`);
+  reader.at++;
+  const counts: number[] = [];
+  for (let more = await reader.nextElement(true); more; more = await reader.nextElement(false)) {
+    await peek(reader);
+    if (counts.length === maxDimensions) fail(reader, `has more than ${maxDimensions} integers`);
+    counts.push(readCount(reader));
+  }
+  return counts;
 }
 
-function shown(value: unknown): string {
-  const text = JSON.stringify(value);
-  return text.length > 100 ? `${text.slice(0, 100)}…` : text;
+function readCount(reader: JsonReader): number {
+  const { bytes, at: start } = reader;
+  const count = isDigit(bytes[start]) ? reader.readNumber() : Number.NaN;
+  const isPlain = bytes.subarray(start, reader.at).every(isDigit);
+  if (isPlain && Number.isSafeInteger(count)) return count;
+  reader.at = start;
+  const what = isPlain && count > 0 ? 'too large' : 'not an integer, 0 or more';
+  return fail(reader, `has ${reader.valueText()}, which is ${what}`);
+}
+
+/** A shape, whose length a file can choose, in the words of a message. */
+function shown(shape: readonly number[]): string {
+  return shape.length > 8 ? `[${shape.slice(0, 8).join(', ')}, …]` : `[${shape.join(', ')}]`;
+}
+
+function fail(reader: JsonReader, problem: string): never {
+  return reader.fail('DAMAGED', problem, saveAgain);
 }

@@ -1,5 +1,5 @@
 /**
- * A window that moves over the bytes of a source, for the readers of text.
+ * A window that moves over the bytes of a source, for readers that go through it token by token.
  *
  * @module
  */
@@ -12,7 +12,7 @@ import type { ByteSource } from '../../byte-source.ts';
  * no other bound.
  */
 export class ByteWindow {
-  readonly bytes: Uint8Array<ArrayBuffer> = new Uint8Array(windowBytes + 1);
+  readonly bytes: Uint8Array<ArrayBuffer> = new Uint8Array(windowBytes + 4);
   /** The position in `bytes` of the next byte. */
   at = 0;
   /** The position in `bytes` after the last byte that has been read from the source. */

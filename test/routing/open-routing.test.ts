@@ -1,0 +1,145 @@
+/** `dispatch-layout/routing`, as users import it: sources of every kind, descriptions, pieces and errors. */
+import { createReadStream } from 'node:fs';
+import { assert } from 'chai';
+import { ExpertGroup } from 'dispatch-layout';
+import { openRouting, type Routing, RoutingError } from 'dispatch-layout/routing';
+import { temporaryFolder } from '../cli/command.ts';
+import { npyOf } from '../cli/npy-writer.ts';
+import { bundle } from '../support/bundle.ts';
+import { printedBy } from '../support/run-script.ts';
+
+const layers = Array.from({ length: 3 }, (_, layer) =>
+  Array.from({ length: 300 }, (__, token) => [(token + layer) % 8, (token * 3 + layer + 1) % 8]),
+);
+const bytes = npyOf(layers);
+
+/** All ids, `[layers][tokens][topk]`, read in small pieces. */
+async function idsOf(routing: Routing): Promise<number[][][]> {
+  const result = routing.layers.map((): number[][] => []);
+  for await (const { layer, firstToken, numTokens, ids } of routing.pieces({ into: new BigInt64Array(14) })) {
+    assert.strictEqual(result[layer].length, firstToken);
+    assert.strictEqual(ids.length, numTokens * routing.topk);
+    for (let token = 0; token < numTokens; token++) {
+      result[layer].push(Array.from(ids.slice(2 * token, 2 * token + 2) as ArrayLike<number | bigint>, Number));
+    }
+  }
+  return result;
+}
+
+describe('dispatch-layout/routing', function () {
+  this.timeout(30_000);
+  const folder = temporaryFolder();
+  const path = folder.write('layers.npy', bytes);
+
+  it('opens a path, a Blob, bytes and a stream, describes them, and reads them piece by piece', async () => {
+    const sources = [path, new Blob([new Uint8Array(bytes)]), new Uint8Array(bytes), createReadStream(path)];
+    for (const source of sources) {
+      const { pieces, close, ...description } = await openRouting(source);
+      assert.deepEqual(description, {
+        files: [typeof source === 'string' ? path : 'the routing'],
+        format: 'npy',
+        producer: null,
+        layers: [0, 1, 2],
+        tokens: 300,
+        tokensOfLayer: null,
+        topk: 2,
+        idType: 'int64',
+        axes: 'layers,tokens,topk',
+        axesBecause: description.axesBecause,
+        numbering: null,
+        rank: null,
+        numExperts: null,
+        notes: [],
+      });
+      assert.match(description.axesBecause, /^the first dimension is that of the layers: /);
+      assert.deepEqual(await idsOf({ ...description, pieces, close }), layers);
+      close();
+    }
+  });
+
+  it('reads straight into a workspace', async () => {
+    const group = new ExpertGroup({ numRanks: 4 });
+    const routing = await openRouting(path);
+    const workspace = group.createWorkspace({ numExperts: 8, maxTokens: 64, numTopk: routing.topk });
+    const counts = routing.layers.map(() => new Array<number>(4).fill(0));
+    for await (const { layer, numTokens } of routing.pieces({ into: workspace.topkIdx })) {
+      const { numTokensPerRank } = workspace.run(numTokens);
+      numTokensPerRank.forEach((count, rank) => {
+        counts[layer][rank] += count;
+      });
+    }
+    routing.close();
+    const expected = layers.map((rows) => [...group.getDispatchLayout(rows, 8).numTokensPerRank]);
+    assert.deepEqual(counts, expected);
+  });
+
+  it('puts several sources together, and reads the chosen layers', async () => {
+    const parts = [layers.map((rows) => rows.slice(0, 100)), layers.map((rows) => rows.slice(100))];
+    const routing = await openRouting(
+      parts.map((part) => new Uint8Array(npyOf(part))),
+      { axes: 'layers,tokens,topk' },
+    );
+    assert.deepEqual(await idsOf(routing), layers);
+    const seen = new Set<number>();
+    for await (const { layer } of routing.pieces({ layers: [0, 2] })) seen.add(layer);
+    assert.deepEqual([...seen], [0, 2]);
+  });
+
+  it('throws errors that name the file, the place and the remedy', async () => {
+    const refusal = async (work: () => Promise<unknown>): Promise<RoutingError> => {
+      try {
+        await work();
+      } catch (error) {
+        if (error instanceof RoutingError) return error;
+        throw error;
+      }
+      return assert.fail('it was accepted');
+    };
+    const missing = await refusal(() => openRouting(folder.path('missing.npy')));
+    assert.deepEqual([missing.code, missing.file], ['UNREADABLE', folder.path('missing.npy')]);
+    assert.match(missing.remedy, /check the name of the file/);
+    const unknown = await refusal(() => openRouting(new Uint8Array([1, 2, 3]), { name: 'upload' }));
+    assert.deepEqual([unknown.code, unknown.file], ['UNKNOWN_FORMAT', 'upload']);
+    assert.strictEqual((await refusal(() => openRouting([]))).code, 'CHOICE');
+    assert.strictEqual((await refusal(() => openRouting(path, { axes: 'tokens,topk' }))).code, 'CHOICE');
+    assert.strictEqual((await refusal(() => openRouting(path, { array: 'ids' }))).code, 'CHOICE');
+    const counts = JSON.stringify({ logical_count: [[1, 2, 3, 4]] });
+    assert.strictEqual((await refusal(() => openRouting(Buffer.from(counts)))).code, 'COUNTS');
+    const routing = await openRouting(path);
+    for (const options of [
+      { into: new Int32Array(8) },
+      { into: new BigInt64Array(1) },
+      { layers: [2, 1] },
+      { layers: [3] },
+    ]) {
+      const misuse = await refusal(async () => routing.pieces(options).next());
+      assert.strictEqual(misuse.code, 'CHOICE', JSON.stringify(Object.keys(options)));
+    }
+    routing.close();
+  });
+
+  it('can be required, and needs neither the library nor Node.js in a browser', async () => {
+    const script = `const { openRouting } = require('dispatch-layout/routing');
+      openRouting(new Uint8Array(${JSON.stringify([...bytes])})).then(({ tokens }) => console.log(tokens));`;
+    assert.strictEqual(printedBy(script, {}, ['--input-type=commonjs', '--no-experimental-require-module']), '300');
+    const { outputFiles, metafile } = await bundle("export * from 'dispatch-layout/routing';", { platform: 'browser' });
+    assert.notMatch(outputFiles[0].text, /node:|getDispatchLayout/);
+    const inputs = Object.keys(metafile.inputs).filter((name) => name.includes('dist/'));
+    assert.deepEqual(inputs, ['dist/routing-browser.js']);
+  });
+
+  it('reads a Blob in a browser, packed and not, and refuses paths there', async () => {
+    const { outputFiles } = await bundle("export * from 'dispatch-layout/routing';", { platform: 'browser' });
+    const url = `data:text/javascript;base64,${Buffer.from(outputFiles[0].text).toString('base64')}`;
+    const inBrowser = (await import(url)) as typeof import('dispatch-layout/routing');
+    const { zipSync } = await import('fflate');
+    for (const level of [0, 6] as const) {
+      const blob = new Blob([new Uint8Array(zipSync({ 'ids.npy': bytes }, { level }))]);
+      assert.deepEqual(await idsOf(await inBrowser.openRouting(blob)), layers);
+    }
+    const stream = new Blob([new Uint8Array(bytes)]).stream() as unknown as AsyncIterable<Uint8Array>;
+    assert.deepEqual(await idsOf(await inBrowser.openRouting(stream)), layers);
+    const error = await inBrowser.openRouting(path).catch((reason: unknown) => reason);
+    assert.match(String(error), /is a path, which only Node\.js can open/);
+  });
+});
