@@ -2,6 +2,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { assert } from 'chai';
 import { createPlan, type PlacementPlan, percentile, type ReplicaRule, readPlan } from 'dispatch-layout/placement';
+import { unzipSync, zipSync } from 'fflate';
 import { rebalanceOracle, replicaOracle } from '../placement/oracle.ts';
 import { Random } from '../support/random.ts';
 import { dispatchLayout, expectRefusal, succeed, temporaryFolder } from './command.ts';
@@ -326,7 +327,7 @@ describe('dispatch-layout place', () => {
         /later\.yaml, which has no layer 0 of .*refused\.npy, but 3, 5/,
       ],
       [[path, ...sizes, ...axes, '--placement', broken], /broken\.json: the content is no valid JSON/],
-      [[path, ...sizes, ...axes, '--placement', path], /has shape \[2, 20, 2\]; the ranks of experts have shape/],
+      [[path, ...sizes, ...axes, '--placement', path], /has shape \[2, 20, 2\]; a placement has shape \[experts\], or/],
       [[path, ...sizes, ...axes, '--layer', '1'], /layer 1 is the plan's layer 0, and the form of SGLang/],
       [[path, ...sizes, '--format', 'toml'], /toml.*sglang, tensorrt-llm/],
     ];
@@ -339,5 +340,117 @@ describe('dispatch-layout place', () => {
       'overwrite',
     );
     assert.isFalse(existsSync(out));
+  });
+});
+
+describe('a plan as the placement of a layout', () => {
+  const folder = temporaryFolder();
+
+  function npyFile(name: string, layers: readonly Rows[]): string {
+    const shape = [layers.length, layers[0].length, layers[0][0].length];
+    return folder.write(name, writeNpy(layers.flat(2).map(BigInt), shape, { ...plainForm, size: 4 }));
+  }
+
+  it('gives the layout of the slots that tokens take, with the counts of experts', async () => {
+    const random = new Random(5);
+    const layers = [0, 1].map(() => randomRows(random, 300, 3, 6));
+    const slots = [
+      [0, 1, 2, 3, 4, 5, 0, 0],
+      [5, 5, 4, 3, 2, 1, 1, 2],
+    ];
+    const file = folder.write('plan.json', JSON.stringify({ physical_to_logical_map: slots }));
+    const plan = createPlan(slots, { numRanks: 4, numExperts: 6 });
+    const axes = ['--axes', 'layers,tokens,topk', '--ranks-per-node', '2', '--num-ranks', '4'];
+    for (const rule of ['round_robin', 'hash', 'nearest'] as const) {
+      const source = rule === 'nearest' ? ['--source-rank', '3'] : [];
+      const physical = layers.map((rows, layer) =>
+        rows.map((row, token) =>
+          row.map((expert) => (expert < 0 ? -1 : replicaOracle(plan, layer, expert, token, rule, 3, 2))),
+        ),
+      );
+      const [planned, mapped] = [folder.path('planned.npz'), folder.path('mapped.npz')];
+      const logicalFile = npyFile('logical.npy', layers);
+      const flags = ['--num-experts', '6', ...axes, '--placement', file, '--replica-rule', rule, ...source];
+      const report = JSON.parse(await succeed([logicalFile, ...flags, '--out', planned, '--json']));
+      const physicalFile = npyFile('physical.npy', physical);
+      const expected = JSON.parse(
+        await succeed([physicalFile, '--num-experts', '8', ...axes, '--out', mapped, '--json']),
+      );
+      assert.strictEqual(report.placement, 'plan');
+      for (const [index, rows] of layers.entries()) {
+        for (const name of ['numTokensPerRank', 'numTokensPerRdmaRank', 'meanRanksPerToken', 'meanNodesPerToken']) {
+          assert.deepStrictEqual(report.layers[index][name], expected.layers[index][name], `${rule}, ${name}`);
+        }
+        assert.deepStrictEqual(report.layers[index].numTokensPerExpert, loadsOf(rows, 6));
+      }
+      const [ours, theirs] = [planned, mapped].map((path) => unzipSync(readFileSync(path)));
+      for (const name of ['is_token_in_rank', 'num_tokens_per_rank', 'num_tokens_per_rdma_rank']) {
+        assert.deepStrictEqual(ours[`${name}.npy`], theirs[`${name}.npy`], `${rule}, ${name}`);
+      }
+      assert.deepStrictEqual(
+        report.planFindings.map(({ message }: { message: string }) => message),
+        [
+          'layer 0, rank 3: expert 0 has another replica there, in slot 7',
+          'layer 1, rank 0: expert 5 has another replica there, in slot 1',
+          'layer 1: expert 0 is on no rank',
+        ],
+      );
+    }
+    const text = await succeed([folder.path('logical.npy'), '--num-experts', '6', ...axes, '--placement', file]);
+    assert.match(text, /^experts {3}6, placed by \S+plan\.json in 8 slots$/m);
+    assert.match(text, /^The plan {18}3 findings$/m);
+    assert.include(text, '\n  layer 1: expert 0 is on no rank\n');
+  });
+
+  it('takes a table of each layer, and arrays by the names of EPLB', async () => {
+    const layers = [0, 1].map((seed) => randomRows(new Random(seed), 60, 2, 4));
+    const path = npyFile('tables.npy', layers);
+    const flags = [path, '--num-experts', '4', '--num-ranks', '2', '--axes', 'layers,tokens,topk', '--json'];
+    const tables = [
+      [0, 1, 1, 0],
+      [1, -1, 0, 0],
+    ];
+    const eplb = { phy2log: [[0, 3, 1, 2, 3, 3]], logcnt: [[1, 1, 1, 3]] };
+    const npz = zipSync({
+      'phy2log.npy': writeNpy(eplb.phy2log.flat().map(BigInt), [1, 6]),
+      'logcnt.npy': writeNpy(eplb.logcnt.flat().map(BigInt), [1, 4]),
+    });
+    const cases: [string, PlacementPlan][] = [
+      [folder.write('tables.json', JSON.stringify(tables)), readPlan(tables, { numRanks: 2 })],
+      [
+        folder.write('tables-of-layers.npy', writeNpy(tables.flat().map(BigInt), [2, 4])),
+        readPlan(tables, { numRanks: 2 }),
+      ],
+      [folder.write('eplb.npz', npz), readPlan(eplb, { numRanks: 2 })],
+    ];
+    for (const [file, plan] of cases) {
+      const report = JSON.parse(await succeed([...flags, '--placement', file]));
+      for (const [index, rows] of layers.entries()) {
+        const goesTo = (rank: number): number =>
+          rows.filter((row, token) =>
+            row.some((expert) => {
+              if (expert < 0) return false;
+              const slot = replicaOracle(plan, plan.numLayers === 1 ? 0 : index, expert, token, 'round_robin', 0, 8);
+              return slot >= 0 && Math.floor((slot * 2) / plan.numPhysicalExperts) === rank;
+            }),
+          ).length;
+        assert.deepStrictEqual(report.layers[index].numTokensPerRank, [goesTo(0), goesTo(1)], file);
+      }
+    }
+  });
+
+  it('refuses plans that do not fit', async () => {
+    const path = npyFile('unfit.npy', [randomRows(new Random(1), 20, 2, 4)]);
+    const two = folder.write('two.json', '{"physical_to_logical_map": [[0, 1, 2, 3], [0, 1, 2, 3]]}');
+    const uneven = folder.write('uneven.json', '{"physical_to_logical_map": [[0, 1, 2, 3, 0]]}');
+    const flat = folder.write('flat.json', JSON.stringify([[0, 1]]));
+    const sizes = ['--num-experts', '4', '--num-ranks', '2'];
+    const cases: [string[], RegExp][] = [
+      [[flat, ...sizes, '--placement', two], /two\.json, for 2 layers, and .*flat\.json has one/],
+      [[path, ...sizes, '--placement', uneven], /uneven\.json: 5 physical experts do not divide evenly among 2 ranks/],
+      [[path, ...sizes, '--placement', two, '--replica-rule', 'nearest'], /pass --source-rank S/],
+      [[path, ...sizes, '--placement', folder.path('none.json')], /cannot read .*none\.json: no such file/],
+    ];
+    for (const [args, message] of cases) expectRefusal(await dispatchLayout(args), message, args.join(' '));
   });
 });

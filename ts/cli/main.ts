@@ -127,7 +127,9 @@ function createProgram(): Command {
     .addOption(sharedFlags.numLayers)
     .addOption(sharedFlags.numTopk)
     .addOption(sharedFlags.dtype)
-    .addOption(sharedFlags.placement)
+    .addOption(sharedFlags.placementOrPlan)
+    .addOption(sharedFlags.replicaRule)
+    .addOption(sharedFlags.sourceRank)
     .addOption(sharedFlags.emptyId)
     .addOption(
       new Option('--mask <form>', "which token goes to which rank: a byte or a bit each, or 'none' to leave it out")

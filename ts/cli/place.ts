@@ -5,12 +5,13 @@
  * @module
  */
 import { countExpertLoads, type TokenSplit } from './compute/expert-loads.ts';
-import { judge, type ReplicaChoice } from './compute/judge.ts';
+import { judge } from './compute/judge.ts';
 import { fail } from './fail.ts';
-import { ExpertGroup, loadPlacement, type PlacementPlan, type PlanFormatName, type ReplicaRule } from './library.ts';
+import { ExpertGroup, loadPlacement, type PlacementPlan, type PlanFormatName } from './library.ts';
 import { print } from './print.ts';
 import { checkPaths } from './read/check-paths.ts';
 import { layersInPlan, readChosenPlan } from './read/plan.ts';
+import { type ReplicaFlags, readReplicaChoice } from './read/replica-choice.ts';
 import { type ChosenRouting, openChosenRouting } from './read/routing.ts';
 import { formatPlaceJson } from './report/place-json.ts';
 import { type PlaceResult, summarise } from './report/place-result.ts';
@@ -19,12 +20,9 @@ import { requireFiles, requireNumExperts, requireNumRanks, type SharedFlags } fr
 import { WholeFile } from './write/whole-file.ts';
 
 /** The flags of `place`, parsed. */
-export interface PlaceFlags extends Omit<SharedFlags, 'device'> {
+export interface PlaceFlags extends Omit<SharedFlags, 'device'>, ReplicaFlags {
   readonly redundant: number;
   readonly groups: number;
-  readonly ranksPerNode?: number;
-  readonly replicaRule: ReplicaRule;
-  readonly sourceRank?: number;
   readonly window: number;
   readonly all?: true;
   readonly format: PlanFormatName;
@@ -47,7 +45,7 @@ export async function place(files: readonly string[], flags: PlaceFlags): Promis
   const routing = await openChosenRouting(paths, flags);
   const before = await readChosenPlan(flags.placement, numExperts, numRanks);
   const beforeLayers = layersInPlan(before, routing);
-  const replicas = replicaChoice(flags, routing, numRanksPerNode);
+  const replicas = readReplicaChoice(flags, routing);
   const options = { invalidExperts: flags.invalidExperts, emptyId: flags.emptyId };
   const splits = routing.chosen.map((layer) => splitOf(routing, layer, all));
 
@@ -105,24 +103,6 @@ function checkSlots(numExperts: number, redundant: number, numRanks: number): vo
   fail(
     `${numExperts} experts and ${redundant} redundant ones are ${numSlots} slots, which do not divide evenly among ${numRanks} ranks; pass --redundant ${choices}`,
   );
-}
-
-function replicaChoice(
-  { replicaRule: rule, sourceRank }: PlaceFlags,
-  { routing }: ChosenRouting,
-  numRanksPerNode: number,
-): ReplicaChoice {
-  if (rule !== 'nearest') {
-    if (sourceRank !== undefined) fail(`--source-rank is for --replica-rule nearest, and not for ${rule}`);
-    return { rule, sourceRank: undefined, numRanksPerNode: undefined };
-  }
-  const source = sourceRank ?? routing.rank;
-  if (source === null) {
-    fail(
-      '--replica-rule nearest needs the rank that sends the tokens, and the file does not say it; pass --source-rank S',
-    );
-  }
-  return { rule, sourceRank: source, numRanksPerNode };
 }
 
 /** The first half of the tokens of a layer is for placing, and the second for judging, unless all are for both. */

@@ -41,6 +41,10 @@ export const sharedFlags = {
     '--placement <file>',
     "the rank of each expert: .npy, .npz or JSON, or 'linear' or 'round_robin' (default: equal blocks)",
   ),
+  placementOrPlan: new Option(
+    '--placement <file>',
+    "the rank of each expert, a plan as place writes it, 'linear' or 'round_robin' (default: equal blocks)",
+  ),
   planPlacement: new Option(
     '--placement <file>',
     "the placement of today: a plan of SGLang, TensorRT-LLM, vLLM, vllm-ascend or EPLB, the rank of each expert, 'linear' or 'round_robin' (default: linear)",

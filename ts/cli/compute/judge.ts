@@ -3,25 +3,11 @@
  *
  * @module
  */
-import {
-  type Balance,
-  ExpertGroup,
-  type IntegerArray,
-  loadPlacement,
-  type PlacementPlan,
-  type ReplicaRule,
-} from '../library.ts';
+import { type Balance, ExpertGroup, type IntegerArray, loadPlacement, type PlacementPlan } from '../library.ts';
+import type { ReplicaChoice } from '../read/replica-choice.ts';
 import type { ChosenRouting } from '../read/routing.ts';
 import { createIdWorkspace, type IdOptions, type TokenSplit } from './expert-loads.ts';
 import { runPass } from './pass.ts';
-
-/** Which replica a token takes. */
-export interface ReplicaChoice {
-  readonly rule: ReplicaRule;
-  /** The rank that sends the tokens, which the rule `nearest` needs. */
-  readonly sourceRank: number | undefined;
-  readonly numRanksPerNode: number | undefined;
-}
 
 /** What is judged, and by what. */
 export interface JudgeJob {

@@ -3,12 +3,16 @@
  *
  * @module
  */
-import { readFile } from 'node:fs/promises';
+import { createReadStream } from 'node:fs';
 import { readNamedIntegers } from '../../routing/read-integers.ts';
 import { describeSystemError, fail, inFlags, UsageError } from '../fail.ts';
 import { isPlacementName } from '../flags.ts';
 import { DispatchLayoutError, loadPlacement, type PlacementPlan } from '../library.ts';
+import { type ChosenPlacement, readPlacement, readTable } from './placement.ts';
 import { type ChosenRouting, displayName } from './routing.ts';
+
+/** The most bytes of a file that can be a plan. */
+const maxBytes = 2 ** 28;
 
 /** A placement in which experts may have replicas. */
 export interface ChosenPlan {
@@ -30,18 +34,47 @@ export async function readChosenPlan(flag = 'linear', numExperts: number, numRan
     const plan = (flag === 'linear' ? linear : roundRobin)({ numExperts, numRanks });
     return { plan, name: flag, inWords: `placed ${flag}` };
   }
-  const plan = await readPlanFile(flag, numExperts, numRanks);
-  return { plan, name: 'plan', inWords: `placed by ${displayName(flag)}` };
+  const name = displayName(flag);
+  return readPlanContent(await readContent(await readBytes(flag, name), name), name, numExperts, numRanks);
 }
 
-async function readPlanFile(path: string, numExperts: number, numRanks: number): Promise<PlacementPlan> {
-  const name = displayName(path);
-  const content = await readContent(path, name);
+/**
+ * Reads the value of `--placement` as a plan, or where it needs none, as what groups take: a name, or the rank of each
+ * expert, which is the same for all layers.
+ *
+ * @param flag the name of a placement or of a file, or `-` for standard input.
+ */
+export async function readPlacementOrPlan(
+  flag: string | undefined,
+  numExperts: number,
+  numRanks: number,
+): Promise<ChosenPlacement | ChosenPlan> {
+  if (flag === undefined || isPlacementName(flag)) return readPlacement(flag, numExperts, numRanks);
+  const name = displayName(flag);
+  const bytes = await readBytes(flag, name);
+  const content = await readContent(bytes, name);
+  return isTable(content)
+    ? readTable(bytes, name, numExperts, numRanks)
+    : readPlanContent(content, name, numExperts, numRanks);
+}
+
+/** Whether content is, or is meant to be, one list of ranks. */
+function isTable(content: unknown): boolean {
+  if (typeof content === 'string') return !/^\s*(\{|\[\s*\[)|^[^[]*:/.test(content);
+  return Array.isArray(Object(content).shape) && Object(content).shape.length === 1;
+}
+
+async function readPlanContent(
+  content: unknown,
+  name: string,
+  numExperts: number,
+  numRanks: number,
+): Promise<ChosenPlan> {
   const { readPlan } = await loadPlacement();
   try {
     const plan = readPlan(content, { numExperts, numRanks });
-    if (plan.numRanks === numRanks && plan.numExperts === numExperts) return plan;
-    return fail(`${name} is for ${plan.numExperts} experts and ${plan.numRanks} ranks; correct --num-ranks`);
+    if (plan.numRanks === numRanks) return { plan, name: 'plan', inWords: `placed by ${name}` };
+    return fail(`${name} is for ${plan.numRanks} ranks, and --num-ranks is ${numRanks}; correct it`);
   } catch (error) {
     if (!(error instanceof DispatchLayoutError)) throw error;
     throw new UsageError(`${name}: ${inFlags(error.message)}`, { cause: error });
@@ -49,8 +82,7 @@ async function readPlanFile(path: string, numExperts: number, numRanks: number):
 }
 
 /** What `readPlan` takes: a text, an array, or arrays by their names. */
-async function readContent(path: string, name: string): Promise<unknown> {
-  const bytes = await readBytes(path, name);
+async function readContent(bytes: Uint8Array, name: string): Promise<unknown> {
   // What is neither .npy nor a zip (.npz, .pt) is text
   if (!/^(\x93NUMPY|PK)/.test(Buffer.from(bytes.subarray(0, 6)).toString('latin1'))) return decode(bytes, name);
   const arrays = await readNamedIntegers(bytes, { name });
@@ -58,7 +90,9 @@ async function readContent(path: string, name: string): Promise<unknown> {
   if (arrays.size !== 1 || isNamedByForm([...arrays.keys()][0])) return Object.fromEntries(arrays);
   const { shape } = alone;
   if (shape.length !== 1 && shape.length !== 2) {
-    fail(`${name} has shape [${shape.join(', ')}]; the ranks of experts have shape [experts] or [layers, experts]`);
+    fail(
+      `${name} has shape [${shape.join(', ')}]; a placement has shape [experts], or [layers, experts]: the rank of each expert`,
+    );
   }
   return alone;
 }
@@ -69,14 +103,18 @@ function isNamedByForm(name: string): boolean {
 }
 
 async function readBytes(path: string, name: string): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = [];
+  let length = 0;
   try {
-    if (path !== '-') return await readFile(path);
-    const chunks: Uint8Array[] = [];
-    for await (const chunk of process.stdin) chunks.push(chunk);
-    return Buffer.concat(chunks);
+    for await (const chunk of path === '-' ? process.stdin : createReadStream(path)) {
+      chunks.push(chunk);
+      length += chunk.length;
+      if (length > maxBytes) fail(`${name} is longer than ${maxBytes} bytes, and so no placement; check its name`);
+    }
   } catch (error) {
     throw describeSystemError('read', name, error);
   }
+  return Buffer.concat(chunks);
 }
 
 function decode(bytes: Uint8Array, name: string): string {

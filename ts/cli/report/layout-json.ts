@@ -20,6 +20,7 @@ export function formatLayoutJson(result: LayoutResult): string {
     placement: placement.name,
     ...jsonOfResult(result, plain),
     findings: result.findings,
+    ...(result.planFindings !== null && { planFindings: result.planFindings }),
     ...(result.idsSha256 !== null && { idsSha256: result.idsSha256 }),
   };
   return `${JSON.stringify(report)}\n`;

@@ -4,7 +4,7 @@
  * @module
  */
 import type { ExpertLoads, TokenSplit } from '../compute/expert-loads.ts';
-import type { JudgedLayer, ReplicaChoice } from '../compute/judge.ts';
+import type { JudgedLayer } from '../compute/judge.ts';
 import type { InvalidExperts } from '../flags.ts';
 import {
   type Balance,
@@ -15,7 +15,9 @@ import {
   type Spread,
 } from '../library.ts';
 import type { ChosenPlan } from '../read/plan.ts';
+import type { ReplicaChoice } from '../read/replica-choice.ts';
 import type { ChosenRouting } from '../read/routing.ts';
+import { findInPlan } from './plan-findings.ts';
 
 /** Where the figures of several layers or windows lie; null where there are none. */
 export type Spreads = Readonly<Record<BalanceFigure, Spread>> | null;
@@ -83,8 +85,8 @@ interface Judged {
 
 /** Computes the figures of all layers. */
 export async function summarise({ placement, plan, loads, before, after }: Judged): Promise<PlaceStatistics> {
-  const { balanceOf, findingsOf, lowerBound, spreadOf } = await loadPlacement();
-  const summariseOne = (layers: readonly JudgedLayer[], of: PlacementPlan): JudgedPlacement => {
+  const { balanceOf, lowerBound, spreadOf } = await loadPlacement();
+  const summariseOne = async (layers: readonly JudgedLayer[], of: PlacementPlan): Promise<JudgedPlacement> => {
     const perLayer = layers.map(({ loads: ofRanks, windows }) => ({
       loads: ofRanks,
       balance: balanceOf(ofRanks),
@@ -95,8 +97,7 @@ export async function summarise({ placement, plan, loads, before, after }: Judge
       perLayer,
       layers: spreadOf(perLayer.map(({ balance }) => balance)),
       windows: spreadOf(layers.flatMap(({ windows }) => windows)),
-      // Empty slots are no fault: uneven experts leave some
-      findings: findingsOf(of).filter(({ kind }) => kind !== 'empty-slot'),
+      findings: await findInPlan(of),
     };
   };
   const bounds = loads.map(({ judged }) => {
@@ -104,8 +105,8 @@ export async function summarise({ placement, plan, loads, before, after }: Judge
     return mean === 0 ? null : balanceOfBound(lowerBound(judged, plan), mean);
   });
   return {
-    before: summariseOne(before, placement),
-    after: summariseOne(after, plan),
+    before: await summariseOne(before, placement),
+    after: await summariseOne(after, plan),
     bounds,
     bound: spreadOf(bounds),
   };

@@ -3,16 +3,14 @@
  *
  * @module
  */
-import type { BalanceFigure, PlanFinding } from '../library.ts';
+import type { BalanceFigure } from '../library.ts';
 import { fact, factsOfFile } from './facts.ts';
 import { grouped } from './numbers.ts';
 import type { JudgedPlacement, PlaceResult, Spreads } from './place-result.ts';
+import { planFindingsSection } from './plan-findings.ts';
 import { type Heading, headingIn, layersInTable, layersNote } from './sections.ts';
-import { wrap } from './wrap.ts';
 
 const figures: readonly BalanceFigure[] = ['max/mean', 'mean/max', '(max-mean)/mean'];
-/** The most findings of a placement that are shown. */
-const maxFindings = 8;
 
 /** @param colour whether the terminal is to show headings in bold. */
 export function formatPlaceText(result: PlaceResult, colour: boolean): string {
@@ -37,7 +35,10 @@ export function formatPlaceText(result: PlaceResult, colour: boolean): string {
     ]),
   ];
   if (numLayers > 1) lines.push('', ...layersSection(result, heading));
-  lines.push(...findingLines('The placement before', before, heading), ...findingLines('The plan', after, heading));
+  lines.push(
+    ...planFindingsSection('The placement before', before.findings, heading),
+    ...planFindingsSection('The plan', after.findings, heading),
+  );
   return `${lines.join('\n')}\n`;
 }
 
@@ -116,16 +117,5 @@ function layersSection({ before, after, bounds, routing }: PlaceResult, heading:
         ofWindows(after, index),
       ]),
     ),
-  ];
-}
-
-function findingLines(what: string, { findings }: JudgedPlacement, heading: Heading): string[] {
-  if (findings.length === 0) return [];
-  const rest = findings.length - maxFindings;
-  return [
-    '',
-    heading(what, findings.length === 1 ? '1 finding' : `${grouped(findings.length)} findings`),
-    ...findings.slice(0, maxFindings).flatMap(({ message }: PlanFinding) => wrap('  ', message.split(' '))),
-    ...(rest > 0 ? [`  and ${grouped(rest)} more; --json has all`] : []),
   ];
 }
