@@ -454,3 +454,116 @@ describe('a plan as the placement of a layout', () => {
     for (const [args, message] of cases) expectRefusal(await dispatchLayout(args), message, args.join(' '));
   });
 });
+
+describe('--fail-above', () => {
+  const folder = temporaryFolder();
+  // Tokens of ranks 0 and 1: 2 and 2 in layer 0, 3 and 1 in layer 1, 4 and 0 in layer 2
+  const layers = [
+    [[0], [2], [1], [3]],
+    [[0], [1], [0], [2]],
+    [[0], [1], [1], [0]],
+  ];
+  let path = '';
+  before(() => {
+    path = folder.write('trace.npy', writeNpy(layers.flat(2).map(BigInt), [3, 4, 1], { ...plainForm, size: 4 }));
+  });
+  const sizes = ['--num-experts', '4', '--num-ranks', '2', '--axes', 'layers,tokens,topk'];
+
+  async function outcome(
+    args: readonly string[],
+  ): Promise<{ readonly code: number | null; readonly limits: { value: number; layers: { layer: number }[] }[] }> {
+    const { code, stdout, stderr } = await dispatchLayout([...args, '--json']);
+    assert.strictEqual(stderr, '');
+    return { code, limits: JSON.parse(stdout.toString()).limits };
+  }
+
+  it('ends with exit code 1 and names the layers, worst first', async () => {
+    const cases: [string, number, number, number[]][] = [
+      ['max/mean=2', 0, 2, []],
+      ['max/mean=1.99', 1, 2, [2]],
+      ['max/mean=1.4', 1, 2, [2, 1]],
+      ['(max-mean)/mean=0.99', 1, 1, [2]],
+      ['p50:max/mean=1.5', 0, 1.5, []],
+      ['p50:max/mean=1.49', 1, 1.5, [2, 1]],
+      ['p95:max/mean=1.96', 0, 1.95, []],
+      ['ranks:p95:max/mean=1.94', 1, 1.95, [2]],
+      ['nodes:max/mean=1.9', 1, 2, [2]],
+      ['experts:worst:max/mean=1.9', 1, 2, [1, 2]],
+    ];
+    for (const [limit, code, value, named] of cases) {
+      const found = await outcome([path, ...sizes, '--ranks-per-node', '1', '--fail-above', limit]);
+      assert.strictEqual(found.code, code, limit);
+      assert.closeTo(found.limits[0].value, value, 1e-9, limit);
+      assert.deepStrictEqual(
+        found.limits[0].layers.map(({ layer }) => layer),
+        named,
+        limit,
+      );
+    }
+    const several = [...sizes, '--fail-above', 'max/mean=3', '--fail-above', 'p95:max/mean=1.2'];
+    const { code, stdout } = await dispatchLayout([path, ...several]);
+    assert.strictEqual(code, 1);
+    assert.include(
+      stdout.toString(),
+      '\nLimits                    1 of 2 exceeded\n  max/mean=3  is 2.000\n  p95:max/mean=1.2  EXCEEDED, 1.950: layer 2 (2.000), layer 1 (1.500)\n',
+    );
+    assert.isUndefined((await outcome([path, ...sizes])).limits);
+  });
+
+  it('judges the plan of place, by layers and by windows', async () => {
+    const rows = randomRows(new Random(8), 400, 2, 8);
+    const trace = folder.write('place.npy', writeNpy(rows.flat().map(BigInt), [400, 2], { ...plainForm, size: 4 }));
+    const flags = ['place', trace, '--num-experts', '8', '--num-ranks', '4', '--window', '20'];
+    const {
+      layers: [layer],
+    } = JSON.parse(await succeed([...flags, '--json'])) as JsonPlace;
+    const figures: [string, number][] = [
+      ['max/mean', layer.plan.balance?.['max/mean'] as number],
+      ['(max-mean)/mean', layer.plan.balance?.['(max-mean)/mean'] as number],
+      ['windows:p95:max/mean', layer.plan.windows?.['max/mean'].p95 as number],
+      ['windows:max/mean', layer.plan.windows?.['max/mean'].worst as number],
+    ];
+    for (const [name, value] of figures) {
+      for (const [limit, code] of [
+        [value + 0.001, 0],
+        [value - 0.001, 1],
+      ]) {
+        const found = await outcome([...flags, '--fail-above', `${name}=${limit.toFixed(6)}`]);
+        assert.strictEqual(found.code, code, `${name}=${limit}`);
+        assert.strictEqual(found.limits[0].value, value);
+        assert.lengthOf(found.limits[0].layers, code);
+      }
+    }
+  });
+
+  it('leaves dense layers out of the figures of place', async () => {
+    const dense = new Array<number[]>(40).fill([0, 0]);
+    const rows = randomRows(new Random(4), 40, 2, 4).map((row) => row.map((id) => Math.max(id, 0)));
+    const trace = [dense, rows];
+    const both = folder.write('dense.npy', writeNpy(trace.flat(2).map(BigInt), [2, 40, 2], { ...plainForm, size: 4 }));
+    const report = JSON.parse(await succeed(['place', both, ...sizes, '--json']));
+    assert.deepStrictEqual(
+      report.layers.map(({ isDense }: { isDense: boolean }) => isDense),
+      [true, false],
+    );
+    assert.isNull(report.layers[0].plan.balance);
+    assert.deepStrictEqual(report.plan.layers['max/mean'].worst, report.layers[1].plan.balance['max/mean']);
+    assert.deepStrictEqual(report.bound['max/mean'].worst, report.layers[1].bound['max/mean']);
+    assert.lengthOf(report.layers[0].physicalToLogical, 4);
+    assert.match(await succeed(['place', both, ...sizes]), /^dense {5}1 layers hold one expert only/m);
+  });
+
+  it('refuses what is no limit', async () => {
+    const cases: [string[], RegExp][] = [
+      [[path, ...sizes, '--fail-above', 'max/mean'], /Give a figure and a limit, such as max\/mean=1\.5/],
+      [[path, ...sizes, '--fail-above', 'min/mean=1'], /figures are max\/mean, mean\/max, \(max-mean\)\/mean/],
+      [[path, ...sizes, '--fail-above', 'max/mean=1e3'], /Give a figure and a limit/],
+      [[path, ...sizes, '--fail-above', 'mean/max=0.8'], /better where it is larger; pass max\/mean=1\.25/],
+      [[path, ...sizes, '--fail-above', 'p99:max/mean=2'], /'p99' is none of windows, p50, p95, worst, ranks/],
+      [[path, ...sizes, '--fail-above', 'windows:max/mean=2'], /only place computes figures of windows/],
+      [[path, ...sizes, '--fail-above', 'nodes:max/mean=2'], /all ranks are in one node/],
+      [['place', path, ...sizes, '--fail-above', 'experts:max/mean=2'], /place judges ranks only/],
+    ];
+    for (const [args, message] of cases) expectRefusal(await dispatchLayout(args), message, args.join(' '));
+  });
+});

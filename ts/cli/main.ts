@@ -47,7 +47,8 @@ Without --layer, all layers are computed.
 
 Exit codes: 0 means done. 2 means that a file or a flag is wrong, or that there
 is too little memory; one line on standard error says what. 70 means a bug in
-this program. 1 means findings, and only check returns it.
+this program. 1 means that check has findings, or a limit of --fail-above is
+exceeded.
 `;
 
 const permuteExamples = `
@@ -138,6 +139,7 @@ function createProgram(): Command {
     )
     .addOption(sharedFlags.device)
     .addOption(sharedFlags.invalidExperts)
+    .addOption(sharedFlags.failAbove)
     .option('--keep-dense', 'count layers that hold one expert only, instead of leaving them out')
     .option('--out <file>', "write the layout to an .npz, under DeepEP's names")
     .addOption(sharedFlags.fingerprint)
@@ -269,6 +271,7 @@ function createProgram(): Command {
     .addOption(sharedFlags.dtype)
     .addOption(sharedFlags.emptyId)
     .addOption(sharedFlags.invalidExperts)
+    .addOption(sharedFlags.failAbove)
     .option('-o, --out <file>', 'write the plan')
     .addOption(new Option('--format <form>', 'the form of the plan').choices(planFormatChoices).default('sglang'))
     .addOption(sharedFlags.json)

@@ -6,7 +6,9 @@
  */
 import { countExpertLoads, type TokenSplit } from './compute/expert-loads.ts';
 import { judge } from './compute/judge.ts';
+import { exitCodes } from './exit-codes.ts';
 import { fail } from './fail.ts';
+import { checkGate, type Gate } from './gate.ts';
 import { ExpertGroup, loadPlacement, type PlacementPlan, type PlanFormatName } from './library.ts';
 import { print } from './print.ts';
 import { checkPaths } from './read/check-paths.ts';
@@ -16,11 +18,11 @@ import { type ChosenRouting, openChosenRouting } from './read/routing.ts';
 import { formatPlaceJson } from './report/place-json.ts';
 import { type PlaceResult, summarise } from './report/place-result.ts';
 import { formatPlaceText } from './report/place-text.ts';
-import { requireFiles, requireNumExperts, requireNumRanks, type SharedFlags } from './shared-flags.ts';
+import { type GateFlags, requireFiles, requireNumExperts, requireNumRanks, type SharedFlags } from './shared-flags.ts';
 import { WholeFile } from './write/whole-file.ts';
 
 /** The flags of `place`, parsed. */
-export interface PlaceFlags extends Omit<SharedFlags, 'device'>, ReplicaFlags {
+export interface PlaceFlags extends Omit<SharedFlags, 'device'>, ReplicaFlags, GateFlags {
   readonly redundant: number;
   readonly groups: number;
   readonly window: number;
@@ -33,7 +35,7 @@ export async function place(files: readonly string[], flags: PlaceFlags): Promis
   const paths = requireFiles(files);
   const numExperts = requireNumExperts(flags);
   const numRanks = requireNumRanks(flags);
-  const { redundant, groups: numGroups, window, all = false, format, out, json } = flags;
+  const { redundant, groups: numGroups, window, all = false, format, out, json, failAbove = [] } = flags;
   checkPaths(paths, flags);
   const { numRanksPerNode, numRdmaRanks: numNodes } = new ExpertGroup({
     numRanks,
@@ -41,6 +43,7 @@ export async function place(files: readonly string[], flags: PlaceFlags): Promis
   });
   const numPhysicalExperts = numExperts + redundant;
   checkSlots(numExperts, redundant, numRanks);
+  refuseGates(failAbove);
 
   const routing = await openChosenRouting(paths, flags);
   const before = await readChosenPlan(flags.placement, numExperts, numRanks);
@@ -72,6 +75,9 @@ export async function place(files: readonly string[], flags: PlaceFlags): Promis
   });
   if (file !== null) writeText(file.path, file.text);
 
+  const statistics = await summarise({ placement: before.plan, plan, loads, before: layersBefore, after: layersAfter });
+  const gated = statistics.after.perLayer.map((each, index) => ({ ...each, layer: routing.layers?.[index] ?? null }));
+  const gates = await Promise.all(failAbove.map((gate) => checkGate(gate, gated)));
   const result: PlaceResult = {
     routing,
     numExperts,
@@ -86,11 +92,20 @@ export async function place(files: readonly string[], flags: PlaceFlags): Promis
     isOnAll: all,
     window,
     invalidExperts: flags.invalidExperts,
-    ...(await summarise({ placement: before.plan, plan, loads, before: layersBefore, after: layersAfter })),
+    ...statistics,
+    gates,
   };
   const colour = process.stdout.isTTY && process.stdout.hasColors();
   const written = out === undefined ? '' : `\nwrote ${out}\n`;
   await print(json ? formatPlaceJson(result) : `${formatPlaceText(result, colour)}${written}`);
+  if (gates.some(({ isExceeded }) => isExceeded)) process.exitCode = exitCodes.finding;
+}
+
+/** Refuses limits of what is not judged. */
+function refuseGates(gates: readonly Gate[]): void {
+  for (const { text, subject } of gates) {
+    if (subject !== 'ranks') fail(`--fail-above ${text}: place judges ranks only; leave out '${subject}:'`);
+  }
 }
 
 /** Refuses numbers of slots that do not divide among the ranks. */

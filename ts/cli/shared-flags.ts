@@ -16,6 +16,7 @@ import {
   replicaRuleChoices,
   wholeNumber,
 } from './flags.ts';
+import { type Gate, parseGate } from './gate.ts';
 import { type DeviceOption, idTypeNames } from './library.ts';
 import type { RoutingFlags } from './read/routing.ts';
 
@@ -49,6 +50,10 @@ export const sharedFlags = {
     '--placement <file>',
     "the placement of today: a plan of SGLang, TensorRT-LLM, vLLM, vllm-ascend or EPLB, the rank of each expert, 'linear' or 'round_robin' (default: linear)",
   ),
+  failAbove: new Option(
+    '--fail-above <limit>',
+    "end with exit code 1 if a figure of ranks is above this, such as 'max/mean=1.5' or 'p95:max/mean=1.2'; can be repeated",
+  ).argParser(parseGate),
   replicaRule: new Option('--replica-rule <rule>', 'which replica of an expert a token takes')
     .choices(replicaRuleChoices)
     .default('round_robin'),
@@ -81,6 +86,11 @@ export interface SharedFlags extends RoutingFlags {
   readonly invalidExperts: InvalidExperts;
   readonly out?: string;
   readonly json?: true;
+}
+
+/** The flag of commands that compute figures of balance, parsed. */
+export interface GateFlags {
+  readonly failAbove?: readonly Gate[];
 }
 
 /** The paths of the routing files. */

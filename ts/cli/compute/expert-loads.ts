@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { isDense } from '../findings/find.ts';
 import type { InvalidExperts } from '../flags.ts';
 import { ExpertGroup } from '../library.ts';
 import type { ChosenRouting } from '../read/routing.ts';
@@ -32,6 +33,8 @@ export interface ExpertLoads {
   readonly placed: Float64Array;
   /** `[numExperts]`: those by the tokens by which it is judged. */
   readonly judged: Float64Array;
+  /** Whether it holds one expert only, or none: it is dense, or was not captured. */
+  readonly isDense: boolean;
 }
 
 /** A workspace for the ids as the files have them, which counts experts and knows nothing of ranks. */
@@ -67,5 +70,6 @@ export async function countExpertLoads(
   return sums.map(({ placed, all }, layer) => ({
     placed,
     judged: splits[layer].judgedFrom === 0 ? all : all.map((count, expert) => count - placed[expert]),
+    isDense: isDense({ counts: all, numTokens: splits[layer].judgedBefore, numInvalid: 0 }, routing.routing.topk),
   }));
 }

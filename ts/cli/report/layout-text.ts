@@ -6,6 +6,7 @@
 import { drawCounts } from './bars.ts';
 import { fact, factsOfComputing, factsOfFile, numSlots } from './facts.ts';
 import { linesOfFindings } from './findings-text.ts';
+import { gatesSection } from './gates.ts';
 import type { LayoutResult } from './layout-result.ts';
 import { grouped } from './numbers.ts';
 import { planFindingsSection } from './plan-findings.ts';
@@ -50,6 +51,7 @@ export function formatLayoutText(result: LayoutResult, colour: boolean): string 
   );
   if (computed.numLayers > 1) lines.push('', ...layersSection(result, heading));
   if (result.planFindings !== null) lines.push(...planFindingsSection('The plan', result.planFindings, heading));
+  lines.push(...gatesSection(result.gates, heading));
   return `${lines.join('\n')}\n`;
 }
 

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { jsonOfGates } from './gates.ts';
 import { jsonOfFile } from './json-parts.ts';
 import type { JudgedPlacement, PlacedLayer, PlaceResult } from './place-result.ts';
 
@@ -11,7 +12,7 @@ import type { JudgedPlacement, PlacedLayer, PlaceResult } from './place-result.t
 export function formatPlaceJson(result: PlaceResult): string {
   const { routing, numExperts, numRanks, numRanksPerNode, numNodes, numGroups, placement, plan, replicas, splits } =
     result;
-  const { before, after, bounds, bound, isOnAll, window, invalidExperts } = result;
+  const { before, after, bounds, bound, isOnAll, isLeftOut, window, invalidExperts } = result;
   const report = {
     ...jsonOfFile(routing),
     numExperts,
@@ -29,8 +30,10 @@ export function formatPlaceJson(result: PlaceResult): string {
     before: overAll(before),
     plan: overAll(after),
     bound,
+    ...jsonOfGates(result.gates),
     layers: plan.physicalToLogical.map((slots, index) => ({
       layer: routing.layers?.[index] ?? null,
+      isDense: isLeftOut[index],
       numTokensPlaced: splits[index].placedBefore,
       numTokensJudged: splits[index].judgedBefore - splits[index].judgedFrom,
       before: plain(before.perLayer[index]),

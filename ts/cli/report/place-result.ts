@@ -6,6 +6,7 @@
 import type { ExpertLoads, TokenSplit } from '../compute/expert-loads.ts';
 import type { JudgedLayer } from '../compute/judge.ts';
 import type { InvalidExperts } from '../flags.ts';
+import type { GateResult } from '../gate.ts';
 import {
   type Balance,
   type BalanceFigure,
@@ -22,7 +23,7 @@ import { findInPlan } from './plan-findings.ts';
 /** Where the figures of several layers or windows lie; null where there are none. */
 export type Spreads = Readonly<Record<BalanceFigure, Spread>> | null;
 
-/** One layer under one placement. */
+/** One layer under one placement. A dense layer, which holds one expert only, has loads and no figures. */
 export interface PlacedLayer {
   /** `[numRanks]`: the selections that go to each rank. */
   readonly loads: Float64Array;
@@ -52,6 +53,8 @@ export interface PlaceStatistics {
   readonly bounds: readonly (Balance | null)[];
   /** The same over the layers. */
   readonly bound: Spreads;
+  /** For each layer, whether it is dense, and so in the plan, but not in the figures. */
+  readonly isLeftOut: readonly boolean[];
 }
 
 /** The result of `place`. */
@@ -72,6 +75,8 @@ export interface PlaceResult extends PlaceStatistics {
   readonly isOnAll: boolean;
   readonly window: number;
   readonly invalidExperts: InvalidExperts;
+  /** The limits that were given, of the plan. */
+  readonly gates: readonly GateResult[];
 }
 
 /** What statistics are made of. */
@@ -86,29 +91,33 @@ interface Judged {
 /** Computes the figures of all layers. */
 export async function summarise({ placement, plan, loads, before, after }: Judged): Promise<PlaceStatistics> {
   const { balanceOf, lowerBound, spreadOf } = await loadPlacement();
+  const isLeftOut = loads.every(({ isDense }) => isDense)
+    ? loads.map(() => false)
+    : loads.map(({ isDense }) => isDense);
   const summariseOne = async (layers: readonly JudgedLayer[], of: PlacementPlan): Promise<JudgedPlacement> => {
-    const perLayer = layers.map(({ loads: ofRanks, windows }) => ({
+    const perLayer = layers.map(({ loads: ofRanks, windows }, layer) => ({
       loads: ofRanks,
-      balance: balanceOf(ofRanks),
-      windows: spreadOf(windows),
+      balance: isLeftOut[layer] ? null : balanceOf(ofRanks),
+      windows: isLeftOut[layer] ? null : spreadOf(windows),
       numWindows: windows.length,
     }));
     return {
       perLayer,
       layers: spreadOf(perLayer.map(({ balance }) => balance)),
-      windows: spreadOf(layers.flatMap(({ windows }) => windows)),
+      windows: spreadOf(layers.flatMap(({ windows }, layer) => (isLeftOut[layer] ? [] : windows))),
       findings: await findInPlan(of),
     };
   };
-  const bounds = loads.map(({ judged }) => {
+  const bounds = loads.map(({ judged }, layer) => {
     const mean = judged.reduce((sum, load) => sum + load, 0) / plan.numRanks;
-    return mean === 0 ? null : balanceOfBound(lowerBound(judged, plan), mean);
+    return mean === 0 || isLeftOut[layer] ? null : balanceOfBound(lowerBound(judged, plan), mean);
   });
   return {
     before: await summariseOne(before, placement),
     after: await summariseOne(after, plan),
     bounds,
     bound: spreadOf(bounds),
+    isLeftOut,
   };
 }
 

@@ -5,6 +5,7 @@
  */
 import type { BalanceFigure } from '../library.ts';
 import { fact, factsOfFile } from './facts.ts';
+import { gatesSection } from './gates.ts';
 import { grouped } from './numbers.ts';
 import type { JudgedPlacement, PlaceResult, Spreads } from './place-result.ts';
 import { planFindingsSection } from './plan-findings.ts';
@@ -16,8 +17,9 @@ const figures: readonly BalanceFigure[] = ['max/mean', 'mean/max', '(max-mean)/m
 export function formatPlaceText(result: PlaceResult, colour: boolean): string {
   const heading = headingIn(colour);
   const { before, after, bound, window } = result;
-  const numLayers = after.perLayer.length;
-  const numWindows = after.perLayer.reduce((sum, layer) => sum + layer.numWindows, 0);
+  const counted = after.perLayer.filter((_, layer) => !result.isLeftOut[layer]);
+  const numLayers = counted.length;
+  const numWindows = counted.reduce((sum, layer) => sum + layer.numWindows, 0);
   const lines = [
     ...facts(result),
     '',
@@ -38,12 +40,14 @@ export function formatPlaceText(result: PlaceResult, colour: boolean): string {
   lines.push(
     ...planFindingsSection('The placement before', before.findings, heading),
     ...planFindingsSection('The plan', after.findings, heading),
+    ...gatesSection(result.gates, heading),
   );
   return `${lines.join('\n')}\n`;
 }
 
 function facts(result: PlaceResult): string[] {
   const { routing, numExperts, numRanks, numNodes, numRanksPerNode, numGroups, plan, placement, replicas } = result;
+  const numDense = result.isLeftOut.filter((each) => each).length;
   const numRedundant = plan.numPhysicalExperts - numExperts;
   const nodes = numNodes === 1 ? 'one node' : `${numNodes} nodes of ${numRanksPerNode}`;
   const source = replicas.sourceRank === undefined ? '' : `, from rank ${replicas.sourceRank}`;
@@ -57,6 +61,7 @@ function facts(result: PlaceResult): string[] {
     ...fact('ranks', `${numRanks} in ${nodes}`),
     ...fact('replicas', `${replicas.rule}${source}`),
     ...fact('tokens', describeSplit(result)),
+    ...(numDense === 0 ? [] : fact('dense', `${numDense} layers hold one expert only; they are in no figure`)),
   ];
 }
 
