@@ -140,8 +140,14 @@ run_bench() {
   node --import=tsx bench/run.ts "$@"
 }
 
-# run_fuzz [SECONDS]: fuzzes the kernel's source with libFuzzer and sanitizers, starting from the committed inputs
+# run_fuzz [SECONDS [routing]]: fuzzes the kernel's source with libFuzzer and sanitizers, starting from the committed
+# inputs; with `routing`, the readers of routing files
 run_fuzz() {
+  if [ "${2:-}" = routing ]; then
+    install_packages
+    node --import=tsx/esm test/routing/fuzz.ts --seconds "$1"
+    return
+  fi
   [ -d /usr/include/simde ] && command -v clang++ >/dev/null || apt_install libsimde-dev clang
   local resources
   resources=$(clang++ -print-resource-dir)

@@ -1,6 +1,6 @@
 /** `dispatch-layout generate` and `doctor`. */
 import { createHash } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { assert } from 'chai';
 import type { DeviceDescription } from 'dispatch-layout';
 import { Random } from '../../ts/cli/generate/random.ts';
@@ -45,6 +45,53 @@ describe('command line: generate', function () {
     }
     // The expected count of each expert is 128, with a standard deviation of 11.
     for (const count of countsOf(rows, 256)) assert.closeTo(count, 128, 70);
+  });
+
+  it('draws workloads: what the flags say is popular, and a file for each rank', async () => {
+    const hot = await generate('--workload', 'k-hot', '--num-hot', '4', '--hot-share', '0.4', '--num-tokens', '4096');
+    const counts = countsOf(hot.rows, 256).sort((left, right) => right - left);
+    const share = counts.slice(0, 4).reduce((sum, count) => sum + count, 0) / (4096 * 8);
+    assert.closeTo(share, 0.4, 0.01);
+    assert.isBelow(counts[4], counts[3] / 4);
+
+    const flags = ['--workload', 'balanced', '--num-ranks', '3', '--ragged', '1.5', '--num-tokens', '100'];
+    const output = await succeed(['generate', folder.path('of{rank}.npy'), ...flags]);
+    const tokens = [...output.matchAll(/wrote .*of(\d)\.npy: int64 \[(\d+), 8\]/g)].map(([, rank, count]) => [
+      +rank,
+      +count,
+    ]);
+    assert.deepStrictEqual(
+      tokens.map(([rank]) => rank),
+      [0, 1, 2],
+    );
+    assert.strictEqual(
+      tokens.reduce((sum, [, count]) => sum + count, 0),
+      300,
+    );
+    assert.strictEqual(Math.max(...tokens.map(([, count]) => count)), 150);
+    const [first, second] = await Promise.all(
+      [0, 1].map((rank) => readIntegers(readFileSync(folder.path(`of${rank}.npy`)))),
+    );
+    assert.notStrictEqual(String(first.data.slice(0, 8)), String(second.data.slice(0, 8)));
+  });
+
+  it('refuses flags of a workload that would change nothing', async () => {
+    await forEachInPairs(
+      [
+        [['--sigma', '1'], /--sigma is a flag of workloads; pass --workload, too/],
+        [['--workload', 'balanced', '--sigma', '1'], /--sigma is no flag of --workload balanced, which has none/],
+        [['--workload', 'burst', '--skew', '1'], /--skew are no flags of --workload burst/],
+        [['--workload', 'hot-rank'], /--num-ranks R is missing/],
+        [['--workload', 'balanced', '--ragged', '2'], /--ragged needs a file for each rank/],
+        [['--workload', 'k-hot', '--num-hot', '1'], /make the workload less uneven/],
+        [['--workload', 'nothing'], /Allowed choices are balanced, k-hot/],
+      ] as [string[], RegExp][],
+      async ([args, message]) => {
+        const name = folder.path('refused.npy');
+        expectRefusal(await dispatchLayout(['generate', name, ...args]), message, args.join(' '));
+        assert.isFalse(existsSync(name));
+      },
+    );
   });
 
   it('gives the same bytes for the same flags on every machine, and different ones for other seeds and layers', async () => {

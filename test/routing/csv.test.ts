@@ -86,6 +86,15 @@ describe('CSV with a row for each choice', () => {
     ]);
   });
 
+  it('may have a header in quotes, with which JSON could begin, too', async () => {
+    const { format, grid } = asIds(await open('"token","layer","expert"\r\n0,0,1\r\n0,1,"2"\r\n1,0,3\r\n'));
+    assert.strictEqual(format, 'csv');
+    assert.deepEqual(tokensFirst(await idsOf(grid)), [
+      [[1], [2]],
+      [[3], [-1]],
+    ]);
+  });
+
   it('is refused where a row is not right, with its line and column', async () => {
     const header = 'layer,token,slot,expert\n0,0,0,1\n';
     assert.match(await message(`${header}0,1,0,x\n`), /line 3, column expert is x, not an integer; /);

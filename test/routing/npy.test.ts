@@ -134,6 +134,10 @@ describe('routing: .npy', function () {
     await withHeader(`{'descr': '<i8', 'descr': '<i8', ${rest}}`, /'descr' twice/);
     await withHeader(`{'descr': '<i8', 'fortran_order': Maybe, 'shape': (1, 1)}`, /'fortran_order' is Maybe/);
     await withHeader(`{'descr': 7, ${rest}}`, /'descr' is 7/);
+    await withHeader(
+      `{'descr': '<i8', 'fortran_order': False, 'shape': (${'1, '.repeat(65)})}`,
+      /'shape' has 65 dimensions, and numpy 64 at most/,
+    );
     for (const shape of ['(-1, 1)', '(1.5, 1)', '(a, 1)', '(1 1)', '7', '(, )']) {
       await withHeader(`{'descr': '<i8', 'fortran_order': False, 'shape': ${shape}}`, /damaged|shape/);
     }
@@ -229,6 +233,22 @@ describe('routing: .npz', function () {
     const strange = Buffer.from(zipSync({ 'ids.npy': file(1n) }));
     strange.writeUInt16LE(14, directoryOf(strange) + 10);
     await expectRefusal(strange, 'UNSUPPORTED', /packed by method 14, which is not read; save it with numpy\.savez/);
+  });
+
+  it('looks at thousands of arrays, and at one of more than that if it is named', async () => {
+    const ids = writeNpy([1n, 2n], [1, 2]);
+    const scores = npyFile("{'descr': '<f4', 'fortran_order': False, 'shape': (1,), }", new Uint8Array(4));
+    const archive = (count: number) => {
+      const others = Object.fromEntries(Array.from({ length: count }, (_, index) => [`w${index}.npy`, scores]));
+      return zipSync({ ...others, 'ids.npy': ids }, { level: 1 });
+    };
+    assert.deepEqual(await elements(await arrayIn(archive(4095))), [1n, 2n]);
+    await expectRefusal(
+      archive(4096),
+      'CHOICE',
+      /holds 4097 arrays, and no more than 4096 are looked at; .* array: 'w0'/,
+    );
+    assert.deepEqual(await elements(await arrayIn(archive(4096), 'ids')), [1n, 2n]);
   });
 
   it('refuses data with a wrong checksum', async () => {

@@ -9,8 +9,9 @@ import { hasSamples, sample, sampleFacts } from './samples.ts';
 
 /** Opens a directory of these files. */
 async function open(files: Readonly<Record<string, Uint8Array>>): Promise<Contents> {
-  assert.isTrue(tensorrtLlmFormat.recognises(Object.keys(files)));
-  const sources = Object.entries(files).map(([name, bytes]) => [name, sourceOfBytes(bytes, `folder/${name}`)] as const);
+  const names = tensorrtLlmFormat.choose(Object.keys(files));
+  assert.isNotEmpty(names);
+  const sources = names.map((name) => [name, sourceOfBytes(files[name], `folder/${name}`)] as const);
   return tensorrtLlmFormat.open(new Map(sources), {});
 }
 

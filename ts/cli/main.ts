@@ -28,6 +28,7 @@ import { type ReceiveFlags, receive } from './receive.ts';
 import { type RunFlags, run } from './run.ts';
 import { sharedFlags } from './shared-flags.ts';
 import { version } from './version.ts';
+import { workloadNames } from './workloads/workload.ts';
 
 const examples = `
 Examples:
@@ -101,7 +102,12 @@ Examples:
   dispatch-layout generate routing.npy --num-groups 8 --empty-share 0.1 --seed 7
   dispatch-layout generate trace.npy --layers 58 --skew 0.8 --dtype int16
 
-The same flags give the same file on every machine.
+  dispatch-layout generate hot.npy --workload k-hot --num-hot 4 --hot-share 0.4
+  dispatch-layout generate rank{rank}.npy --num-ranks 8 --workload balanced
+    --ragged 1.5
+
+With {rank} in the name of FILE, there is a file for each rank. The same flags
+give the same bytes on every machine.
 `;
 
 function createProgram(): Command {
@@ -280,9 +286,9 @@ function createProgram(): Command {
 
   program
     .command('generate')
-    .description("make routing like that of DeepEP's own tests")
+    .description("make routing like that of DeepEP's own tests, or of a workload")
     .helpOption('-h, --help', 'print this help')
-    .argument('<file>', ".npy to write; '-' is standard output")
+    .argument('<file>', ".npy to write, with {rank} for one of each rank; '-' is standard output")
     .option('--num-tokens <count>', 'tokens in each layer', wholeNumber(0, 2 ** 31 - 1), 4096)
     .option('--num-topk <count>', 'experts that each token selects', wholeNumber(0, limits.experts), 8)
     .option('--num-experts <count>', 'experts to select from', wholeNumber(1, limits.experts), 256)
@@ -297,6 +303,21 @@ function createProgram(): Command {
     .option('--seed <number>', 'seed of the random numbers', wholeNumber(0, Number.MAX_SAFE_INTEGER), 0)
     .option('--layers <count>', 'write [layers, tokens, topk]', wholeNumber(1, limits.layers))
     .addOption(new Option('--dtype <type>', 'element type').choices(generatedTypes).default('int64'))
+    .addOption(new Option('--workload <name>', 'which experts are popular, instead of --skew').choices(workloadNames))
+    .option('--num-hot <count>', 'k-hot, rotating, burst: hot experts (default: 8)', wholeNumber(1, limits.experts))
+    .option('--hot-share <share>', 'their share of all selections (default: 0.5)', decimalNumber(0, 1))
+    .option('--period <tokens>', 'rotating, burst: tokens of a period (default: 4096)', wholeNumber(1, 2 ** 31 - 1))
+    .option(
+      '--burst <tokens>',
+      'burst: how many of them select hot experts (default: 512)',
+      wholeNumber(1, 2 ** 31 - 1),
+    )
+    .option('--sigma <deviation>', 'log-normal: of the logarithms (default: 0.5)', decimalNumber(0, 10))
+    .option('--num-ranks <count>', 'hot-rank, uneven-ranks, files of ranks: ranks', wholeNumber(1, limits.ranks))
+    .option('--hot-rank <rank>', 'hot-rank: which rank is hot (default: 0)', wholeNumber(0, limits.ranks))
+    .option('--max-over-mean <ratio>', 'how much the busiest rank has (default: 2)', decimalNumber(1, limits.ranks))
+    .option('--duplicates <share>', 'share of slots that repeat an earlier one', decimalNumber(0, 1))
+    .option('--ragged <ratio>', 'files of ranks: the most tokens, over the mean', decimalNumber(1, limits.ranks))
     .addHelpText('after', generateExamples)
     .action((file: string, flags: GenerateFlags) => generate(file, flags));
 

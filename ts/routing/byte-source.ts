@@ -19,6 +19,8 @@ export interface ByteSource {
   read(position: number, into: Uint8Array): Promise<number>;
   /** Whether reading at a place before the last one starts again at the first byte, as where the bytes are packed. */
   readonly isSequential?: boolean;
+  /** Gives back the memory that is kept between two reads. It can be read again after that. */
+  release?(): Promise<void>;
 }
 
 /** A source of bytes in memory. */

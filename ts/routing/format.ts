@@ -32,8 +32,12 @@ export interface Format {
 /** A format of several files in one directory. */
 export interface DirectoryFormat {
   readonly name: FormatName;
-  /** @param names the names of all files of the directory. */
-  recognises(names: readonly string[]): boolean;
-  /** @param files the files of the directory by their names in it. */
+  /**
+   * The names of the files that are read of a directory of this format; of any other directory none.
+   *
+   * @param names the names of all that is in the directory.
+   */
+  choose(names: readonly string[]): readonly string[];
+  /** @param files the chosen files by their names in the directory. */
   open(files: ReadonlyMap<string, ByteSource>, options: ReadOptions): Promise<Contents>;
 }

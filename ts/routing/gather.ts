@@ -116,7 +116,10 @@ function isDense(dimensions: readonly Dimension[]): boolean {
   return true;
 }
 
-/** Copies the elements of a part. */
+/** Elements, or the halves of elements of 64 bits, which are copied several times as fast. */
+type Words = Exclude<IntegerArray, BigInt64Array | BigUint64Array>;
+
+/** Copies the elements of a part. Both arrays are of the same type. */
 function copyPart(
   source: IntegerArray,
   start: number,
@@ -124,30 +127,67 @@ function copyPart(
   into: IntegerArray,
   at: number,
 ): void {
-  if (dimensions.length <= 1) {
-    const [{ length, from, into: step }] = dimensions.length === 0 ? [{ length: 1, from: 0, into: 0 }] : dimensions;
-    copyElements(source, start, from, into, at, step, length);
-    return;
-  }
-  const [outer, ...inner] = dimensions;
-  for (let index = 0; index < outer.length; index++) {
-    copyPart(source, start + index * outer.from, inner, into, at + index * outer.into);
-  }
+  const halves = source.BYTES_PER_ELEMENT === 8 ? 2 : 1;
+  const inHalves = dimensions.map(({ length, from, into: step }) => ({
+    length,
+    from: halves * from,
+    into: halves * step,
+  }));
+  const whole = merged([...inHalves, { length: halves, from: 1, into: 1 }]);
+  const outer = whole.length > 2 ? whole.slice(0, -2) : [];
+  const [rows, slots] = whole.length > 1 ? whole.slice(-2) : [{ length: 1, from: 0, into: 0 }, whole[0]];
+  const from = wordsOf(source);
+  const to = wordsOf(into);
+  const copy = (depth: number, first: number, place: number): void => {
+    if (depth === outer.length) {
+      copyRows(from, first, rows, slots, to, place);
+      return;
+    }
+    const { length, from: stride, into: step } = outer[depth];
+    for (let index = 0; index < length; index++) copy(depth + 1, first + index * stride, place + index * step);
+  };
+  copy(0, halves * start, halves * at);
 }
 
-/** Copies `length` elements that lie apart by equal steps. */
-function copyElements(
-  source: IntegerArray,
-  start: number,
-  from: number,
-  into: IntegerArray,
-  at: number,
-  step: number,
-  length: number,
-): void {
-  // Both arrays are of the same type, which the compiler does not know.
-  const target = into as { [index: number]: number | bigint };
-  for (let i = 0; i < length; i++) target[at + i * step] = source[start + i * from];
+/** The same dimensions, of which neighbours are one where one goes on where the other ends. */
+function merged(dimensions: readonly Dimension[]): Dimension[] {
+  const result: Dimension[] = [];
+  for (const inner of dimensions) {
+    const outer = result.at(-1);
+    if (inner.length === 1 && result.length > 0) continue;
+    const goesOn = outer?.from === inner.from * inner.length && outer.into === inner.into * inner.length;
+    if (outer !== undefined && (goesOn || outer.length === 1)) {
+      result[result.length - 1] = { ...inner, length: outer.length * inner.length };
+    } else {
+      result.push(inner);
+    }
+  }
+  return result;
+}
+
+function wordsOf(array: IntegerArray): Words {
+  if (!(array instanceof BigInt64Array || array instanceof BigUint64Array)) return array;
+  return new Int32Array(array.buffer, array.byteOffset, 2 * array.length);
+}
+
+/**
+ * Copies rows of elements. It is a function of its own, and its numbers are integers of 32 bits, so that engines compile
+ * it well. All of them are below the length of the scratch memory.
+ */
+function copyRows(source: Words, start: number, rows: Dimension, slots: Dimension, into: Words, at: number): void {
+  const numRows = rows.length | 0;
+  const rowFrom = rows.from | 0;
+  const rowInto = rows.into | 0;
+  const length = slots.length | 0;
+  const from = slots.from | 0;
+  const step = slots.into | 0;
+  let first = start | 0;
+  let place = at | 0;
+  for (let row = 0; row < numRows; row++) {
+    for (let i = 0; i < length; i++) into[(place + i * step) | 0] = source[(first + i * from) | 0];
+    first = (first + rowFrom) | 0;
+    place = (place + rowInto) | 0;
+  }
 }
 
 function swapBytes(data: Uint8Array, bytesPerElement: number): void {

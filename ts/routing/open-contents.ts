@@ -132,15 +132,17 @@ async function openDirectory(
   options: OpenRoutingOptions,
   keep: (open: OpenSource) => OpenSource,
 ): Promise<Contents> {
-  const format = directoryFormats.find((each) => each.recognises(names));
+  const remedy = 'name the files in it';
+  const format = directoryFormats.find((each) => each.choose(names).length > 0);
   if (format === undefined) {
-    const remedy = 'name the files in it';
     return refuse('UNKNOWN_FORMAT', 'is a directory, and not one that a known program writes', { file: path, remedy });
   }
   const files = new Map<string, ByteSource>();
-  for (const name of names) {
-    const found = openPath(pathIn(path, name), options.waits === true);
-    if (!isNames(found) && 'read' in found) files.set(name, keep(found));
+  for (const name of format.choose(names)) {
+    const file = pathIn(path, name);
+    const found = openPath(file, options.waits === true);
+    if (isNames(found)) refuse('DAMAGED', 'is a directory where a file should be', { file, remedy });
+    files.set(name, keep('read' in found ? found : await spool(found, file)));
   }
   return format.open(files, options);
 }

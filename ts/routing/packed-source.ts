@@ -37,17 +37,20 @@ export function inflated(packed: ByteSource, size: number): ByteSource {
     return !next.done;
   };
 
+  const release = async (): Promise<void> => {
+    await chunks.return();
+    chunks = chunksOf(packed);
+    chunk = new Uint8Array(0);
+    chunkStart = 0;
+  };
+
   return {
     name: packed.name,
     size,
     isSequential: true,
+    release,
     async read(position, into) {
-      if (position < chunkStart) {
-        await chunks.return();
-        chunks = chunksOf(packed);
-        chunk = new Uint8Array(0);
-        chunkStart = 0;
-      }
+      if (position < chunkStart) await release();
       const end = Math.min(position + into.length, size);
       let at = position;
       while (at < end) {

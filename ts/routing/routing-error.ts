@@ -55,13 +55,29 @@ export class RoutingError extends Error {
 
   /** @param problem what is wrong, as the rest of a sentence that begins with the file and the place: `is empty`. */
   constructor(code: RoutingErrorCode, problem: string, { file, place, remedy, cause }: RoutingErrorDetails) {
-    const where = place === undefined ? file : `${file}, ${place}`;
-    super(`${where} ${problem}; ${remedy}`, cause === undefined ? undefined : { cause });
+    const shown = { file: printable(file), place: place === undefined ? undefined : printable(place) };
+    const where = shown.place === undefined ? shown.file : `${shown.file}, ${shown.place}`;
+    const shownRemedy = printable(remedy);
+    super(`${where} ${printable(problem)}; ${shownRemedy}`, cause === undefined ? undefined : { cause });
     this.code = code;
-    this.file = file;
-    this.place = place;
-    this.remedy = remedy;
+    this.file = shown.file;
+    this.place = shown.place;
+    this.remedy = shownRemedy;
   }
+}
+
+/** No part of a message is longer, in UTF-16 code units. Lists of names and values that files hold can be. */
+const maxPart = 1000;
+
+/**
+ * Messages quote names and values of files, which can be of any length and have control characters. On a terminal these
+ * would write over other text or turn it around, so they are written as `\u{1b}`.
+ */
+function printable(text: string): string {
+  const part = text.length > maxPart ? `${text.slice(0, maxPart)}…` : text;
+  return part.replace(/[\p{Cc}\u2028\u2029\u202a-\u202e\u2066-\u2069]/gu, (character) => {
+    return `\\u{${character.codePointAt(0)?.toString(16)}}`;
+  });
 }
 
 /** Throws a {@link RoutingError}. A call of it can be used where an expression is needed. */

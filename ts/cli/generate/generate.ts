@@ -10,9 +10,10 @@ import { print } from '../print.ts';
 import { formatNpyHeader, type NpyType } from '../write/npy.ts';
 import { WholeFile } from '../write/whole-file.ts';
 import { drawRouting } from './draw-routing.ts';
+import { checkWorkload, drawWorkload, tokensOfRanks, type WorkloadFlags } from './draw-workload.ts';
 
 /** The flags of `generate`, parsed. */
-export interface GenerateFlags {
+export interface GenerateFlags extends WorkloadFlags {
   readonly numTokens: number;
   readonly numTopk: number;
   readonly numExperts: number;
@@ -38,11 +39,36 @@ const maxBytes = 2 ** 31;
 /** The default of `--topk-groups`: DeepEP's tests send a token to at most four nodes, as DeepSeek-V3 does. */
 const usualTopkGroups = 4;
 
-/** @param path the `.npy` file to write, or `-` for standard output. */
+/** What stands in the name of a file for the rank whose tokens are in it. */
+const rankInName = '{rank}';
+
+/**
+ * @param path the `.npy` file to write, or `-` for standard output. With `{rank}` in its name, there is a file for each
+ *   rank.
+ */
 export async function generate(path: string, flags: GenerateFlags): Promise<void> {
   const topkGroups = flags.topkGroups ?? Math.min(flags.numGroups, usualTopkGroups);
+  const hasRanks = path.includes(rankInName);
   check(flags, topkGroups);
+  checkWorkload(flags, hasRanks);
   if (path === '-' && process.stdout.isTTY) fail('standard output is a terminal; redirect it, or name a file');
+  if (!hasRanks) {
+    const model = { ...flags, numLayers: flags.layers ?? 1, topkGroups };
+    await write(
+      path,
+      flags,
+      flags.workload === undefined ? drawRouting(model) : drawWorkload(flags, 0, flags.numTokens),
+    );
+    return;
+  }
+  for (const [rank, numTokens] of tokensOfRanks(flags).entries()) {
+    const ofRank = { ...flags, numTokens };
+    await write(path.replaceAll(rankInName, String(rank)), ofRank, drawWorkload(flags, rank, numTokens));
+  }
+}
+
+/** Writes a file. */
+async function write(path: string, flags: GenerateFlags, pieces: Iterable<Int32Array>): Promise<void> {
   const { bytes, isSigned, array } = idTypes[flags.dtype];
   const header = formatNpyHeader(`${isSigned ? 'i' : 'u'}${bytes}` as NpyType, shapeOf(flags));
   const file = path === '-' ? null : WholeFile.create(path);
@@ -56,7 +82,7 @@ export async function generate(path: string, flags: GenerateFlags): Promise<void
   };
   try {
     await append(header);
-    for (const ids of drawRouting({ ...flags, numLayers: flags.layers ?? 1, topkGroups })) {
+    for (const ids of pieces) {
       const typed = ids instanceof array ? ids : converted(ids, flags.dtype);
       await append(new Uint8Array(typed.buffer, typed.byteOffset, typed.byteLength));
     }

@@ -8,7 +8,8 @@
  * @module
  */
 import { fail } from '../fail.ts';
-import { logarithm, type Random } from '../generate/random.ts';
+import type { Random } from '../generate/random.ts';
+import { logarithm } from './logarithm.ts';
 
 /** What shares are made for. */
 export interface ShareShape {

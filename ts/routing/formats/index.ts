@@ -18,8 +18,9 @@ export const formats: readonly Format[] = [
   zipFormat,
   safetensorsFormat,
   pickleFormat,
-  jsonFormat,
+  // A header of CSV may begin with a string, which JSON may, too
   csvFormat,
+  jsonFormat,
 ];
 
 /** The formats of the files of a directory. */

@@ -16,6 +16,8 @@ const magic = [0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59];
 
 /** The longest header that is read. Numpy itself refuses headers over 10,000 bytes unless it is told otherwise. */
 const maxHeaderBytes = 65_536;
+/** The most dimensions of an array of numpy 2. */
+const maxDimensions = 64;
 const resave = 'save it again with numpy.save';
 
 /** The integer types under numpy's codes, such as `i8` for a signed type of eight bytes. */
@@ -138,6 +140,8 @@ function parseHeader(text: string, file: string): Omit<NpyHeader, 'dataOffset'> 
   const shape = /^\(\s*((?:\d+L?\s*,\s*)*)(\d+L?\s*)?\)$/.test(shapeText)
     ? (shapeText.match(/\d+/g) ?? []).map(Number)
     : damaged(`'shape' is ${shapeText}`);
+  if (shape.length > maxDimensions)
+    damaged(`'shape' has ${shape.length} dimensions, and numpy ${maxDimensions} at most`);
   const tooLong = shape.find((length) => !Number.isSafeInteger(length));
   if (tooLong !== undefined) damaged(`a length of 'shape' is ${tooLong}`);
   return { descr: descr.startsWith('[') ? descr : descr.slice(1, -1), fortranOrder: order === 'True', shape };

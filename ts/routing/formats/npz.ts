@@ -11,6 +11,8 @@ import { dataOf, type ZipEntry } from '../zip-directory.ts';
 import { describeNpy, isOfIntegers, nothingKnown, openNpy, readNpyHeader } from './npy.ts';
 
 const suffix = '.npy';
+/** The most arrays that are looked at. Each takes about two kilobytes of memory, and time to unpack its header. */
+const maxArrays = 4096;
 
 /**
  * Finds the arrays of an archive.
@@ -33,6 +35,10 @@ export async function openNpz(
     const problem = `is damaged: it holds array '${twice}' twice`;
     refuse('DAMAGED', problem, { file: source.name, remedy: 'save it again with numpy.savez' });
   }
+  if (wanted === undefined && entries.length > maxArrays) {
+    const problem = `holds ${entries.length} arrays, and no more than ${maxArrays} are looked at`;
+    refuse('CHOICE', problem, { file: source.name, remedy: `say which it is: array: '${names[0]}'` });
+  }
   for (const [index, entry] of entries.entries()) {
     const name = names[index];
     // The arrays that nobody asked for may be damaged, or of any size and kind.
@@ -44,6 +50,7 @@ export async function openNpz(
     const header = await readNpyHeader(data);
     if (isOfIntegers(header) || wanted === name) arrays.push(await openNpy(data, name));
     else others.push({ name, what: describeNpy(header) });
+    await data.release?.();
   }
   return { kind: 'arrays', format: 'npz', ...nothingKnown, arrays, others };
 }

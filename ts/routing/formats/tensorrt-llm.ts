@@ -16,16 +16,16 @@ const maxMetaBytes = 65_536;
 /** The format. */
 export const tensorrtLlmFormat: DirectoryFormat = {
   name: 'tensorrt-llm',
-  recognises(names) {
-    return names.includes(metaName) && names.some((name) => rankInName(name) !== null);
+  choose(names) {
+    const ofRanks = names.filter((name) => rankInName(name) !== null);
+    const raw = ofRanks.filter((name) => name.endsWith('_raw.safetensors'));
+    return ofRanks.length > 0 && names.includes(metaName) ? [metaName, ...(raw.length > 0 ? raw : ofRanks)] : [];
   },
   async open(files) {
     const meta = await readMetaInfo(files.get(metaName) as ByteSource);
-    const names = [...files.keys()].filter((name) => rankInName(name) !== null);
-    const rawNames = names.filter((name) => name.endsWith('_raw.safetensors'));
+    const ofRanks = [...files].filter(([name]) => name !== metaName);
     const ranks = await Promise.all(
-      (rawNames.length > 0 ? rawNames : names).map(async (name) => {
-        const source = files.get(name) as ByteSource;
+      ofRanks.map(async ([name, source]) => {
         const tensors = await readSafetensors(source);
         if (!isStatistics(tensors)) {
           refuse('NOT_ROUTING', "has tensors that are not named '{iteration}_{layer}', or are not ids or counts", {

@@ -204,6 +204,7 @@ export class JsonReader extends ByteWindow {
   /** The text of the value that begins here, shortened for a message. */
   valueText(): string {
     const { bytes, at } = this;
+    if (at >= this.end) return 'the end of the text';
     let end = at + 1;
     const isString = bytes[at] === quote;
     while (end < this.end && (isString ? bytes[end - 1] !== quote || end === at + 1 : isOfWord(bytes[end]))) end++;
