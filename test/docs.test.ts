@@ -3,6 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { assert } from 'chai';
+import { parse } from 'yaml';
 import { codesOf, errorPages } from '../docs/api/errors.ts';
 import { hasPython } from './cli/command.ts';
 import {
@@ -67,6 +68,18 @@ function runSession(example: Example, sandbox: string): void {
   }
 }
 
+/** Runs the steps of a workflow, apart from those that install the library, which is installed in the sandbox. */
+function runWorkflow({ place, code, how }: Example, sandbox: string): void {
+  const { jobs } = parse(code) as { jobs: Record<string, { steps: { run?: string }[] }> };
+  const commands = Object.values(jobs).flatMap(({ steps }) => steps.flatMap(({ run }) => run ?? []));
+  const run = commands.filter((command) => !command.startsWith('npm install'));
+  assert.isNotEmpty(run, place);
+  for (const command of run) {
+    const { status, stdout, stderr } = runCommand(sandbox, command, how);
+    assert.strictEqual(status, 0, `${place}: ${command}\n${stderr}${stdout}`);
+  }
+}
+
 describe('documentation', function () {
   this.timeout(60_000);
 
@@ -89,6 +102,7 @@ describe('documentation', function () {
           if (how.startsWith('elsewhere')) this.skip();
           if (/\bnumpy\b/.test(code) && !hasPython('numpy')) this.skip();
           if (language === 'console') return runSession(example, sandbox);
+          if (language === 'yaml') return runWorkflow(example, sandbox);
           if (language === 'sh') {
             const { status, stderr } = runCommand(sandbox, code, how);
             assert.strictEqual(status, 0, stderr);

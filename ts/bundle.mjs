@@ -14,7 +14,7 @@
  *   edge.js                for Cloudflare workerd and Vercel's edge runtime
  *   routing.cjs, .js       the reader of routing files for Node.js, and routing.mjs, which re-exports the first
  *   routing-browser.js, .cjs   the same for browsers, and for every runtime that is not recognised
- *   cli.js                 the command line, with the packages that it needs; it imports index.mjs
+ *   cli.js                 the command line, with the packages that it needs; it imports index.mjs and placement.mjs
  *   THIRD-PARTY-NOTICES.txt
  */
 import { chmod, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
@@ -154,6 +154,7 @@ const commandLine = await build({
       name: 'import-the-library',
       setup({ onResolve }) {
         onResolve({ filter: /^\.\.\/index\.ts$/ }, () => ({ path: './index.mjs', external: true }));
+        onResolve({ filter: /^\.\.\/placement\/index\.ts$/ }, () => ({ path: './placement.mjs', external: true }));
       },
     },
   ],

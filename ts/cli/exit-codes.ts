@@ -8,7 +8,7 @@
 export const exitCodes = {
   /** The command did what was asked. */
   done: 0,
-  /** The command did what was asked, and found something bad. Only `check` returns it. */
+  /** The command did what was asked, and found something bad: `check` has findings, or a limit is exceeded. */
   finding: 1,
   /** A flag or an input is wrong, and nothing was done. */
   refused: 2,

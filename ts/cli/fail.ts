@@ -102,6 +102,8 @@ const flagOfOption: Readonly<Record<string, string>> = {
   numExperts: '--num-experts',
   numRanks: '--num-ranks',
   numRanksPerNode: '--ranks-per-node',
+  numGroups: '--groups',
+  sourceRank: '--source-rank',
   invalidExperts: '--invalid-experts',
   placement: '--placement',
   numLayers: '--num-layers',

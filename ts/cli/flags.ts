@@ -13,7 +13,9 @@ import {
   type MaskForm,
   ordinalIn,
   type PlacementName,
+  type PlanFormatName,
   type RankOrder,
+  type ReplicaRule,
 } from './library.ts';
 
 /**
@@ -65,6 +67,23 @@ const placementNames: Readonly<Record<PlacementName, true>> = { linear: true, ro
 export function isPlacementName(text: string): text is PlacementName {
   return Object.hasOwn(placementNames, text);
 }
+
+const planFormats: Readonly<Record<PlanFormatName, true>> = {
+  sglang: true,
+  'tensorrt-llm': true,
+  vllm: true,
+  'vllm-ascend': true,
+  eplb: true,
+  ranks: true,
+};
+
+/** The choices of `--format`. */
+export const planFormatChoices: readonly string[] = Object.keys(planFormats);
+
+const replicaRules: Readonly<Record<ReplicaRule, true>> = { round_robin: true, hash: true, nearest: true };
+
+/** The choices of `--replica-rule`. */
+export const replicaRuleChoices: readonly string[] = Object.keys(replicaRules);
 
 /** A parser of ids: any integer, exactly. */
 export function anyId(text: string): number | bigint {

@@ -1,7 +1,7 @@
 /**
  * Everything of the library that the command line uses. The other modules of the command line import it from here, so
- * only this module names `../index.ts`. The build leaves that import out of the bundle and points it to
- * `dist/index.mjs`. What the library does not export, such as its table of outputs, is bundled in.
+ * only this module names `../index.ts` and `../placement/index.ts`. The build leaves these imports out of the bundle and
+ * points them to `dist/index.mjs` and `dist/placement.mjs`, so that errors have the same classes in both. What the library does not export, such as its table of outputs, is bundled in.
  *
  * @module
  */
@@ -36,6 +36,15 @@ export {
   type RankOrder,
 } from '../layout/outputs.ts';
 export { rankOrders } from '../layout/rank-permutation.ts';
+export type {
+  Balance,
+  BalanceFigure,
+  PlacementPlan,
+  PlanFinding,
+  PlanFormatName,
+  ReplicaRule,
+  Spread,
+} from '../placement/index.ts';
 export { type IdType, type IdTypeFacts, type IntegerArray, idTypeNames, idTypes } from '../values/id-types.ts';
 export { denseStrides, sizeOf } from '../values/shape.ts';
 
@@ -44,3 +53,8 @@ export { denseStrides, sizeOf } from '../values/shape.ts';
 export const { DispatchLayoutError, describeDevices, ExpertGroup, InvalidExpertError, simulateDispatch } = await import(
   '../index.ts'
 ).catch((error) => process.exit(reportBug(error)));
+
+/** Loads the library of placements, which only some commands need. */
+export function loadPlacement(): Promise<typeof import('../placement/index.ts')> {
+  return import('../placement/index.ts').catch((error) => process.exit(reportBug(error)));
+}

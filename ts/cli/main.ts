@@ -9,11 +9,20 @@ import { RoutingError } from '../routing/index.ts';
 import { type CheckFlags, check } from './check.ts';
 import { type DoctorFlags, doctor } from './doctor.ts';
 import { reportFailure, UsageError } from './fail.ts';
-import { decimalNumber, limits, maskChoices, orderChoices, wholeNumber, winnerChoices } from './flags.ts';
+import {
+  decimalNumber,
+  limits,
+  maskChoices,
+  orderChoices,
+  planFormatChoices,
+  wholeNumber,
+  winnerChoices,
+} from './flags.ts';
 import { type GenerateFlags, generate, generatedTypes } from './generate/generate.ts';
 import { mistypedCommand } from './mistyped.ts';
 import type { PermuteFlags } from './order-flags.ts';
 import { permute } from './permute.ts';
+import { type PlaceFlags, place } from './place.ts';
 import { endOnOutputError } from './print.ts';
 import { type ReceiveFlags, receive } from './receive.ts';
 import { type RunFlags, run } from './run.ts';
@@ -39,7 +48,8 @@ Without --layer, all layers are computed.
 
 Exit codes: 0 means done. 2 means that a file or a flag is wrong, or that there
 is too little memory; one line on standard error says what. 70 means a bug in
-this program. 1 means findings, and only check returns it.
+this program. 1 means that check has findings, or a limit of --fail-above is
+exceeded.
 `;
 
 const permuteExamples = `
@@ -73,6 +83,17 @@ Examples:
 
 There is one FILE for each rank, read as dispatch-layout FILE reads it. They are
 in the order of ranks, unless they say of which rank they are.
+`;
+
+const placeExamples = `
+Examples:
+  dispatch-layout place trace.npy --num-experts 256 --num-ranks 32 --redundant 32
+    -o plan.json
+  dispatch-layout place trace.npy --num-experts 256 --num-ranks 32
+    --placement plan.json --window 512 --json
+
+The plan is that of EPLB. It is made from the first half of the tokens of each
+layer, and judged by the second half, since every plan suits its own tokens.
 `;
 
 const generateExamples = `
@@ -113,7 +134,9 @@ function createProgram(): Command {
     .addOption(sharedFlags.numLayers)
     .addOption(sharedFlags.numTopk)
     .addOption(sharedFlags.dtype)
-    .addOption(sharedFlags.placement)
+    .addOption(sharedFlags.placementOrPlan)
+    .addOption(sharedFlags.replicaRule)
+    .addOption(sharedFlags.sourceRank)
     .addOption(sharedFlags.emptyId)
     .addOption(
       new Option('--mask <form>', "which token goes to which rank: a byte or a bit each, or 'none' to leave it out")
@@ -122,6 +145,7 @@ function createProgram(): Command {
     )
     .addOption(sharedFlags.device)
     .addOption(sharedFlags.invalidExperts)
+    .addOption(sharedFlags.failAbove)
     .option('--keep-dense', 'count layers that hold one expert only, instead of leaving them out')
     .option('--out <file>', "write the layout to an .npz, under DeepEP's names")
     .addOption(sharedFlags.fingerprint)
@@ -225,6 +249,40 @@ function createProgram(): Command {
     .addOption(sharedFlags.json)
     .addHelpText('after', checkExamples)
     .action((files: string[], flags: CheckFlags) => check(files, flags));
+
+  program
+    .command('place')
+    .description('place experts and their replicas on ranks by EPLB, and say what that is worth')
+    .helpOption('-h, --help', 'print this help')
+    .argument('[files...]', "routing: one file or directory, or one for each rank; '-' is standard input")
+    .addOption(sharedFlags.numExperts)
+    .option('--num-ranks <count>', 'ranks that share the experts (required)', wholeNumber(1, limits.ranks))
+    .option('--redundant <count>', 'slots for replicas, beside one for each expert', wholeNumber(0, limits.experts), 0)
+    .option('--groups <count>', 'groups of experts, each of which stays in one node', wholeNumber(1, limits.experts), 1)
+    .option(
+      '--ranks-per-node <count>',
+      'ranks of one node, which is one RDMA rank (default: 8)',
+      wholeNumber(1, limits.ranks),
+    )
+    .option('--window <tokens>', 'how many tokens a batch has, for which ranks wait', wholeNumber(1, 2 ** 31 - 1), 4096)
+    .option('--all', 'place on all tokens, and judge on the same; this flatters the plan')
+    .addOption(sharedFlags.planPlacement)
+    .addOption(sharedFlags.replicaRule)
+    .addOption(sharedFlags.sourceRank)
+    .addOption(sharedFlags.layer)
+    .addOption(sharedFlags.axes)
+    .addOption(sharedFlags.array)
+    .addOption(sharedFlags.numLayers)
+    .addOption(sharedFlags.numTopk)
+    .addOption(sharedFlags.dtype)
+    .addOption(sharedFlags.emptyId)
+    .addOption(sharedFlags.invalidExperts)
+    .addOption(sharedFlags.failAbove)
+    .option('-o, --out <file>', 'write the plan')
+    .addOption(new Option('--format <form>', 'the form of the plan').choices(planFormatChoices).default('sglang'))
+    .addOption(sharedFlags.json)
+    .addHelpText('after', placeExamples)
+    .action((files: string[], flags: PlaceFlags) => place(files, flags));
 
   program
     .command('generate')

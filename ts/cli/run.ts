@@ -4,24 +4,27 @@
  * @module
  */
 import { computeRoutingLayout, type RoutingLayout } from './compute/layout.ts';
+import { exitCodes } from './exit-codes.ts';
 import { isDense } from './findings/find.ts';
 import { fingerprint } from './findings/fingerprint.ts';
 import { findingsOf } from './findings/observe.ts';
+import { checkLayoutGates, refuseLayoutGates } from './layout-gates.ts';
 import type { MaskForm } from './library.ts';
 import { checkPaths } from './read/check-paths.ts';
-import { readPlacement } from './read/placement.ts';
+import { layersInPlan, readPlacementOrPlan } from './read/plan.ts';
+import { type ReplicaFlags, readReplicaChoice } from './read/replica-choice.ts';
 import { openChosenRouting } from './read/routing.ts';
 import { reasonOfChosenDevice } from './report/device-reason.ts';
 import { formatLayoutJson } from './report/layout-json.ts';
 import type { LayoutResult } from './report/layout-result.ts';
 import { perLayer, total } from './report/layout-statistics.ts';
 import { formatLayoutText } from './report/layout-text.ts';
+import { findInPlan } from './report/plan-findings.ts';
 import { printReport } from './report/print-report.ts';
-import { requireFiles, requireNumExperts, requireNumRanks, type SharedFlags } from './shared-flags.ts';
+import { type GateFlags, requireFiles, requireNumExperts, requireNumRanks, type SharedFlags } from './shared-flags.ts';
 
 /** The flags of the main command, parsed. */
-export interface RunFlags extends SharedFlags {
-  readonly ranksPerNode?: number;
+export interface RunFlags extends SharedFlags, ReplicaFlags, GateFlags {
   readonly mask: MaskForm;
   readonly keepDense?: true;
   readonly fingerprint?: true;
@@ -32,15 +35,21 @@ export async function run(files: readonly string[], flags: RunFlags): Promise<vo
   const paths = requireFiles(files);
   const numExperts = requireNumExperts(flags);
   const numRanks = requireNumRanks(flags);
-  const { device, invalidExperts, emptyId, mask, out } = flags;
+  const { device, invalidExperts, emptyId, mask, out, failAbove = [] } = flags;
   checkPaths(paths, flags);
+  refuseLayoutGates(failAbove, numRanks, flags.ranksPerNode);
 
   const routing = await openChosenRouting(paths, flags);
-  const placement = await readPlacement(flags.placement, numExperts, numRanks);
+  const placement = await readPlacementOrPlan(flags.placement, numExperts, numRanks);
+  const replicas = readReplicaChoice(flags, routing);
+  const planned =
+    'plan' in placement ? { plan: placement.plan, planLayers: layersInPlan(placement, routing), replicas } : null;
+  const option = 'option' in placement ? placement.option : undefined;
   const layout = await computeRoutingLayout({
     routing,
     numExperts,
-    groupOptions: { numRanks, numRanksPerNode: flags.ranksPerNode, placement: placement.option, device },
+    groupOptions: { numRanks, numRanksPerNode: flags.ranksPerNode, placement: option, device },
+    planned,
     invalidExperts,
     emptyId,
     mask,
@@ -49,17 +58,22 @@ export async function run(files: readonly string[], flags: RunFlags): Promise<vo
 
   const findings = await findingsOf(routing, layout.observer, numExperts);
   const computed = flags.keepDense ? layout : withoutDense(layout);
+  const ofLayers = perLayer(computed);
+  const gates = await checkLayoutGates(failAbove, computed.routing, ofLayers);
   const result: LayoutResult = {
     computed,
     invalidExperts,
     placement,
     deviceReason: reasonOfChosenDevice(device),
     total: total(computed),
-    perLayer: perLayer(computed),
+    perLayer: ofLayers,
+    gates,
     findings,
+    planFindings: planned === null ? null : await findInPlan(planned.plan),
     idsSha256: flags.fingerprint ? await fingerprint(routing, emptyId) : null,
   };
   await printReport(result, flags, formatLayoutText, formatLayoutJson);
+  if (gates.some(({ isExceeded }) => isExceeded)) process.exitCode = exitCodes.finding;
 }
 
 /** Leaves out the layers that hold one expert only, or none, unless all do. */

@@ -13,8 +13,10 @@ import {
   invalidExpertsChoices,
   layerChoice,
   limits,
+  replicaRuleChoices,
   wholeNumber,
 } from './flags.ts';
+import { type Gate, parseGate } from './gate.ts';
 import { type DeviceOption, idTypeNames } from './library.ts';
 import type { RoutingFlags } from './read/routing.ts';
 
@@ -40,6 +42,25 @@ export const sharedFlags = {
     '--placement <file>',
     "the rank of each expert: .npy, .npz or JSON, or 'linear' or 'round_robin' (default: equal blocks)",
   ),
+  placementOrPlan: new Option(
+    '--placement <file>',
+    "the rank of each expert, a plan as place writes it, 'linear' or 'round_robin' (default: equal blocks)",
+  ),
+  planPlacement: new Option(
+    '--placement <file>',
+    "the placement of today: a plan of SGLang, TensorRT-LLM, vLLM, vllm-ascend or EPLB, the rank of each expert, 'linear' or 'round_robin' (default: linear)",
+  ),
+  failAbove: new Option(
+    '--fail-above <limit>',
+    "end with exit code 1 if a figure of ranks is above this, such as 'max/mean=1.5' or 'p95:max/mean=1.2'; can be repeated",
+  ).argParser(parseGate),
+  replicaRule: new Option('--replica-rule <rule>', 'which replica of an expert a token takes')
+    .choices(replicaRuleChoices)
+    .default('round_robin'),
+  sourceRank: new Option(
+    '--source-rank <rank>',
+    'the rank that sends the tokens, for the rule nearest (default: that of the file)',
+  ).argParser(wholeNumber(0, limits.ranks - 1)),
   emptyId: new Option('--empty-id <id>', 'an id that stands for an empty slot, beside -1').argParser(anyId),
   device: new Option('--device <device>', 'the device that computes')
     .choices(deviceChoices)
@@ -67,17 +88,22 @@ export interface SharedFlags extends RoutingFlags {
   readonly json?: true;
 }
 
+/** The flag of commands that compute figures of balance, parsed. */
+export interface GateFlags {
+  readonly failAbove?: readonly Gate[];
+}
+
 /** The paths of the routing files. */
 export function requireFiles(paths: readonly string[]): readonly string[] {
   return paths.length > 0 ? paths : fail('no FILE given; see dispatch-layout --help');
 }
 
 /** The value of `--num-experts`. */
-export function requireNumExperts({ numExperts }: SharedFlags): number {
+export function requireNumExperts({ numExperts }: Pick<SharedFlags, 'numExperts'>): number {
   return numExperts ?? fail('--num-experts E is missing: the number of experts over all ranks');
 }
 
 /** The value of `--num-ranks`. */
-export function requireNumRanks({ numRanks }: SharedFlags): number {
+export function requireNumRanks({ numRanks }: Pick<SharedFlags, 'numRanks'>): number {
   return numRanks ?? fail('--num-ranks R is missing: the number of ranks that share the experts');
 }

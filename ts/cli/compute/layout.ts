@@ -20,13 +20,16 @@ import { nameInFiles } from '../name-in-files.ts';
 import type { ChosenRouting } from '../read/routing.ts';
 import { NpzFile } from '../write/npz-file.ts';
 import { addTo, type ComputedLayers, shapeInFile } from './computed-layers.ts';
-import { createWorkspace, timePasses } from './pass.ts';
+import { createMappedLayout, type LayoutComputer, type PlannedPlacement } from './mapped-layout.ts';
+import { createWorkspace, type RoutingWorkspace, timePasses } from './pass.ts';
 
 /** What is to be computed, and how. */
 export interface LayoutJob {
   readonly routing: ChosenRouting;
   readonly numExperts: number;
   readonly groupOptions: ExpertGroupOptions;
+  /** Where the experts are, if it is not the placement of the group. */
+  readonly planned: PlannedPlacement | null;
   readonly invalidExperts: InvalidExperts;
   /** The id that stands for an empty slot, beside -1. */
   readonly emptyId: number | bigint | undefined;
@@ -52,7 +55,7 @@ export interface RoutingLayout extends ComputedLayers {
 
 /** Computes the layout of every layer of the routing. */
 export async function computeRoutingLayout(job: LayoutJob): Promise<RoutingLayout> {
-  const { routing, numExperts, groupOptions, out, ...options } = job;
+  const { routing, numExperts, groupOptions, planned, out, ...options } = job;
   try {
     const group = new ExpertGroup(groupOptions);
     const { numRanks, numRanksPerNode, numRdmaRanks, device } = group;
@@ -68,14 +71,17 @@ export async function computeRoutingLayout(job: LayoutJob): Promise<RoutingLayou
     );
     const { idType } = routing.routing;
     const observer = new Observer({ idType, numTopk, numExperts, emptyId: options.emptyId }, layers.length);
-    const workspace = createWorkspace({ routing, group, numExperts, options, orders: {} });
+    const { workspace, compute } =
+      planned === null
+        ? createLayout(createWorkspace({ routing, group, numExperts, options, orders: {} }))
+        : await createMappedLayout({ routing, numExperts, groupOptions, options, planned });
     const file = out === undefined ? null : createFile(out, routing, shape);
     try {
       const timing = await timePasses({
         routing,
         workspace,
         numExperts,
-        compute: (count) => workspace.run(count),
+        compute,
         receive(layout, { layer, firstToken, numTokens: count }) {
           observer.observe(layer, workspace.topkIdx, count, layout.numTokensPerExpert);
           const sums = layers[layer];
@@ -99,6 +105,10 @@ export async function computeRoutingLayout(job: LayoutJob): Promise<RoutingLayou
   } catch (error) {
     return failOnLibraryError(routing.name, numExperts, error);
   }
+}
+
+function createLayout(workspace: RoutingWorkspace): LayoutComputer {
+  return { workspace, compute: (numTokens) => workspace.run(numTokens) };
 }
 
 const withinOneNode: OutputShape = {

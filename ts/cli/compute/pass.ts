@@ -61,8 +61,8 @@ export interface Pass<Computed> {
   readonly routing: ChosenRouting;
   readonly workspace: RoutingWorkspace;
   readonly numExperts: number;
-  /** Computes the first tokens in the workspace. */
-  readonly compute: (numTokens: number) => Computed;
+  /** Computes the first tokens in the workspace, which are this piece. */
+  readonly compute: (numTokens: number, piece: ComputedPiece) => Computed;
   /** Receives what was computed of each piece. The next piece overwrites it. */
   readonly receive: (computed: Computed, piece: ComputedPiece) => void;
 }
@@ -83,17 +83,17 @@ export async function runPass<Computed>(pass: Pass<Computed>): Promise<number> {
   try {
     for await (const piece of routing.pieces({ layers: chosen, into: workspace.topkIdx })) {
       const { firstToken, numTokens } = piece;
-      const layer = indexOf.get(piece.layer) as number;
+      const computedPiece = { layer: indexOf.get(piece.layer) as number, firstToken, numTokens };
       const start = performance.now();
       let computed: Computed;
       try {
-        computed = compute(numTokens);
+        computed = compute(numTokens, computedPiece);
       } catch (error) {
-        const where = layers === null ? name : `${name}, layer ${layers[layer]}`;
+        const where = layers === null ? name : `${name}, layer ${layers[computedPiece.layer]}`;
         return failOnLibraryError(where, numExperts, error, firstToken);
       }
       milliseconds += performance.now() - start;
-      receive(computed, { layer, firstToken, numTokens });
+      receive(computed, computedPiece);
       numDone += numTokens;
       progress.update(numDone);
       // Signals, such as that of Ctrl-C, are received between two pieces, also where reading does not wait for anything.

@@ -31,7 +31,10 @@ const minMeanCount = 20;
  * Whether a layer holds nothing but one expert, or nothing at all. With one slot for each token this can happen by
  * accident, if there are few tokens.
  */
-export function isDense({ counts, numTokens, numInvalid }: LayerObservation, numTopk: number): boolean {
+export function isDense(
+  { counts, numTokens, numInvalid }: Pick<LayerObservation, 'counts' | 'numTokens' | 'numInvalid'>,
+  numTopk: number,
+): boolean {
   if (numTokens === 0 || numTopk === 0 || numInvalid > 0) return false;
   return counts.filter((count) => count > 0).length <= 1 && (numTopk > 1 || numTokens >= 16);
 }

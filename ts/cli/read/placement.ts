@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { RoutingSource } from '../../routing/index.ts';
 import { readIntegers } from '../../routing/read-integers.ts';
 import { fail } from '../fail.ts';
 import { isPlacementName } from '../flags.ts';
@@ -31,28 +32,33 @@ export async function readPlacement(
 ): Promise<ChosenPlacement> {
   if (flag === undefined) return { option: undefined, name: 'contiguous', inWords: 'in equal blocks, rank by rank' };
   if (isPlacementName(flag)) return { option: flag, name: flag, inWords: `placed ${flag}` };
-  const option = await readTable(flag, numExperts, numRanks);
-  return { option, name: 'table', inWords: `placed by ${displayName(flag)}` };
+  const source = flag === '-' ? process.stdin : flag;
+  return readTable(source, displayName(flag), numExperts, numRanks);
 }
 
 /**
  * Reads a file of one dimension, and checks it. The library would check it, too, but its messages would use the names
  * of its options, and large integers would already have become inexact numbers.
  *
- * @param path a file, or `-` for standard input.
+ * @param name what the source is called in messages.
  */
-async function readTable(path: string, numExperts: number, numRanks: number): Promise<number[]> {
-  const name = displayName(path);
-  const { data, shape } = await readIntegers(path === '-' ? process.stdin : path, { name });
+export async function readTable(
+  source: RoutingSource,
+  name: string,
+  numExperts: number,
+  numRanks: number,
+): Promise<ChosenPlacement> {
+  const { data, shape } = await readIntegers(source, { name });
   if (shape.length !== 1)
     fail(`${name} has shape [${shape.join(', ')}]; a placement has shape [experts]: the rank of each expert`);
   if (data.length !== numExperts) {
     fail(`${name} has the ranks of ${data.length} experts, but --num-experts is ${numExperts}: give the rank of each`);
   }
-  return Array.from(data as ArrayLike<number | bigint>, (rank, expert) => {
+  const option = Array.from(data as ArrayLike<number | bigint>, (rank, expert) => {
     if (rank < -1 || rank >= numRanks) {
       fail(`${name}, expert ${expert}: ${rank} is not a rank in [0, ${numRanks}), nor -1 for none`);
     }
     return Number(rank);
   });
+  return { option, name: 'table', inWords: `placed by ${name}` };
 }

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { jsonOfGates } from './gates.ts';
 import { jsonOfFile, jsonOfResult } from './json-parts.ts';
 import type { LayoutResult } from './layout-result.ts';
 import type { LayerStatistics } from './layout-statistics.ts';
@@ -20,6 +21,8 @@ export function formatLayoutJson(result: LayoutResult): string {
     placement: placement.name,
     ...jsonOfResult(result, plain),
     findings: result.findings,
+    ...jsonOfGates(result.gates),
+    ...(result.planFindings !== null && { planFindings: result.planFindings }),
     ...(result.idsSha256 !== null && { idsSha256: result.idsSha256 }),
   };
   return `${JSON.stringify(report)}\n`;

@@ -5,14 +5,21 @@
  */
 import type { RoutingLayout } from '../compute/layout.ts';
 import type { Finding } from '../findings/finding.ts';
+import type { GateResult } from '../gate.ts';
+import type { PlanFinding } from '../library.ts';
 import type { ChosenPlacement } from '../read/placement.ts';
+import type { ChosenPlan } from '../read/plan.ts';
 import type { LayerStatistics } from './layout-statistics.ts';
 import type { Result } from './result.ts';
 
 /** Everything that a report shows. */
 export interface LayoutResult extends Result<RoutingLayout, LayerStatistics> {
-  readonly placement: ChosenPlacement;
+  readonly placement: ChosenPlacement | ChosenPlan;
   readonly findings: readonly Finding[];
+  /** What is odd about the plan, or `null` where the placement is none. */
+  readonly planFindings: readonly PlanFinding[] | null;
+  /** The limits that were given. */
+  readonly gates: readonly GateResult[];
   /** The fingerprint of the ids, if it was asked for. */
   readonly idsSha256: string | null;
 }

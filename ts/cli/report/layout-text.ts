@@ -6,8 +6,10 @@
 import { drawCounts } from './bars.ts';
 import { fact, factsOfComputing, factsOfFile, numSlots } from './facts.ts';
 import { linesOfFindings } from './findings-text.ts';
+import { gatesSection } from './gates.ts';
 import type { LayoutResult } from './layout-result.ts';
 import { grouped } from './numbers.ts';
+import { planFindingsSection } from './plan-findings.ts';
 import {
   expertTable,
   type Heading,
@@ -48,6 +50,8 @@ export function formatLayoutText(result: LayoutResult, colour: boolean): string 
     ...fanOut(result),
   );
   if (computed.numLayers > 1) lines.push('', ...layersSection(result, heading));
+  if (result.planFindings !== null) lines.push(...planFindingsSection('The plan', result.planFindings, heading));
+  lines.push(...gatesSection(result.gates, heading));
   return `${lines.join('\n')}\n`;
 }
 
@@ -61,11 +65,15 @@ function facts(result: LayoutResult): string[] {
   return [
     ...factsOfFile(computed.routing, computed.numLayers),
     ...fact('slots', `${grouped(slots)}, ${emptyNote}`),
-    ...fact('experts', `${numExperts}, ${placement.inWords}`),
+    ...fact('experts', `${numExperts}, ${placement.inWords}${slotsNote(placement)}`),
     ...fact('ranks', `${numRanks} in ${nodes}`),
     ...factsOfComputing(result, 'the layout'),
     ...(result.idsSha256 === null ? [] : fact('sha256', result.idsSha256)),
   ];
+}
+
+function slotsNote(placement: LayoutResult['placement']): string {
+  return 'plan' in placement ? ` in ${placement.plan.numPhysicalExperts} slots` : '';
 }
 
 function fanOut({ computed, total }: LayoutResult): string[] {
