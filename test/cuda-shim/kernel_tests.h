@@ -1,13 +1,15 @@
-// What the tests of all kernels share: random numbers and ids, and memory of the device.
+// What the tests of all kernels share: random numbers and ids, memory of the device, and the loop over random problems.
 // With g++ and the shim, the kernels run on the CPU; nvcc builds the same tests for a GPU.
 #pragma once
 
 #include <algorithm>
+#include <cinttypes>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <initializer_list>
+#include <iterator>
 #include <random>
 #include <vector>
 
@@ -94,6 +96,44 @@ inline uint64_t plant_empty_id(IdType type, int num_experts, std::vector<char>* 
   for (size_t i = 0; i < ids->size(); i += id_bytes)
     if (uniform(0, 999) < rate) std::memcpy(&(*ids)[i], &empty_id, id_bytes);
   return empty_id;
+}
+
+// Checks random problems, as many as the arguments [seed] [cases] of a test say, and returns its exit status.
+// `make_problem(limits_idx)` makes a problem for a device with these limits. `check(problem, limits, offset)` returns
+// what is wrong, or null; the ids begin that many bytes behind the start of their memory. `print_rest(problem)` prints
+// what problems of the other kernels do not have.
+template <typename MakeProblem, typename Check, typename PrintRest>
+int for_each_case(int argc, char** argv, const char* results, MakeProblem make_problem, Check check,
+                  PrintRest print_rest) {
+  const unsigned seed = argc > 1 ? std::atoi(argv[1]) : 1, num_cases = argc > 2 ? std::atoi(argv[2]) : 400;
+  DeviceLimits device_limits = kLimits[0];
+#ifdef __CUDACC__
+  require(get_device_limits(&device_limits));
+#endif
+  for (unsigned i = 0; i < num_cases; ++i) {
+    random_bits.seed(seed * 1000003ull + i);
+    const size_t limits_idx = i % std::size(kLimits);
+    DeviceLimits limits = kLimits[limits_idx];
+    limits.shared_bytes_per_block =
+        std::min(limits.shared_bytes_per_block, device_limits.shared_bytes_per_block);
+#ifndef __CUDACC__
+    cuda_shim::seed = seed + i;
+#endif
+    const auto q = make_problem(limits_idx);
+    const int offset = uniform(0, 4) == 0 ? get_id_bytes(q.type) : 0;
+    if (const char* failure = check(q, limits, offset)) {
+      std::printf("FAILED %s: seed %u case %u type %d T %" PRId64 " K %d stride %" PRId64
+                  " E %d R %d table %d strict %d offset %d empty %d %" PRId64,
+                  failure, seed, i, static_cast<int>(q.type), q.num_tokens, q.num_topk, q.token_stride,
+                  q.num_experts, q.num_ranks, !q.rank_of_expert.empty(), q.is_strict, offset,
+                  q.empty_id.has_value(), static_cast<int64_t>(q.empty_id.value_or(0)));
+      print_rest(q);
+      std::printf("\n");
+      return 1;
+    }
+  }
+  std::printf("%u %s equal the reference (seed %u)\n", num_cases, results, seed);
+  return 0;
 }
 
 }  // namespace dispatch_layout

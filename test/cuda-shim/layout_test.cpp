@@ -1,6 +1,5 @@
 // Compares the kernel with a naive reference on random layouts: layout_test [seed] [cases], or layout_test large
 // With g++ and the shim, it runs on the CPU; nvcc builds the same file for a GPU.
-#include <cinttypes>
 #include <cstdio>
 #include <string>
 
@@ -37,7 +36,8 @@ std::vector<LaunchPlan> make_plans(const LayoutParameters& p, const DeviceLimits
   return plans;
 }
 
-const char* check(const LayoutProblem& q, const Layout& expected, const DeviceLimits& limits, int offset) {
+const char* check(const LayoutProblem& q, const DeviceLimits& limits, int offset) {
+  const Layout expected = get_reference_layout(q);
   DeviceArray<char> ids(q.ids.size() + offset);
   ids.copy_from(q.ids, offset);
   DeviceArray<int32_t> table(q.rank_of_expert.size());
@@ -235,31 +235,8 @@ int main(int argc, char** argv) {
     std::printf("layouts of more than 2^31 ids and bytes equal the reference\n");
     return 0;
   }
-  const unsigned seed = argc > 1 ? std::atoi(argv[1]) : 1, num_cases = argc > 2 ? std::atoi(argv[2]) : 400;
-  DeviceLimits device_limits = kLimits[0];
-#ifdef __CUDACC__
-  require(get_device_limits(&device_limits));
-#endif
   if (const char* failure = check_rejections()) return std::printf("FAILED rejection: %s\n", failure), 1;
-  for (unsigned i = 0; i < num_cases; ++i) {
-    random_bits.seed(seed * 1000003ull + i);
-    const size_t limits_idx = i % std::size(kLimits);
-    DeviceLimits limits = kLimits[limits_idx];
-    limits.shared_bytes_per_block =
-        std::min(limits.shared_bytes_per_block, device_limits.shared_bytes_per_block);
-#ifndef __CUDACC__
-    cuda_shim::seed = seed + i;
-#endif
-    const LayoutProblem q = make_problem(limits_idx);
-    const int offset = uniform(0, 4) == 0 ? get_id_bytes(q.type) : 0;
-    if (const char* failure = check(q, get_reference_layout(q), limits, offset)) {
-      std::printf("FAILED %s: seed %u case %u type %d T %" PRId64 " K %d stride %" PRId64
-                  " E %d R %d nodes %d table %d strict %d offset %d mask %d bits %d empty %d %" PRId64 "\n",
-                  failure, seed, i, static_cast<int>(q.type), q.num_tokens, q.num_topk, q.token_stride,
-                  q.num_experts, q.num_ranks, q.num_nodes, !q.rank_of_expert.empty(), q.is_strict, offset,
-                  q.has_mask, q.has_bit_rows, q.empty_id.has_value(), q.empty_id.value_or(0));
-      return 1;
-    }
-  }
-  std::printf("%u layouts equal the reference (seed %u)\n", num_cases, seed);
+  return for_each_case(argc, argv, "layouts", make_problem, check, [](const LayoutProblem& q) {
+    std::printf(" nodes %d mask %d bits %d", q.num_nodes, q.has_mask, q.has_bit_rows);
+  });
 }

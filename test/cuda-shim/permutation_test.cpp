@@ -70,8 +70,8 @@ struct Arrays {
 
 // Launches every plan, and returns what is wrong, or null.
 template <typename Arguments>
-const char* check(const PermutationProblem& q, const Permutation& expected, const DeviceLimits& limits,
-                  int offset, Arguments a) {
+const char* check_plans(const PermutationProblem& q, const Permutation& expected, const DeviceLimits& limits,
+                        int offset, Arguments a) {
   DeviceArray<char> ids(q.ids.size() + offset);
   ids.copy_from(q.ids, offset);
   Arrays arrays(expected);
@@ -125,7 +125,7 @@ const char* check(const PermutationProblem& q, const DeviceLimits& limits, int o
   if (!q.is_by_rank) {
     ExpertPermutationArguments a;
     a.first_expert = q.first_expert, a.num_local_experts = q.num_local_experts, a.alignment = q.alignment;
-    return check(q, expected, limits, offset, a);
+    return check_plans(q, expected, limits, offset, a);
   }
   DeviceArray<int32_t> table(q.rank_of_expert.size());
   table.copy_from(q.rank_of_expert);
@@ -133,7 +133,7 @@ const char* check(const PermutationProblem& q, const DeviceLimits& limits, int o
   a.num_ranks = q.num_ranks;
   a.rank_of_expert = q.rank_of_expert.empty() ? nullptr : table.data;
   a.does_last_win = q.does_last_win;
-  return check(q, expected, limits, offset, a);
+  return check_plans(q, expected, limits, offset, a);
 }
 
 // The rows that the contract asks for
@@ -302,35 +302,12 @@ int main(int argc, char** argv) {
     std::printf("permutations of 2^24 experts and ranks equal the reference\n");
     return 0;
   }
-  const unsigned seed = argc > 1 ? std::atoi(argv[1]) : 1, num_cases = argc > 2 ? std::atoi(argv[2]) : 400;
-  DeviceLimits device_limits = kLimits[0];
-#ifdef __CUDACC__
-  require(get_device_limits(&device_limits));
-#endif
   if (const char* failure = check_rejections()) return std::printf("FAILED rejection: %s\n", failure), 1;
-  for (unsigned i = 0; i < num_cases; ++i) {
-    random_bits.seed(seed * 1000003ull + i);
-    const size_t limits_idx = i % std::size(kLimits);
-    DeviceLimits limits = kLimits[limits_idx];
-    limits.shared_bytes_per_block =
-        std::min(limits.shared_bytes_per_block, device_limits.shared_bytes_per_block);
-#ifndef __CUDACC__
-    cuda_shim::seed = seed + i;
-#endif
-    const PermutationProblem q = make_problem(limits_idx);
-    const int offset = uniform(0, 4) == 0 ? get_id_bytes(q.type) : 0;
-    if (const char* failure = check(q, limits, offset)) {
-      std::printf("FAILED %s: seed %u case %u type %d T %" PRId64 " K %d stride %" PRId64
-                  " E %d strict %d offset %d empty %d %" PRId64 " rows %" PRId64,
-                  failure, seed, i, static_cast<int>(q.type), q.num_tokens, q.num_topk, q.token_stride,
-                  q.num_experts, q.is_strict, offset, q.empty_id.has_value(),
-                  static_cast<int64_t>(q.empty_id.value_or(0)), q.max_rows);
-      if (q.is_by_rank)
-        std::printf(" R %d table %d last %d\n", q.num_ranks, !q.rank_of_expert.empty(), q.does_last_win);
-      else
-        std::printf(" local %d+%d alignment %d\n", q.first_expert, q.num_local_experts, q.alignment);
-      return 1;
-    }
-  }
-  std::printf("%u permutations equal the reference (seed %u)\n", num_cases, seed);
+  return for_each_case(argc, argv, "permutations", make_problem, check, [](const PermutationProblem& q) {
+    std::printf(" rows %" PRId64, q.max_rows);
+    if (q.is_by_rank)
+      std::printf(" last %d", q.does_last_win);
+    else
+      std::printf(" local %d+%d alignment %d", q.first_expert, q.num_local_experts, q.alignment);
+  });
 }
