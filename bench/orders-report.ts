@@ -3,9 +3,8 @@
  *
  * @module
  */
-import { titleOf } from './configurations.ts';
 import type { Entry, OrderResults, Results } from './results.ts';
-import { numProcessesOf, pythonTable, ratioCell, table, variantsTable } from './tables.ts';
+import { numProcessesOf, pythonTable, ratiosTable, table, variantsTable } from './tables.ts';
 import { names } from './variants/names.ts';
 
 /** The whole section. */
@@ -76,7 +75,7 @@ function orderPythonNotes(entries: readonly Entry[]): string {
 
 /** How many times as long as another a variant of an order takes. */
 export function orderRatiosTable(entries: readonly Entry[]): string {
-  const pairs = [
+  return ratiosTable(entries, 'times', [
     [names.kernel, names.layoutKernel],
     [names.call, names.layoutCall],
     [names.kernel, names.native],
@@ -84,12 +83,5 @@ export function orderRatiosTable(entries: readonly Entry[]): string {
     [names.plainOnly, names.workspace],
     [names.plainOnly, names.call],
     [names.plainOnly, names.newArrays],
-  ] as const;
-  return table(
-    ['T · K · E · R', ...pairs.map(([slower, than]) => `${slower} ÷ ${than}`)],
-    entries.map(({ configuration, seconds }) => [
-      titleOf(configuration),
-      ...pairs.map(([slower, than]) => ratioCell(seconds, slower, than)),
-    ]),
-  );
+  ]);
 }

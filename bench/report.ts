@@ -3,11 +3,11 @@
  *
  * @module
  */
-import { type Configuration, titleOf } from './configurations.ts';
+import type { Configuration } from './configurations.ts';
 import { ordersSection } from './orders-report.ts';
 import type { Entry, Results } from './results.ts';
 import { median } from './statistics.ts';
-import { nanosecondsPerToken, numProcessesOf, pythonTable, ratioCell, table, variantsTable } from './tables.ts';
+import { nanosecondsPerToken, numProcessesOf, pythonTable, ratiosTable, table, variantsTable } from './tables.ts';
 import { names } from './variants/names.ts';
 
 /** The whole document. */
@@ -45,7 +45,7 @@ either type, and \`${names.plainOnly}\` is the time of a loop that is written fo
 
 How many times as fast the first variant of each column is as the second (medians of the ratios within each process):
 
-${ratiosTable(layouts)}
+${layoutRatiosTable(layouts)}
 
 The ratio to \`native\` is the share of the native build's speed that the WASM kernel reaches. At 0.80, it takes 1.25 times as long.
 
@@ -115,8 +115,8 @@ share. A call with reused \`out\` leaves ${Math.max(0, heldMemory.heapBytesPerCa
 }
 
 /** How many times as fast as other variants the kernel, a workspace and a whole call are. */
-export function ratiosTable(layouts: readonly Entry[]): string {
-  const pairs = [
+export function layoutRatiosTable(entries: readonly Entry[]): string {
+  return ratiosTable(entries, 'speeds', [
     [names.kernel, names.plain],
     [names.kernel, names.plainOnly],
     [names.kernel, names.simple],
@@ -124,14 +124,7 @@ export function ratiosTable(layouts: readonly Entry[]): string {
     [names.workspace, names.plain],
     [names.call, names.plain],
     [names.call, names.plainOnly],
-  ] as const;
-  return table(
-    ['T · K · E · R', ...pairs.map(([faster, than]) => `${faster} : ${than}`)],
-    layouts.map(({ configuration, seconds }) => [
-      titleOf(configuration),
-      ...pairs.map(([faster, than]) => ratioCell(seconds, than, faster)),
-    ]),
-  );
+  ]);
 }
 
 function scalingTable(

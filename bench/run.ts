@@ -25,7 +25,7 @@ import { plots } from './libraries/plots.ts';
 import { describeMachine } from './machine.ts';
 import type { Measurements } from './measure.ts';
 import { orderRatiosTable } from './orders-report.ts';
-import { ratiosTable, report } from './report.ts';
+import { layoutRatiosTable, report } from './report.ts';
 import {
   combine,
   type FirstCall,
@@ -179,7 +179,7 @@ function print({
   const tables = { Layouts: layouts, 'Orders by expert': byExpert, 'Orders by rank': byRank };
   for (const [title, entries] of Object.entries(tables)) {
     if (entries.length === 0) continue;
-    const ratios = entries === layouts ? ratiosTable(entries) : orderRatiosTable(entries);
+    const ratios = entries === layouts ? layoutRatiosTable(entries) : orderRatiosTable(entries);
     console.log(`\n${title}, nanoseconds per token\n\n${variantsTable(entries)}\n\nRatios\n\n${ratios}`);
   }
 }

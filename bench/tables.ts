@@ -38,9 +38,29 @@ export function pythonTable(entries: readonly Entry[]): string {
   );
 }
 
-/** The time of the first variant in that of the second, if both were measured. */
-export function ratioCell(seconds: Entry['seconds'], slower: string, than: string): string {
-  return slower in seconds && than in seconds ? medianRatio(seconds[slower], seconds[than]).toFixed(2) : '';
+/**
+ * The ratios of pairs of variants, with a column for each pair.
+ *
+ * @param of `speeds`: how many times as fast the first of a pair is as the second. `times`: how many times as long it
+ *   takes.
+ */
+export function ratiosTable(
+  entries: readonly Entry[],
+  of: 'speeds' | 'times',
+  pairs: readonly (readonly [string, string])[],
+): string {
+  const sign = of === 'speeds' ? ':' : '÷';
+  return table(
+    ['T · K · E · R', ...pairs.map(([first, second]) => `${first} ${sign} ${second}`)],
+    entries.map(({ configuration, seconds }) => [
+      titleOf(configuration),
+      ...pairs.map(([first, second]) => {
+        if (!(first in seconds && second in seconds)) return '';
+        const [slower, than] = of === 'speeds' ? [second, first] : [first, second];
+        return medianRatio(seconds[slower], seconds[than]).toFixed(2);
+      }),
+    ]),
+  );
 }
 
 /** The number of processes that measured these. */
