@@ -7,7 +7,7 @@ import { orderModule } from '#platform';
 import type { Device, WorkspaceMemory, WorkspaceShape } from './devices/device.ts';
 import { createWorkspace as createWasmWorkspace } from './devices/wasm/workspace.ts';
 import type { DeviceName } from './errors/availability.ts';
-import { checkCount, wrongValue } from './errors/checks.ts';
+import { checkCount, refuseOrder, wrongValue } from './errors/checks.ts';
 import { DispatchLayoutError } from './errors/errors.ts';
 import type { Partition } from './input/partition.ts';
 import { checkExtent, checkSelections, readEmptyId, readTopkIdx } from './input/read-topk-idx.ts';
@@ -177,7 +177,7 @@ export class Workspace<Type extends IdType = IdType, Mask extends MaskForm = Mas
    */
   runExpertPermutation(numTokens: number = this.maxTokens): ExpertPermutation {
     const { byExpert } = this.#computations;
-    return this.#run(byExpert ?? missing('expertPermutation'), numTokens) as ExpertPermutation;
+    return this.#run(byExpert ?? refuseOrder('expertPermutation'), numTokens) as ExpertPermutation;
   }
 
   /**
@@ -191,7 +191,7 @@ export class Workspace<Type extends IdType = IdType, Mask extends MaskForm = Mas
    */
   runRankPermutation(numTokens: number = this.maxTokens): RankPermutation {
     const { byRank } = this.#computations;
-    return this.#run(byRank ?? missing('rankPermutation'), numTokens) as RankPermutation;
+    return this.#run(byRank ?? refuseOrder('rankPermutation'), numTokens) as RankPermutation;
   }
 
   #run(computation: Computation, numTokens: number): unknown {
@@ -224,13 +224,6 @@ export class Workspace<Type extends IdType = IdType, Mask extends MaskForm = Mas
 interface Result {
   readonly arrays: OutArrays;
   readonly object: object;
-}
-
-function missing(option: keyof WorkspaceOrders): never {
-  throw new DispatchLayoutError('OPTION', `this workspace was made without ${option}`, {
-    value: undefined,
-    remedy: `Make it with ${option}: true, or with the options of that order.`,
-  });
 }
 
 /** The largest number of result objects that are kept. No decoder uses so many different numbers of tokens. */

@@ -91,3 +91,16 @@ export function checkCount(name: string, count: unknown): void {
   if (Number.isInteger(count) && (count as number) >= 0) return;
   throw wrongValue('OPTION', name, count, 'It must be an integer, 0 or more.');
 }
+
+/**
+ * Refuses to run an order of rows for which a workspace was not made.
+ *
+ * @param option the option of the workspace that would have asked for it.
+ * @throws DispatchLayoutError `OPTION`
+ */
+export function refuseOrder(option: 'expertPermutation' | 'rankPermutation'): never {
+  throw new DispatchLayoutError('OPTION', `this workspace was made without ${option}`, {
+    value: undefined,
+    remedy: `Make it with ${option}: true, or with the options of that order.`,
+  });
+}

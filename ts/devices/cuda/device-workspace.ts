@@ -4,8 +4,7 @@
  * @module
  */
 import type { DeviceName } from '../../errors/availability.ts';
-import { wrongValue } from '../../errors/checks.ts';
-import { DispatchLayoutError } from '../../errors/errors.ts';
+import { refuseOrder, wrongValue } from '../../errors/checks.ts';
 import { notRecorded } from '../../layout/event-overlap.ts';
 import type { ExpertOrderOptions } from '../../layout/expert-permutation.ts';
 import type { TensorOperands } from '../../layout/layout-request.ts';
@@ -80,7 +79,8 @@ export class DeviceWorkspace<Mask extends MaskForm = MaskForm> implements Dispos
   readonly numTopk: number;
   /** The GPU that computes. */
   readonly device: DeviceName;
-  readonly #runs: Partial<Record<ComputationKind, PreparedRuns>> = {};
+  readonly #runs: Pick<Record<ComputationKind, PreparedRuns>, 'layout'> &
+    Partial<Record<ComputationKind, PreparedRuns>>;
 
   /** @internal Use `group.createWorkspace`. */
   constructor(operands: TensorOperands, orders: readonly (ExpertOrder | RankOrder)[]) {
@@ -89,7 +89,7 @@ export class DeviceWorkspace<Mask extends MaskForm = MaskForm> implements Dispos
       throw wrongValue('OPTION', 'topkIdx of the workspace', topkIdx, 'Use group.createWorkspace({ topkIdx, ... }).');
     }
     const layout = new PreparedRuns(operands);
-    this.#runs.layout = layout;
+    this.#runs = { layout };
     try {
       for (const computation of orders) {
         this.#runs[computation.kind] = new PreparedRuns({ ...operands, computation, out: undefined });
@@ -115,7 +115,7 @@ export class DeviceWorkspace<Mask extends MaskForm = MaskForm> implements Dispos
    * @throws {@link CudaError}
    */
   run(numTokens: number = this.maxTokens): DeviceDispatchLayout<Mask> {
-    return this.#run('layout', numTokens) as DeviceDispatchLayout<Mask>;
+    return this.#runs.layout.run(numTokens) as DeviceDispatchLayout<Mask>;
   }
 
   /**
@@ -128,7 +128,8 @@ export class DeviceWorkspace<Mask extends MaskForm = MaskForm> implements Dispos
    * @throws {@link CudaError}
    */
   runExpertPermutation(numTokens: number = this.maxTokens): DeviceExpertPermutation {
-    return this.#run('byExpert', numTokens) as DeviceExpertPermutation;
+    const { byExpert } = this.#runs;
+    return (byExpert ?? refuseOrder('expertPermutation')).run(numTokens) as DeviceExpertPermutation;
   }
 
   /**
@@ -141,24 +142,13 @@ export class DeviceWorkspace<Mask extends MaskForm = MaskForm> implements Dispos
    * @throws {@link CudaError}
    */
   runRankPermutation(numTokens: number = this.maxTokens): DeviceRankPermutation {
-    return this.#run('byRank', numTokens) as DeviceRankPermutation;
+    const { byRank } = this.#runs;
+    return (byRank ?? refuseOrder('rankPermutation')).run(numTokens) as DeviceRankPermutation;
   }
 
   /** Disposes of the results, unless they are in tensors of the caller. `topkIdx` stays. */
   [Symbol.dispose](): void {
     for (const runs of Object.values(this.#runs)) runs[Symbol.dispose]();
-  }
-
-  #run(kind: ComputationKind, numTokens: number): unknown {
-    const runs = this.#runs[kind];
-    if (runs === undefined) {
-      const option = kind === 'byExpert' ? 'expertPermutation' : 'rankPermutation';
-      throw new DispatchLayoutError('OPTION', `this workspace was made without ${option}`, {
-        value: undefined,
-        remedy: `Make it with ${option}: true, or with the options of that order.`,
-      });
-    }
-    return runs.run(numTokens);
   }
 }
 
@@ -191,7 +181,8 @@ class PreparedRuns implements Disposable {
     return this.#prepared.shape;
   }
 
-  run(numTokens: number): ComputedOnDevice {
+  /** Queues the computation of the first `numTokens` tokens. The type of the result follows from the computation. */
+  run(numTokens: number): unknown {
     const result = numTokens === this.shape.numTokens ? this.#whole : this.#part(numTokens);
     try {
       this.#prepared.runInto(result);
