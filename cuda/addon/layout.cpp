@@ -116,13 +116,6 @@ void check_capture(const Capture& capture, const StreamOrder& order, cudaStream_
   throw CaptureError(order.previous->capture.is_active() ? "CAPTURED_EVENT" : "EARLIER_EVENT");
 }
 
-// Checks the launch of an order, which is one of two kernels. If only the first one was queued, nothing knows of it, so
-// it must be over before the memory that it uses is used again
-void check_order(cudaError_t error, const StreamPtr& stream, const Capture& capture) {
-  if (error != cudaSuccess && !capture.is_active()) cudaStreamSynchronize(stream->handle);
-  check_cuda(error, "launch_permutation");
-}
-
 // Where the pieces of the outputs begin in the pinned memory of a layout of host memory, behind what strict mode
 // finds
 constexpr size_t kCountsOffset = 32;
@@ -274,8 +267,15 @@ void Plan::run(const StreamPtr& stream, const void* topk_idx, const Ids& ids, co
   const auto numbers = [&](OutputIndex output) { return static_cast<int32_t*>(outputs[output]); };
   const auto* rank_of_expert =
       rank_of_expert_ == nullptr ? nullptr : static_cast<const int32_t*>(rank_of_expert_->pointer);
-  const auto max_rows = [&](OutputIndex output) {
-    return kOutputs[output].length(output_shape(ids, computation));
+  const auto launch_order = [&](auto* arguments, OutputIndex rows) {
+    arguments->max_rows = kOutputs[rows].length(output_shape(ids, computation));
+    arguments->row_of_selection = numbers(kRowOfSelection);
+    arguments->scratch = memory_of(for_orders_, capture, stream);
+    const cudaError_t error = launch_permutation(*arguments, stream->handle);
+    // An order is two kernels. If only the first one was queued, nothing knows of it, so it must be over before the
+    // memory that it uses is used again
+    if (error != cudaSuccess && !capture.is_active()) cudaStreamSynchronize(stream->handle);
+    check_cuda(error, "launch_permutation");
   };
   switch (computation.kind) {
     case Computation::Kind::kLayout: {
@@ -297,13 +297,10 @@ void Plan::run(const StreamPtr& stream, const void* topk_idx, const Ids& ids, co
       arguments.first_expert = computation.first_expert;
       arguments.num_local_experts = computation.num_local_experts;
       arguments.alignment = computation.alignment;
-      arguments.max_rows = max_rows(kSelectionOfRow);
       arguments.num_tokens_per_expert = numbers(kNumTokensPerExpert);
       arguments.expert_offsets = numbers(kExpertOffsets);
       arguments.selection_of_row = numbers(kSelectionOfRow);
-      arguments.row_of_selection = numbers(kRowOfSelection);
-      arguments.scratch = memory_of(for_orders_, capture, stream);
-      check_order(launch_permutation(arguments, stream->handle), stream, capture);
+      launch_order(&arguments, kSelectionOfRow);
       break;
     }
     case Computation::Kind::kByRank: {
@@ -311,13 +308,10 @@ void Plan::run(const StreamPtr& stream, const void* topk_idx, const Ids& ids, co
       arguments.num_ranks = num_ranks_;
       arguments.rank_of_expert = rank_of_expert;
       arguments.does_last_win = computation.does_last_win;
-      arguments.max_rows = max_rows(kTokenOfRow);
       arguments.num_tokens_per_rank = numbers(kNumTokensPerRank);
       arguments.rank_offsets = numbers(kRankOffsets);
       arguments.token_of_row = numbers(kTokenOfRow);
-      arguments.row_of_selection = numbers(kRowOfSelection);
-      arguments.scratch = memory_of(for_orders_, capture, stream);
-      check_order(launch_permutation(arguments, stream->handle), stream, capture);
+      launch_order(&arguments, kTokenOfRow);
       break;
     }
   }
