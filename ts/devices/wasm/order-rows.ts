@@ -10,7 +10,8 @@ import type { WasmKernel } from './kernel.ts';
 import { kernelWith } from './kernels.ts';
 import { locateTokens } from './locate-tokens.ts';
 import { passing } from './memory.ts';
-import { OrderBuffers, type OrderModule, type OrderWindow } from './order-kernel.ts';
+import { OrderBuffers, type OrderWindow } from './order-buffers.ts';
+import type { OrderModule } from './order-kernel.ts';
 
 /** The arrays of an order, under the names that both orders share. A key is a local expert or a rank. */
 interface OrderArrays {
@@ -63,8 +64,9 @@ function orderAtOnce(
 ): void {
   const { numTokens, numTopk, isStrict, partition } = request;
   locateTokens(kernel, request, 0, numTokens, isStrict);
-  buffers.order(kernel, order, partition, 0, ofRow.length, numTokens, 0, numTopk);
-  const [views] = buffers.viewsIn(kernel, partition).orders;
+  const [orderKernel] = buffers.kernelsIn(kernel, partition);
+  orderKernel.order(order, 0, numTokens, numTopk, ofRow.length);
+  const { views } = orderKernel;
   setElements(numRowsOfKey, views.numRowsOfKey.first(numRowsOfKey.length));
   setElements(firstRowOfKey, views.firstRowOfKey.first(firstRowOfKey.length));
   setElements(ofRow, views.ofRow.first(ofRow.length));
@@ -85,10 +87,9 @@ function orderInPieces(
   const { numTokens, numTopk, isStrict, partition } = request;
   const step = Math.max(1, Math.floor(kernel.windows.locatedIds / numTopk));
   const dense = order.kind === 'byExpert' ? { ...order, alignment: 1 } : order;
-  const {
-    shiftOfKey,
-    orders: [piece],
-  } = buffers.viewsIn(kernel, partition);
+  const [orderKernel] = buffers.kernelsIn(kernel, partition);
+  const { views: piece } = orderKernel;
+  const { shiftOfKey } = piece;
   const rowsOfPiece = piece.numRowsOfKey.whole;
   const firstRows = piece.firstRowOfKey.whole;
   const numKeys = numRowsOfKey.length;
@@ -103,7 +104,7 @@ function orderInPieces(
 
   const totals = new Int32Array(numKeys);
   forEachPiece(isStrict, (firstToken, count) => {
-    buffers.count(kernel, dense, partition, 0, count, firstToken, numTopk);
+    orderKernel.count(dense, firstToken, count, numTopk);
     for (let key = 0; key < numKeys; key++) totals[key] += rowsOfPiece[key];
   });
 
@@ -117,14 +118,14 @@ function orderInPieces(
   ofRow.fill(-1);
   const nextRow = firstRowOfKey.slice();
   forEachPiece(false, (firstToken, count) => {
-    buffers.order(kernel, dense, partition, 0, count * numTopk, count, firstToken, numTopk);
+    orderKernel.order(dense, firstToken, count, numTopk, count * numTopk);
     for (let key = 0; key < numKeys; key++) {
       shiftOfKey[key] = nextRow[key] - firstRows[key];
       if (rowsOfPiece[key] === 0) continue;
       setElements(ofRow, piece.ofRow.whole.subarray(firstRows[key], firstRows[key + 1]), nextRow[key]);
       nextRow[key] += rowsOfPiece[key];
     }
-    buffers.shift(kernel, order, partition, 0, count * numTopk);
+    orderKernel.shift(order, count * numTopk);
     setElements(rowOfSelection, piece.rowOfSelection.first(count * numTopk), firstToken * numTopk);
   });
 }

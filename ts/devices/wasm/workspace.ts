@@ -9,13 +9,14 @@ import { InvalidExpertError } from '../../errors/errors.ts';
 import type { Partition } from '../../input/partition.ts';
 import type { EmptyId } from '../../input/topk-idx.ts';
 import { rowsNeeded } from '../../layout/expert-permutation.ts';
-import { type Computation, OutArrays } from '../../layout/outputs.ts';
+import { type Computation, type ExpertOrder, OutArrays, type RankOrder } from '../../layout/outputs.ts';
 import { type IdTypeFacts, type IntegerArray, idTypes } from '../../values/id-types.ts';
 import type { WorkspaceMemory, WorkspaceShape } from '../device.ts';
 import type { WasmKernel } from './kernel.ts';
 import { anotherKernel, kernelPartition } from './kernels.ts';
 import { passing } from './memory.ts';
-import { OrderBuffers, type OrderModule, type OrderWindow } from './order-kernel.ts';
+import { OrderBuffers, type OrderWindow } from './order-buffers.ts';
+import type { OrderKernel, OrderModule } from './order-kernel.ts';
 
 /**
  * Makes a workspace. Returns null if no further instance of the kernel can be made.
@@ -44,7 +45,7 @@ export function createWorkspace(
   });
   if (kernel === null) return null;
   kernel.use(kernelPartition(partition, layout.mask), numTopk);
-  return new WasmWorkspace(kernel, partition, shape, buffers);
+  return new WasmWorkspace(kernel, partition, shape, buffers?.kernelsIn(kernel, partition) ?? []);
 }
 
 /** A workspace is one instance of the kernel, whose windows hold all tokens. */
@@ -56,18 +57,19 @@ class WasmWorkspace implements WorkspaceMemory {
   readonly #emptyId: EmptyId;
   readonly #partition: Partition;
   readonly #tokensPerWindow: number;
-  readonly #buffers: OrderBuffers | undefined;
+  /** The order by expert, if there is one, and then that by rank. */
+  readonly #orders: readonly OrderKernel[];
   readonly #hasOrderByExpert: boolean;
 
   /** @param kernel an instance that holds the tables of the partition. */
-  constructor(kernel: WasmKernel, partition: Partition, shape: WorkspaceShape, buffers: OrderBuffers | undefined) {
+  constructor(kernel: WasmKernel, partition: Partition, shape: WorkspaceShape, orders: readonly OrderKernel[]) {
     const { maxTokens, numTopk, idType, emptyId, byExpert } = shape;
     this.#kernel = kernel;
     this.#numTopk = numTopk;
     this.#type = idTypes[idType];
     this.#emptyId = emptyId;
     this.#partition = partition;
-    this.#buffers = buffers;
+    this.#orders = orders;
     this.topkIdx = this.#kernel.ids(idTypes[idType]).subarray(0, maxTokens * numTopk);
     this.#tokensPerWindow = kernel.rowsBytes / kernel.rowBytes;
     this.#hasOrderByExpert = byExpert !== null;
@@ -83,8 +85,7 @@ class WasmWorkspace implements WorkspaceMemory {
       out.isTokenInRank = views.isTokenInRank;
       return out;
     }
-    const orders = this.#buffers?.viewsIn(this.#kernel, this.#partition).orders ?? [];
-    const { numRowsOfKey, firstRowOfKey, ofRow, rowOfSelection } = orders[this.#indexOf(computation)];
+    const { numRowsOfKey, firstRowOfKey, ofRow, rowOfSelection } = this.#kernelOf(computation).views;
     if (computation.kind === 'byExpert') {
       out.numTokensPerExpert = numRowsOfKey.whole;
       out.expertOffsets = firstRowOfKey.whole;
@@ -112,8 +113,7 @@ class WasmWorkspace implements WorkspaceMemory {
     }
     if (computation.kind !== 'layout') {
       const { length } = computation.kind === 'byExpert' ? arrays.selectionOfRow : arrays.tokenOfRow;
-      const to = this.#indexOf(computation);
-      this.#buffers?.order(kernel, computation, this.#partition, to, length, numTokens, 0, numTopk);
+      this.#kernelOf(computation).order(computation, 0, numTokens, numTopk, length);
       return;
     }
     const step = this.#tokensPerWindow;
@@ -123,8 +123,7 @@ class WasmWorkspace implements WorkspaceMemory {
     kernel.finish();
   }
 
-  /** The index of the buffers of an order. */
-  #indexOf(order: Computation): number {
-    return order.kind === 'byRank' && this.#hasOrderByExpert ? 1 : 0;
+  #kernelOf(order: ExpertOrder | RankOrder): OrderKernel {
+    return this.#orders[order.kind === 'byRank' && this.#hasOrderByExpert ? 1 : 0];
   }
 }
