@@ -110,7 +110,7 @@ export class CommunicationStream {
    * @throws InvalidExpertError
    */
   report(number: number): void {
-    if (number > 0) this.#checks[number % maxChecks].assertValid('in an earlier layout, ');
+    if (number > 0) this.#checks[number % maxChecks].assertValid(true);
   }
 }
 

@@ -6,17 +6,27 @@
  */
 import { InvalidExpertError } from '../../errors/errors.ts';
 import type { EmptyId } from '../../input/topk-idx.ts';
+import type { ComputationKind } from '../../layout/outputs.ts';
 import { type IdType, idTypes } from '../../values/id-types.ts';
 import type { GroupHandle, InvalidSelection } from './addon.ts';
 import { addonInUse } from './runtime.ts';
 
-/** The ids of a layout, as far as an error must know them. */
+/** The ids of a call, as far as an error must know them. */
 export interface CheckedIds {
+  /** What the call computes. */
+  readonly kind: ComputationKind;
   readonly idType: IdType;
   readonly numTopk: number;
   readonly leadingAxes: readonly number[] | null;
   readonly numExperts: number;
 }
+
+/** How an error begins that another call throws. */
+const contexts: Readonly<Record<ComputationKind, string>> = {
+  layout: 'in an earlier layout, ',
+  byExpert: 'in an earlier order by expert, ',
+  byRank: 'in an earlier order by rank, ',
+};
 
 /** The check of one queued layout. */
 export class IdCheck {
@@ -41,16 +51,16 @@ export class IdCheck {
   /**
    * Reports what was found. It must be called only when the check is done.
    *
-   * @param context words that say that the ids are those of another call.
+   * @param isOfEarlier whether it is another call that throws.
    * @throws InvalidExpertError every time, if an id was invalid.
    */
-  assertValid(context = ''): void {
+  assertValid(isOfEarlier = false): void {
     if (this.#found === undefined) this.#found = addonInUse().findInvalid(this.#group, this.number);
     if (this.#found === null) return;
     const { token, slot, id } = this.#found;
-    const { idType, numTopk, leadingAxes, numExperts } = this.#ids;
+    const { kind, idType, numTopk, leadingAxes, numExperts } = this.#ids;
     const ids = { numTopk, leadingAxes, valueAt: () => idValue(id, idType) };
-    throw InvalidExpertError.at(token * numTopk + slot, ids, numExperts, context);
+    throw InvalidExpertError.at(token * numTopk + slot, ids, numExperts, isOfEarlier ? contexts[kind] : '');
   }
 }
 

@@ -67,7 +67,7 @@ export class PreparedLayout {
     const { numTokens, numTopk, tokenStride, leadingAxes } = readTensor(this.topkIdx);
     const { numExperts, numRanks, numRdmaRanks } = partition;
     this.shape = { numTokens, numTopk, numExperts, numRanks, numRdmaRanks, computation };
-    this.#ids = { idType: this.topkIdx.dtype, numTopk, leadingAxes, numExperts };
+    this.#ids = { kind: computation.kind, idType: this.topkIdx.dtype, numTopk, leadingAxes, numExperts };
     checkLengths(this.shape);
     if (computation.kind !== 'layout') checkSelections(numTokens, numTopk);
     if (computation.kind === 'byExpert') checkRows(numTokens * numTopk, computation);
