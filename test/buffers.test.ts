@@ -2,8 +2,9 @@
  * Buffers that are transferred, copied or resized while the library uses them: by `postMessage`, by `structuredClone`,
  * or by growth.
  */
+import { once } from 'node:events';
 import { runInNewContext } from 'node:vm';
-import { MessageChannel, receiveMessageOnPort } from 'node:worker_threads';
+import { MessageChannel, receiveMessageOnPort, Worker } from 'node:worker_threads';
 import { assert } from 'chai';
 import {
   type DispatchLayout,
@@ -276,6 +277,36 @@ describeOnEachDevice('buffers of orders of rows', (device) => {
     const sent = group.getRankPermutation({ data, shape }, 8, { out });
     assert.strictEqual(printed(rankArrays(sent)), right.byRank);
     assert.deepStrictEqual([...out.tokenOfRow], [0, 2, 0, 1, -1, -1, 0, 0, 0]);
+  });
+
+  it('that another thread writes to during a call make its result useless, but it does not fail', async () => {
+    // These are more ids than the device wasm locates at a time, so it reads them twice
+    const numTokens = 70_000;
+    const data = new Int32Array(new SharedArrayBuffer(4 * 8 * numTokens));
+    const worker = new Worker(
+      `const { parentPort, workerData: data } = require('node:worker_threads');
+      parentPort.postMessage('works');
+      for (let i = 0; ; i++) data.fill(i % 2 === 0 ? 7 : 0);`,
+      { eval: true, workerData: data },
+    );
+    await once(worker, 'message');
+    const topkIdx = { data, shape: [numTokens, 8] };
+    /** Whether fewer rows were written than were counted. */
+    const isTorn = (counts: Int32Array, ofRow: Int32Array) =>
+      counts.reduce((sum, count) => sum + count) > ofRow.filter((item) => item >= 0).length;
+    let numTorn = 0;
+    try {
+      for (let call = 0; call < 5; call++) {
+        const { numTokensPerExpert, selectionOfRow } = group.getExpertPermutation(topkIdx, 8);
+        const { numTokensPerRank, tokenOfRow } = group.getRankPermutation(topkIdx, 8);
+        numTorn += Number(isTorn(numTokensPerExpert, selectionOfRow)) + Number(isTorn(numTokensPerRank, tokenOfRow));
+      }
+    } finally {
+      await worker.terminate();
+    }
+    if (device.name === 'wasm') assert.isAbove(numTorn, 0, 'the ids changed between the two times that they were read');
+    data.fill(3);
+    assert.strictEqual(group.getExpertPermutation(topkIdx, 8).numTokensPerExpert[3], 8 * numTokens);
   });
 
   it('that overlap each other or the ids are refused, and nothing is written', () => {

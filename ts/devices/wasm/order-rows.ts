@@ -77,6 +77,10 @@ function orderAtOnce(
  * The way for more ids than can be located at once, or for very much padding. The rows of all pieces of the ids are
  * first only counted, from which the first row of each key follows. Then each piece is ordered by itself, without
  * padding. The rows of a key in one piece come behind those in the pieces before it.
+ *
+ * The ids are read twice. If another thread writes to them in between, a key may get more rows than were counted. These
+ * are left out, so that the rows of each key stay within its own. Nothing that is read from the caller's arrays decides
+ * where rows are written, since other threads may write to these, too.
  */
 function orderInPieces(
   kernel: WasmKernel,
@@ -109,21 +113,23 @@ function orderInPieces(
   });
 
   const alignment = order.kind === 'byExpert' ? order.alignment : 1;
-  setElements(numRowsOfKey, totals);
-  firstRowOfKey[0] = 0;
+  const firstRowOfAll = new Int32Array(numKeys + 1);
   for (let key = 0; key < numKeys; key++) {
-    firstRowOfKey[key + 1] = firstRowOfKey[key] + Math.ceil(totals[key] / alignment) * alignment;
+    firstRowOfAll[key + 1] = firstRowOfAll[key] + Math.ceil(totals[key] / alignment) * alignment;
   }
+  setElements(numRowsOfKey, totals);
+  setElements(firstRowOfKey, firstRowOfAll);
 
   ofRow.fill(-1);
-  const nextRow = firstRowOfKey.slice();
+  const nextRow = firstRowOfAll.slice();
   forEachPiece(false, (firstToken, count) => {
     orderKernel.order(dense, firstToken, count, numTopk, count * numTopk);
     for (let key = 0; key < numKeys; key++) {
       shiftOfKey[key] = nextRow[key] - firstRows[key];
-      if (rowsOfPiece[key] === 0) continue;
-      setElements(ofRow, piece.ofRow.whole.subarray(firstRows[key], firstRows[key + 1]), nextRow[key]);
-      nextRow[key] += rowsOfPiece[key];
+      const numRows = Math.min(rowsOfPiece[key], firstRowOfAll[key + 1] - nextRow[key]);
+      if (numRows === 0) continue;
+      setElements(ofRow, piece.ofRow.whole.subarray(firstRows[key], firstRows[key] + numRows), nextRow[key]);
+      nextRow[key] += numRows;
     }
     orderKernel.shift(order, count * numTopk);
     setElements(rowOfSelection, piece.rowOfSelection.first(count * numTopk), firstToken * numTopk);
