@@ -67,7 +67,10 @@ export async function computeRoutingLayout(job: LayoutJob): Promise<RoutingLayou
       }),
     );
     const { idType } = routing.routing;
-    const observer = new Observer({ idType, numTopk, numExperts, emptyId: options.emptyId }, layers.length);
+    const observer = new Observer(
+      { idType, numTopk, numExperts, emptyId: options.emptyId },
+      layers.map((layer) => layer.numTokensPerExpert),
+    );
     const workspace = createWorkspace({ routing, group, numExperts, options, orders: {} });
     const file = out === undefined ? null : createFile(out, routing, shape);
     try {
