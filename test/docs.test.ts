@@ -33,7 +33,7 @@ const documents = [
   ...['docs', 'examples'].flatMap((folder) => filesUnder(folder, '.md')),
 ];
 /** The documents whose examples are run. The others are made from doc comments, whose examples are run, too. */
-const written = documents.filter((path) => !/^docs\/api(-cuda)?\.md$/.test(path));
+const written = documents.filter((path) => !/^docs\/api(-cuda|-routing)?\.md$/.test(path));
 const sources = filesUnder('ts', '.ts');
 
 const isScript = (language: string) => language === 'js' || language === 'ts';
