@@ -40,6 +40,9 @@ import os, pty, sys
 sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))
 `;
 
+/** Routing of random ids does not say itself which dimension is that of the layers. */
+const layersFirst = ['--axes', 'layers,tokens,topk'];
+
 describe('command line: with numpy', function () {
   this.timeout(60_000);
   const folder = temporaryFolder();
@@ -48,11 +51,8 @@ describe('command line: with numpy', function () {
     python(writeInputs, folder.path('.'));
   });
 
-  /** The ids are random, so that nothing in them says which axis is that of the layers. */
-  const axes = ['--axes', 'layers,tokens,topk'];
-
   it('reads what numpy saves', async () => {
-    const args = ['--num-experts', '64', '--num-ranks', '16', '--json', ...axes];
+    const args = ['--num-experts', '64', '--num-ranks', '16', '--json', ...layersFirst];
     const total = async (name: string, ...more: string[]): Promise<unknown> => {
       const report = JSON.parse(await succeed([folder.path(name), ...args, ...more])) as { total: unknown };
       return report.total;
@@ -79,15 +79,15 @@ describe('command line: with numpy', function () {
 
   it('writes what numpy.load reads, with the right types and numbers', async () => {
     const out = folder.path('out.npz');
-    await succeed([folder.path('int64.npy'), '--num-experts', '64', '--num-ranks', '16', '--out', out, ...axes]);
+    await succeed([folder.path('int64.npy'), '--num-experts', '64', '--num-ranks', '16', '--out', out, ...layersFirst]);
     assert.strictEqual(python(checkOutput, folder.path('int64.npy'), out), 'equal\n');
   });
 
   it('writes a mask of bits that numpy unpacks', async () => {
     const files = ['bytes', 'bits'].map((mask) => folder.path(`${mask}.npz`));
     for (const [index, mask] of ['bytes', 'bits'].entries()) {
-      const sizes = ['--num-experts', '72', '--num-ranks', '18', '--ranks-per-node', '9'];
-      await succeed([folder.path('int64.npy'), ...sizes, '--mask', mask, '--out', files[index], ...axes]);
+      const sizes = ['--num-experts', '72', '--num-ranks', '18', '--ranks-per-node', '9', ...layersFirst];
+      await succeed([folder.path('int64.npy'), ...sizes, '--mask', mask, '--out', files[index]]);
     }
     const printed = python(
       `
@@ -203,7 +203,7 @@ describe('command line: at a terminal', function () {
         'generate',
         ...args,
       );
-    const shown = run(folder.path('long.npy'), '--num-tokens', '6000000', '--dtype', 'uint8');
+    const shown = run(folder.path('long.npy'), '--num-tokens', '10000000', '--dtype', 'uint8');
     assert.match(shown, /generating .*%/);
     assert.match(shown, /wrote .*\r\nexit code 0\r\n$/);
     assert.match(run('-'), /standard output is a terminal; redirect it, or name a file\r\nexit code 2/);

@@ -44,6 +44,15 @@ describe('routing: axes', () => {
     assert.strictEqual(await axesOf(arrayOf([1, 300, 4, 2], uniform)), 'tokens,tokens,layers,topk');
   });
 
+  it('follow from the name of captures', async () => {
+    const capture = { ...arrayOf([5, 3, 4], uniform), name: 'routed_experts' };
+    assert.deepEqual(await decideAxes(capture, undefined), {
+      axes: ['tokens', 'layers', 'topk'],
+      because: 'arrays named routed_experts have tokens first',
+    });
+    assert.strictEqual(await axesOf(capture, 'layers,tokens,topk'), 'layers,tokens,topk');
+  });
+
   it('follow from a dimension that is too long for layers, or is empty', async () => {
     assert.strictEqual(await axesOf(arrayOf([6, 300, 4], uniform)), 'layers,tokens,topk');
     assert.strictEqual(await axesOf(arrayOf([300, 6, 4], uniform)), 'tokens,layers,topk');

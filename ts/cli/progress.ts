@@ -34,6 +34,7 @@ export function startProgress(verb: string, total: number, unit: string): Progre
       const now = performance.now();
       if (now < nextMs) return;
       nextMs = now + intervalMs;
+      const rate = abbreviated((done / (now - startMs)) * 1000);
       if (bar === null) {
         bar = new cliProgress.SingleBar(
           {
@@ -43,9 +44,9 @@ export function startProgress(verb: string, total: number, unit: string): Progre
           },
           cliProgress.Presets.shades_classic,
         );
-        bar.start(total, done, { rate: '' });
+        bar.start(total, done, { rate });
       }
-      bar.update(done, { rate: abbreviated((done / (now - startMs)) * 1000) });
+      bar.update(done, { rate });
     },
     stop() {
       bar?.stop();

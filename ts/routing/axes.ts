@@ -11,7 +11,7 @@ import type { IntegerArray } from '../values/id-types.ts';
 import { idTypes } from '../values/id-types.ts';
 import { sizeOf } from '../values/shape.ts';
 import type { Axis, StoredArray } from './contents.ts';
-import { Gatherer } from './gather.ts';
+import { Gatherer, placeOf } from './gather.ts';
 import { refuse } from './routing-error.ts';
 
 /** The axes of an array, and why they are these. */
@@ -21,6 +21,8 @@ export interface DecidedAxes {
   readonly because: string;
 }
 
+/** The name under which vLLM, SGLang, slime, xtuner and others hand on captures, which all have tokens first. */
+const tokensFirstName = /(^|[./_])routed_experts$/;
 /** More layers than any model has. */
 const maxLayers = 256;
 /** How many indices of each dimension are looked at. */
@@ -45,6 +47,10 @@ export async function decideAxes(array: StoredArray, chosen: string | undefined)
   if (chosen !== undefined) return { axes: parseAxes(array, chosen), because: `axes: '${chosen}' says so` };
   const { shape } = array;
   if (shape.length === 2) return { axes: ['tokens', 'topk'], because: 'it has two dimensions' };
+  if (tokensFirstName.test(array.name)) {
+    const axes = axesWith(shape.length - 2, shape.length);
+    return { axes, because: `arrays named ${array.name} have tokens first` };
+  }
   // Leading dimensions of length 1 are batches of one.
   const numLeading = shape.findIndex((length) => length !== 1);
   const leading = Math.min(numLeading < 0 ? shape.length : numLeading, shape.length - 2);
@@ -72,7 +78,7 @@ export async function decideAxes(array: StoredArray, chosen: string | undefined)
   const shown = `[${shape.join(', ')}]`;
   return refuse('AMBIGUOUS', `is ${shown}, and nothing in it says which dimension is that of the layers`, {
     file: array.source.name,
-    place: array.name === '' ? undefined : `array '${array.name}'`,
+    place: placeOf(array),
     remedy: `say it with ${options.join(' or ')}`,
   });
 }
@@ -83,11 +89,12 @@ export function describeReading(axes: readonly Axis[], shape: readonly number[])
   return `${lengthOf('layers')} layers of ${lengthOf('tokens')} tokens`;
 }
 
-function parseAxes({ shape, name, source }: StoredArray, chosen: string): Axis[] {
+function parseAxes(array: StoredArray, chosen: string): Axis[] {
+  const { shape, source } = array;
   const axes = chosen.split(',').map((axis) => axis.trim());
   const isKnown = axes.every((axis) => axis === 'layers' || axis === 'tokens' || axis === 'topk');
   const count = (wanted: Axis): number => axes.filter((axis) => axis === wanted).length;
-  const details = { file: source.name, place: name === '' ? undefined : `array '${name}'` };
+  const details = { file: source.name, place: placeOf(array) };
   if (!isKnown || count('topk') !== 1 || count('layers') > 1) {
     const remedy =
       "use layers at most once, topk once and tokens for every other dimension, as axes: 'layers,tokens,topk'";

@@ -36,6 +36,19 @@ export function sourceOfBytes(bytes: Uint8Array, name: string): ByteSource {
   };
 }
 
+/** A source of what is in a Blob. */
+export function sourceOfBlob(blob: Blob, name: string): ByteSource {
+  return {
+    name,
+    size: blob.size,
+    async read(position, into) {
+      const bytes = await blob.slice(position, position + into.length).arrayBuffer();
+      into.set(new Uint8Array(bytes));
+      return bytes.byteLength;
+    },
+  };
+}
+
 /** A part of a source, as a source of its own. It must lie inside the source. */
 export function partOf(source: ByteSource, start: number, size: number, name = source.name): ByteSource {
   return {

@@ -23,6 +23,11 @@ export const scratchBytes = 2 ** 22;
 /** How many bytes that nobody asked for are as cheap to read as another call of the operating system. */
 const bytesPerCall = 2 ** 16;
 
+/** The place of an array in its file, for errors. The entry of an archive has it in the name of its source. */
+export function placeOf({ name, source }: StoredArray): string | undefined {
+  return name === '' || source.name.startsWith(`array '${name}'`) ? undefined : `array '${name}'`;
+}
+
 /** Reads parts of one array. It keeps the memory through which elements pass that cannot go straight to their places. */
 export class Gatherer {
   readonly #source: ByteSource;
@@ -30,16 +35,17 @@ export class Gatherer {
   readonly #idType: IdType;
   readonly #bytes: number;
   readonly #isSwapped: boolean;
-  readonly #name: string;
+  readonly #place: string | undefined;
   #scratch: IntegerArray | null = null;
 
-  constructor({ source, position, idType, littleEndian, name }: StoredArray) {
+  constructor(array: StoredArray) {
+    const { source, position, idType, littleEndian } = array;
     this.#source = source;
     this.#position = position;
     this.#idType = idType;
     this.#bytes = idTypes[idType].bytes;
     this.#isSwapped = !littleEndian && this.#bytes > 1;
-    this.#name = name;
+    this.#place = placeOf(array);
   }
 
   /**
@@ -97,7 +103,7 @@ export class Gatherer {
     if (read !== bytes.length) {
       refuse('DAMAGED', `ends at byte ${position + read}, before the last element of its array`, {
         file: this.#source.name,
-        place: this.#name === '' ? undefined : `array '${this.#name}'`,
+        place: this.#place,
         remedy: 'copy or save the file again',
       });
     }

@@ -4,7 +4,7 @@
  * @module
  */
 import { type OpenSource, openPath, pathIn, spool } from '#routing-platform';
-import { type ByteSource, sourceOfBytes } from './byte-source.ts';
+import { type ByteSource, sourceOfBlob, sourceOfBytes } from './byte-source.ts';
 import type { Contents } from './contents.ts';
 import { type Format, headBytes } from './format.ts';
 import { directoryFormats, formats } from './formats/index.ts';
@@ -88,18 +88,6 @@ function nameOf(source: RoutingSource, { name }: OpenRoutingOptions): string {
 
 function isNames(found: unknown): found is readonly string[] {
   return Array.isArray(found);
-}
-
-function sourceOfBlob(blob: Blob, name: string): ByteSource {
-  return {
-    name,
-    size: blob.size,
-    async read(position, into) {
-      const bytes = await blob.slice(position, position + into.length).arrayBuffer();
-      into.set(new Uint8Array(bytes));
-      return bytes.byteLength;
-    },
-  };
 }
 
 /** Hands a stream on, unless its first bytes are of no known format: it need not be read to its end then. */

@@ -70,7 +70,10 @@ export async function computeRoutingLayout(job: LayoutJob): Promise<RoutingLayou
       }),
     );
     const { idType } = routing.routing;
-    const observer = new Observer({ idType, numTopk, numExperts, emptyId: options.emptyId }, layers.length);
+    const observer = new Observer(
+      { idType, numTopk, numExperts, emptyId: options.emptyId },
+      layers.map((layer) => layer.numTokensPerExpert),
+    );
     const { workspace, compute } =
       planned === null
         ? createLayout(createWorkspace({ routing, group, numExperts, options, orders: {} }))

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { addTo } from '../compute/computed-layers.ts';
 import { createWorkspace, runPass } from '../compute/pass.ts';
 import { ExpertGroup } from '../library.ts';
 import type { ChosenRouting } from '../read/routing.ts';
@@ -28,7 +29,8 @@ export async function observe(
   emptyId: number | bigint | undefined,
 ): Promise<Observation> {
   const { idType, topk: numTopk } = routing.routing;
-  const observer = new Observer({ idType, numTopk, numExperts, emptyId }, routing.chosen.length);
+  const counts = routing.chosen.map(() => new Float64Array(numExperts));
+  const observer = new Observer({ idType, numTopk, numExperts, emptyId }, counts);
   const workspace = createWorkspace({
     routing,
     group: new ExpertGroup({ numRanks: 1 }),
@@ -42,6 +44,7 @@ export async function observe(
     numExperts,
     compute: (numTokens) => workspace.run(numTokens),
     receive: ({ numTokensPerExpert }, { layer, numTokens }) => {
+      addTo(counts[layer], numTokensPerExpert);
       observer.observe(layer, workspace.topkIdx, numTokens, numTokensPerExpert);
     },
   });

@@ -20,7 +20,7 @@ export interface LayerObservation {
   numWrapped: number;
   /** How many rows at the start are like the first one. */
   numLikeFirst: number;
-  /** The selections of each expert. */
+  /** The selections of each expert, which who observes adds up. */
   readonly counts: Float64Array;
   /** How often each id was seen that is neither empty nor an expert. Of many different ones, only the first are here. */
   readonly invalid: Map<bigint, number>;
@@ -68,7 +68,8 @@ export class Observer {
   /** The id that stands for an empty slot, beside -1, as {@link Words} hold it. */
   readonly #empty: { readonly low: number; readonly high: number };
 
-  constructor(facts: IdFacts, numLayers: number) {
+  /** @param counts for each layer, the array in which the selections of each expert are added up. */
+  constructor(facts: IdFacts, counts: readonly Float64Array[]) {
     this.#facts = facts;
     const { bytes, isSigned } = idTypes[facts.idType];
     this.#step = bytes === 8 ? 2 : 1;
@@ -79,9 +80,9 @@ export class Observer {
         ? { low: Number(BigInt.asIntN(32, empty)), high: Number(BigInt.asIntN(32, empty >> 32n)) }
         : { low: Number(empty), high: empty < 0n ? -1 : 0 };
     this.#lastToken = new Int32Array(facts.numExperts).fill(-1);
-    this.#firstRows = new Array(numLayers).fill(null);
-    this.samples = Array.from({ length: numLayers }, () => []);
-    this.layers = Array.from({ length: numLayers }, () => ({
+    this.#firstRows = new Array(counts.length).fill(null);
+    this.samples = counts.map(() => []);
+    this.layers = counts.map((ofLayer) => ({
       numTokens: 0,
       numLookedAt: 0,
       numTwice: 0,
@@ -89,7 +90,7 @@ export class Observer {
       numEmpty: 0,
       numWrapped: 0,
       numLikeFirst: 0,
-      counts: new Float64Array(facts.numExperts),
+      counts: ofLayer,
       invalid: new Map(),
       numInvalid: 0,
     }));
@@ -106,10 +107,7 @@ export class Observer {
     const seen = this.layers[layer];
     const { numTopk } = this.#facts;
     let numSelections = 0;
-    for (let expert = 0; expert < counts.length; expert++) {
-      seen.counts[expert] += counts[expert];
-      numSelections += counts[expert];
-    }
+    for (let expert = 0; expert < counts.length; expert++) numSelections += counts[expert];
     if (numTopk > 0) this.#observeStart(layer, ids, numTokens);
     // The numbers of tokens that were noted for experts must be below 2^31.
     if (this.#token + numTokens >= 2 ** 31) {

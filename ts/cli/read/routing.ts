@@ -5,7 +5,6 @@
  */
 import { openRouting, type Routing } from '../../routing/index.ts';
 import { fail } from '../fail.ts';
-import { limits } from '../flags.ts';
 import type { IdType } from '../library.ts';
 
 /** The routing that a command computes from. */
@@ -61,10 +60,6 @@ export async function openChosenRouting(paths: readonly string[], flags: Routing
   if (layers.length === 1 && !routing.axes.includes('layers')) {
     if (layer !== undefined) fail(`--layer is for routing of several layers; ${name} is ${shown}, one [tokens, topk]`);
     return { routing, name, numLayersInFile: null, chosen: all, layers: null, hasLayerAxis: false };
-  }
-  if (layers.length > limits.layers) {
-    const what = `${name} has ${layers.length} layers, and the limit is ${limits.layers}`;
-    fail(`${what}; if it is [tokens, layers, topk], pass --axes tokens,layers,topk`);
   }
   if (layers.length === 0) fail(`${name} has no layers; save it again, or pass --axes`);
   const chosen = typeof layer === 'number' ? [layers.indexOf(layer)] : all;

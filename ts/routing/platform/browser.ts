@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { ByteSource } from '../byte-source.ts';
+import { type ByteSource, sourceOfBlob } from '../byte-source.ts';
 import { refuse } from '../routing-error.ts';
 
 /** A source that holds a file open. */
@@ -27,17 +27,7 @@ export function pathIn(directory: string, name: string): string {
 export async function spool(stream: AsyncIterable<Uint8Array>, name: string): Promise<OpenSource> {
   const parts: Blob[] = [];
   for await (const chunk of stream) parts.push(new Blob([new Uint8Array(chunk)]));
-  const blob = new Blob(parts);
-  return {
-    name,
-    size: blob.size,
-    async read(position, into) {
-      const bytes = await blob.slice(position, position + into.length).arrayBuffer();
-      into.set(new Uint8Array(bytes));
-      return bytes.byteLength;
-    },
-    close() {},
-  };
+  return { ...sourceOfBlob(new Blob(parts), name), close() {} };
 }
 
 /** Unpacks data that were packed by deflate. */

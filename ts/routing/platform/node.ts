@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { pipeline, Readable } from 'node:stream';
 import { getSystemErrorMap, promisify } from 'node:util';
 import { crc32 as crc32OfZlib, createInflateRaw } from 'node:zlib';
-import type { ByteSource } from '../byte-source.ts';
+import { type ByteSource, sourceOfBytes } from '../byte-source.ts';
 import { RoutingError } from '../routing-error.ts';
 
 /** A source that holds a file open. */
@@ -100,16 +100,7 @@ export async function spool(stream: AsyncIterable<Uint8Array>, name: string): Pr
     bytes.set(part, at);
     at += part.length;
   }
-  return {
-    name,
-    size,
-    async read(position, into) {
-      const part = bytes.subarray(position, position + into.length);
-      into.set(part);
-      return part.length;
-    },
-    close() {},
-  };
+  return { ...sourceOfBytes(bytes, name), close() {} };
 }
 
 /** Opens a file that has no name any more, so that nothing is left of it when the process ends in any way. */
