@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs every task of this project: ./build.sh [build | test | slow-tests | runtimes | projects | demo | bench | fuzz |
-# lint | docs | examples | release | clean]
+# Runs every task of this project: ./build.sh [build | test | coverage | slow-tests | runtimes | projects | demo | bench |
+# fuzz | lint | docs | examples | release | clean]
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -115,24 +115,39 @@ build() {
   build_library
 }
 
+# Runs mocha with a process for each core, each of which runs one test file after the other
+run_mocha() {
+  node_modules/.bin/mocha --parallel --jobs "$(node -p 'os.availableParallelism()')" "$@"
+}
+
 run_tests() {
   build
-  # c8 measures the coverage of the library, in this process and in those of the command line
+  run_mocha "$@"
+}
+
+# Runs the same tests, and measures which lines of the library they reach, in this process and in those of the command
+# line. This takes much longer: all test files run in one process
+run_coverage() {
+  build
   node_modules/.bin/c8 node_modules/.bin/mocha "$@"
 }
 
 # Runs the tests that take long and rarely fail: endurance tests, and long tests of the kernels on the CPU
 run_slow_tests() {
   build
-  node_modules/.bin/mocha --no-config --import=tsx/esm --timeout=600000 'test/slow/**/*.test.ts' "$@"
+  run_mocha --no-config --import=tsx/esm --timeout=600000 'test/slow/**/*.test.ts' "$@"
 }
 
 # run_bench [--quick | --check | --expect | --report] [--orders] [--processes N]: see bench/run.ts; run_bench --calls: see
-# bench/calls
+# bench/calls; run_bench --files: see bench/files
 run_bench() {
   build
   if [ "${1:-}" = --calls ]; then
     bench/calls/run.sh
+    return
+  fi
+  if [ "${1:-}" = --files ]; then
+    node bench/files/measure.mjs
     return
   fi
   install_in bench/libraries
@@ -272,6 +287,7 @@ shift || true
 case "$command" in
   build) build ;;
   test) run_tests "$@" ;;
+  coverage) run_coverage "$@" ;;
   slow-tests) run_slow_tests "$@" ;;
   runtimes) run_runtimes "$@" ;;
   projects) run_projects "$@" ;;
@@ -283,5 +299,5 @@ case "$command" in
   examples) run_examples ;;
   release) run_release "$@" ;;
   clean) rm -rf dist build coverage ts/generated examples/mpi-moe/build ;;
-  *) fail "unknown command '$command'; one of: build (default), test, slow-tests, runtimes, projects, demo, bench, fuzz, lint, docs, examples, release, clean" ;;
+  *) fail "unknown command '$command'; one of: build (default), test, coverage, slow-tests, runtimes, projects, demo, bench, fuzz, lint, docs, examples, release, clean" ;;
 esac

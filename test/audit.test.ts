@@ -34,8 +34,8 @@ async function audit(answer: RequestListener): Promise<{ code: number | null; ou
   }
 }
 
-/** A registry that knows of a vulnerability in one package. */
-function knowing(name: string, severity: string): RequestListener {
+/** A registry that knows of a vulnerability in each of these packages. */
+function knowing(names: readonly string[], severity: string): RequestListener {
   return async (request, response) => {
     const chunks: Buffer[] = [];
     for await (const chunk of request) chunks.push(chunk as Buffer);
@@ -44,31 +44,31 @@ function knowing(name: string, severity: string): RequestListener {
     const text = request.headers['content-encoding'] === 'gzip' ? gunzipSync(body) : body;
     const installed = JSON.parse(text.toString()) as Record<string, unknown>;
     const advisory = { id: 1, url: 'https://example.org/1', title: 'made up', severity, vulnerable_versions: '*' };
-    return response.end(JSON.stringify(name in installed ? { [name]: [advisory] } : {}));
+    const known = names.filter((name) => name in installed).map((name) => [name, [advisory]]);
+    return response.end(JSON.stringify(Object.fromEntries(known)));
   };
 }
 
 describe('the audit of dependencies', function () {
   this.timeout(120_000);
 
-  for (const name of ['@assemblyscript/loader', 'commander', 'node-addon-api']) {
-    it(`fails on a moderate vulnerability of ${name}, which dist contains`, async () => {
-      const { code, output } = await audit(knowing(name, 'moderate'));
-      assert.match(output, /^audit: FAILED: package-lock\.json, \d+ known/m);
-      assert.include(output, `\n  ${name}, which dist contains, moderate: made up`);
-      assert.strictEqual(code, 1, output);
-    });
-  }
+  it('fails on moderate vulnerabilities of packages that dist contains', async () => {
+    const names = ['@assemblyscript/loader', 'commander', 'node-addon-api'];
+    const { code, output } = await audit(knowing(names, 'moderate'));
+    assert.match(output, /^audit: FAILED: package-lock\.json, \d+ known/m);
+    for (const name of names) assert.include(output, `\n  ${name}, which dist contains, moderate: made up`);
+    assert.strictEqual(code, 1, output);
+  });
 
   it('passes with a moderate vulnerability of a package that dist does not contain', async () => {
-    const { code, output } = await audit(knowing('fast-check', 'moderate'));
+    const { code, output } = await audit(knowing(['fast-check'], 'moderate'));
     assert.match(output, /^audit: passed: package-lock\.json, 1 known/m);
     assert.match(output, /^audit: passed: examples\/onnx-router\/package-lock\.json, 0 known/m);
     assert.strictEqual(code, 0, output);
   });
 
   it('fails on a high vulnerability of such a package', async () => {
-    const { code, output } = await audit(knowing('fast-check', 'high'));
+    const { code, output } = await audit(knowing(['fast-check'], 'high'));
     assert.match(output, /^audit: FAILED: package-lock\.json, 1 known/m);
     assert.strictEqual(code, 1, output);
   });

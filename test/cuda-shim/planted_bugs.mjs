@@ -3,9 +3,10 @@
  * Plants bugs in copies of the CUDA kernel, one at a time, and expects the shim to find each of them:
  * planted_bugs.mjs [--every-check]
  *
- * Every bug names the check that must find it. Some bugs say why no check can find them. If one is found nevertheless,
- * the script fails, so that the table stays true. With `--every-check`, all checks run on every bug, and the table that
- * is printed says which of them find it: this is the table in docs/notes/cuda-kernel.md.
+ * Every bug names the check that must find it. With `--every-check`, all checks run on every bug, and the table that is
+ * printed says which of them find it: this is the table in docs/notes/cuda-kernel.md. Some bugs say why no check can
+ * find them. They are left out without `--every-check`. If one is found nevertheless, the script fails, so that the
+ * table stays true.
  */
 import { execFile } from 'node:child_process';
 import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -636,16 +637,20 @@ async function mapInPairs(items, work) {
 const withEveryCheck = process.argv.includes('--every-check');
 rmSync(folder, { recursive: true, force: true });
 const unchanged = { name: 'nothing is changed', edits: [], correct: 'these are the kernels themselves' };
-const changes = [
+const allChanges = [
   ...[unchanged, ...layoutBugs].map((bug) => ({ ...bug, checks: layoutChecks })),
   ...permutationBugs.map((bug) => ({ ...bug, checks: permutationChecks })),
 ];
 // Texts that are not in the kernel are noticed before anything is compiled.
-for (const change of changes) plant(change);
+for (const change of allChanges) plant(change);
+// The kernels themselves are what the other tests check
+const changes = allChanges.filter(
+  (change) => withEveryCheck || (change.outOfReach === undefined && change.edits.length > 0),
+);
 const complaints = (await mapInPairs(changes, examine)).map((found, index) => complain(changes[index], found));
 for (const complaint of complaints) if (complaint !== null) console.error(complaint);
 const numMissed = changes.filter((bug, index) => bug.foundBy !== undefined && complaints[index] !== null).length;
-const numOutOfReach = changes.filter((bug) => bug.outOfReach !== undefined).length;
+const numOutOfReach = allChanges.filter((bug) => bug.outOfReach !== undefined).length;
 const numFound = changes.filter((bug) => bug.foundBy !== undefined).length - numMissed;
 console.log(`${numFound} found, ${numOutOfReach} out of reach, ${numMissed} missed`);
 if (complaints.some((complaint) => complaint !== null)) process.exitCode = 1;

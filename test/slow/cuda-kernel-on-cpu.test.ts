@@ -1,7 +1,6 @@
 /**
  * Runs the unchanged source of the CUDA kernels on the CPU (`test/cuda-shim`), and compares random layouts and
- * permutations with naive references. Then it plants bugs in copies of the kernels, and expects these programs to find
- * them.
+ * permutations with naive references.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { assert } from 'chai';
@@ -35,11 +34,4 @@ describe('the CUDA kernels on the CPU', function () {
       assert.match(stdout, /(layouts|permutations) .*equal the reference/);
     });
   }
-
-  it('planted bugs are found', () => {
-    const script = `${root}test/cuda-shim/planted_bugs.mjs`;
-    const { status, stdout, stderr } = spawnSync(process.execPath, [script], { encoding: 'utf8' });
-    assert.strictEqual(status, 0, stdout + stderr);
-    assert.match(stdout, /^\d+ found, \d+ out of reach, 0 missed$/m);
-  });
 });

@@ -70,6 +70,21 @@ describe('hostile files of routing', function () {
       () => safetensorsFile(`{"a":{"dtype":"U8","shape":[${'1,'.repeat(20_000_000)}1],"data_offsets":[0,1]}}`),
       /a\.shape has more than 64 integers/,
     ],
+    'a header of a million tensors': [
+      () => {
+        const entry = (index: number) => `"a${index}":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}`;
+        return safetensorsFile(`{${Array.from({ length: 1_000_000 }, (_, index) => entry(index)).join(',')}}`);
+      },
+      /a131072 is one of more than 131072 tensors/,
+    ],
+    'thousands of empty samples with thousands of layers': [
+      () => {
+        const entry = (index: number) =>
+          `"rollout_routed_experts.${index}":{"dtype":"U8","shape":[0,9999,2],"data_offsets":[0,0]}`;
+        return safetensorsFile(`{${Array.from({ length: 2000 }, (_, index) => entry(index)).join(',')}}`);
+      },
+      /has 2000 arrays with 19998000 layers together, and the limit is 2097152/,
+    ],
     'a header of 90 MB of brackets': [() => safetensorsFile(`{"a":{"b":${'['.repeat(90_000_000)}`), /nested more than/],
   };
   for (const [what, [file, message]] of Object.entries(cases)) {

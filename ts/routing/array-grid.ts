@@ -24,9 +24,9 @@ export interface ArrayPart {
 
 /**
  * Limits far above what any model has. An array of no elements can claim any shape, and memory is allocated for each
- * layer and for the slots of a token. The slots of counts are experts.
+ * layer of each array and for the slots of a token. The slots of counts are experts.
  */
-const limits = { layers: 10_000, slots: 2 ** 24 };
+const limits = { layers: 10_000, slots: 2 ** 24, layersOfAllParts: 2 ** 21 };
 
 /**
  * Puts arrays together, as {@link concatenated} does with grids.
@@ -37,6 +37,15 @@ const limits = { layers: 10_000, slots: 2 ** 24 };
 export function gridOfArrays(parts: readonly ArrayPart[]): IdGrid {
   const nameOf = ({ array: { name, source } }: ArrayPart): string =>
     name === '' ? source.name : `array '${name}' of ${source.name}`;
+  for (const { array, axes } of parts) {
+    checkLimit(array, array.shape[axes.indexOf('layers')] ?? 1, limits.layers, 'layers');
+    checkLimit(array, array.shape[axes.indexOf('topk')], limits.slots, 'slots for each token');
+  }
+  const numLayers = parts.reduce((sum, { array, axes }) => sum + (array.shape[axes.indexOf('layers')] ?? 1), 0);
+  if (numLayers > limits.layersOfAllParts) {
+    const problem = `has ${parts.length} arrays with ${numLayers} layers together, and the limit is ${limits.layersOfAllParts}`;
+    refuse('TOO_LARGE', problem, { file: parts[0].array.source.name, remedy: 'split the file' });
+  }
   return concatenated(parts.map((part) => ({ name: nameOf(part), grid: gridOfArray(part) })));
 }
 
@@ -45,8 +54,6 @@ function gridOfArray({ array, axes, layers }: ArrayPart): IdGrid {
   const { shape, strides, idType } = array;
   const layerAxis = axes.indexOf('layers');
   const slotAxis = axes.indexOf('topk');
-  checkLimit(array, layerAxis < 0 ? 1 : shape[layerAxis], limits.layers, 'layers');
-  checkLimit(array, shape[slotAxis], limits.slots, 'slots for each token');
   const numbers = layers ?? Array.from({ length: layerAxis < 0 ? 1 : shape[layerAxis] }, (_, index) => index);
   const order = numbers.map((_, index) => index).sort((left, right) => numbers[left] - numbers[right]);
   const layerStride = layerAxis < 0 ? 0 : strides[layerAxis];

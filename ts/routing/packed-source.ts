@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { crc32 } from '#routing-platform';
+import { crc32, inflateRaw } from '#routing-platform';
 import type { ByteSource } from './byte-source.ts';
 import { RoutingError, refuse } from './routing-error.ts';
 
@@ -73,22 +73,17 @@ export function inflated(packed: ByteSource, size: number): ByteSource {
 }
 
 /** Inflates data from their start. */
-async function* chunksOf(packed: ByteSource): AsyncGenerator<Uint8Array, void, void> {
-  let position = 0;
-  const stream = new ReadableStream<Uint8Array<ArrayBuffer>>({
-    async pull(controller) {
-      const bytes = new Uint8Array(Math.min(packedChunkBytes, packed.size - position));
-      const length = await packed.read(position, bytes);
-      position += length;
-      if (length === 0) controller.close();
-      else controller.enqueue(bytes.subarray(0, length));
-    },
-  });
-  const reader = stream.pipeThrough(new DecompressionStream('deflate-raw')).getReader();
-  try {
-    for (let next = await reader.read(); !next.done; next = await reader.read()) yield next.value;
-  } finally {
-    reader.cancel().catch(() => {});
+function chunksOf(packed: ByteSource): AsyncGenerator<Uint8Array, void, void> {
+  return inflateRaw(packedChunks(packed));
+}
+
+async function* packedChunks(packed: ByteSource): AsyncGenerator<Uint8Array<ArrayBuffer>, void, void> {
+  for (let position = 0; position < packed.size; ) {
+    const bytes = new Uint8Array(Math.min(packedChunkBytes, packed.size - position));
+    const length = await packed.read(position, bytes);
+    if (length === 0) return;
+    position += length;
+    yield bytes.subarray(0, length);
   }
 }
 

@@ -33,7 +33,7 @@ export interface LayerObservation {
  * some of the pieces are looked at, until there is one such token.
  */
 const thoroughTokens = 2 ** 20;
-const piecesPerLook = 16;
+const piecesPerLook = 64;
 /** How many different invalid ids are told apart in a layer. */
 const maxInvalid = 64;
 /** How many tokens, at the start of each layer, are kept to compare the loads of layers with those of tokens. */

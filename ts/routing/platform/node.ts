@@ -6,8 +6,9 @@
 import { close, closeSync, constants, fstatSync, openSync, read, readdirSync, readSync, rmSync, write } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { pipeline, Readable } from 'node:stream';
 import { getSystemErrorMap, promisify } from 'node:util';
-import { crc32 as crc32OfZlib } from 'node:zlib';
+import { crc32 as crc32OfZlib, createInflateRaw } from 'node:zlib';
 import type { ByteSource } from '../byte-source.ts';
 import { RoutingError } from '../routing-error.ts';
 
@@ -20,6 +21,17 @@ export interface OpenSource extends ByteSource {
 /** Continues the CRC-32 `sum` by `bytes`. */
 export function crc32(bytes: Uint8Array, sum: number): number {
   return crc32OfZlib(bytes, sum);
+}
+
+/** Unpacks data that were packed by deflate. */
+export async function* inflateRaw(
+  packed: AsyncIterable<Uint8Array<ArrayBuffer>>,
+): AsyncGenerator<Uint8Array, void, void> {
+  // With chunks of the default size, 16 KiB, it takes twice as long.
+  const unpacked = createInflateRaw({ chunkSize: 2 ** 18 });
+  // An error is thrown where the data are taken.
+  pipeline(Readable.from(packed), unpacked, () => {});
+  yield* unpacked;
 }
 
 const readFrom = promisify(read);

@@ -26,6 +26,8 @@ const maxHeaderBytes = 100_000_000;
 const lengthBytes = 8;
 /** PyTorch and numpy have no tensors of more dimensions. The reference would read a shape of millions of them. */
 const maxDimensions = 64;
+/** The most tensors of a file. Each takes some hundred bytes of memory, and the largest models have fewer. */
+const maxTensors = 2 ** 17;
 
 /** How many bits an element of each type has. */
 const bitsOf: ReadonlyMap<string, number> = new Map([
@@ -135,7 +137,8 @@ async function readEntries(reader: JsonReader): Promise<PlacedEntry[]> {
   await peek(reader);
   await readObject(reader, async (name) => {
     if (name === metadataName) await readMetadata(reader);
-    else entries.set(name, await readEntry(reader, name));
+    else if (entries.size < maxTensors) entries.set(name, await readEntry(reader, name));
+    else reader.fail('TOO_LARGE', `is one of more than ${maxTensors} tensors`, 'save fewer tensors in one file');
   });
   if ((await peek(reader)) !== 0) reader.failAtToken('its object has ended');
   return [...entries.values()];
