@@ -102,6 +102,11 @@ export function wholeNumber(least: number, most: number): (text: string) => numb
   };
 }
 
+/** A parser of one value, or of several that commas separate. */
+export function oneOrSeveral<Value>(parse: (text: string) => Value): (text: string) => Value | readonly Value[] {
+  return (text) => (text.includes(',') ? text.split(',').map(parse) : parse(text));
+}
+
 /** A parser of decimal numbers from `least` to `most`. */
 export function decimalNumber(least: number, most: number): (text: string) => number {
   return (text) => {

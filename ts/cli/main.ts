@@ -13,6 +13,7 @@ import {
   decimalNumber,
   limits,
   maskChoices,
+  oneOrSeveral,
   orderChoices,
   planFormatChoices,
   wholeNumber,
@@ -27,6 +28,7 @@ import { endOnOutputError } from './print.ts';
 import { type ReceiveFlags, receive } from './receive.ts';
 import { type RunFlags, run } from './run.ts';
 import { sharedFlags } from './shared-flags.ts';
+import { isSweep, type SweepFlags, sweep } from './sweep.ts';
 import { version } from './version.ts';
 import { workloadNames } from './workloads/workload.ts';
 
@@ -122,7 +124,11 @@ function createProgram(): Command {
     .enablePositionalOptions()
     .argument('[files...]', "routing: one file or directory, or one for each rank; '-' is standard input")
     .addOption(sharedFlags.numExperts)
-    .option('--num-ranks <count>', 'ranks that share the experts (required)', wholeNumber(1, limits.ranks))
+    .option(
+      '--num-ranks <counts>',
+      'ranks that share the experts (required); several, such as 8,16,24, are compared in a table',
+      oneOrSeveral(wholeNumber(1, limits.ranks)),
+    )
     .option(
       '--ranks-per-node <count>',
       'ranks of one node, which is one RDMA rank (default: 8)',
@@ -146,12 +152,16 @@ function createProgram(): Command {
     .addOption(sharedFlags.device)
     .addOption(sharedFlags.invalidExperts)
     .addOption(sharedFlags.failAbove)
+    .option('--hidden-size <elements>', 'elements of a token, for bytes in the table', wholeNumber(1, 2 ** 31 - 1))
+    .option('--bytes-per-element <bytes>', 'bytes of an element of a token', decimalNumber(0.125, 16), 2)
     .option('--keep-dense', 'count layers that hold one expert only, instead of leaving them out')
     .option('--out <file>', "write the layout to an .npz, under DeepEP's names")
     .addOption(sharedFlags.fingerprint)
     .addOption(sharedFlags.json)
     .addHelpText('after', examples)
-    .action((files: string[], flags: RunFlags) => run(files, flags));
+    .action((files: string[], flags: RunFlags | SweepFlags) =>
+      isSweep(flags) ? sweep(files, flags) : run(files, flags),
+    );
 
   program
     .command('permute')

@@ -5,6 +5,7 @@
  */
 import { computeRoutingLayout, type RoutingLayout } from './compute/layout.ts';
 import { exitCodes } from './exit-codes.ts';
+import { fail } from './fail.ts';
 import { isDense } from './findings/find.ts';
 import { fingerprint } from './findings/fingerprint.ts';
 import { findingsOf } from './findings/observe.ts';
@@ -28,6 +29,8 @@ export interface RunFlags extends SharedFlags, ReplicaFlags, GateFlags {
   readonly mask: MaskForm;
   readonly keepDense?: true;
   readonly fingerprint?: true;
+  readonly hiddenSize?: number;
+  readonly bytesPerElement: number;
 }
 
 /** @param files the routing files, of which one can be `-` for standard input. */
@@ -37,6 +40,7 @@ export async function run(files: readonly string[], flags: RunFlags): Promise<vo
   const numRanks = requireNumRanks(flags);
   const { device, invalidExperts, emptyId, mask, out, failAbove = [] } = flags;
   checkPaths(paths, flags);
+  if (flags.hiddenSize !== undefined) fail('--hidden-size is for the table of several numbers of ranks');
   refuseLayoutGates(failAbove, numRanks, flags.ranksPerNode);
 
   const routing = await openChosenRouting(paths, flags);
