@@ -9,7 +9,7 @@ const onTensors = ['tensors', 'device-layouts', 'device-permutations', 'device-e
 );
 
 describe('on the fake GPU', function () {
-  this.timeout(600_000);
+  this.timeout(1_800_000);
 
   it('the conformance suite passes, with a tenth of its random requests', () => {
     passOnTheFake(['test/conformance/conformance.test.ts'], 0.1);

@@ -2,7 +2,7 @@
 import { passOnTheFake } from '../cuda/on-the-fake.ts';
 
 describe('on the fake GPU', function () {
-  this.timeout(600_000);
+  this.timeout(1_800_000);
 
   it('the whole conformance suite passes', () => passOnTheFake(['test/conformance/conformance.test.ts']));
 });

@@ -7,7 +7,7 @@ import { assert } from 'chai';
 import { root } from '../support/root.ts';
 
 describe('the CUDA kernels on the CPU', function () {
-  this.timeout(600_000);
+  this.timeout(1_800_000);
 
   const runs: readonly [string, readonly string[]][] = [
     ['layout_test', ['1', '400']],
