@@ -68,7 +68,6 @@ const refused: Readonly<Record<string, readonly string[]>> = {
     'pt/candle/fortran_tensor_3d.',
     'synthetic/npy_odd/i64_fortran.',
     'synthetic/npy_odd/layers_first.',
-    'synthetic/npy_odd/stored.',
     'synthetic/npy_odd/u8.',
   ],
   CHOICE: [
