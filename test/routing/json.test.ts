@@ -473,6 +473,8 @@ describe('traces with records in JSONL', () => {
       message(lines([record(0, 0, [[1, 2]]), record(0, 1, [[1, 2]], change)]));
     assert.match(await bad({ num_tokens: 7 }), /line 2 has the ids of 1 tokens, and says that it has 7/);
     assert.match(await bad({ layer: null }), /line 2 has ids, and no integer 'layer'/);
+    assert.match(await bad({ layer: -1 }), /line 2 has the layer -1, which is no number from 0 to 4095/);
+    assert.match(await bad({ layer: 2 ** 64 }), /line 2 has the layer 18446744073709552000, which is no number/);
     assert.match(
       await message(lines([record(0, 0, [[1, 2]]), record(0, 1, [[1, 2, 3]])])),
       /line 2 has 3 ids for each token, where the first record has 2; fill shorter rows/,

@@ -3,6 +3,7 @@ import { createReadStream } from 'node:fs';
 import { assert } from 'chai';
 import { ExpertGroup } from 'dispatch-layout';
 import { openRouting, type Routing, RoutingError } from 'dispatch-layout/routing';
+import { zipSync } from 'fflate';
 import { temporaryFolder } from '../cli/command.ts';
 import { npyOf } from '../cli/npy-writer.ts';
 import { bundle } from '../support/bundle.ts';
@@ -115,6 +116,13 @@ describe('dispatch-layout/routing', function () {
       const misuse = await refusal(async () => routing.pieces(options).next());
       assert.strictEqual(misuse.code, 'CHOICE', JSON.stringify(Object.keys(options)));
     }
+    routing.close();
+  });
+
+  it('describes files with strange names in them without control characters', async () => {
+    const archive = zipSync({ 'a\u001b[2J.routed_experts.npy': new Uint8Array(bytes) });
+    const routing = await openRouting(archive);
+    assert.strictEqual(routing.axesBecause, 'arrays named a\\u{1b}[2J.routed_experts have tokens first');
     routing.close();
   });
 

@@ -11,7 +11,7 @@ import { concatenated } from './concatenate.ts';
 import type { Contents, CountContents, FormatName, IdContents, IdGrid, IdPiece } from './contents.ts';
 import { type OpenedContents, type OpenRoutingOptions, openContents, type RoutingSource } from './open-contents.ts';
 import type { ReadOptions } from './read-options.ts';
-import { refuse } from './routing-error.ts';
+import { printable, refuse } from './routing-error.ts';
 
 /** What is known of routing before its ids are read. */
 export interface RoutingDescription {
@@ -107,19 +107,19 @@ async function routingOf({ files, close }: OpenedContents, options: ReadOptions)
   return {
     files: parts.map(({ name }) => name),
     format: first.format,
-    producer: common(({ producer }) => producer),
+    producer: common(({ producer }) => (producer === null ? null : printable(producer))),
     layers: grid.layers,
     tokens: grid.numTokens,
     tokensOfLayer: grid.tokensOfLayer ?? null,
     topk: grid.numTopk,
     idType: grid.idType,
     axes: first.axes,
-    axesBecause: first.axesBecause,
+    axesBecause: printable(first.axesBecause),
     numbering: common(({ numbering }) => numbering),
     rank: common(({ rank }) => rank),
     numExperts: common(({ numExperts }) => numExperts),
     notes: parts.flatMap(({ name, ids }) =>
-      parts.length === 1 ? ids.notes : ids.notes.map((note) => `${name}: ${note}`),
+      ids.notes.map((note) => printable(parts.length === 1 ? note : `${name}: ${note}`)),
     ),
     pieces: ({ layers, into } = {}) => checkedPieces(parts[0].name, grid, layers, into),
     close,

@@ -70,10 +70,10 @@ export class RoutingError extends Error {
 const maxPart = 1000;
 
 /**
- * Messages quote names and values of files, which can be of any length and have control characters. On a terminal these
- * would write over other text or turn it around, so they are written as `\u{1b}`.
+ * A text for people. It may quote names and values of files, which can be of any length and have control characters. On a
+ * terminal these would write over other text or turn it around, so they are written as `\u{1b}`.
  */
-function printable(text: string): string {
+export function printable(text: string): string {
   const part = text.length > maxPart ? `${text.slice(0, maxPart)}…` : text;
   return part.replace(/[\p{Cc}\u2028\u2029\u202a-\u202e\u2066-\u2069]/gu, (character) => {
     return `\\u{${character.codePointAt(0)?.toString(16)}}`;

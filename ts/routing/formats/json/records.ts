@@ -72,8 +72,11 @@ export class RecordTable {
   /** Adds the record that was read last, if it is one. */
   add(fields: Fields, { idsShape, ids, numIds }: ObjectWalker, reader: JsonReader): void {
     if (idsShape === null) return;
-    if (!Number.isInteger(fields.layer)) reader.fail('DAMAGED', "has ids, and no integer 'layer'");
     const number = fields.layer as number;
+    if (!Number.isInteger(number)) reader.fail('DAMAGED', "has ids, and no integer 'layer'");
+    if (number < 0 || number >= maxLayers) {
+      reader.fail('DAMAGED', `has the layer ${number}, which is no number from 0 to ${maxLayers - 1}`);
+    }
     const numTopk = idsShape[idsShape.length - 1];
     const numTokens = numIds === 0 ? 0 : numIds / numTopk;
     if (fields.numTokens !== null && fields.numTokens !== numTokens) {
