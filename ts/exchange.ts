@@ -25,7 +25,7 @@ import { type ReceiveOptions, readReceiveOptions } from './receive-options.ts';
  * @param bytes a piece of `bytesPerRank` bytes for each rank, in the order of ranks.
  * @returns the pieces that all ranks have sent to this one, in the order of ranks.
  */
-export type AllToAll = (bytes: Uint8Array<ArrayBuffer>, bytesPerRank: number) => Promise<Uint8Array>;
+export type AllToAll = (bytes: Uint8Array, bytesPerRank: number) => Promise<Uint8Array>;
 
 /** A layout of which the counts are exchanged: that of `getDispatchLayout`, in host arrays or in tensors. */
 export type ExchangedLayout = SentCounts | DeviceDispatchLayout<MaskForm>;

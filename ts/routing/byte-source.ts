@@ -66,6 +66,8 @@ export function partOf(source: ByteSource, start: number, size: number, name = s
  *
  * @param length at most a few megabytes: the caller has checked what the file says.
  * @throws {@link RoutingError} `DAMAGED` if the source ends before them.
+ *
+ * @internal
  */
 export async function readExactly(
   source: ByteSource,
