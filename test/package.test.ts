@@ -320,7 +320,7 @@ describe('the package', function () {
       for (const file of files) {
         assert.match(
           file,
-          /^((dist|ts|wasm|cuda|placement|docs|bench)\/|(CHANGELOG|CONTRIBUTING|README|SECURITY)\.md$|LICENSE$|package\.json$)/,
+          /^((dist|ts|wasm|cuda|placement|routing|docs|bench)\/|(CHANGELOG|CONTRIBUTING|README|SECURITY)\.md$|LICENSE$|package\.json$)/,
         );
         assert.match(file, /\.(js|cjs|mjs|ts|mts|map|wasm|node|txt|md|svg|json|sh|h|cpp|cu|cuh)$|^LICENSE$/);
         assert.notMatch(file, /\.test\.|(^|\/)\.|node_modules|~$/);
