@@ -7,7 +7,7 @@ import { fail } from '../fail.ts';
 import { startProgress } from '../progress.ts';
 import { LayerOfTokens, raggedTokens, usualWorkload, type Workload, type WorkloadName } from '../workloads/workload.ts';
 
-/** The flags of workloads, parsed. */
+/** The flags of `generate` that say what is drawn, parsed: those of all routing, and those of workloads. */
 export interface WorkloadFlags {
   readonly numTokens: number;
   readonly numTopk: number;

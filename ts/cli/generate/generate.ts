@@ -14,15 +14,6 @@ import { checkWorkload, drawWorkload, tokensOfRanks, type WorkloadFlags } from '
 
 /** The flags of `generate`, parsed. */
 export interface GenerateFlags extends WorkloadFlags {
-  readonly numTokens: number;
-  readonly numTopk: number;
-  readonly numExperts: number;
-  readonly numGroups: number;
-  readonly topkGroups?: number;
-  readonly skew: number;
-  readonly emptyShare: number;
-  readonly seed: number;
-  readonly layers?: number;
   readonly dtype: IdType;
 }
 
