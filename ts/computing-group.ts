@@ -15,7 +15,7 @@ import {
 import type { DeviceTensor } from './devices/cuda/device-tensor.ts';
 import type { Device } from './devices/device.ts';
 import type { DeviceName, DeviceOption } from './errors/availability.ts';
-import { checkOptions } from './errors/checks.ts';
+import { checkOptions, readStrictness } from './errors/checks.ts';
 import { DispatchLayoutError, type ErrorCode } from './errors/errors.ts';
 import {
   checkRankGroup,
@@ -34,7 +34,7 @@ import { LayoutRequest, type StreamOrder, type TensorRequest } from './layout/la
 import { allocateOut, checkOut, readOut } from './layout/out-arrays.ts';
 import type { AnyArrays, Computation, ComputationKind } from './layout/outputs.ts';
 import { type GpuTensor, isGpuTensor, type TensorArrays } from './layout/tensors.ts';
-import { type ExpertGroupOptions, groupOptions, readOrder, readStrictness } from './options.ts';
+import { type ExpertGroupOptions, groupOptions, readOrder } from './options.ts';
 import type { Task, TaskOptions } from './task.ts';
 import { idTypes } from './values/id-types.ts';
 

@@ -14,7 +14,7 @@ import type { DeviceTensor } from './devices/cuda/device-tensor.ts';
 import type { DeviceWorkspace, DeviceWorkspaceOptions } from './devices/cuda/device-workspace.ts';
 import type { Stream } from './devices/cuda/stream.ts';
 import type { DeviceName } from './errors/availability.ts';
-import { checkOptions, wrongValue } from './errors/checks.ts';
+import { checkOptions, readStrictness, wrongValue } from './errors/checks.ts';
 import { type AllToAll, type ExchangedLayout, exchangeCounts } from './exchange.ts';
 import type { TopkIdxInput } from './input/read-topk-idx.ts';
 import { EventOverlap, finishedHandle } from './layout/event-overlap.ts';
@@ -23,13 +23,7 @@ import type { DispatchLayout } from './layout/layout.ts';
 import type { MaskForm } from './layout/outputs.ts';
 import type { RankPermutation } from './layout/rank-permutation.ts';
 import { isGpuTensor } from './layout/tensors.ts';
-import {
-  type DeviceLayoutOptions,
-  type ExpertGroupOptions,
-  type LayoutOptions,
-  layoutOptions,
-  readStrictness,
-} from './options.ts';
+import { type DeviceLayoutOptions, type ExpertGroupOptions, type LayoutOptions, layoutOptions } from './options.ts';
 import {
   type DeviceExpertPermutationOptions,
   type DeviceRankPermutationOptions,

@@ -115,17 +115,6 @@ export const callOptions: Readonly<Record<keyof CallOptions | 'out', true>> = {
 export const layoutOptions: Readonly<Record<keyof LayoutOptions, true>> = { ...callOptions, mask: true };
 
 /**
- * Whether an invalid id is an error.
- *
- * @throws DispatchLayoutError `OPTION`
- */
-export function readStrictness(invalidExperts: unknown): boolean {
-  if (invalidExperts === undefined || invalidExperts === 'throw') return true;
-  if (invalidExperts === 'ignore') return false;
-  throw wrongValue('OPTION', 'invalidExperts', invalidExperts, "It must be 'throw' or 'ignore'.");
-}
-
-/**
  * The form of `isTokenInRank`.
  *
  * @throws DispatchLayoutError `OPTION`

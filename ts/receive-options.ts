@@ -3,8 +3,9 @@
  *
  * @module
  */
+import { readStrictness } from './errors/checks.ts';
 import { checkAlignment } from './layout/expert-permutation.ts';
-import { type CallOptions, readStrictness } from './options.ts';
+import type { CallOptions } from './options.ts';
 
 /** Options of `getReceiveLayout` and `exchange`. */
 export interface ReceiveOptions extends Pick<CallOptions, 'invalidExperts'> {

@@ -104,3 +104,14 @@ export function refuseOrder(option: 'expertPermutation' | 'rankPermutation'): ne
     remedy: `Make it with ${option}: true, or with the options of that order.`,
   });
 }
+
+/**
+ * Whether an invalid id is an error.
+ *
+ * @throws DispatchLayoutError `OPTION`
+ */
+export function readStrictness(invalidExperts: unknown): boolean {
+  if (invalidExperts === undefined || invalidExperts === 'throw') return true;
+  if (invalidExperts === 'ignore') return false;
+  throw wrongValue('OPTION', 'invalidExperts', invalidExperts, "It must be 'throw' or 'ignore'.");
+}

@@ -4,7 +4,7 @@
  * @module
  */
 import { allocateInt32 } from '../errors/allocate.ts';
-import { checkAttached, checkOptions, wrongValue } from '../errors/checks.ts';
+import { checkAttached, checkOptions, readStrictness, wrongValue } from '../errors/checks.ts';
 import { checkExperts, expertOf } from '../input/expert-of.ts';
 import { readTopkIdx, type TopkIdxInput } from '../input/read-topk-idx.ts';
 import { TopkIdx } from '../input/topk-idx.ts';
@@ -142,13 +142,6 @@ function mapPlainly(ids: TopkIdx, table: ReplicaTable, isStrict: boolean, firstT
       data[token * numTopk + slot] = replicas[choices[choice] + (number % counts[choices[choice + 1]])];
     }
   }
-}
-
-/** @throws DispatchLayoutError `OPTION` */
-function readStrictness(invalidExperts: unknown): boolean {
-  if (invalidExperts === undefined || invalidExperts === 'throw') return true;
-  if (invalidExperts === 'ignore') return false;
-  throw wrongValue('OPTION', 'invalidExperts', invalidExperts, "It must be 'throw' or 'ignore'.");
 }
 
 /** @throws DispatchLayoutError `OPTION` */
