@@ -10,7 +10,7 @@ import { DispatchLayoutError } from '../errors/errors.ts';
 import { expertsByRank, type Partition } from '../input/partition.ts';
 import { describe } from '../values/describe.ts';
 import { bufferOf, byteLengthOf, byteOffsetOf, typedArrayName } from '../values/typed-array.ts';
-import type { Arrivals } from './receive-layout.ts';
+import { type Arrivals, collectArrivals } from './receive-layout.ts';
 import { countAt, readSentCounts, type SentCounts } from './sent.ts';
 
 /** `DLX` and a byte of its own, by which a piece is recognised. */
@@ -111,25 +111,12 @@ export function readPieces(received: Uint8Array, { partition, alignment }: Agree
     if (count < 0) throw wrongBytes(received, `no counts: rank ${source} has a negative one`);
     return count;
   };
-  const { offsets } = expertsByRank(partition);
-  const numLocalExperts = offsets[rank + 1] - offsets[rank];
-  const numTokensPerSourceRank = new Int32Array(numRanks);
-  const numTokensPerSourceRankAndExpert = new Int32Array(numRanks * numLocalExperts);
-  for (let source = 0; source < numRanks; source++) {
-    numTokensPerSourceRank[source] = countAtWord(source, word.numTokens);
-    for (let expert = 0; expert < numLocalExperts; expert++) {
-      numTokensPerSourceRankAndExpert[source * numLocalExperts + expert] = countAtWord(source, headWords + expert);
-    }
-  }
-  return {
-    rank,
-    numRanks,
-    numExperts,
-    numLocalExperts,
-    alignment,
-    numTokensPerSourceRank,
-    numTokensPerSourceRankAndExpert,
-  };
+  const { offsets, experts } = expertsByRank(partition);
+  const localExperts = experts.subarray(offsets[rank], offsets[rank + 1]);
+  return collectArrivals({ rank, numRanks, numExperts, alignment }, localExperts, (source) => ({
+    tokens: () => countAtWord(source, word.numTokens),
+    selections: (local) => countAtWord(source, headWords + local),
+  }));
 }
 
 /**

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { allocateInt32 } from '../errors/allocate.ts';
 import { DispatchLayoutError } from '../errors/errors.ts';
 
 /** What all ranks send to one rank. */
@@ -21,6 +22,42 @@ export interface Arrivals {
   readonly numTokensPerSourceRank: Int32Array;
   /** `[numRanks, numLocalExperts]` int32, row-major: the selections of each local expert that each rank sends. */
   readonly numTokensPerSourceRankAndExpert: Int32Array;
+}
+
+/** Where the counts of one source rank are read. */
+export interface SourceCounts {
+  /** The tokens that it sends to the rank that receives. */
+  tokens(): number;
+  /** Its selections of a local expert: the number of the expert on its rank, and its id. */
+  selections(local: number, expert: number): number;
+}
+
+/**
+ * Collects what all ranks send to one rank.
+ *
+ * @param localExperts the ids of the experts on it.
+ * @throws DispatchLayoutError `OUT_OF_MEMORY`, and what reading the counts throws.
+ */
+export function collectArrivals(
+  shape: Pick<Arrivals, 'rank' | 'numRanks' | 'numExperts' | 'alignment'>,
+  localExperts: Int32Array,
+  countsOf: (source: number) => SourceCounts,
+): Arrivals {
+  const { numRanks } = shape;
+  const numLocalExperts = localExperts.length;
+  const numTokensPerSourceRank = new Int32Array(numRanks);
+  const what = `the table of ${numRanks} source ranks x ${numLocalExperts} experts`;
+  const remedy = 'Spread the experts over the ranks.';
+  const numTokensPerSourceRankAndExpert = allocateInt32(numRanks * numLocalExperts, what, remedy);
+  for (let source = 0; source < numRanks; source++) {
+    const counts = countsOf(source);
+    numTokensPerSourceRank[source] = counts.tokens();
+    for (let local = 0; local < numLocalExperts; local++) {
+      const index = source * numLocalExperts + local;
+      numTokensPerSourceRankAndExpert[index] = counts.selections(local, localExperts[local]);
+    }
+  }
+  return { ...shape, numLocalExperts, numTokensPerSourceRank, numTokensPerSourceRankAndExpert };
 }
 
 /** What `getReceiveLayout` and `exchange` return: what one rank receives, and where the rows of it lie. */

@@ -3,7 +3,6 @@
  *
  * @module
  */
-import { allocateInt32 } from '../errors/allocate.ts';
 import { checkAttached } from '../errors/checks.ts';
 import { DispatchLayoutError } from '../errors/errors.ts';
 import { expertsByRank, type Partition } from '../input/partition.ts';
@@ -11,7 +10,7 @@ import { EventOverlap } from '../layout/event-overlap.ts';
 import { isGpuTensor } from '../layout/tensors.ts';
 import { describe } from '../values/describe.ts';
 import { typedArrayName } from '../values/typed-array.ts';
-import type { Arrivals } from './receive-layout.ts';
+import { type Arrivals, collectArrivals } from './receive-layout.ts';
 
 /** The counts of what one rank sends, such as its layout. */
 export interface SentCounts {
@@ -43,28 +42,11 @@ export function arrivalsAt(rank: number, sent: Sent, partition: Partition, align
   const { numRanks, numExperts } = partition;
   const { offsets, experts } = expertsByRank(partition);
   const localExperts = experts.subarray(offsets[rank], offsets[rank + 1]);
-  const numLocalExperts = localExperts.length;
   const countsOf = readSent(sent, numRanks, numExperts);
-  const numTokensPerSourceRank = new Int32Array(numRanks);
-  const what = `the table of ${numRanks} source ranks x ${numLocalExperts} experts`;
-  const remedy = 'Spread the experts over the ranks.';
-  const numTokensPerSourceRankAndExpert = allocateInt32(numRanks * numLocalExperts, what, remedy);
-  for (let source = 0; source < numRanks; source++) {
+  return collectArrivals({ rank, numRanks, numExperts, alignment }, localExperts, (source) => {
     const { perRank, perExpert } = countsOf(source);
-    numTokensPerSourceRank[source] = countAt(perRank, rank);
-    for (let index = 0; index < numLocalExperts; index++) {
-      numTokensPerSourceRankAndExpert[source * numLocalExperts + index] = countAt(perExpert, localExperts[index]);
-    }
-  }
-  return {
-    rank,
-    numRanks,
-    numExperts,
-    numLocalExperts,
-    alignment,
-    numTokensPerSourceRank,
-    numTokensPerSourceRankAndExpert,
-  };
+    return { tokens: () => countAt(perRank, rank), selections: (_, expert) => countAt(perExpert, expert) };
+  });
 }
 
 /** A part of an array of counts, and how messages call it. */
