@@ -32,6 +32,20 @@ describe('dispatch-layout/routing', function () {
   const folder = temporaryFolder();
   const path = folder.write('layers.npy', bytes);
 
+  it('waits for the disk if it may, and attends to other events if not', async () => {
+    for (const waits of [false, true]) {
+      let hasTurned = false;
+      const turn = setImmediate(() => {
+        hasTurned = true;
+      });
+      const routing = await openRouting(path, { waits });
+      assert.deepEqual(await idsOf(routing), layers);
+      assert.strictEqual(hasTurned, !waits);
+      routing.close();
+      clearImmediate(turn);
+    }
+  });
+
   it('opens a path, a Blob, bytes and a stream, describes them, and reads them piece by piece', async () => {
     const sources = [path, new Blob([new Uint8Array(bytes)]), new Uint8Array(bytes), createReadStream(path)];
     for (const source of sources) {

@@ -52,6 +52,7 @@ export async function openChosenRouting(paths: readonly string[], flags: Routing
     numTopk,
     idType: dtype,
     name: displayName('-'),
+    waits: true,
   });
   const name = routing.files.join(', ');
   const { layers } = routing;
