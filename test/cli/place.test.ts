@@ -445,7 +445,7 @@ describe('dispatch-layout place with counts', () => {
       [['place', ids, ...sizes, '--axes', 'layers,tokens,experts'], /is \[2, 2\], and cannot be read with --axes/],
       [
         [file, ...sizes],
-        /holds counts of 4 experts in 1 layers, and no tokens; .*; dispatch-layout place takes counts/,
+        /holds counts of 4 experts in 1 layer, and no tokens; .*; dispatch-layout place FILE --num-experts E --num-ranks R takes/,
       ],
     ];
     for (const [args, message] of cases) expectRefusal(await dispatchLayout(args), message, args.join(' '));

@@ -23,6 +23,7 @@ const refused: Readonly<Record<string, readonly string[]>> = {
     'synthetic/sglang_recorder/torch2.13.0/stat/',
     'synthetic/trtllm_expert_statistic/rank0.',
     'synthetic/trtllm_expert_statistic/rank1.',
+    'synthetic/vllm_ascend/workload.',
   ],
   NOT_ROUTING: [
     'json/',

@@ -8,11 +8,13 @@ import { gridOfArrays } from './array-grid.ts';
 import { decideAxes, formatAxes } from './axes.ts';
 import { chooseArray } from './choose-array.ts';
 import { concatenated } from './concatenate.ts';
-import type { Contents, CountContents, FormatName, IdContents, IdGrid, IdPiece } from './contents.ts';
+import type { Contents, CountContents, FormatName, IdContents, IdGrid, IdPiece, StoredArray } from './contents.ts';
 import { axesAreOfCounts, countsInArray, type ExpertCounts, sumOfFiles } from './expert-counts.ts';
+import { placeOf } from './gather.ts';
 import { type OpenedContents, type OpenRoutingOptions, openContents, type RoutingSource } from './open-contents.ts';
 import type { ReadOptions } from './read-options.ts';
 import { printable, refuse } from './routing-error.ts';
+import { findUnlikeIds } from './unlike-ids.ts';
 
 /** What is known of routing before its ids are read. */
 export interface RoutingDescription {
@@ -177,6 +179,16 @@ async function resolve(name: string, contents: Contents, options: ReadOptions): 
   if (contents.kind === 'arrays') {
     const array = chooseArray(name, contents, options);
     if (axesAreOfCounts(options.axes)) return countsInArray(array, contents, options.axes);
+    const unlikeIds = options.axes === undefined ? await findUnlikeIds(array) : null;
+    if (unlikeIds?.kind === 'other') {
+      const problem = `is ${unlikeIds.what}, not ids: a token selects different experts`;
+      const remedy = `open the file that has the ids; if these are ids, say so with ${idsHave(array)}`;
+      refuse('NOT_ROUTING', problem, { file: name, place: placeOf(array), remedy });
+    }
+    if (unlikeIds?.kind === 'counts') {
+      const note = `These are taken for counts: ${unlikeIds.because}. If they are ids, say so with ${idsHave(array)}.`;
+      return countsInArray(array, { ...contents, notes: [...contents.notes, note] }, unlikeIds.axes);
+    }
     const { axes, because } = await decideAxes(array, options.axes);
     const grid = gridOfArrays([{ array, axes }]);
     return { ...contents, kind: 'ids', grid, axes: formatAxes(axes), axesBecause: because };
@@ -189,8 +201,14 @@ async function resolve(name: string, contents: Contents, options: ReadOptions): 
   return contents;
 }
 
-function refuseCounts({ files, numExperts, layers }: ExpertCounts): never {
-  const what = `holds counts of ${numExperts} experts in ${layers.length} layers, and no tokens`;
+/** The option that says that an array holds ids, in its simplest form. */
+function idsHave({ shape }: StoredArray): string {
+  return shape.length === 2 ? "axes: 'tokens,topk'" : "axes: 'layers,tokens,topk' or axes: 'tokens,layers,topk'";
+}
+
+function refuseCounts({ files, numExperts, layers, notes }: ExpertCounts): never {
+  const count = `${layers.length} layer${layers.length === 1 ? '' : 's'}`;
+  const what = [`holds counts of ${numExperts} experts in ${count}, and no tokens.`, ...notes].join(' ').slice(0, -1);
   const remedy = 'record the ids that each token selects, which a layout is made of; openRoutingOrCounts reads counts';
   return refuse('COUNTS', what, { file: files[0], remedy });
 }

@@ -51,7 +51,7 @@ export function factsOfCounts({ counts, name, chosen, layers, numLayersInFile }:
   return [
     ...fact('file', name),
     ...(producer === null ? [] : fact('format', `${format}, of ${producer}`)),
-    ...fact('counts', `${shape}, without tokens${notes.length === 0 ? '' : `: ${notes.join(' ')}`}`),
+    ...fact('counts', `${shape}, without tokens${notes.length === 0 ? '' : `: ${inFlags(notes.join(' '))}`}`),
   ];
 }
 
