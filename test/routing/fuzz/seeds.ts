@@ -226,6 +226,14 @@ const made: readonly Seed[] = [
     }),
     flat,
   ),
+  torchSeed(
+    'pt with a mask of padding',
+    p.dict({
+      routed_experts: dense([2, 2, 3, 2]),
+      attention_mask: p.tensor({ numElements: 24, shape: [2, 2], strides: [2, 1] }),
+    }),
+    flat,
+  ),
   torchSeed('pt with counts', p.dict({ rank: p.int(0), logical_count: dense([3, 2, 4]) }), flat),
 ];
 
