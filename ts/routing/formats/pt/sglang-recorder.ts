@@ -6,11 +6,11 @@
  * @module
  */
 import { type ArrayPart, gridOfArrays } from '../../array-grid.ts';
-import type { CountContents, IdContents } from '../../contents.ts';
+import type { CountContents, IdContents, StoredArray } from '../../contents.ts';
 import { refuse } from '../../routing-error.ts';
 import { sumOfCounts } from '../counts.ts';
 import { nothingKnown } from '../npy.ts';
-import { asStoredArray, describedTensor, isOfIntegers, type Tensor } from '../tensors.ts';
+import { describedTensor, isOfIntegers, type Tensor } from '../tensors.ts';
 import { notesOfDeepEp } from './deepep-counts.ts';
 import { itemsOf, PythonDict, PythonTensor, type PythonValue, valueAt } from './python-values.ts';
 import type { TorchFile } from './torch-file.ts';
@@ -45,7 +45,7 @@ export async function contentsOfRecorder(
   if (!isOfIntegers(tensor) || shape.length < 2 || shape.length > 3)
     unexpected(tensor, '[steps, layers, experts]', file);
   const axes = ['layers', 'topk'] as const;
-  const part: ArrayPart = { array: asStoredArray(tensor), axes: shape.length === 3 ? ['tokens', ...axes] : axes };
+  const part: ArrayPart = { array: tensor, axes: shape.length === 3 ? ['tokens', ...axes] : axes };
   return {
     kind: 'counts',
     ...(await sumOfCounts([part], file)),
@@ -70,7 +70,7 @@ async function contentsOfPasses(
   const key = hasIds ? 'topk_ids_of_layer' : 'global_physical_count';
   const dimensions = hasIds ? ['layers', 'tokens', 'topk'] : ['layers', 'physical experts'];
   const tensors = await Promise.all(
-    records.map(async (record, index): Promise<Tensor> => {
+    records.map(async (record, index): Promise<StoredArray> => {
       const path = `records[${index}].${key}`;
       const value = valueAt(record, key);
       if (value instanceof PythonTensor) {
@@ -99,13 +99,11 @@ async function contentsOfPasses(
   };
   const passes = records.length === 1 ? 'one forward pass' : `${records.length} forward passes`;
   if (!hasIds) {
-    const parts = tensors.map((tensor): ArrayPart => ({ array: asStoredArray(tensor), axes: ['layers', 'topk'] }));
+    const parts = tensors.map((tensor): ArrayPart => ({ array: tensor, axes: ['layers', 'topk'] }));
     const notes = [`The counts are those of ${passes}.`];
     return { kind: 'counts', ...(await sumOfCounts(parts, file)), ...facts, numExperts: first.shape[1], notes };
   }
-  const parts = tensors.map(
-    (tensor): ArrayPart => ({ array: asStoredArray(tensor), axes: ['layers', 'tokens', 'topk'] }),
-  );
+  const parts = tensors.map((tensor): ArrayPart => ({ array: tensor, axes: ['layers', 'tokens', 'topk'] }));
   const notes = [
     `The tokens are those of ${passes}.`,
     ...(ranks.length > 1 ? [`They come from ${ranks.length} ranks.`] : []),
