@@ -3,12 +3,13 @@
  *
  * @module
  */
+
+import { isDense } from '../findings/find.ts';
+import { fingerprint } from './compute/fingerprint.ts';
 import { computeRoutingLayout, type RoutingLayout } from './compute/layout.ts';
+import { findingsOf } from './compute/observe.ts';
 import { exitCodes } from './exit-codes.ts';
 import { fail } from './fail.ts';
-import { isDense } from './findings/find.ts';
-import { fingerprint } from './findings/fingerprint.ts';
-import { findingsOf } from './findings/observe.ts';
 import { checkLayoutGates, refuseLayoutGates } from './layout-gates.ts';
 import type { MaskForm } from './library.ts';
 import { checkPaths } from './read/check-paths.ts';

@@ -3,8 +3,9 @@
  *
  * @module
  */
+
+import { Observer } from '../../findings/observer.ts';
 import { failOnLibraryError } from '../fail.ts';
-import { Observer } from '../findings/observer.ts';
 import type { InvalidExperts } from '../flags.ts';
 import {
   dimensionsOf,

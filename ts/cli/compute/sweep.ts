@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { isDense } from '../findings/find.ts';
+import { isDense } from '../../findings/find.ts';
 import { ExpertGroup, type PlacementName } from '../library.ts';
 import type { ChosenRouting } from '../read/routing.ts';
 import { addTo } from './computed-layers.ts';

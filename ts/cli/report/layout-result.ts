@@ -3,8 +3,9 @@
  *
  * @module
  */
+
+import type { Finding } from '../../findings/finding.ts';
 import type { RoutingLayout } from '../compute/layout.ts';
-import type { Finding } from '../findings/finding.ts';
 import type { GateResult } from '../gate.ts';
 import type { PlanFinding } from '../library.ts';
 import type { ChosenPlacement } from '../read/placement.ts';

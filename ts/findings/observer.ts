@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { type IdType, type IntegerArray, idTypes } from '../library.ts';
+import { type IdType, type IntegerArray, idTypes } from '../values/id-types.ts';
 
 /** What was seen of one layer. */
 export interface LayerObservation {
