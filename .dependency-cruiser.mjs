@@ -15,6 +15,7 @@ const layers = [
   { name: 'api', path: '^ts/[^/]+[.]ts$' }, // what users call: the modules in ts/ itself
   { name: 'routing', path: '^ts/routing/' }, // reads routing files: dispatch-layout/routing
   { name: 'findings', path: '^ts/findings/' }, // what is wrong or odd in routing
+  { name: 'capture', path: '^ts/capture/' }, // what a page of pictures keeps of routing
   { name: 'cli', path: '^ts/cli/' }, // the command line
 ];
 
@@ -76,7 +77,7 @@ export default {
       'only-library-ts-of-the-command-line-imports-the-library',
       { path: '^ts/cli/', pathNot: '/library[.]ts$' },
       '^ts/',
-      '^ts/(cli|routing|findings)/',
+      '^ts/(cli|routing|findings|capture)/',
     ),
     // The packages that read formats are bundled into the two
     forbid(

@@ -100,7 +100,7 @@ build_addon() {
 }
 
 build_library() {
-  newer dist/cli.js ts wasm/embed-kernel.mjs tsconfig.json package.json package-lock.json build.sh && return
+  newer dist/cli.js ts web wasm/embed-kernel.mjs tsconfig.json package.json package-lock.json build.sh && return
   say 'Building the library and the command line'
   # This removes the outputs of sources that no longer exist. dist/cli.js, whose age is checked above, is made last
   find dist -mindepth 1 -maxdepth 1 ! -name kernel.wasm ! -name order.wasm ! -name placement.wasm ! -name prebuilds -exec rm -rf {} +

@@ -156,6 +156,7 @@ function createProgram(): Command {
     .option('--bytes-per-element <bytes>', 'bytes of an element of a token', decimalNumber(0.125, 16), 2)
     .option('--keep-dense', 'count layers that hold one expert only, instead of leaving them out')
     .option('--out <file>', "write the layout to an .npz, under DeepEP's names")
+    .option('--html <file>', 'write a page of pictures; without FILE, a page into which files are dropped')
     .addOption(sharedFlags.fingerprint)
     .addOption(sharedFlags.json)
     .addHelpText('after', examples)

@@ -12,6 +12,7 @@ import { exitCodes } from './exit-codes.ts';
 import { fail } from './fail.ts';
 import { checkLayoutGates, refuseLayoutGates } from './layout-gates.ts';
 import type { MaskForm } from './library.ts';
+import { print } from './print.ts';
 import { checkPaths } from './read/check-paths.ts';
 import { layersInPlan, readPlacementOrPlan } from './read/plan.ts';
 import { type ReplicaFlags, readReplicaChoice } from './read/replica-choice.ts';
@@ -21,9 +22,11 @@ import { formatLayoutJson } from './report/layout-json.ts';
 import type { LayoutResult } from './report/layout-result.ts';
 import { perLayer, total } from './report/layout-statistics.ts';
 import { formatLayoutText } from './report/layout-text.ts';
+import { settingsOf } from './report/page-settings.ts';
 import { findInPlan } from './report/plan-findings.ts';
 import { printReport } from './report/print-report.ts';
 import { type GateFlags, requireFiles, requireNumExperts, requireNumRanks, type SharedFlags } from './shared-flags.ts';
+import { PageFile, writeEmptyPage } from './write/page-file.ts';
 
 /** The flags of the main command, parsed. */
 export interface RunFlags extends SharedFlags, ReplicaFlags, GateFlags {
@@ -32,16 +35,34 @@ export interface RunFlags extends SharedFlags, ReplicaFlags, GateFlags {
   readonly fingerprint?: true;
   readonly hiddenSize?: number;
   readonly bytesPerElement: number;
+  readonly html?: string;
 }
 
 /** @param files the routing files, of which one can be `-` for standard input. */
 export async function run(files: readonly string[], flags: RunFlags): Promise<void> {
+  const { html } = flags;
+  if (files.length === 0 && html !== undefined) {
+    writeEmptyPage(html);
+    await print(`wrote ${html}\n`);
+    return;
+  }
+  const page = html === undefined ? null : new PageFile(html);
+  try {
+    await report(files, flags, page);
+  } finally {
+    page?.discard();
+  }
+}
+
+async function report(files: readonly string[], flags: RunFlags, page: PageFile | null): Promise<void> {
   const paths = requireFiles(files);
   const numExperts = requireNumExperts(flags);
   const numRanks = requireNumRanks(flags);
   const { device, invalidExperts, emptyId, mask, out, failAbove = [] } = flags;
   checkPaths(paths, flags);
-  if (flags.hiddenSize !== undefined) fail('--hidden-size is for the table of several numbers of ranks');
+  if (flags.hiddenSize !== undefined && page === null) {
+    fail('--hidden-size is for the table of several numbers of ranks, and for --html');
+  }
   refuseLayoutGates(failAbove, numRanks, flags.ranksPerNode);
 
   const routing = await openChosenRouting(paths, flags);
@@ -59,10 +80,15 @@ export async function run(files: readonly string[], flags: RunFlags): Promise<vo
     emptyId,
     mask,
     out,
+    collector: page?.collect(routing, numExperts, emptyId) ?? null,
   });
 
   const findings = await findingsOf(routing, layout.observer, numExperts);
-  const computed = flags.keepDense ? layout : withoutDense(layout);
+  const dense = layout.layers.flatMap((_, index) =>
+    isDense(layout.observer.layers[index], layout.numTopk) ? [index] : [],
+  );
+  if (page !== null) page.finish(layout, findings, await settingsOf(layout, placement, replicas, flags, dense));
+  const computed = flags.keepDense ? layout : withoutLayers(layout, dense);
   const ofLayers = perLayer(computed);
   const gates = await checkLayoutGates(failAbove, computed.routing, ofLayers);
   const result: LayoutResult = {
@@ -82,9 +108,9 @@ export async function run(files: readonly string[], flags: RunFlags): Promise<vo
 }
 
 /** Leaves out the layers that hold one expert only, or none, unless all do. */
-function withoutDense(layout: RoutingLayout): RoutingLayout {
-  const { routing, layers, observer, numTopk } = layout;
-  const kept = layers.flatMap((_, index) => (isDense(observer.layers[index], numTopk) ? [] : [index]));
+function withoutLayers(layout: RoutingLayout, dense: readonly number[]): RoutingLayout {
+  const { routing, layers } = layout;
+  const kept = layers.flatMap((_, index) => (dense.includes(index) ? [] : [index]));
   if (kept.length === 0 || kept.length === layers.length) return layout;
   return {
     ...layout,

@@ -75,8 +75,14 @@ export async function sweep(files: readonly string[], flags: SweepFlags): Promis
 }
 
 /** Refuses what is for one number of ranks. */
-function refuse({ out, failAbove, fingerprint, sourceRank }: SweepFlags): void {
-  const given = { '--out': out, '--fail-above': failAbove, '--fingerprint': fingerprint, '--source-rank': sourceRank };
+function refuse({ out, failAbove, fingerprint, sourceRank, html }: SweepFlags): void {
+  const given = {
+    '--out': out,
+    '--fail-above': failAbove,
+    '--fingerprint': fingerprint,
+    '--source-rank': sourceRank,
+    '--html': html,
+  };
   for (const [flag, value] of Object.entries(given)) {
     if (value !== undefined) fail(`${flag} is for one number of ranks; give one with --num-ranks`);
   }

@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { Collector } from '../../capture/collector.ts';
 import { Observer } from '../../findings/observer.ts';
 import { failOnLibraryError } from '../fail.ts';
 import type { InvalidExperts } from '../flags.ts';
@@ -37,6 +38,8 @@ export interface LayoutJob {
   readonly mask: MaskForm;
   /** The file to write the layouts to. */
   readonly out: string | undefined;
+  /** Keeps tokens for a page of pictures; null where nobody asks for one. */
+  readonly collector: Collector | null;
 }
 
 /** The counts of one layer. */
@@ -56,7 +59,7 @@ export interface RoutingLayout extends ComputedLayers {
 
 /** Computes the layout of every layer of the routing. */
 export async function computeRoutingLayout(job: LayoutJob): Promise<RoutingLayout> {
-  const { routing, numExperts, groupOptions, planned, out, ...options } = job;
+  const { routing, numExperts, groupOptions, planned, out, collector, ...options } = job;
   try {
     const group = new ExpertGroup(groupOptions);
     const { numRanks, numRanksPerNode, numRdmaRanks, device } = group;
@@ -88,6 +91,7 @@ export async function computeRoutingLayout(job: LayoutJob): Promise<RoutingLayou
         compute,
         receive(layout, { layer, firstToken, numTokens: count }) {
           observer.observe(layer, workspace.topkIdx, count, layout.numTokensPerExpert);
+          collector?.add(layer, firstToken, count, workspace.topkIdx);
           const sums = layers[layer];
           addTo(sums.numTokensPerRank, layout.numTokensPerRank);
           addTo(sums.numTokensPerExpert, layout.numTokensPerExpert);
