@@ -50,10 +50,12 @@ export class Figure {
       button.addEventListener('click', act);
       return button;
     };
+    // It is as wide as the picture, and is there when the picture is not
+    const caption = make('figcaption', {}, make('h2', {}, title), this.#caption);
     this.element = make(
       'figure',
       { id, ...(picture.isWide && { class: 'wide' }) },
-      make('figcaption', {}, make('h2', {}, title), this.#caption),
+      caption,
       this.#plot,
       this.#spoken,
       make(
@@ -78,12 +80,12 @@ export class Figure {
       this.#draw();
     }).observe(this.element);
     new ResizeObserver(() => {
-      const width = Math.floor(this.#plot.clientWidth);
+      const width = Math.floor(caption.clientWidth);
       if (width === this.#width) return;
       this.#width = width;
       this.#isStale = true;
       this.#draw();
-    }).observe(this.#plot);
+    }).observe(caption);
     // All pictures are on paper
     addEventListener('beforeprint', () => {
       this.#isVisible = true;
@@ -134,7 +136,11 @@ export class Figure {
     svg.classList.add('chart');
     const parts: Element[] = [svg];
     if (legend === true) {
-      const ramp = (drawn as Plot.Plot).legend('color', { width: Math.min(240, this.#width), ticks: 4 }) as unknown;
+      const ramp = (drawn as Plot.Plot).legend('color', {
+        width: Math.min(240, this.#width),
+        marginLeft: 8,
+        ticks: 4,
+      }) as unknown;
       if (ramp instanceof SVGSVGElement) {
         ramp.classList.add('legend');
         parts.unshift(ramp);
@@ -194,8 +200,8 @@ export class Figure {
 }
 
 /**
- * The index of the nearest place in a direction, or the same one where there is none. Being off to the side counts three
- * times as much as being far.
+ * The index of the nearest place in a direction, or the same one where there is none: that of the next column or row,
+ * and of several in it the one that is least aside.
  */
 function nearestIn([dx, dy]: readonly [number, number], places: readonly Place[], from: number): number {
   let best = from;
@@ -204,8 +210,8 @@ function nearestIn([dx, dy]: readonly [number, number], places: readonly Place[]
     const forward = (x - places[from].x) * dx + (y - places[from].y) * dy;
     if (forward < 0.01) continue;
     const aside = Math.abs((x - places[from].x) * dy) + Math.abs((y - places[from].y) * dx);
-    // In charts of lines and bars, left and right are the next point, however high it is
-    const distance = dx === 0 ? forward + 3 * aside : forward * 1000 + aside;
+    // No picture is a million pixels wide or high
+    const distance = forward * 1e6 + aside;
     if (distance < least) {
       least = distance;
       best = index;

@@ -17,7 +17,7 @@ function withBefore({ before }: View): string {
 }
 
 export const ranksOfLayer: Picture = {
-  id: 'ranks',
+  id: 'ranks-of-layer',
   title: 'Ranks of the layer',
   caption: (view) =>
     `The tokens that go to each rank${inLayer(view)}. The broken line is their mean.${withBefore(view)}`,
@@ -38,7 +38,7 @@ export const ranksOfLayer: Picture = {
 };
 
 export const nodesOfLayer: Picture = {
-  id: 'nodes',
+  id: 'nodes-of-layer',
   title: 'Nodes of the layer',
   caption: (view) =>
     `The tokens that go to each node of ${view.settings.numRanksPerNode} ranks${inLayer(view)}. The broken line is their mean.${withBefore(view)}`,
