@@ -233,16 +233,21 @@ describe('the page of pictures', function () {
           const expected = await json(trace(), '--num-experts', '32', '--num-ranks', '32');
           const saved = JSON.parse(await page.save('layers-by-ranks', 'Save JSON', downloads));
           assert.deepStrictEqual(saved[4].numTokensPerRank, expected.layers[4].numTokensPerRank);
-          await page.page.$eval('#ranks-number', (element) => {
-            (element as HTMLInputElement).value = '12';
-            element.dispatchEvent(new Event('input', { bubbles: true }));
-          });
-          await page.expectText('#misfit', /12/);
-          await page.page.$eval('#ranks-number', (element) => {
-            (element as HTMLInputElement).value = '33';
-            element.dispatchEvent(new Event('input', { bubbles: true }));
-          });
+          const typeRanks = (numRanks: string): Promise<void> =>
+            page.page.$eval(
+              '#ranks-number',
+              (element, value) => {
+                (element as HTMLInputElement).value = value;
+                element.dispatchEvent(new Event('input', { bubbles: true }));
+              },
+              numRanks,
+            );
+          await typeRanks('12');
+          await page.expectText('#misfit', /numRanks 12 is more than one node of 8 ranks/);
+          await typeRanks('33');
           await page.expectText('#misfit', /from 1 to 32 ranks/);
+          await typeRanks('16');
+          await page.expectText('#misfit', /^$/);
           await page.page.select('#placement', 'round_robin');
           await page.page.focus('#layer');
           await page.page.keyboard.press('End');
