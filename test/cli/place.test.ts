@@ -30,13 +30,16 @@ interface JsonPlace {
   readonly numPhysicalExperts: number;
   readonly placement: string;
   readonly judgedOn: string;
+  readonly tokens: number | null;
+  readonly window: number | null;
+  readonly replicaRule: string | null;
   readonly before: { readonly layers: Spreads; readonly windows: Spreads; readonly findings: { message: string }[] };
   readonly plan: { readonly layers: Spreads; readonly windows: Spreads; readonly findings: { message: string }[] };
   readonly bound: Spreads;
   readonly layers: readonly {
     readonly layer: number | null;
-    readonly numTokensPlaced: number;
-    readonly numTokensJudged: number;
+    readonly numTokensPlaced: number | null;
+    readonly numTokensJudged: number | null;
     readonly before: JsonPlaced;
     readonly plan: JsonPlaced;
     readonly bound: Figures | null;
@@ -340,6 +343,112 @@ describe('dispatch-layout place', () => {
       'overwrite',
     );
     assert.isFalse(existsSync(out));
+  });
+});
+
+describe('dispatch-layout place with counts', () => {
+  const folder = temporaryFolder();
+
+  it('takes them as loads, and judges on the same by equal shares of replicas', async () => {
+    const random = new Random(8);
+    const counts = [3, 5, 6].map(() => Array.from({ length: 12 }, () => random.below(1 + random.below(1000))));
+    const csv = counts.flatMap((row, index) =>
+      row.flatMap((count, expert) => (count === 0 ? [] : [`${[3, 5, 6][index]},${expert},${count}`])),
+    );
+    const files = [
+      folder.write('counts.csv', `layer_id,expert_id,count\n${csv.join('\n')}\n`),
+      folder.write('counts.json', JSON.stringify({ logical_count: counts })),
+      folder.write('counts.npy', writeNpy(counts.flat().map(BigInt), [3, 12])),
+    ];
+    const shape = { numPhysicalExperts: 16, numGroups: 1, numNodes: 2, numRanks: 4 };
+    const flags = ['--num-experts', '12', '--num-ranks', '4', '--ranks-per-node', '2', '--redundant', '4'];
+    for (const [index, file] of files.entries()) {
+      const axes = file.endsWith('.npy') ? ['--axes', 'layers,experts'] : [];
+      const out = folder.path('plan.yaml');
+      const args = ['place', file, ...flags, ...axes, '-o', out, '--format', 'tensorrt-llm'];
+      const report: JsonPlace = JSON.parse(await succeed([...args, '--json']));
+      assert.deepInclude(report, { judgedOn: 'counts', window: null, tokens: null, replicaRule: null }, file);
+      assert.strictEqual(report.plan.windows, null);
+      const layerIds = index === 0 ? [3, 5, 6] : [0, 1, 2];
+      assert.deepStrictEqual(
+        report.layers.map(({ layer }) => layer),
+        layerIds,
+      );
+      const written = readPlan(readFileSync(out, 'utf8'), { numRanks: 4 });
+      for (const [layer, row] of counts.entries()) {
+        const expected = rebalanceOracle(row, shape);
+        assert.deepStrictEqual(report.layers[layer].physicalToLogical, expected.physicalToLogical, file);
+        assert.deepStrictEqual([...written.physicalToLogical[layer]], expected.physicalToLogical, file);
+        const loads = new Array<number>(4).fill(0);
+        for (const [slot, expert] of expected.physicalToLogical.entries()) {
+          loads[Math.floor(slot / 4)] += row[expert] / expected.logicalToPhysical[expert].length;
+        }
+        for (const [rank, load] of report.layers[layer].plan.loads.entries()) assert.closeTo(load, loads[rank], 1e-9);
+        const before = [0, 1, 2, 3].map((rank) => sumOf(row.slice(3 * rank, 3 * rank + 3)));
+        assert.deepStrictEqual(report.layers[layer].before.loads, before);
+        assert.deepInclude(report.layers[layer], { numTokensPlaced: null, numTokensJudged: null });
+      }
+      const text = await succeed(args);
+      assert.match(text, /^counts {4}\[3 layers, 12 experts\], without tokens$/m);
+      assert.match(text, /^loads {5}placed on all counts and judged on the same, which flatters the plan;$/m);
+      assert.notMatch(text, /window(?!s$)/m);
+      for (const line of text.split('\n').filter((each) => !/^(file|before|wrote) /.test(each))) {
+        assert.isAtMost(line.length, 80, line);
+      }
+    }
+    const [layer] = (JSON.parse(await succeed(['place', files[0], ...flags, '--layer', '5', '--json'])) as JsonPlace)
+      .layers;
+    assert.strictEqual(layer.layer, 5);
+    assert.strictEqual(sumOf(layer.before.loads), sumOf(counts[1]));
+  });
+
+  it('leaves layers without counts out of the figures, and keeps limits', async () => {
+    const file = folder.write(
+      'dense.json',
+      JSON.stringify({
+        logical_count: [
+          [0, 0, 0, 0],
+          [8, 0, 0, 0],
+          [3, 3, 1, 1],
+        ],
+      }),
+    );
+    const args = ['place', file, '--num-experts', '4', '--num-ranks', '2'];
+    const report = JSON.parse(await succeed([...args, '--json']));
+    assert.deepStrictEqual(
+      report.layers.map(({ isDense }: { isDense: boolean }) => isDense),
+      [true, true, false],
+    );
+    assert.closeTo(report.before.layers['max/mean'].worst, 3 / 2, 1e-9);
+    assert.strictEqual((await dispatchLayout([...args, '--fail-above', 'max/mean=1.1'])).code, 0);
+    const gated = await dispatchLayout([...args, '--fail-above', 'max/mean=0.9']);
+    assert.strictEqual(gated.code, 1);
+    assert.match(gated.stdout.toString(), /EXCEEDED, 1\.000: layer 2 \(1\.000\)/);
+  });
+
+  it('refuses what needs tokens, and counts that are not of these experts', async () => {
+    const file = folder.write('few.json', JSON.stringify({ logical_count: [[1, 2, 3, 4]] }));
+    const ids = folder.write('ids.json', '[[0, 1], [2, 3]]');
+    const sizes = ['--num-experts', '4', '--num-ranks', '2'];
+    const cases: [string[], RegExp][] = [
+      [
+        ['place', file, '--num-experts', '3', '--num-ranks', '1'],
+        /layer 0 has counts of 4 experts, but --num-experts is 3/,
+      ],
+      [
+        ['place', file, ...sizes, '--replica-rule', 'hash'],
+        /--replica-rule hash is for tokens, and .*few\.json has counts/,
+      ],
+      [['place', file, ...sizes, '--fail-above', 'windows:max/mean=2'], /counts have no tokens, and so no windows/],
+      [['place', file, ...sizes, '--layer', '1'], /--layer 1 is not in .*few\.json, which has one layer, 0/],
+      [['place', file, ids, ...sizes], /few\.json holds counts of experts, and .*ids\.json holds ids/],
+      [['place', ids, ...sizes, '--axes', 'layers,tokens,experts'], /is \[2, 2\], and cannot be read with --axes/],
+      [
+        [file, ...sizes],
+        /holds counts of 4 experts in 1 layer, and no tokens; .*; dispatch-layout place FILE --num-experts E --num-ranks R takes/,
+      ],
+    ];
+    for (const [args, message] of cases) expectRefusal(await dispatchLayout(args), message, args.join(' '));
   });
 });
 

@@ -143,14 +143,6 @@ describe('nested arrays in JSON', () => {
     for (const [text, pattern] of Object.entries(cases)) assert.match(await message(text), pattern, text);
   });
 
-  it('are refused if they are a table of few values', async () => {
-    const flags = count(16).map((row) => count(8).map((column) => ((row * column) % 3) - 1));
-    assert.match(await message(JSON.stringify(flags)), /is a table of values up to 1 in rows of 8, not ids/);
-    // A dense layer, and every expert chosen by every token, are not such tables
-    assert.strictEqual((await open('[[[0, 0], [0, 0]], [[3, 1], [2, 0]]]')).kind, 'arrays');
-    assert.strictEqual((await open('[[0, 1], [1, 0], [0, 1]]')).kind, 'arrays');
-  });
-
   it('are read again in any order, where they have not been kept', async () => {
     // Windows and chunks end in all kinds of places
     const numTokens = 60_000;

@@ -2,10 +2,10 @@
 import { createReadStream } from 'node:fs';
 import { assert } from 'chai';
 import { ExpertGroup } from 'dispatch-layout';
-import { openRouting, type Routing, RoutingError } from 'dispatch-layout/routing';
+import { openRouting, openRoutingOrCounts, type Routing, RoutingError } from 'dispatch-layout/routing';
 import { zipSync } from 'fflate';
 import { temporaryFolder } from '../cli/command.ts';
-import { npyOf } from '../cli/npy-writer.ts';
+import { npyOf, writeNpy } from '../cli/npy-writer.ts';
 import { bundle } from '../support/bundle.ts';
 import { printedBy } from '../support/run-script.ts';
 
@@ -32,11 +32,26 @@ describe('dispatch-layout/routing', function () {
   const folder = temporaryFolder();
   const path = folder.write('layers.npy', bytes);
 
+  it('waits for the disk if it may, and attends to other events if not', async () => {
+    for (const waits of [false, true]) {
+      let hasTurned = false;
+      const turn = setImmediate(() => {
+        hasTurned = true;
+      });
+      const routing = await openRouting(path, { waits });
+      assert.deepEqual(await idsOf(routing), layers);
+      assert.strictEqual(hasTurned, !waits);
+      routing.close();
+      clearImmediate(turn);
+    }
+  });
+
   it('opens a path, a Blob, bytes and a stream, describes them, and reads them piece by piece', async () => {
     const sources = [path, new Blob([new Uint8Array(bytes)]), new Uint8Array(bytes), createReadStream(path)];
     for (const source of sources) {
       const { pieces, close, ...description } = await openRouting(source);
       assert.deepEqual(description, {
+        kind: 'ids',
         files: [typeof source === 'string' ? path : 'the routing'],
         format: 'npy',
         producer: null,
@@ -86,6 +101,69 @@ describe('dispatch-layout/routing', function () {
     assert.deepEqual([...seen], [0, 2]);
   });
 
+  it('opens routing, or counts of experts, of which it adds up those of several sources', async () => {
+    const routing = await openRoutingOrCounts(path);
+    if (routing.kind !== 'ids') return assert.fail('these are ids');
+    assert.deepEqual(await idsOf(routing), layers);
+    routing.close();
+
+    const sglang = Buffer.from(
+      JSON.stringify({
+        logical_count: [
+          [
+            [1, 2, 3],
+            [4, 5, 6],
+          ],
+          [
+            [10, 0, 0],
+            [0, 10, 0],
+          ],
+        ],
+      }),
+    );
+    const csv = Buffer.from('layer_id,expert_id,count\n1,3,7\n4,0,2\n');
+    const counts = await openRoutingOrCounts([sglang, csv]);
+    if (counts.kind !== 'counts') return assert.fail('these are counts');
+    const { counts: sums, ...description } = counts;
+    assert.deepEqual(
+      sums.map((row) => [...row]),
+      [
+        [11, 2, 3, 0],
+        [4, 15, 6, 7],
+        [2, 0, 0, 0],
+      ],
+    );
+    assert.deepEqual(description, {
+      kind: 'counts',
+      files: ['the routing', 'the routing'],
+      format: 'json',
+      producer: 'SGLang',
+      layers: [0, 1, 4],
+      numExperts: 4,
+      numbering: null,
+      rank: null,
+      notes: [],
+    });
+  });
+
+  it('takes an array for counts if its axes say so', async () => {
+    const values = Array.from({ length: 24 }, (_, index) => BigInt(index));
+    const countsOf = async (shape: readonly number[], axes: string): Promise<number[][]> => {
+      const opened = await openRoutingOrCounts(new Uint8Array(writeNpy(values, shape)), { axes });
+      return opened.kind === 'counts' ? opened.counts.map((row) => [...row]) : assert.fail('these are counts');
+    };
+    const rows = [0, 1].map((layer) => Array.from({ length: 12 }, (_, expert) => 12 * layer + expert));
+    assert.deepEqual(await countsOf([2, 12], 'layers,experts'), rows);
+    assert.deepEqual(
+      await countsOf([12, 2], 'experts, layers'),
+      [0, 1].map((layer) => Array.from({ length: 12 }, (_, expert) => 2 * expert + layer)),
+    );
+    assert.deepEqual(await countsOf([3, 2, 4], 'steps,layers,experts'), [
+      [0 + 8 + 16, 1 + 9 + 17, 2 + 10 + 18, 3 + 11 + 19],
+      [4 + 12 + 20, 5 + 13 + 21, 6 + 14 + 22, 7 + 15 + 23],
+    ]);
+  });
+
   it('throws errors that name the file, the place and the remedy', async () => {
     const refusal = async (work: () => Promise<unknown>): Promise<RoutingError> => {
       try {
@@ -106,6 +184,22 @@ describe('dispatch-layout/routing', function () {
     assert.strictEqual((await refusal(() => openRouting(path, { array: 'ids' }))).code, 'CHOICE');
     const counts = JSON.stringify({ logical_count: [[1, 2, 3, 4]] });
     assert.strictEqual((await refusal(() => openRouting(Buffer.from(counts)))).code, 'COUNTS');
+    assert.strictEqual((await refusal(() => openRouting(path, { axes: 'steps,layers,experts' }))).code, 'COUNTS');
+    for (const axes of ['layers,experts', 'steps,tokens,experts', 'layers,layers,experts', 'experts,steps,experts']) {
+      assert.strictEqual((await refusal(() => openRoutingOrCounts(path, { axes }))).code, 'CHOICE', axes);
+    }
+    const mixed = await refusal(() => openRoutingOrCounts([path, Buffer.from(counts)], { name: 'counts.json' }));
+    assert.match(
+      mixed.message,
+      /^counts\.json holds counts of experts, and .*layers\.npy holds ids; give files of one/,
+    );
+    const fixed = await refusal(() => openRoutingOrCounts(Buffer.from(counts), { axes: 'steps,experts' }));
+    assert.match(fixed.message, /cannot be read with axes: 'steps,experts', since .* they are counts of experts/);
+    const negative = new Uint8Array(writeNpy([1n, -1n], [1, 2]));
+    assert.strictEqual(
+      (await refusal(() => openRoutingOrCounts(negative, { axes: 'layers,experts' }))).code,
+      'DAMAGED',
+    );
     const routing = await openRouting(path);
     for (const options of [
       { into: new Int32Array(8) },

@@ -5,7 +5,7 @@
 import { createHash } from 'node:crypto';
 import { readdirSync } from 'node:fs';
 import { assert } from 'chai';
-import { openRouting, RoutingError } from '../../ts/routing/index.ts';
+import { openRouting, openRoutingOrCounts, RoutingError } from '../../ts/routing/index.ts';
 import { hasSamples, sampleFacts, samplePath } from './samples.ts';
 
 /** What SGLang's replies do not say. */
@@ -23,6 +23,7 @@ const refused: Readonly<Record<string, readonly string[]>> = {
     'synthetic/sglang_recorder/torch2.13.0/stat/',
     'synthetic/trtllm_expert_statistic/rank0.',
     'synthetic/trtllm_expert_statistic/rank1.',
+    'synthetic/vllm_ascend/workload.',
   ],
   NOT_ROUTING: [
     'json/',
@@ -220,6 +221,33 @@ describe('all samples', function () {
         names.some((name) => name.startsWith(start)),
         `there is no sample ${start}`,
       );
+  });
+
+  it('that have counts are opened as counts', async () => {
+    const withCounts = names.filter((name) => refused.COUNTS.some((start) => name.startsWith(start)));
+    assert.isNotEmpty(withCounts);
+    for (const name of withCounts) {
+      const opened = await openRoutingOrCounts(samplePath(name));
+      if (opened.kind !== 'counts') return assert.fail(name);
+      assert.lengthOf(opened.counts, opened.layers.length, name);
+      assert(
+        opened.counts.some((row) => row.length === opened.numExperts && row.some((count) => count > 0)),
+        name,
+      );
+    }
+    const path = samplePath('synthetic/trtllm_expert_statistic');
+    const ranks = await Promise.all(
+      [['rank0'], ['rank1'], ['rank0', 'rank1']].map((files) =>
+        openRoutingOrCounts(files.map((file) => `${path}/${file}.safetensors`)),
+      ),
+    );
+    const [first, second, both] = ranks.map((opened) => (opened.kind === 'counts' ? opened.counts : assert.fail()));
+    for (const [layer, sums] of both.entries()) {
+      assert.deepEqual(
+        [...sums],
+        [...first[layer]].map((count, expert) => count + second[layer][expert]),
+      );
+    }
   });
 
   it('of which the ids are recorded have these', async () => {

@@ -117,7 +117,6 @@ describe('text samples', () => {
 
   ifHere('that only look like routing are declined', async () => {
     const cases: Record<string, RegExp> = {
-      'json/expert_stats/mixtral_multi_moe_expert_map.json': /is a table of values up to 1 in rows of 8/,
       'json/expert_stats/olmoe_selected_experts.json': /a selection of experts, without tokens/,
       'json/expert_stats/qwen35_35b_all_experts_WSQ.json': /a ranking of experts by their weights/,
       'json/vllm_ascend/expert_map.json': /a map of experts to devices/,

@@ -117,6 +117,10 @@ export function inFlags(message: string): string {
     .replace(/\bdevice: '([\w:]+)'/g, '--device $1')
     .replace(/\b(invalidExperts|placement): '(\w+)'/g, '$1 $2')
     .replace(/\b(axes|array): '([^']*)'/g, '--$1 $2')
+    .replace(
+      /\bopenRoutingOrCounts reads counts\b/g,
+      'dispatch-layout place FILE --num-experts E --num-ranks R takes counts',
+    )
     .replace(/\b[a-zA-Z]+\b(?!\[)/g, (word) => (Object.hasOwn(flagOfOption, word) ? flagOfOption[word] : word));
 }
 

@@ -96,6 +96,8 @@ Examples:
 
 The plan is that of EPLB. It is made from the first half of the tokens of each
 layer, and judged by the second half, since every plan suits its own tokens.
+FILE can also have counts of experts, such as those of SGLang's recorder. An
+array has counts with --axes layers,experts or --axes steps,layers,experts.
 `;
 
 const generateExamples = `

@@ -106,8 +106,7 @@ export class Observer {
   observe(layer: number, ids: IntegerArray, numTokens: number, counts: ArrayLike<number>): void {
     const seen = this.layers[layer];
     const { numTopk } = this.#facts;
-    let numSelections = 0;
-    for (let expert = 0; expert < counts.length; expert++) numSelections += counts[expert];
+    const numSelections = sumOf(counts);
     if (numTopk > 0) this.#observeStart(layer, ids, numTokens);
     // The numbers of tokens that were noted for experts must be below 2^31.
     if (this.#token + numTokens >= 2 ** 31) {
@@ -204,6 +203,13 @@ export class Observer {
       if (isTwice) this.#noteTwice(seen, words, row);
     }
   }
+}
+
+/** The sum of counts. It is a function of its own for the same reason as {@link nextTwice}. */
+function sumOf(counts: ArrayLike<number>): number {
+  let sum = 0;
+  for (let index = 0; index < counts.length; index++) sum += counts[index];
+  return sum;
 }
 
 /**

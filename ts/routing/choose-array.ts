@@ -4,6 +4,7 @@
  * @module
  */
 import type { ArrayContents, StoredArray } from './contents.ts';
+import { otherPurpose, withPurpose } from './other-purpose.ts';
 import type { ReadOptions } from './read-options.ts';
 import { refuse } from './routing-error.ts';
 
@@ -39,10 +40,12 @@ export function chooseArray(
     if (array.shape.length === 1 && array.shape[0] === 0) return { ...array, shape: [0, 0], strides: [0, 1] };
     checkNumAxes(file, array);
   }
-  const candidates = arrays.filter(({ shape }) => shape.length >= 2 && shape.length <= 4);
+  const candidates = arrays.filter(
+    ({ name, shape }) => shape.length >= 2 && shape.length <= 4 && otherPurpose(name) === undefined,
+  );
   if (candidates.length === 1) return candidates[0];
   if (candidates.length === 0) {
-    const problem = `holds no array of integers of 2 to 4 dimensions, but ${listed}`;
+    const problem = `holds no array that can be ids, integers of 2 to 4 dimensions, but ${listed}`;
     return refuse('NOT_ROUTING', problem, { file, remedy: 'save the ids that top-k returns' });
   }
   const problem = `holds ${candidates.length} arrays of integers that could be routing (${shorten(candidates.map(describeArray))})`;
@@ -55,7 +58,7 @@ function checkNumAxes(file: string, { shape }: StoredArray): void {
 }
 
 function describeArray({ name, idType, shape }: StoredArray): string {
-  return `${name}: ${idType} [${shape.join(', ')}]`;
+  return `${name}: ${withPurpose(`${idType} [${shape.join(', ')}]`, otherPurpose(name))}`;
 }
 
 function shorten(names: readonly string[]): string {

@@ -8,13 +8,18 @@ import { gridOfArrays } from './array-grid.ts';
 import { decideAxes, formatAxes } from './axes.ts';
 import { chooseArray } from './choose-array.ts';
 import { concatenated } from './concatenate.ts';
-import type { Contents, CountContents, FormatName, IdContents, IdGrid, IdPiece } from './contents.ts';
+import type { Contents, CountContents, FormatName, IdContents, IdGrid, IdPiece, StoredArray } from './contents.ts';
+import { axesAreOfCounts, countsInArray, type ExpertCounts, sumOfFiles } from './expert-counts.ts';
+import { placeOf } from './gather.ts';
 import { type OpenedContents, type OpenRoutingOptions, openContents, type RoutingSource } from './open-contents.ts';
 import type { ReadOptions } from './read-options.ts';
 import { printable, refuse } from './routing-error.ts';
+import { findUnlikeIds } from './unlike-ids.ts';
 
 /** What is known of routing before its ids are read. */
 export interface RoutingDescription {
+  /** Routing has the ids of experts. {@link ExpertCounts} have none. */
+  readonly kind: 'ids';
   /** The names of its files. */
   readonly files: readonly string[];
   /** The container format of the first of them. */
@@ -78,24 +83,66 @@ const pieceBytes = 2 ** 23;
  * @param source the routing, or several sources, of which each has some of the tokens or some of the layers: one for
  *   each rank, or the shards of one file. The tokens of a layer are those of all sources in this order; sources that
  *   know their ranks are put in the order of these.
- * @throws {@link RoutingError} if it cannot be read as asked; the code says why.
+ * @throws {@link RoutingError} if it cannot be read as asked; the code says why. Counts of experts are refused with the
+ *   code `COUNTS`; {@link openRoutingOrCounts} reads them, too.
  */
 export async function openRouting(
   source: RoutingSource | readonly RoutingSource[],
   options: OpenRoutingOptions = {},
 ): Promise<Routing> {
+  const opened = await openRoutingOrCounts(source, options);
+  return opened.kind === 'ids' ? opened : refuseCounts(opened);
+}
+
+/**
+ * Opens routing, or counts of experts, for those who can do with either: a plan of experts can be made from both.
+ *
+ * ```ts
+ * import { openRoutingOrCounts } from 'dispatch-layout/routing';
+ *
+ * const opened = await openRoutingOrCounts(new TextEncoder().encode('layer_id,expert_id,count\n3,0,90\n3,1,10\n'));
+ * if (opened.kind === 'counts') console.log(opened.layers, opened.counts[0].join(' ')); // [ 3 ] 90 10
+ * ```
+ *
+ * @param source as for {@link openRouting}. The counts of several sources are added up.
+ * @returns the counts, which are read as a whole, so that there is nothing to close; or the routing, as
+ *   {@link openRouting} opens it.
+ * @throws {@link RoutingError} if it cannot be read as asked; `CHOICE` if some sources hold ids, and others counts.
+ */
+export async function openRoutingOrCounts(
+  source: RoutingSource | readonly RoutingSource[],
+  options: OpenRoutingOptions = {},
+): Promise<Routing | ExpertCounts> {
   const opened = await openContents(source, options);
   try {
-    return await routingOf(opened, options);
+    const ids: NamedIds[] = [];
+    const counts: { name: string; contents: CountContents }[] = [];
+    for (const { name, contents } of opened.files) {
+      const found = await resolve(name, contents, options);
+      if (found.kind === 'ids') ids.push({ name, ids: found });
+      else counts.push({ name, contents: found });
+    }
+    if (counts.length === 0) return routingOf(ids, opened);
+    if (ids.length > 0) {
+      const problem = `holds counts of experts, and ${ids[0].name} holds ids`;
+      refuse('CHOICE', problem, { file: counts[0].name, remedy: 'give files of one kind' });
+    }
+    const sums = sumOfFiles(counts);
+    opened.close();
+    return sums;
   } catch (error) {
     opened.close();
     throw error;
   }
 }
 
-async function routingOf({ files, close }: OpenedContents, options: ReadOptions): Promise<Routing> {
-  const parts: { name: string; ids: IdContents }[] = [];
-  for (const { name, contents } of files) parts.push({ name, ids: await idsIn(name, contents, options) });
+/** The ids of a file, and what to call it. */
+interface NamedIds {
+  readonly name: string;
+  readonly ids: IdContents;
+}
+
+function routingOf(parts: NamedIds[], { close }: OpenedContents): Routing {
   if (parts.every(({ ids }) => ids.rank !== null)) {
     parts.sort((left, right) => (left.ids.rank as number) - (right.ids.rank as number));
   }
@@ -105,6 +152,7 @@ async function routingOf({ files, close }: OpenedContents, options: ReadOptions)
     return parts.every(({ ids }) => factOf(ids) === factOf(first)) ? factOf(first) : null;
   };
   return {
+    kind: 'ids',
     files: parts.map(({ name }) => name),
     format: first.format,
     producer: common(({ producer }) => (producer === null ? null : printable(producer))),
@@ -126,25 +174,43 @@ async function routingOf({ files, close }: OpenedContents, options: ReadOptions)
   };
 }
 
-/** The ids in a file, whatever its format. */
-async function idsIn(name: string, contents: Contents, options: ReadOptions): Promise<IdContents> {
-  if (contents.kind === 'counts') return refuseCounts(name, contents);
-  if (contents.kind === 'ids') {
-    if (options.axes !== undefined && options.axes !== contents.axes) {
-      const problem = `cannot be read with axes: '${options.axes}', since its format fixes them: ${contents.axesBecause}`;
-      refuse('CHOICE', problem, { file: name, remedy: `leave out axes: '${options.axes}'` });
+/** The ids or counts in a file, whatever its format: of a container of arrays, one is chosen, and its axes are decided. */
+async function resolve(name: string, contents: Contents, options: ReadOptions): Promise<IdContents | CountContents> {
+  if (contents.kind === 'arrays') {
+    const array = chooseArray(name, contents, options);
+    if (axesAreOfCounts(options.axes)) return countsInArray(array, contents, options.axes);
+    const unlikeIds = options.axes === undefined ? await findUnlikeIds(array) : null;
+    if (unlikeIds?.kind === 'other') {
+      const problem = `is ${unlikeIds.what}, not ids: a token selects different experts`;
+      const remedy = `open the file that has the ids; if these are ids, say so with ${idsHave(array)}`;
+      refuse('NOT_ROUTING', problem, { file: name, place: placeOf(array), remedy });
     }
-    return contents;
+    if (unlikeIds?.kind === 'counts') {
+      const note = `These are taken for counts: ${unlikeIds.because}. If they are ids, say so with ${idsHave(array)}.`;
+      return countsInArray(array, { ...contents, notes: [...contents.notes, note] }, unlikeIds.axes);
+    }
+    const { axes, because } = await decideAxes(array, options.axes);
+    const grid = gridOfArrays([{ array, axes }]);
+    return { ...contents, kind: 'ids', grid, axes: formatAxes(axes), axesBecause: because };
   }
-  const array = chooseArray(name, contents, options);
-  const { axes, because } = await decideAxes(array, options.axes);
-  const grid = gridOfArrays([{ array, axes }]);
-  return { ...contents, kind: 'ids', grid, axes: formatAxes(axes), axesBecause: because };
+  const fixed = contents.kind === 'counts' ? 'they are counts of experts' : contents.axesBecause;
+  if (options.axes !== undefined && (contents.kind === 'counts' || options.axes !== contents.axes)) {
+    const problem = `cannot be read with axes: '${options.axes}', since its format fixes them: ${fixed}`;
+    refuse('CHOICE', problem, { file: name, remedy: `leave out axes: '${options.axes}'` });
+  }
+  return contents;
 }
 
-function refuseCounts(file: string, { counts, layers }: CountContents): never {
-  const what = `holds counts of ${counts[0]?.length ?? 0} experts in ${layers.length} layers, and no tokens`;
-  return refuse('COUNTS', what, { file, remedy: 'record the ids that each token selects, which a layout is made of' });
+/** The option that says that an array holds ids, in its simplest form. */
+function idsHave({ shape }: StoredArray): string {
+  return shape.length === 2 ? "axes: 'tokens,topk'" : "axes: 'layers,tokens,topk' or axes: 'tokens,layers,topk'";
+}
+
+function refuseCounts({ files, numExperts, layers, notes }: ExpertCounts): never {
+  const count = `${layers.length} layer${layers.length === 1 ? '' : 's'}`;
+  const what = [`holds counts of ${numExperts} experts in ${count}, and no tokens.`, ...notes].join(' ').slice(0, -1);
+  const remedy = 'record the ids that each token selects, which a layout is made of; openRoutingOrCounts reads counts';
+  return refuse('COUNTS', what, { file: files[0], remedy });
 }
 
 function checkedPieces(

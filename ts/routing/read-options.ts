@@ -11,7 +11,8 @@ export interface ReadOptions {
   readonly array?: string | undefined;
   /**
    * What the dimensions of the array are, separated by commas: `layers,tokens,topk` or `tokens,layers,topk`. `tokens` may
-   * stand several times: `tokens,tokens,layers,topk` is a batch of sequences.
+   * stand several times: `tokens,tokens,layers,topk` is a batch of sequences. An axis of `experts` says that an array
+   * holds counts and no ids: `layers,experts` or `steps,layers,experts`.
    */
   readonly axes?: string | undefined;
   /** The number of layers, where the file is a flat row of ids. */

@@ -19,11 +19,11 @@ export interface JudgeJob {
   /** The number of tokens of a window. */
   readonly window: number;
   readonly replicas: ReplicaChoice;
-  readonly placements: readonly JudgedPlacement[];
+  readonly placements: readonly FittedPlan[];
 }
 
-/** A placement to judge. */
-export interface JudgedPlacement {
+/** A plan, fitted to the layers that were chosen. */
+export interface FittedPlan {
   readonly plan: PlacementPlan;
   /** For each chosen layer, the index of its layer in the plan. */
   readonly planLayers: readonly number[];
@@ -83,7 +83,7 @@ interface Judge {
 }
 
 async function createJudge(
-  { plan, planLayers }: JudgedPlacement,
+  { plan, planLayers }: FittedPlan,
   { routing, options, replicas }: JudgeJob,
   maxTokens: number,
 ): Promise<Judge> {

@@ -59,7 +59,9 @@ export interface RoutingLayout extends ComputedLayers {
 
 /** Computes the layout of every layer of the routing. */
 export async function computeRoutingLayout(job: LayoutJob): Promise<RoutingLayout> {
-  const { routing, numExperts, groupOptions, planned, out, collector, ...options } = job;
+  const { routing, numExperts, groupOptions, planned, invalidExperts, emptyId, out, collector } = job;
+  // Only a file has the mask, and writing it takes time
+  const options = { invalidExperts, emptyId, mask: out === undefined ? ('none' as const) : job.mask };
   try {
     const group = new ExpertGroup(groupOptions);
     const { numRanks, numRanksPerNode, numRdmaRanks, device } = group;

@@ -6,11 +6,11 @@
 import { ExpertGroup, type ExpertGroupOptions, type LayoutOptions, loadPlacement, type MaskForm } from '../library.ts';
 import type { ReplicaChoice } from '../read/replica-choice.ts';
 import type { ChosenRouting } from '../read/routing.ts';
-import type { JudgedPlacement } from './judge.ts';
+import type { FittedPlan } from './judge.ts';
 import { type ComputedPiece, createWorkspace, type RoutingWorkspace } from './pass.ts';
 
 /** A placement by a plan, and how tokens choose among replicas. */
-export interface PlannedPlacement extends JudgedPlacement {
+export interface PlannedPlacement extends FittedPlan {
   readonly replicas: ReplicaChoice;
 }
 

@@ -32,8 +32,8 @@ export interface WorkspaceJob {
 
 /** How often the process attends to something else than the pass. */
 const turnMs = 100;
-/** The most bytes of ids in one piece. Larger pieces are not faster, since they do not fit the cache. */
-const maxIdBytes = 2 ** 20;
+/** The most bytes of ids in one piece. Larger pieces are not faster: docs/notes/reading-files.md. */
+const maxIdBytes = 2 ** 21;
 /** The most bytes of the mask of one piece, of which each rank has one for each token. */
 const maxMaskBytes = 2 ** 24;
 

@@ -9,7 +9,7 @@ import { describeSystemError, fail, inFlags, UsageError } from '../fail.ts';
 import { isPlacementName } from '../flags.ts';
 import { DispatchLayoutError, loadPlacement, type PlacementPlan } from '../library.ts';
 import { type ChosenPlacement, readPlacement, readTable } from './placement.ts';
-import { type ChosenRouting, displayName } from './routing.ts';
+import { type ChosenCounts, type ChosenRouting, displayName } from './routing.ts';
 
 /** The most bytes of a file that can be a plan. */
 const maxBytes = 2 ** 28;
@@ -128,8 +128,10 @@ function decode(bytes: Uint8Array, name: string): string {
 /**
  * For each chosen layer, the index of its layer in a plan: the layer of the same number. A plan of one layer is for all.
  */
-export function layersInPlan({ plan, inWords }: ChosenPlan, routing: ChosenRouting): readonly number[] {
-  const { layers, chosen, name } = routing;
+export function layersInPlan(
+  { plan, inWords }: ChosenPlan,
+  { layers, chosen, name }: Pick<ChosenRouting | ChosenCounts, 'layers' | 'chosen' | 'name'>,
+): readonly number[] {
   if (plan.numLayers === 1) return chosen.map(() => 0);
   if (layers === null) {
     return fail(

@@ -3,7 +3,14 @@
  *
  * @module
  */
-import { openRouting, type Routing } from '../../routing/index.ts';
+import {
+  type ExpertCounts,
+  type OpenRoutingOptions,
+  openRouting,
+  openRoutingOrCounts,
+  type Routing,
+  type RoutingSource,
+} from '../../routing/index.ts';
 import { fail } from '../fail.ts';
 import type { IdType } from '../library.ts';
 
@@ -37,41 +44,79 @@ export function displayName(path: string): string {
   return path === '-' ? 'standard input' : path;
 }
 
+/** Counts of experts, which some commands take instead of routing. */
+export interface ChosenCounts {
+  readonly counts: ExpertCounts;
+  /** The names of the files, as they are shown to people. */
+  readonly name: string;
+  readonly numLayersInFile: number;
+  /** The chosen layers, as indices of `counts.layers`. */
+  readonly chosen: readonly number[];
+  /** The numbers of the chosen layers. */
+  readonly layers: readonly number[];
+}
+
 /**
  * Opens routing.
  *
  * @param paths files or directories, or `-` for standard input.
  */
 export async function openChosenRouting(paths: readonly string[], flags: RoutingFlags): Promise<ChosenRouting> {
-  const { layer, array, axes, numLayers, numTopk, dtype } = flags;
-  const sources = paths.map((path) => (path === '-' ? process.stdin : path));
-  const routing = await openRouting(sources, {
-    array,
-    axes,
-    numLayers,
-    numTopk,
-    idType: dtype,
-    name: displayName('-'),
-  });
+  return chooseRouting(await openRouting(sourcesOf(paths), optionsOf(flags)), flags);
+}
+
+/** Opens routing, or counts of experts. */
+export async function openChosenRoutingOrCounts(
+  paths: readonly string[],
+  flags: RoutingFlags,
+): Promise<ChosenRouting | ChosenCounts> {
+  const opened = await openRoutingOrCounts(sourcesOf(paths), optionsOf(flags));
+  if (opened.kind === 'ids') return chooseRouting(opened, flags);
+  const name = opened.files.join(', ');
+  const chosen = chooseLayers(opened.layers, flags, name);
+  return {
+    counts: opened,
+    name,
+    numLayersInFile: opened.layers.length,
+    chosen,
+    layers: chosen.map((index) => opened.layers[index]),
+  };
+}
+
+function sourcesOf(paths: readonly string[]): RoutingSource[] {
+  return paths.map((path) => (path === '-' ? process.stdin : path));
+}
+
+function optionsOf({ array, axes, numLayers, numTopk, dtype }: RoutingFlags): OpenRoutingOptions {
+  return { array, axes, numLayers, numTopk, idType: dtype, name: displayName('-'), waits: true };
+}
+
+function chooseRouting(routing: Routing, flags: RoutingFlags): ChosenRouting {
   const name = routing.files.join(', ');
   const { layers } = routing;
-  const all = layers.map((_, index) => index);
   const shown = `[${routing.tokens}, ${routing.topk}]`;
   if (layers.length === 1 && !routing.axes.includes('layers')) {
-    if (layer !== undefined) fail(`--layer is for routing of several layers; ${name} is ${shown}, one [tokens, topk]`);
-    return { routing, name, numLayersInFile: null, chosen: all, layers: null, hasLayerAxis: false };
+    if (flags.layer !== undefined)
+      fail(`--layer is for routing of several layers; ${name} is ${shown}, one [tokens, topk]`);
+    return { routing, name, numLayersInFile: null, chosen: [0], layers: null, hasLayerAxis: false };
   }
-  if (layers.length === 0) fail(`${name} has no layers; save it again, or pass --axes`);
-  const chosen = typeof layer === 'number' ? [layers.indexOf(layer)] : all;
-  if (chosen[0] < 0) fail(`--layer ${layer} is not in ${name}, which has ${describeLayers(layers)}`);
+  const chosen = chooseLayers(layers, flags, name);
   return {
     routing,
     name,
     numLayersInFile: layers.length,
     chosen,
     layers: chosen.map((index) => layers[index]),
-    hasLayerAxis: typeof layer !== 'number',
+    hasLayerAxis: typeof flags.layer !== 'number',
   };
+}
+
+/** The indices of the layers that `--layer` asks for. */
+function chooseLayers(layers: readonly number[], { layer }: RoutingFlags, name: string): readonly number[] {
+  if (layers.length === 0) fail(`${name} has no layers; save it again, or pass --axes`);
+  if (typeof layer !== 'number') return layers.map((_, index) => index);
+  const index = layers.indexOf(layer);
+  return index >= 0 ? [index] : fail(`--layer ${layer} is not in ${name}, which has ${describeLayers(layers)}`);
 }
 
 function describeLayers(layers: readonly number[]): string {

@@ -6,7 +6,7 @@
 import type { ComputedLayers } from '../compute/computed-layers.ts';
 import type { Timing } from '../compute/pass.ts';
 import { inFlags } from '../fail.ts';
-import type { ChosenRouting } from '../read/routing.ts';
+import type { ChosenCounts, ChosenRouting } from '../read/routing.ts';
 import { abbreviated, duration, grouped } from './numbers.ts';
 import type { Result } from './result.ts';
 import { wrap } from './wrap.ts';
@@ -37,6 +37,21 @@ export function factsOfFile({ routing, name, layers, numLayersInFile }: ChosenRo
     ...(producer === null ? [] : fact('format', `${format}, of ${producer}`)),
     ...fact('topk_idx', `${idType} ${shape}`),
     ...(layers === null ? [] : fact('axes', `${axes}: ${inFlags(axesBecause)}`)),
+  ];
+}
+
+/** The lines of counts that were read. */
+export function factsOfCounts({ counts, name, chosen, layers, numLayersInFile }: ChosenCounts): string[] {
+  const { format, producer, numExperts, notes } = counts;
+  const experts = `${grouped(numExperts)} experts`;
+  const shape =
+    chosen.length === numLayersInFile
+      ? `[${chosen.length} layer${chosen.length === 1 ? '' : 's'}, ${experts}]`
+      : `[${experts}], layer ${layers[0]} of ${numLayersInFile}`;
+  return [
+    ...fact('file', name),
+    ...(producer === null ? [] : fact('format', `${format}, of ${producer}`)),
+    ...fact('counts', `${shape}, without tokens${notes.length === 0 ? '' : `: ${inFlags(notes.join(' '))}`}`),
   ];
 }
 

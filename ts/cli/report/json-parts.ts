@@ -5,7 +5,7 @@
  */
 import type { ComputedLayers } from '../compute/computed-layers.ts';
 import { inFlags } from '../fail.ts';
-import type { ChosenRouting } from '../read/routing.ts';
+import type { ChosenCounts, ChosenRouting } from '../read/routing.ts';
 import type { Result } from './result.ts';
 
 /** What was read. */
@@ -24,6 +24,25 @@ export function jsonOfFile({ routing, name, numLayersInFile }: ChosenRouting): o
     topk,
     numTokens: tokens,
     numTopk: topk,
+  };
+}
+
+/** The same of counts, which have no tokens and so no ids. */
+export function jsonOfCounts({ counts, name, numLayersInFile }: ChosenCounts): object {
+  const { format, producer } = counts;
+  return {
+    file: name,
+    format,
+    producer,
+    idType: null,
+    dtype: null,
+    axes: null,
+    axesBecause: null,
+    numLayersInFile,
+    tokens: null,
+    topk: null,
+    numTokens: null,
+    numTopk: null,
   };
 }
 

@@ -4,17 +4,17 @@
  *
  * @module
  */
+import type { TokenSplit } from '../compute/expert-loads.ts';
 import { jsonOfGates } from './gates.ts';
-import { jsonOfFile } from './json-parts.ts';
+import { jsonOfCounts, jsonOfFile } from './json-parts.ts';
 import type { JudgedPlacement, PlacedLayer, PlaceResult } from './place-result.ts';
 
 /** The report as one JSON document, on one line. */
 export function formatPlaceJson(result: PlaceResult): string {
-  const { routing, numExperts, numRanks, numRanksPerNode, numNodes, numGroups, placement, plan, replicas, splits } =
-    result;
-  const { before, after, bounds, bound, isOnAll, isLeftOut, window, invalidExperts } = result;
+  const { source, numExperts, numRanks, numRanksPerNode, numNodes, numGroups, placement, plan, tokens } = result;
+  const { before, after, bounds, bound, isLeftOut, invalidExperts } = result;
   const report = {
-    ...jsonOfFile(routing),
+    ...('routing' in source ? jsonOfFile(source) : jsonOfCounts(source)),
     numExperts,
     numRanks,
     numRanksPerNode,
@@ -22,20 +22,19 @@ export function formatPlaceJson(result: PlaceResult): string {
     numGroups,
     numPhysicalExperts: plan.numPhysicalExperts,
     placement: placement.name,
-    replicaRule: replicas.rule,
-    sourceRank: replicas.sourceRank ?? null,
+    replicaRule: tokens?.replicas.rule ?? null,
+    sourceRank: tokens?.replicas.sourceRank ?? null,
     invalidExperts,
-    judgedOn: isOnAll ? 'all' : 'second half',
-    window,
+    judgedOn: tokens === null ? 'counts' : tokens.isOnAll ? 'all' : 'second half',
+    window: tokens?.window ?? null,
     before: overAll(before),
     plan: overAll(after),
     bound,
     ...jsonOfGates(result.gates),
     layers: plan.physicalToLogical.map((slots, index) => ({
-      layer: routing.layers?.[index] ?? null,
+      layer: source.layers?.[index] ?? null,
       isDense: isLeftOut[index],
-      numTokensPlaced: splits[index].placedBefore,
-      numTokensJudged: splits[index].judgedBefore - splits[index].judgedFrom,
+      ...numTokensOf(tokens?.splits[index]),
       before: plain(before.perLayer[index]),
       plan: plain(after.perLayer[index]),
       bound: bounds[index],
@@ -43,6 +42,13 @@ export function formatPlaceJson(result: PlaceResult): string {
     })),
   };
   return `${JSON.stringify(report)}\n`;
+}
+
+function numTokensOf(split: TokenSplit | undefined): object {
+  return {
+    numTokensPlaced: split === undefined ? null : split.placedBefore,
+    numTokensJudged: split === undefined ? null : split.judgedBefore - split.judgedFrom,
+  };
 }
 
 function overAll({ layers, windows, findings }: JudgedPlacement): object {

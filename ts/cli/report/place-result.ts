@@ -3,8 +3,9 @@
  *
  * @module
  */
-import type { ExpertLoads, TokenSplit } from '../compute/expert-loads.ts';
+import type { ExpertLoads } from '../compute/expert-loads.ts';
 import type { JudgedLayer } from '../compute/judge.ts';
+import type { TokenUse } from '../compute/trial.ts';
 import type { InvalidExperts } from '../flags.ts';
 import type { GateResult } from '../gate.ts';
 import {
@@ -16,8 +17,7 @@ import {
   type Spread,
 } from '../library.ts';
 import type { ChosenPlan } from '../read/plan.ts';
-import type { ReplicaChoice } from '../read/replica-choice.ts';
-import type { ChosenRouting } from '../read/routing.ts';
+import type { ChosenCounts, ChosenRouting } from '../read/routing.ts';
 import { findInPlan } from './plan-findings.ts';
 
 /** Where the figures of several layers or windows lie; null where there are none. */
@@ -29,7 +29,7 @@ export interface PlacedLayer {
   readonly loads: Float64Array;
   /** The balance of these loads, null where nothing was selected. */
   readonly balance: Balance | null;
-  /** The balances of the windows of the layer. */
+  /** The balances of the windows of the layer; null without tokens. */
   readonly windows: Spreads;
   readonly numWindows: number;
 }
@@ -59,7 +59,7 @@ export interface PlaceStatistics {
 
 /** The result of `place`. */
 export interface PlaceResult extends PlaceStatistics {
-  readonly routing: ChosenRouting;
+  readonly source: ChosenRouting | ChosenCounts;
   readonly numExperts: number;
   readonly numRanks: number;
   readonly numRanksPerNode: number;
@@ -68,12 +68,8 @@ export interface PlaceResult extends PlaceStatistics {
   /** The placement before. */
   readonly placement: ChosenPlan;
   readonly plan: PlacementPlan;
-  readonly replicas: ReplicaChoice;
-  /** Of each chosen layer. */
-  readonly splits: readonly TokenSplit[];
-  /** Whether the plan is made from all tokens, and judged by the same. */
-  readonly isOnAll: boolean;
-  readonly window: number;
+  /** How tokens were used, or null where there are counts only. */
+  readonly tokens: TokenUse | null;
   readonly invalidExperts: InvalidExperts;
   /** The limits that were given, of the plan. */
   readonly gates: readonly GateResult[];

@@ -3,8 +3,9 @@
  *
  * @module
  */
+import type { TokenUse } from '../compute/trial.ts';
 import type { BalanceFigure } from '../library.ts';
-import { fact, factsOfFile } from './facts.ts';
+import { fact, factsOfCounts, factsOfFile } from './facts.ts';
 import { gatesSection } from './gates.ts';
 import { grouped } from './numbers.ts';
 import type { JudgedPlacement, PlaceResult, Spreads } from './place-result.ts';
@@ -16,7 +17,7 @@ const figures: readonly BalanceFigure[] = ['max/mean', 'mean/max', '(max-mean)/m
 /** @param colour whether the terminal is to show headings in bold. */
 export function formatPlaceText(result: PlaceResult, colour: boolean): string {
   const heading = headingIn(colour);
-  const { before, after, bound, window } = result;
+  const { before, after, bound, tokens } = result;
   const counted = after.perLayer.filter((_, layer) => !result.isLeftOut[layer]);
   const numLayers = counted.length;
   const numWindows = counted.reduce((sum, layer) => sum + layer.numWindows, 0);
@@ -29,13 +30,17 @@ export function formatPlaceText(result: PlaceResult, colour: boolean): string {
       ['plan', after.layers],
       ['bound', bound],
     ]),
-    '',
-    heading('Loads in windows', `over ${grouped(numWindows)} of ${grouped(window)} tokens`),
-    ...spreadTable([
-      ['before', before.windows],
-      ['plan', after.windows],
-    ]),
   ];
+  if (tokens !== null) {
+    lines.push(
+      '',
+      heading('Loads in windows', `over ${grouped(numWindows)} of ${grouped(tokens.window)} tokens`),
+      ...spreadTable([
+        ['before', before.windows],
+        ['plan', after.windows],
+      ]),
+    );
+  }
   if (numLayers > 1) lines.push('', ...layersSection(result, heading));
   lines.push(
     ...planFindingsSection('The placement before', before.findings, heading),
@@ -46,21 +51,19 @@ export function formatPlaceText(result: PlaceResult, colour: boolean): string {
 }
 
 function facts(result: PlaceResult): string[] {
-  const { routing, numExperts, numRanks, numNodes, numRanksPerNode, numGroups, plan, placement, replicas } = result;
+  const { source, numExperts, numRanks, numNodes, numRanksPerNode, numGroups, plan, placement, tokens } = result;
   const numDense = result.isLeftOut.filter((each) => each).length;
   const numRedundant = plan.numPhysicalExperts - numExperts;
   const nodes = numNodes === 1 ? 'one node' : `${numNodes} nodes of ${numRanksPerNode}`;
-  const source = replicas.sourceRank === undefined ? '' : `, from rank ${replicas.sourceRank}`;
   return [
-    ...factsOfFile(routing, plan.numLayers),
+    ...('routing' in source ? factsOfFile(source, plan.numLayers) : factsOfCounts(source)),
     ...fact('before', `${numExperts} experts, ${placement.inWords}`),
     ...fact(
       'plan',
       `EPLB, ${plan.numPhysicalExperts} slots, ${numRedundant} redundant${groupsNote(numGroups, numNodes)}`,
     ),
     ...fact('ranks', `${numRanks} in ${nodes}`),
-    ...fact('replicas', `${replicas.rule}${source}`),
-    ...fact('tokens', describeSplit(result)),
+    ...factsOfTrial(tokens),
     ...(numDense === 0 ? [] : fact('dense', `${numDense} layers hold one expert only; they are in no figure`)),
   ];
 }
@@ -72,7 +75,22 @@ function groupsNote(numGroups: number, numNodes: number): string {
     : `, ${numGroups} groups, which do not divide among ${numNodes} nodes: all ranks are as one node`;
 }
 
-function describeSplit({ splits, isOnAll }: PlaceResult): string {
+/** The lines of what plans are made from and judged by. */
+function factsOfTrial(tokens: TokenUse | null): string[] {
+  if (tokens === null) {
+    return [
+      ...fact('replicas', 'each gets an equal share of the counts of its expert'),
+      ...fact('loads', 'placed on all counts and judged on the same, which flatters the plan; there are no windows'),
+    ];
+  }
+  const { rule, sourceRank } = tokens.replicas;
+  return [
+    ...fact('replicas', sourceRank === undefined ? rule : `${rule}, from rank ${sourceRank}`),
+    ...fact('tokens', describeSplit(tokens)),
+  ];
+}
+
+function describeSplit({ splits, isOnAll }: TokenUse): string {
   if (isOnAll) return 'placed on all and judged on the same, which flatters the plan';
   const [least, most] = [Math.min, Math.max].map((of) => of(...splits.map(({ placedBefore }) => placedBefore)));
   const half = least === most ? grouped(most) : `${grouped(least)} to ${grouped(most)}`;
@@ -100,7 +118,7 @@ function twoDigits(value: number): string {
 }
 
 /** A line for each layer: `max/mean` of the whole layer, and the 95th percentile of its windows. */
-function layersSection({ before, after, bounds, routing }: PlaceResult, heading: Heading): string[] {
+function layersSection({ before, after, bounds, source, tokens }: PlaceResult, heading: Heading): string[] {
   const ratios = after.perLayer.map(({ balance }) => balance?.['max/mean'] ?? null);
   const row = (cells: readonly string[]): string => `  ${cells.map((cell) => cell.padStart(12)).join('')}`;
   const ratio = (value: number | undefined): string => (value === undefined ? '-' : twoDigits(value));
@@ -109,17 +127,16 @@ function layersSection({ before, after, bounds, routing }: PlaceResult, heading:
   const ofWindows = ({ perLayer }: JudgedPlacement, index: number): string =>
     ratio(perLayer[index].windows?.['max/mean'].p95);
   return [
-    heading('Layers', layersNote(ratios, routing.layers, ' by the plan')),
-    row(['', '', '', '', 'p95 of windows'.padStart(20)]),
-    row(['layer', 'before', 'plan', 'bound', 'before', 'plan']),
+    heading('Layers', layersNote(ratios, source.layers, ' by the plan')),
+    ...(tokens === null ? [] : [row(['', '', '', '', 'p95 of windows'.padStart(20)])]),
+    row(['layer', 'before', 'plan', 'bound', ...(tokens === null ? [] : ['before', 'plan'])]),
     ...layersInTable(ratios).map((index) =>
       row([
-        String(routing.layers?.[index] ?? index),
+        String(source.layers?.[index] ?? index),
         ofLayer(before, index),
         ofLayer(after, index),
         ratio(bounds[index]?.['max/mean']),
-        ofWindows(before, index),
-        ofWindows(after, index),
+        ...(tokens === null ? [] : [ofWindows(before, index), ofWindows(after, index)]),
       ]),
     ),
   ];

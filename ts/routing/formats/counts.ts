@@ -11,8 +11,8 @@ import { refuse } from '../routing-error.ts';
 /** How many counts are read at a time, if a row of them is not longer. */
 const pieceCounts = 2 ** 16;
 
-/** The most experts for which counts are read; the library itself takes no more. */
-const maxExperts = 2 ** 24;
+/** The most counts, over all layers, that are read; the library itself takes no more experts. */
+export const maxCounts = 2 ** 24;
 
 /**
  * Sums counts over all steps.
@@ -26,7 +26,7 @@ export async function sumOfCounts(
 ): Promise<Pick<CountContents, 'layers' | 'counts'>> {
   const grid = gridOfArrays(parts);
   const { layers, numTopk: numExperts } = grid;
-  if (numExperts > maxExperts || layers.length * numExperts > maxExperts) {
+  if (numExperts > maxCounts || layers.length * numExperts > maxCounts) {
     refuse('TOO_LARGE', `has counts of ${layers.length} layers and ${numExperts} experts`, {
       file,
       remedy: 'save the counts as [steps, layers, experts]',

@@ -48,33 +48,8 @@ function startsWithObject({ bytes, at }: JsonReader): boolean {
 
 async function openArrays(source: ByteSource): Promise<ArrayContents> {
   const { array, format } = await openNestedIntegers(source);
-  await declineTable(array);
   return { kind: 'arrays', format, ...nothingKnown, arrays: [array], others: [] };
 }
-
-/**
- * Refuses a table of few values, such as flags of experts. A token selects different experts, so that rows which have
- * more ids than there are values are no ids. Rows of one value only are left to others: they can be dense layers.
- */
-async function declineTable({ shape, source, idType }: StoredArray): Promise<void> {
-  const numColumns = shape[shape.length - 1];
-  if (shape.length === 1 || idType !== 'int32' || numColumns > maxSample) return;
-  const sample = new Int32Array(Math.min(source.size / 4, maxSample));
-  const numRows = Math.floor(sample.length / numColumns);
-  await source.read(0, new Uint8Array(sample.buffer));
-  const largest = sample.reduce((most, value) => Math.max(most, value), -1);
-  let numTooLong = 0;
-  for (let row = 0; row < numRows; row++) {
-    const values = sample.subarray(row * numColumns, (row + 1) * numColumns).filter((value) => value >= 0);
-    if (values.length > largest + 1) numTooLong++;
-  }
-  if (largest < 1 || 2 * numTooLong <= numRows) return;
-  const problem = `is a table of values up to ${largest} in rows of ${numColumns}, not ids: a token selects different experts`;
-  refuse('NOT_ROUTING', problem, { file: source.name, remedy: 'open the file that has the ids' });
-}
-
-/** How many integers are looked at to tell a table from ids. */
-const maxSample = 2 ** 13;
 
 /**
  * Opens a file that is nested arrays of integers, of one axis or more. In JSONL each line is an element of the first

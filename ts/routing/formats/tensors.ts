@@ -6,6 +6,7 @@
 import { type IdType, idTypes } from '../../values/id-types.ts';
 import type { ByteSource } from '../byte-source.ts';
 import type { ArrayContents, FormatName, OtherArray, StoredArray } from '../contents.ts';
+import { otherPurpose, withPurpose } from '../other-purpose.ts';
 import type { ReadOptions } from '../read-options.ts';
 import { refuse } from '../routing-error.ts';
 import { nothingKnown } from './npy.ts';
@@ -41,23 +42,6 @@ export function describedTensor({ type, shape }: Tensor): string {
   return `${type} [${shape.join(', ')}]`;
 }
 
-/** The last words of the names of integer tensors that are no ids of experts, and what they are. */
-const otherPurposes: readonly (readonly [RegExp, string])[] = [
-  [/^(tokens|(input|token|token_type|prompt)_?ids|labels|targets)$/, 'tokens of text'],
-  [/^codes$/, 'codes of audio or images'],
-  [/^(positions|position_ids|(relative_position|cu_seqlens|seq_?lens?)\w*)$/, 'positions'],
-  [/^(\w*_)?mask$/, 'a mask'],
-  [/^(physical_to_logical_map|last_physical_to_logical_map|phy2log|log2phy|placement)$/, 'a placement of experts'],
-  [/^(\w*_count|logcnt|counts|expert_load)$/, 'counts'],
-  [/^num_batches_tracked$/, 'a counter of batch normalization'],
-];
-
-/** What an integer tensor seems to be by its name, or undefined if it can be ids. */
-function otherPurpose(name: string): string | undefined {
-  const word = /(\w+)[\W\d]*$/.exec(name)?.[1] ?? '';
-  return otherPurposes.find(([pattern]) => pattern.test(word))?.[1];
-}
-
 /**
  * The contents of a container of tensors that is of no known producer.
  *
@@ -79,7 +63,7 @@ export function contentsOfTensors(
     if (canBeIds && purpose === undefined) arrays.push(asStoredArray(tensor));
     else {
       canBeChosen ||= canBeIds;
-      others.push({ name, what: describedTensor(tensor) + (purpose === undefined ? '' : `, by its name ${purpose}`) });
+      others.push({ name, what: withPurpose(describedTensor(tensor), purpose) });
     }
   }
   if (arrays.length === 0) failWithoutIds(tensors, others, canBeChosen, file);
