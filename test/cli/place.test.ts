@@ -420,6 +420,12 @@ describe('dispatch-layout place with counts', () => {
       [true, true, false],
     );
     assert.closeTo(report.before.layers['max/mean'].worst, 3 / 2, 1e-9);
+    assert.deepStrictEqual(
+      report.layers.map(({ coverage }: { coverage: unknown }) => coverage),
+      [null, [1, 1, 1], [3 / 8, 6 / 8, 1]].map((shares) =>
+        shares?.map((share, index) => ({ top: [1, 2, 4][index], share })),
+      ),
+    );
     assert.strictEqual((await dispatchLayout([...args, '--fail-above', 'max/mean=1.1'])).code, 0);
     const gated = await dispatchLayout([...args, '--fail-above', 'max/mean=0.9']);
     assert.strictEqual(gated.code, 1);

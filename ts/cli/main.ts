@@ -27,7 +27,7 @@ import { type PlaceFlags, place } from './place.ts';
 import { endOnOutputError } from './print.ts';
 import { type ReceiveFlags, receive } from './receive.ts';
 import { type RunFlags, run } from './run.ts';
-import { sharedFlags } from './shared-flags.ts';
+import { defaultWindow, sharedFlags } from './shared-flags.ts';
 import { isSweep, type SweepFlags, sweep } from './sweep.ts';
 import { version } from './version.ts';
 import { workloadNames } from './workloads/workload.ts';
@@ -156,6 +156,12 @@ function createProgram(): Command {
     .addOption(sharedFlags.failAbove)
     .option('--hidden-size <elements>', 'elements of a token, for bytes in the table', wholeNumber(1, 2 ** 31 - 1))
     .option('--bytes-per-element <bytes>', 'bytes of an element of a token', decimalNumber(0.125, 16), 2)
+    .option('--statistics', 'also count the experts of each batch, and pairs of experts that tokens select together')
+    .option(
+      '--window <tokens>',
+      'with --statistics: how many tokens a batch has (default: 4096)',
+      wholeNumber(1, 2 ** 31 - 1),
+    )
     .option('--keep-dense', 'count layers that hold one expert only, instead of leaving them out')
     .option('--out <file>', "write the layout to an .npz, under DeepEP's names")
     .addOption(sharedFlags.fingerprint)
@@ -276,7 +282,12 @@ function createProgram(): Command {
       'ranks of one node, which is one RDMA rank (default: 8)',
       wholeNumber(1, limits.ranks),
     )
-    .option('--window <tokens>', 'how many tokens a batch has, for which ranks wait', wholeNumber(1, 2 ** 31 - 1), 4096)
+    .option(
+      '--window <tokens>',
+      'how many tokens a batch has, for which ranks wait',
+      wholeNumber(1, 2 ** 31 - 1),
+      defaultWindow,
+    )
     .option('--all', 'place on all tokens, and judge on the same; this flatters the plan')
     .addOption(sharedFlags.planPlacement)
     .addOption(sharedFlags.replicaRule)

@@ -75,8 +75,15 @@ export async function sweep(files: readonly string[], flags: SweepFlags): Promis
 }
 
 /** Refuses what is for one number of ranks. */
-function refuse({ out, failAbove, fingerprint, sourceRank }: SweepFlags): void {
-  const given = { '--out': out, '--fail-above': failAbove, '--fingerprint': fingerprint, '--source-rank': sourceRank };
+function refuse({ out, failAbove, fingerprint, sourceRank, statistics, window }: SweepFlags): void {
+  const given = {
+    '--out': out,
+    '--fail-above': failAbove,
+    '--fingerprint': fingerprint,
+    '--source-rank': sourceRank,
+    '--statistics': statistics,
+    '--window': window,
+  };
   for (const [flag, value] of Object.entries(given)) {
     if (value !== undefined) fail(`${flag} is for one number of ranks; give one with --num-ranks`);
   }

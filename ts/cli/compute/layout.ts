@@ -20,6 +20,7 @@ import { nameInFiles } from '../name-in-files.ts';
 import type { ChosenRouting } from '../read/routing.ts';
 import { NpzFile } from '../write/npz-file.ts';
 import { addTo, type ComputedLayers, shapeInFile } from './computed-layers.ts';
+import type { ExpertStatistics } from './expert-statistics.ts';
 import { createMappedLayout, type LayoutComputer, type PlannedPlacement } from './mapped-layout.ts';
 import { createWorkspace, type RoutingWorkspace, timePasses } from './pass.ts';
 
@@ -34,6 +35,8 @@ export interface LayoutJob {
   /** The id that stands for an empty slot, beside -1. */
   readonly emptyId: number | bigint | undefined;
   readonly mask: MaskForm;
+  /** Looks at the ids, too, if statistics were asked for. */
+  readonly statistics: ExpertStatistics | null;
   /** The file to write the layouts to. */
   readonly out: string | undefined;
 }
@@ -55,7 +58,7 @@ export interface RoutingLayout extends ComputedLayers {
 
 /** Computes the layout of every layer of the routing. */
 export async function computeRoutingLayout(job: LayoutJob): Promise<RoutingLayout> {
-  const { routing, numExperts, groupOptions, planned, out, ...options } = job;
+  const { routing, numExperts, groupOptions, planned, statistics, out, ...options } = job;
   try {
     const group = new ExpertGroup(groupOptions);
     const { numRanks, numRanksPerNode, numRdmaRanks, device } = group;
@@ -87,6 +90,7 @@ export async function computeRoutingLayout(job: LayoutJob): Promise<RoutingLayou
         compute,
         receive(layout, { layer, firstToken, numTokens: count }) {
           observer.observe(layer, workspace.topkIdx, count, layout.numTokensPerExpert);
+          statistics?.observe(layer, workspace.topkIdx, count);
           const sums = layers[layer];
           addTo(sums.numTokensPerRank, layout.numTokensPerRank);
           addTo(sums.numTokensPerExpert, layout.numTokensPerExpert);

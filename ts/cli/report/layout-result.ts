@@ -9,6 +9,7 @@ import type { GateResult } from '../gate.ts';
 import type { PlanFinding } from '../library.ts';
 import type { ChosenPlacement } from '../read/placement.ts';
 import type { ChosenPlan } from '../read/plan.ts';
+import type { ExpertStatisticsResult } from './expert-statistics.ts';
 import type { LayerStatistics } from './layout-statistics.ts';
 import type { Result } from './result.ts';
 
@@ -18,6 +19,8 @@ export interface LayoutResult extends Result<RoutingLayout, LayerStatistics> {
   readonly findings: readonly Finding[];
   /** What is odd about the plan, or `null` where the placement is none. */
   readonly planFindings: readonly PlanFinding[] | null;
+  /** What was counted of experts, if it was asked for. */
+  readonly expertStatistics: ExpertStatisticsResult | null;
   /** The limits that were given. */
   readonly gates: readonly GateResult[];
   /** The fingerprint of the ids, if it was asked for. */

@@ -4,6 +4,7 @@
  * @module
  */
 import { drawCounts } from './bars.ts';
+import { expertStatisticsSection } from './expert-statistics.ts';
 import { fact, factsOfComputing, factsOfFile, numSlots } from './facts.ts';
 import { linesOfFindings } from './findings-text.ts';
 import { gatesSection } from './gates.ts';
@@ -49,6 +50,9 @@ export function formatLayoutText(result: LayoutResult, colour: boolean): string 
     heading('Fan-out', ''),
     ...fanOut(result),
   );
+  if (result.expertStatistics !== null) {
+    lines.push(...expertStatisticsSection(result.expertStatistics, computed.routing.layers, heading));
+  }
   if (computed.numLayers > 1) lines.push('', ...layersSection(result, heading));
   if (result.planFindings !== null) lines.push(...planFindingsSection('The plan', result.planFindings, heading));
   lines.push(...gatesSection(result.gates, heading));

@@ -12,7 +12,7 @@ import type { JudgedPlacement, PlacedLayer, PlaceResult } from './place-result.t
 /** The report as one JSON document, on one line. */
 export function formatPlaceJson(result: PlaceResult): string {
   const { source, numExperts, numRanks, numRanksPerNode, numNodes, numGroups, placement, plan, tokens } = result;
-  const { before, after, bounds, bound, isLeftOut, invalidExperts } = result;
+  const { before, after, bounds, bound, coverages, isLeftOut, invalidExperts } = result;
   const report = {
     ...('routing' in source ? jsonOfFile(source) : jsonOfCounts(source)),
     numExperts,
@@ -38,6 +38,7 @@ export function formatPlaceJson(result: PlaceResult): string {
       before: plain(before.perLayer[index]),
       plan: plain(after.perLayer[index]),
       bound: bounds[index],
+      coverage: coverages[index],
       physicalToLogical: Array.from(slots),
     })),
   };
