@@ -24,6 +24,7 @@ import { perLayer, total } from './report/layout-statistics.ts';
 import { formatLayoutText } from './report/layout-text.ts';
 import { findInPlan } from './report/plan-findings.ts';
 import { printReport } from './report/print-report.ts';
+import { bytesPerToken, type TokenSize } from './report/traffic.ts';
 import {
   defaultWindow,
   type GateFlags,
@@ -34,14 +35,12 @@ import {
 } from './shared-flags.ts';
 
 /** The flags of the main command, parsed. */
-export interface RunFlags extends SharedFlags, ReplicaFlags, GateFlags {
+export interface RunFlags extends SharedFlags, ReplicaFlags, GateFlags, TokenSize {
   readonly mask: MaskForm;
   readonly keepDense?: true;
   readonly fingerprint?: true;
   readonly statistics?: true;
   readonly window?: number;
-  readonly hiddenSize?: number;
-  readonly bytesPerElement: number;
 }
 
 /** @param files the routing files, of which one can be `-` for standard input. */
@@ -51,7 +50,6 @@ export async function run(files: readonly string[], flags: RunFlags): Promise<vo
   const numRanks = requireNumRanks(flags);
   const { device, invalidExperts, emptyId, mask, out, failAbove = [] } = flags;
   checkPaths(paths, flags);
-  if (flags.hiddenSize !== undefined) fail('--hidden-size is for the table of several numbers of ranks');
   if (flags.window !== undefined && !flags.statistics) fail('--window is for --statistics; pass both, or none');
   refuseLayoutGates(failAbove, numRanks, flags.ranksPerNode);
 
@@ -96,6 +94,9 @@ export async function run(files: readonly string[], flags: RunFlags): Promise<vo
     total: total(computed),
     perLayer: ofLayers,
     gates,
+    traffic: layout.sent.traffic(counted),
+    numTokensBetweenOthers: layout.sent.betweenOthers(counted),
+    bytesPerToken: bytesPerToken(flags),
     expertStatistics: statistics === null ? null : expertStatisticsOf(statistics, layout, counted, window),
     findings,
     planFindings: planned === null ? null : await findInPlan(planned.plan),

@@ -23,6 +23,7 @@ import { addTo, type ComputedLayers, shapeInFile } from './computed-layers.ts';
 import type { ExpertStatistics } from './expert-statistics.ts';
 import { createMappedLayout, type LayoutComputer, type PlannedPlacement } from './mapped-layout.ts';
 import { createWorkspace, type RoutingWorkspace, timePasses } from './pass.ts';
+import { SentTokens } from './sent-tokens.ts';
 
 /** What is to be computed, and how. */
 export interface LayoutJob {
@@ -54,6 +55,8 @@ export interface RoutingLayout extends ComputedLayers {
   readonly layers: readonly LayoutCounts[];
   /** What was seen of the ids. */
   readonly observer: Observer;
+  /** What ranks send to each other. */
+  readonly sent: SentTokens;
 }
 
 /** Computes the layout of every layer of the routing. */
@@ -77,6 +80,7 @@ export async function computeRoutingLayout(job: LayoutJob): Promise<RoutingLayou
       { idType, numTopk, numExperts, emptyId: options.emptyId },
       layers.map((layer) => layer.numTokensPerExpert),
     );
+    const sent = new SentTokens(routing, group);
     const { workspace, compute } =
       planned === null
         ? createLayout(createWorkspace({ routing, group, numExperts, options, orders: {} }))
@@ -88,9 +92,10 @@ export async function computeRoutingLayout(job: LayoutJob): Promise<RoutingLayou
         workspace,
         numExperts,
         compute,
-        receive(layout, { layer, firstToken, numTokens: count }) {
+        receive(layout, { layer, firstToken, numTokens: count, file: source }) {
           observer.observe(layer, workspace.topkIdx, count, layout.numTokensPerExpert);
           statistics?.observe(layer, workspace.topkIdx, count);
+          sent.add(layer, source, layout);
           const sums = layers[layer];
           addTo(sums.numTokensPerRank, layout.numTokensPerRank);
           addTo(sums.numTokensPerExpert, layout.numTokensPerExpert);
@@ -105,7 +110,7 @@ export async function computeRoutingLayout(job: LayoutJob): Promise<RoutingLayou
         },
       });
       if (file !== null) await finishFile(file, layers);
-      return { ...shape, routing, device, numRanksPerNode, numLayers: layers.length, layers, timing, observer };
+      return { ...shape, routing, device, numRanksPerNode, numLayers: layers.length, layers, timing, observer, sent };
     } finally {
       file?.discard();
     }

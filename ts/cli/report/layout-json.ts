@@ -8,6 +8,7 @@ import { jsonOfGates } from './gates.ts';
 import { jsonOfFile, jsonOfResult } from './json-parts.ts';
 import type { LayoutResult } from './layout-result.ts';
 import type { LayerStatistics } from './layout-statistics.ts';
+import { jsonOfTraffic } from './traffic.ts';
 
 /** The report as one JSON document, on one line. */
 export function formatLayoutJson(result: LayoutResult): string {
@@ -20,6 +21,7 @@ export function formatLayoutJson(result: LayoutResult): string {
     numRdmaRanks: computed.numRdmaRanks,
     placement: placement.name,
     ...jsonOfResult(result, plain),
+    traffic: jsonOfTraffic(result.traffic, result.bytesPerToken),
     ...jsonOfExperts(result),
     findings: result.findings,
     ...jsonOfGates(result.gates),

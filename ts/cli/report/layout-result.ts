@@ -4,6 +4,7 @@
  * @module
  */
 import type { RoutingLayout } from '../compute/layout.ts';
+import type { Traffic } from '../compute/sent-tokens.ts';
 import type { Finding } from '../findings/finding.ts';
 import type { GateResult } from '../gate.ts';
 import type { PlanFinding } from '../library.ts';
@@ -19,6 +20,12 @@ export interface LayoutResult extends Result<RoutingLayout, LayerStatistics> {
   readonly findings: readonly Finding[];
   /** What is odd about the plan, or `null` where the placement is none. */
   readonly planFindings: readonly PlanFinding[] | null;
+  /** What ranks and nodes send to each other over all layers; null where there are too many ranks for such tables. */
+  readonly traffic: Traffic | null;
+  /** The tokens that go from a rank to another one, and from a node to another one. */
+  readonly numTokensBetweenOthers: { readonly ranks: number; readonly nodes: number };
+  /** The bytes of a token, or `null` where they are not known. */
+  readonly bytesPerToken: number | null;
   /** What was counted of experts, if it was asked for. */
   readonly expertStatistics: ExpertStatisticsResult | null;
   /** The limits that were given. */

@@ -20,6 +20,7 @@ import {
   layersInTable,
   layersNote,
 } from './sections.ts';
+import { megabytes } from './traffic.ts';
 
 /** @param colour whether the terminal is to show headings in bold. */
 export function formatLayoutText(result: LayoutResult, colour: boolean): string {
@@ -80,7 +81,7 @@ function slotsNote(placement: LayoutResult['placement']): string {
   return 'plan' in placement ? ` in ${placement.plan.numPhysicalExperts} slots` : '';
 }
 
-function fanOut({ computed, total }: LayoutResult): string[] {
+function fanOut({ computed, total, bytesPerToken, numTokensBetweenOthers }: LayoutResult): string[] {
   const { meanRanksPerToken, meanNodesPerToken } = total;
   if (meanRanksPerToken === null) return ['  no tokens'];
   const mostRanks = Math.min(computed.numTopk, computed.numRanks);
@@ -88,6 +89,14 @@ function fanOut({ computed, total }: LayoutResult): string[] {
   return [
     `  a token goes to ${meanRanksPerToken.toFixed(2)} ranks on average, of at most ${mostRanks}`,
     ...(meanNodesPerToken === null ? [] : [`  and to ${meanNodesPerToken.toFixed(2)} nodes, of at most ${mostNodes}`]),
+    ...(bytesPerToken === null
+      ? []
+      : [
+          `  ${megabytes(numTokensBetweenOthers.ranks * bytesPerToken)} go from a rank to another one`,
+          ...(meanNodesPerToken === null
+            ? []
+            : [`  and ${megabytes(numTokensBetweenOthers.nodes * bytesPerToken)} from a node to another one`]),
+        ]),
   ];
 }
 
