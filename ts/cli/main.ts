@@ -24,6 +24,7 @@ import { mistypedCommand } from './mistyped.ts';
 import type { PermuteFlags } from './order-flags.ts';
 import { permute } from './permute.ts';
 import { type PlaceFlags, place } from './place.ts';
+import { isPlaceSweep, type PlaceSweepFlags, placeSweep } from './place-sweep.ts';
 import { endOnOutputError } from './print.ts';
 import { type ReceiveFlags, receive } from './receive.ts';
 import { type RunFlags, run } from './run.ts';
@@ -274,7 +275,11 @@ function createProgram(): Command {
     .helpOption('-h, --help', 'print this help')
     .argument('[files...]', "routing: one file or directory, or one for each rank; '-' is standard input")
     .addOption(sharedFlags.numExperts)
-    .option('--num-ranks <count>', 'ranks that share the experts (required)', wholeNumber(1, limits.ranks))
+    .option(
+      '--num-ranks <counts>',
+      'ranks that share the experts (required); several, such as 8,16,24, are compared in a table',
+      oneOrSeveral(wholeNumber(1, limits.ranks)),
+    )
     .option('--redundant <count>', 'slots for replicas, beside one for each expert', wholeNumber(0, limits.experts), 0)
     .option('--groups <count>', 'groups of experts, each of which stays in one node', wholeNumber(1, limits.experts), 1)
     .option(
@@ -305,7 +310,9 @@ function createProgram(): Command {
     .addOption(new Option('--format <form>', 'the form of the plan').choices(planFormatChoices).default('sglang'))
     .addOption(sharedFlags.json)
     .addHelpText('after', placeExamples)
-    .action((files: string[], flags: PlaceFlags) => place(files, flags));
+    .action((files: string[], flags: PlaceFlags | PlaceSweepFlags) =>
+      isPlaceSweep(flags) ? placeSweep(files, flags) : place(files, flags),
+    );
 
   program
     .command('generate')

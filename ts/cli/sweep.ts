@@ -12,7 +12,7 @@ import { print } from './print.ts';
 import { checkPaths } from './read/check-paths.ts';
 import { type ChosenRouting, openChosenRouting } from './read/routing.ts';
 import { sum } from './report/counts.ts';
-import { fact, factsOfFile } from './report/facts.ts';
+import { fact, factsOfDense, factsOfFile } from './report/facts.ts';
 import { jsonOfFile } from './report/json-parts.ts';
 import { grouped } from './report/numbers.ts';
 import { headingIn } from './report/sections.ts';
@@ -145,9 +145,7 @@ function formatText(routing: ChosenRouting, { numExperts, placement, numDenseLay
   const text = [
     ...factsOfFile(routing, routing.chosen.length),
     ...fact('experts', `${numExperts}, placed ${placement}`),
-    ...(numDenseLayers === 0
-      ? []
-      : fact('dense', `${numDenseLayers} layers hold one expert only; they are in no figure`)),
+    ...factsOfDense(numDenseLayers),
     '',
     heading('Numbers of ranks', 'max/mean of tokens per rank, over the layers'),
     row([
