@@ -42,6 +42,7 @@ export type {
   PlacementPlan,
   PlanFinding,
   PlanFormatName,
+  RebalanceOptions,
   ReplicaRule,
   Spread,
 } from '../placement/index.ts';

@@ -24,10 +24,11 @@ import { mistypedCommand } from './mistyped.ts';
 import type { PermuteFlags } from './order-flags.ts';
 import { permute } from './permute.ts';
 import { type PlaceFlags, place } from './place.ts';
+import { isPlaceSweep, type PlaceSweepFlags, placeSweep } from './place-sweep.ts';
 import { endOnOutputError } from './print.ts';
 import { type ReceiveFlags, receive } from './receive.ts';
 import { type RunFlags, run } from './run.ts';
-import { sharedFlags } from './shared-flags.ts';
+import { defaultWindow, sharedFlags } from './shared-flags.ts';
 import { isSweep, type SweepFlags, sweep } from './sweep.ts';
 import { version } from './version.ts';
 import { workloadNames } from './workloads/workload.ts';
@@ -156,6 +157,12 @@ function createProgram(): Command {
     .addOption(sharedFlags.failAbove)
     .option('--hidden-size <elements>', 'elements of a token, for bytes in the table', wholeNumber(1, 2 ** 31 - 1))
     .option('--bytes-per-element <bytes>', 'bytes of an element of a token', decimalNumber(0.125, 16), 2)
+    .option('--statistics', 'also count the experts of each batch, and pairs of experts that tokens select together')
+    .option(
+      '--window <tokens>',
+      'with --statistics: how many tokens a batch has (default: 4096)',
+      wholeNumber(1, 2 ** 31 - 1),
+    )
     .option('--keep-dense', 'count layers that hold one expert only, instead of leaving them out')
     .option('--out <file>', "write the layout to an .npz, under DeepEP's names")
     .option('--html <file>', 'write a page of pictures; without FILE, a page into which files are dropped')
@@ -269,7 +276,11 @@ function createProgram(): Command {
     .helpOption('-h, --help', 'print this help')
     .argument('[files...]', "routing: one file or directory, or one for each rank; '-' is standard input")
     .addOption(sharedFlags.numExperts)
-    .option('--num-ranks <count>', 'ranks that share the experts (required)', wholeNumber(1, limits.ranks))
+    .option(
+      '--num-ranks <counts>',
+      'ranks that share the experts (required); several, such as 8,16,24, are compared in a table',
+      oneOrSeveral(wholeNumber(1, limits.ranks)),
+    )
     .option('--redundant <count>', 'slots for replicas, beside one for each expert', wholeNumber(0, limits.experts), 0)
     .option('--groups <count>', 'groups of experts, each of which stays in one node', wholeNumber(1, limits.experts), 1)
     .option(
@@ -277,7 +288,12 @@ function createProgram(): Command {
       'ranks of one node, which is one RDMA rank (default: 8)',
       wholeNumber(1, limits.ranks),
     )
-    .option('--window <tokens>', 'how many tokens a batch has, for which ranks wait', wholeNumber(1, 2 ** 31 - 1), 4096)
+    .option(
+      '--window <tokens>',
+      'how many tokens a batch has, for which ranks wait',
+      wholeNumber(1, 2 ** 31 - 1),
+      defaultWindow,
+    )
     .option('--all', 'place on all tokens, and judge on the same; this flatters the plan')
     .addOption(sharedFlags.planPlacement)
     .addOption(sharedFlags.replicaRule)
@@ -295,7 +311,9 @@ function createProgram(): Command {
     .addOption(new Option('--format <form>', 'the form of the plan').choices(planFormatChoices).default('sglang'))
     .addOption(sharedFlags.json)
     .addHelpText('after', placeExamples)
-    .action((files: string[], flags: PlaceFlags) => place(files, flags));
+    .action((files: string[], flags: PlaceFlags | PlaceSweepFlags) =>
+      isPlaceSweep(flags) ? placeSweep(files, flags) : place(files, flags),
+    );
 
   program
     .command('generate')

@@ -3,8 +3,8 @@
  *
  * @module
  */
-
 import { isDense } from '../findings/find.ts';
+import { ExpertStatistics } from './compute/expert-statistics.ts';
 import { fingerprint } from './compute/fingerprint.ts';
 import { computeRoutingLayout, type RoutingLayout } from './compute/layout.ts';
 import { findingsOf } from './compute/observe.ts';
@@ -18,6 +18,7 @@ import { layersInPlan, readPlacementOrPlan } from './read/plan.ts';
 import { type ReplicaFlags, readReplicaChoice } from './read/replica-choice.ts';
 import { openChosenRouting } from './read/routing.ts';
 import { reasonOfChosenDevice } from './report/device-reason.ts';
+import { type ExpertStatisticsResult, summariseExperts } from './report/expert-statistics.ts';
 import { formatLayoutJson } from './report/layout-json.ts';
 import type { LayoutResult } from './report/layout-result.ts';
 import { perLayer, total } from './report/layout-statistics.ts';
@@ -25,17 +26,25 @@ import { formatLayoutText } from './report/layout-text.ts';
 import { settingsOf } from './report/page-settings.ts';
 import { findInPlan } from './report/plan-findings.ts';
 import { printReport } from './report/print-report.ts';
-import { type GateFlags, requireFiles, requireNumExperts, requireNumRanks, type SharedFlags } from './shared-flags.ts';
+import { bytesPerToken, type TokenSize } from './report/traffic.ts';
+import {
+  defaultWindow,
+  type GateFlags,
+  requireFiles,
+  requireNumExperts,
+  requireNumRanks,
+  type SharedFlags,
+} from './shared-flags.ts';
 import { PageFile, writeEmptyPage } from './write/page-file.ts';
 
 /** The flags of the main command, parsed. */
-export interface RunFlags extends SharedFlags, ReplicaFlags, GateFlags {
+export interface RunFlags extends SharedFlags, ReplicaFlags, GateFlags, TokenSize {
   readonly mask: MaskForm;
   readonly keepDense?: true;
   readonly fingerprint?: true;
-  readonly hiddenSize?: number;
-  readonly bytesPerElement: number;
   readonly html?: string;
+  readonly statistics?: true;
+  readonly window?: number;
 }
 
 /** @param files the routing files, of which one can be `-` for standard input. */
@@ -60,9 +69,7 @@ async function report(files: readonly string[], flags: RunFlags, page: PageFile 
   const numRanks = requireNumRanks(flags);
   const { device, invalidExperts, emptyId, mask, out, failAbove = [] } = flags;
   checkPaths(paths, flags);
-  if (flags.hiddenSize !== undefined && page === null) {
-    fail('--hidden-size is for the table of several numbers of ranks, and for --html');
-  }
+  if (flags.window !== undefined && !flags.statistics) fail('--window is for --statistics; pass both, or none');
   refuseLayoutGates(failAbove, numRanks, flags.ranksPerNode);
 
   const routing = await openChosenRouting(paths, flags);
@@ -71,6 +78,16 @@ async function report(files: readonly string[], flags: RunFlags, page: PageFile 
   const planned =
     'plan' in placement ? { plan: placement.plan, planLayers: layersInPlan(placement, routing), replicas } : null;
   const option = 'option' in placement ? placement.option : undefined;
+  const window = flags.window ?? defaultWindow;
+  const statistics = flags.statistics
+    ? new ExpertStatistics({
+        numLayers: routing.chosen.length,
+        numTopk: routing.routing.topk,
+        numExperts,
+        emptyId,
+        window,
+      })
+    : null;
   const layout = await computeRoutingLayout({
     routing,
     numExperts,
@@ -79,16 +96,15 @@ async function report(files: readonly string[], flags: RunFlags, page: PageFile 
     invalidExperts,
     emptyId,
     mask,
+    statistics,
     out,
     collector: page?.collect(routing, numExperts, emptyId) ?? null,
   });
 
   const findings = await findingsOf(routing, layout.observer, numExperts);
-  const dense = layout.layers.flatMap((_, index) =>
-    isDense(layout.observer.layers[index], layout.numTopk) ? [index] : [],
-  );
-  if (page !== null) page.finish(layout, findings, await settingsOf(layout, placement, replicas, flags, dense));
-  const computed = flags.keepDense ? layout : withoutLayers(layout, dense);
+  const counted = countedLayers(layout, flags.keepDense);
+  if (page !== null) page.finish(layout, findings, await settingsOf(layout, placement, replicas, flags, counted[0]));
+  const computed = onlyLayers(layout, counted);
   const ofLayers = perLayer(computed);
   const gates = await checkLayoutGates(failAbove, computed.routing, ofLayers);
   const result: LayoutResult = {
@@ -99,6 +115,10 @@ async function report(files: readonly string[], flags: RunFlags, page: PageFile 
     total: total(computed),
     perLayer: ofLayers,
     gates,
+    traffic: layout.sent.traffic(counted),
+    numTokensBetweenOthers: layout.sent.betweenOthers(counted),
+    bytesPerToken: bytesPerToken(flags),
+    expertStatistics: statistics === null ? null : expertStatisticsOf(statistics, layout, counted, window),
     findings,
     planFindings: planned === null ? null : await findInPlan(planned.plan),
     idsSha256: flags.fingerprint ? await fingerprint(routing, emptyId) : null,
@@ -107,11 +127,20 @@ async function report(files: readonly string[], flags: RunFlags, page: PageFile 
   if (gates.some(({ isExceeded }) => isExceeded)) process.exitCode = exitCodes.finding;
 }
 
-/** Leaves out the layers that hold one expert only, or none, unless all do. */
-function withoutLayers(layout: RoutingLayout, dense: readonly number[]): RoutingLayout {
+/** The indices of the layers that figures are of: all but those that hold one expert only, or none, unless all do. */
+function countedLayers(
+  { layers, observer, numTopk }: RoutingLayout,
+  keepsDense: boolean | undefined,
+): readonly number[] {
+  const all = layers.map((_, index) => index);
+  const kept = keepsDense ? all : all.filter((index) => !isDense(observer.layers[index], numTopk));
+  return kept.length === 0 ? all : kept;
+}
+
+/** Leaves out layers. */
+function onlyLayers(layout: RoutingLayout, kept: readonly number[]): RoutingLayout {
   const { routing, layers } = layout;
-  const kept = layers.flatMap((_, index) => (dense.includes(index) ? [] : [index]));
-  if (kept.length === 0 || kept.length === layers.length) return layout;
+  if (kept.length === layers.length) return layout;
   return {
     ...layout,
     layers: kept.map((index) => layers[index]),
@@ -122,4 +151,18 @@ function withoutLayers(layout: RoutingLayout, dense: readonly number[]): Routing
       layers: routing.layers === null ? null : kept.map((index) => (routing.layers as readonly number[])[index]),
     },
   };
+}
+
+function expertStatisticsOf(
+  statistics: ExpertStatistics,
+  { layers }: RoutingLayout,
+  counted: readonly number[],
+  window: number,
+): ExpertStatisticsResult {
+  const selections = statistics.finish();
+  return summariseExperts(
+    counted.map((index) => selections[index]),
+    counted.map((index) => layers[index].numTokensPerExpert),
+    window,
+  );
 }

@@ -76,6 +76,9 @@ export const sharedFlags = {
   json: new Option('--json', 'print one JSON document instead of the report'),
 } as const;
 
+/** The number of tokens of a batch, for which ranks wait, unless `--window` says another. */
+export const defaultWindow = 4096;
+
 /** The same flags, parsed, with those that differ only in what the help says of them. */
 export interface SharedFlags extends RoutingFlags {
   readonly numExperts?: number;

@@ -4,6 +4,7 @@
  * @module
  */
 import { drawCounts } from './bars.ts';
+import { expertStatisticsSection } from './expert-statistics.ts';
 import { fact, factsOfComputing, factsOfFile, numSlots } from './facts.ts';
 import { linesOfFindings } from './findings-text.ts';
 import { gatesSection } from './gates.ts';
@@ -19,6 +20,7 @@ import {
   layersInTable,
   layersNote,
 } from './sections.ts';
+import { megabytes } from './traffic.ts';
 
 /** @param colour whether the terminal is to show headings in bold. */
 export function formatLayoutText(result: LayoutResult, colour: boolean): string {
@@ -49,6 +51,9 @@ export function formatLayoutText(result: LayoutResult, colour: boolean): string 
     heading('Fan-out', ''),
     ...fanOut(result),
   );
+  if (result.expertStatistics !== null) {
+    lines.push(...expertStatisticsSection(result.expertStatistics, computed.routing.layers, heading));
+  }
   if (computed.numLayers > 1) lines.push('', ...layersSection(result, heading));
   if (result.planFindings !== null) lines.push(...planFindingsSection('The plan', result.planFindings, heading));
   lines.push(...gatesSection(result.gates, heading));
@@ -76,7 +81,7 @@ function slotsNote(placement: LayoutResult['placement']): string {
   return 'plan' in placement ? ` in ${placement.plan.numPhysicalExperts} slots` : '';
 }
 
-function fanOut({ computed, total }: LayoutResult): string[] {
+function fanOut({ computed, total, bytesPerToken, numTokensBetweenOthers }: LayoutResult): string[] {
   const { meanRanksPerToken, meanNodesPerToken } = total;
   if (meanRanksPerToken === null) return ['  no tokens'];
   const mostRanks = Math.min(computed.numTopk, computed.numRanks);
@@ -84,6 +89,14 @@ function fanOut({ computed, total }: LayoutResult): string[] {
   return [
     `  a token goes to ${meanRanksPerToken.toFixed(2)} ranks on average, of at most ${mostRanks}`,
     ...(meanNodesPerToken === null ? [] : [`  and to ${meanNodesPerToken.toFixed(2)} nodes, of at most ${mostNodes}`]),
+    ...(bytesPerToken === null
+      ? []
+      : [
+          `  ${megabytes(numTokensBetweenOthers.ranks * bytesPerToken)} go from a rank to another one`,
+          ...(meanNodesPerToken === null
+            ? []
+            : [`  and ${megabytes(numTokensBetweenOthers.nodes * bytesPerToken)} from a node to another one`]),
+        ]),
   ];
 }
 

@@ -20,16 +20,15 @@ export interface PageFlags {
 /**
  * The settings that a page begins with: those of the report.
  *
- * @param dense the indices of layers that hold one expert only.
+ * @param layer the index of the layer that is shown alone first.
  */
 export async function settingsOf(
-  { numExperts, numRanks, numRanksPerNode, numLayers }: RoutingLayout,
+  { numExperts, numRanks, numRanksPerNode }: RoutingLayout,
   placement: ChosenPlacement | ChosenPlan,
   { rule, sourceRank }: ReplicaChoice,
   { keepDense, hiddenSize, bytesPerElement }: PageFlags,
-  dense: readonly number[],
+  layer: number,
 ): Promise<Settings> {
-  const sparse = Array.from({ length: numLayers }, (_, layer) => layer).find((layer) => !dense.includes(layer));
   return {
     ...defaultSettings(numExperts),
     numRanks,
@@ -39,7 +38,7 @@ export async function settingsOf(
     numRedundant: (numRanks - (numExperts % numRanks)) % numRanks,
     replicaRule: rule,
     sourceRank: sourceRank ?? null,
-    layer: sparse ?? 0,
+    layer,
     keepDense: keepDense === true,
     hiddenSize: hiddenSize ?? null,
     bytesPerElement,
