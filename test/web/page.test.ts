@@ -146,7 +146,9 @@ describe('the page of pictures', function () {
             (sums: number[], row: number[]) => sums.map((sum, rank) => sum + row[rank]),
             new Array(8).fill(0),
           );
-          assert.deepStrictEqual(received, expected.layers[0].numTokensPerRank);
+          for (const [rank, tokens] of received.entries()) {
+            assert.closeTo(tokens, expected.layers[0].numTokensPerRank[rank], 1e-6);
+          }
           await page.picture('balance-over-ranks');
           const { sweep } = JSON.parse(await page.save('balance-over-ranks', 'Save JSON', downloads));
           const swept = await json(trace(), '--num-experts', '32', '--ranks-per-node', '4', '--num-ranks', '4,8,16,32');
@@ -311,6 +313,46 @@ describe('the page of pictures', function () {
           await page.expectText('#facts', /tokens80/);
           await drop(['flat.json'], ['[1, 2, 3, 4, 5, 6]']);
           await page.expectText('#problem', /flat\.json/);
+        });
+      });
+
+      it('knows who sends what where each rank has a file', async () => {
+        const files = [0, 1, 2, 3].map((rank) => folder.path(`rank${rank}.npy`));
+        const workload = [
+          '--num-tokens',
+          '500',
+          '--num-topk',
+          '4',
+          '--num-experts',
+          '32',
+          '--num-ranks',
+          '4',
+          '--workload',
+          'balanced',
+        ];
+        await succeed(['generate', folder.path('rank{rank}.npy'), ...workload, '--ragged', '1.5']);
+        const expected = await json(...files, '--num-experts', '32', '--num-ranks', '4', '--ranks-per-node', '2');
+        await using(emptyPage, async (page) => {
+          await page.choose('#files', ...files);
+          await page.picture('layers-by-ranks');
+          await page.page.$eval('#ranks-number', (element) => {
+            (element as HTMLInputElement).value = '4';
+            element.dispatchEvent(new Event('input', { bubbles: true }));
+          });
+          await page.page.$eval('#ranks-per-node', (element) => {
+            (element as HTMLInputElement).value = '2';
+            element.dispatchEvent(new Event('input', { bubbles: true }));
+          });
+          await page.picture('traffic-between-ranks');
+          await page.expectText('#traffic-between-ranks p', /Each file has the tokens of one rank/);
+          for (const [id, name] of [
+            ['traffic-between-ranks', 'numTokensBetweenRanks'],
+            ['traffic-between-nodes', 'numTokensBetweenNodes'],
+          ]) {
+            const { numTokens, source } = JSON.parse(await page.save(id, 'Save JSON', downloads));
+            assert.strictEqual(source, 'files');
+            assert.deepStrictEqual(numTokens, expected.traffic[name]);
+          }
         });
       });
 

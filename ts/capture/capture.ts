@@ -20,8 +20,8 @@ export interface CaptureFacts {
   readonly axes: string;
   /** Why they are known, as the rest of a sentence. */
   readonly axesBecause: string;
-  /** The rank whose tokens these are; `null` where the files do not say. */
-  readonly rank: number | null;
+  /** For each file, the rank whose tokens it has; `null` where it does not say. */
+  readonly ranks: readonly (number | null)[];
   /** The numbers of the layers, or `null` where the routing is a single matrix. */
   readonly layers: readonly number[] | null;
   readonly numLayers: number;
@@ -36,12 +36,22 @@ export interface CaptureFacts {
   readonly findings: readonly Finding[];
 }
 
+/** Kept tokens that follow one another and are of the same file. */
+export interface FileRun {
+  /** The index of the file; null for rows that no file has. */
+  readonly file: number | null;
+  /** The kept tokens up to this one are of it. */
+  readonly end: number;
+}
+
 /** What a page keeps of routing. */
 export interface Capture extends CaptureFacts {
   /** The kept tokens of each layer. */
   readonly numKept: number;
   /** Which blocks of {@link blockTokens} tokens are kept: each one if 1, else the first one of so many. */
   readonly keepEvery: number;
+  /** `[numLayers]`: which kept tokens are of which file, in the order of tokens. */
+  readonly runs: readonly (readonly FileRun[])[];
   /** `[numLayers]` of `[numExperts]`: how often each expert was selected, by all tokens. */
   readonly counts: readonly Float64Array[];
   /** `[numLayers]` of `[numKept, numTopk]`: the experts of the kept tokens. */

@@ -4,7 +4,7 @@
  * @module
  */
 import type { IntegerArray } from '../values/id-types.ts';
-import { blockTokens, emptyIn, type KeptIds, keptArray } from './capture.ts';
+import { blockTokens, emptyIn, type FileRun, type KeptIds, keptArray } from './capture.ts';
 
 /** What is collected. */
 export interface CollectorJob {
@@ -18,12 +18,24 @@ export interface CollectorJob {
   readonly maxIds: number;
 }
 
+/** A piece of routing, without its ids. */
+export interface CollectedPiece {
+  /** The index of the layer among those that are collected. */
+  readonly layer: number;
+  readonly firstToken: number;
+  readonly numTokens: number;
+  /** The index of the file that it is of; null for rows that no file has. */
+  readonly file: number | null;
+}
+
 /** Keeps tokens of the pieces that it is given. */
 export class Collector {
   readonly numKept: number;
   readonly keepEvery: number;
   /** `[numLayers]` of `[numKept, numTopk]` */
   readonly ids: readonly KeptIds[];
+  /** `[numLayers]`: which kept tokens are of which file. */
+  readonly runs: readonly (readonly FileRun[])[];
   readonly #job: CollectorJob;
   /** The low and the high 32 bits of the id that stands for an empty slot. */
   readonly #empty: { readonly low: number; readonly high: number };
@@ -38,19 +50,24 @@ export class Collector {
       const ids = new array(this.numKept * numTopk);
       return ids.fill(emptyIn(ids));
     });
+    this.runs = this.ids.map(() => []);
     this.#job = job;
     const empty = BigInt(job.emptyId ?? -1);
     this.#empty = { low: Number(BigInt.asIntN(32, empty)), high: Number(BigInt.asIntN(32, empty >> 32n)) };
   }
 
   /**
-   * Keeps what is to be kept of a piece. What is no expert is kept as an empty slot.
+   * Keeps what is to be kept of a piece. The pieces of a layer come in the order of its tokens. What is no expert is kept
+   * as an empty slot.
    *
    * @param ids `[numTokens, numTopk]`, row-major.
    */
-  add(layer: number, firstToken: number, numTokens: number, ids: IntegerArray): void {
+  add({ layer, firstToken, numTokens, file }: CollectedPiece, ids: IntegerArray): void {
     const { numTopk } = this.#job;
     const end = firstToken + numTokens;
+    const runs = this.runs[layer] as FileRun[];
+    if (runs.at(-1)?.file === file) runs.pop();
+    runs.push({ file, end: keptBefore(end, this.keepEvery) });
     for (let token = firstToken; token < end; ) {
       const block = Math.floor(token / blockTokens);
       const isKept = block % this.keepEvery === 0;

@@ -70,7 +70,7 @@ export class Controls {
     show(byId('rule-choice'), isEplb || settings.placement === 'file');
     select('rule').value = settings.replicaRule;
     show(byId('source-choice'), settings.replicaRule === 'nearest');
-    setValue(input('source-rank'), settings.sourceRank ?? capture.rank ?? 0);
+    setValue(input('source-rank'), settings.sourceRank ?? capture.ranks[0] ?? 0);
     setRange(input('layer'), 0, numLayers - 1, 1, settings.layer);
     byId('layer-number').textContent = layerName(capture, settings.layer);
     show(input('layer').parentElement as HTMLElement, layers !== null && numLayers > 1);

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { sendersOf } from '../../ts/capture/senders.ts';
 import { type Traffic, trafficOf } from '../compute/traffic.ts';
 import { layerName, type View } from '../compute/view.ts';
 import { heatMap } from './heat-map.ts';
@@ -10,15 +11,15 @@ import { bytes, grouped, ratio } from './numbers.ts';
 import type { Drawing, Picture } from './picture.ts';
 
 function trafficIn({ capture, chosen, settings }: View): Traffic {
-  return trafficOf(capture, chosen.chosen, settings, settings.layer);
+  return trafficOf(capture, chosen, settings, settings.layer);
 }
 
 function captionOf({ capture, settings }: View, places: string): string {
   const inLayer = capture.layers === null ? '' : ` in layer ${layerName(capture, settings.layer)}`;
   const source =
-    capture.rank !== null && capture.rank < settings.numRanks
-      ? `The tokens are those of rank ${capture.rank}, as the file says.`
-      : 'The file does not say which rank has which tokens: they are dealt out evenly, a block to each rank.';
+    sendersOf(capture.ranks, settings.numRanks) === null
+      ? 'No file says which rank sends its tokens: each is taken to send an equal share of all.'
+      : 'Each file has the tokens of one rank.';
   return `The tokens that go from each ${places} to each ${places}${inLayer}, over the mean. ${source}`;
 }
 
@@ -36,7 +37,7 @@ function draw({ settings }: View, counts: Float64Array, size: number, place: str
     textAt: (from, to) => {
       const count = counts[from * size + to];
       const inBytes = hiddenSize === null ? '' : `, ${bytes(count * hiddenSize * bytesPerElement)}`;
-      return `from ${place} ${from} to ${place} ${to}\n${grouped(count)} tokens${inBytes}\n${ratio(count / mean)} times the mean`;
+      return `from ${place} ${from} to ${place} ${to}\n${Number.isInteger(count) ? grouped(count) : count.toFixed(2)} tokens${inBytes}\n${ratio(count / mean)} times the mean`;
     },
   });
 }
@@ -54,11 +55,11 @@ export const trafficBetweenRanks: Picture = {
     return numRanks === 1 ? null : draw(view, betweenRanks, numRanks, 'rank', width);
   },
   data(view) {
-    const { betweenRanks, numRanks, isSourceKnown } = trafficIn(view);
+    const { betweenRanks, numRanks, source } = trafficIn(view);
     const { capture, settings } = view;
     return {
       layer: capture.layers?.[settings.layer] ?? null,
-      isSourceKnown,
+      source,
       numTokens: table(betweenRanks, numRanks),
     };
   },
@@ -73,11 +74,11 @@ export const trafficBetweenNodes: Picture = {
     return numNodes === 1 ? null : draw(view, betweenNodes, numNodes, 'node', width);
   },
   data(view) {
-    const { betweenNodes, numNodes, isSourceKnown } = trafficIn(view);
+    const { betweenNodes, numNodes, source } = trafficIn(view);
     const { capture, settings } = view;
     return {
       layer: capture.layers?.[settings.layer] ?? null,
-      isSourceKnown,
+      source,
       numTokens: table(betweenNodes, numNodes),
     };
   },

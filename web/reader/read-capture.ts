@@ -66,7 +66,7 @@ export async function readCapture(job: ReadJob, onProgress: (share: number) => v
       const ofLayer = counts[piece.layer];
       for (let expert = 0; expert < numExperts; expert++) ofLayer[expert] += numTokensPerExpert[expert];
       observer.observe(piece.layer, workspace.topkIdx, piece.numTokens, numTokensPerExpert);
-      collector.add(piece.layer, piece.firstToken, piece.numTokens, workspace.topkIdx);
+      collector.add(piece, workspace.topkIdx);
       numDone += piece.numTokens;
       onProgress(numDone / (numTokens * all.length));
     }
@@ -79,7 +79,7 @@ export async function readCapture(job: ReadJob, onProgress: (share: number) => v
       idType,
       axes: routing.axes,
       axesBecause: routing.axesBecause,
-      rank: routing.rank,
+      ranks: routing.ranks,
       layers,
       numLayers: all.length,
       numTokens,
@@ -90,6 +90,7 @@ export async function readCapture(job: ReadJob, onProgress: (share: number) => v
       numKept: collector.numKept,
       keepEvery: collector.keepEvery,
       counts,
+      runs: collector.runs,
       ids: collector.ids,
     };
   } finally {

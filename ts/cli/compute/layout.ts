@@ -100,7 +100,7 @@ export async function computeRoutingLayout(job: LayoutJob): Promise<RoutingLayou
         compute,
         receive(layout, { layer, firstToken, numTokens: count, file: source }) {
           observer.observe(layer, workspace.topkIdx, count, layout.numTokensPerExpert);
-          collector?.add(layer, firstToken, count, workspace.topkIdx);
+          collector?.add({ layer, firstToken, numTokens: count, file: source }, workspace.topkIdx);
           statistics?.observe(layer, workspace.topkIdx, count);
           sent.add(layer, source, layout);
           const sums = layers[layer];

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { sendersOf } from '../../capture/senders.ts';
 import type { ChosenRouting } from '../read/routing.ts';
 import { addTo } from './computed-layers.ts';
 
@@ -119,16 +120,6 @@ export class SentTokens {
       return sums;
     });
   }
-}
-
-/**
- * For each file, the rank that sends its tokens. Files say it themselves, or there is one for each rank, in the order of
- * ranks. Otherwise nobody knows.
- */
-function sendersOf(ranks: readonly (number | null)[], numRanks: number): readonly number[] | null {
-  const named = ranks.filter((rank) => rank !== null);
-  if (named.length === ranks.length) return named.every((rank) => rank < numRanks) ? named : null;
-  return named.length === 0 && ranks.length === numRanks && numRanks > 1 ? ranks.map((_, index) => index) : null;
 }
 
 /** The node of a rank, if the rank is known. */

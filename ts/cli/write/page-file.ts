@@ -83,10 +83,10 @@ function readPage(): string {
 
 function captureOf(
   { routing: { routing, name, chosen, layers }, layers: counts, numExperts }: RoutingLayout,
-  { numKept, keepEvery, ids }: Collector,
+  { numKept, keepEvery, ids, runs }: Collector,
   findings: readonly Finding[],
 ): Capture {
-  const { format, producer, idType, axes, axesBecause, rank, tokens, topk, tokensOfLayer } = routing;
+  const { format, producer, idType, axes, axesBecause, ranks, tokens, topk, tokensOfLayer } = routing;
   return {
     name,
     format,
@@ -94,7 +94,7 @@ function captureOf(
     idType,
     axes,
     axesBecause,
-    rank,
+    ranks,
     layers,
     numLayers: chosen.length,
     numTokens: tokens,
@@ -105,6 +105,7 @@ function captureOf(
     numKept,
     keepEvery,
     counts: counts.map(({ numTokensPerExpert }) => numTokensPerExpert),
+    runs,
     ids,
   };
 }
