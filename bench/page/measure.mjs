@@ -85,8 +85,8 @@ try {
 }
 
 function count(flags) {
-  const valueOf = (flag) => flags[flags.indexOf(flag) + 1];
-  return `${valueOf('--layers')} x ${valueOf('--num-tokens')}`;
+  const setting = (flag) => flags[flags.indexOf(flag) + 1];
+  return `${setting('--layers')} x ${setting('--num-tokens')}`;
 }
 
 async function openPage() {

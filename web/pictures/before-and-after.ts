@@ -54,6 +54,7 @@ export const beforeAndAfter: Picture = {
         y: {
           label: 'layer',
           labelAnchor: 'center',
+          labelArrow: 'none',
           domain: [counted.length, 0],
           ...ticksOf(counted.length, (rowHeight * counted.length) / 14, (row) => layerName(capture, counted[row])),
         },

@@ -57,6 +57,7 @@ export function heatMap(table: HeatMapTable): Drawing {
       y: {
         label: table.rowLabel,
         labelAnchor: 'center',
+        labelArrow: 'none',
         domain: [numRows, 0],
         ...ticksOf(numRows, (rowHeight * numRows) / 14, table.rowName),
       },

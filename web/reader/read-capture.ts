@@ -28,8 +28,11 @@ export interface ReadJob {
 
 /** How many ids a page keeps: a new number of ranks is then computed in a fraction of a second. */
 const maxIds = 2 ** 24;
-/** The most bytes of ids in one piece. */
-const pieceBytes = 2 ** 20;
+/**
+ * The most bytes of ids in one piece. Browsers take about a millisecond for each piece of a file, so that larger ones are
+ * faster here than those that fit in the cache.
+ */
+const pieceBytes = 2 ** 23;
 const maxExperts = 2 ** 20;
 
 /**
@@ -44,7 +47,14 @@ export async function readCapture(job: ReadJob, onProgress: (share: number) => v
   try {
     const { tokens: numTokens, topk: numTopk, idType } = routing;
     const all = routing.layers.map((_, index) => index);
-    const numExperts = job.numExperts ?? routing.numExperts ?? (await numExpertsIn(routing, all, maxExperts));
+    const isCounted = job.numExperts === undefined && routing.numExperts === null;
+    const whole = numTokens * all.length * (isCounted ? 2 : 1);
+    let numDone = 0;
+    const onPiece = (count: number): void => {
+      numDone += count;
+      onProgress(numDone / whole);
+    };
+    const numExperts = job.numExperts ?? routing.numExperts ?? (await numExpertsIn(routing, all, maxExperts, onPiece));
     const counts = all.map(() => new Float64Array(numExperts));
     const observer = new Observer({ idType, numTopk, numExperts, emptyId }, counts);
     const collector = new Collector({ numLayers: all.length, numTokens, numTopk, numExperts, emptyId, maxIds });
@@ -60,15 +70,13 @@ export async function readCapture(job: ReadJob, onProgress: (share: number) => v
       invalidExperts: 'ignore',
       mask: 'none',
     });
-    let numDone = 0;
     for await (const piece of routing.pieces({ into: workspace.topkIdx })) {
       const { numTokensPerExpert } = workspace.run(piece.numTokens);
       const ofLayer = counts[piece.layer];
       for (let expert = 0; expert < numExperts; expert++) ofLayer[expert] += numTokensPerExpert[expert];
       observer.observe(piece.layer, workspace.topkIdx, piece.numTokens, numTokensPerExpert);
       collector.add(piece, workspace.topkIdx);
-      numDone += piece.numTokens;
-      onProgress(numDone / (numTokens * all.length));
+      onPiece(piece.numTokens);
     }
     const layers = all.length === 1 && !routing.axes.includes('layers') ? null : routing.layers;
     const equalLayers = await findEqualLayers(routing, all, observer.layers);
