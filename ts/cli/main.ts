@@ -63,8 +63,9 @@ Examples:
     --num-local-experts 8 --out local.npz
   dispatch-layout permute routing.npy --num-experts 64 --by rank --num-ranks 8
 
-FILE is read as dispatch-layout FILE reads it. --num-ranks, --placement and
---winner are flags of the order by rank. Its rows are never padded.
+FILE is read as dispatch-layout FILE reads it. --num-ranks, --placement,
+--replica-rule, --source-rank and --winner are flags of the order by rank. Its
+rows are never padded.
 `;
 
 const checkExamples = `
@@ -143,7 +144,7 @@ function createProgram(): Command {
     .addOption(sharedFlags.numLayers)
     .addOption(sharedFlags.numTopk)
     .addOption(sharedFlags.dtype)
-    .addOption(sharedFlags.placementOrPlan)
+    .addOption(sharedFlags.placement)
     .addOption(sharedFlags.replicaRule)
     .addOption(sharedFlags.sourceRank)
     .addOption(sharedFlags.emptyId)
@@ -196,6 +197,8 @@ function createProgram(): Command {
     )
     .option('--num-ranks <count>', 'by rank: ranks that share the experts (required)', wholeNumber(1, limits.ranks))
     .addOption(sharedFlags.placement)
+    .addOption(sharedFlags.replicaRule)
+    .addOption(sharedFlags.sourceRank)
     .addOption(
       new Option(
         '--winner <slot>',
@@ -233,6 +236,7 @@ function createProgram(): Command {
       wholeNumber(1, limits.alignment),
     )
     .addOption(sharedFlags.placement)
+    .addOption(sharedFlags.replicaRule)
     .addOption(sharedFlags.layer)
     .addOption(sharedFlags.axes)
     .addOption(sharedFlags.array)

@@ -40,10 +40,6 @@ export const sharedFlags = {
   dtype: new Option('--dtype <type>', 'the type of the ids, where the file does not say it').choices(idTypeNames),
   placement: new Option(
     '--placement <file>',
-    "the rank of each expert: .npy, .npz or JSON, or 'linear' or 'round_robin' (default: equal blocks)",
-  ),
-  placementOrPlan: new Option(
-    '--placement <file>',
     "the rank of each expert, a plan as place writes it, 'linear' or 'round_robin' (default: equal blocks)",
   ),
   planPlacement: new Option(
