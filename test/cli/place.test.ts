@@ -422,9 +422,19 @@ describe('dispatch-layout place with counts', () => {
     assert.closeTo(report.before.layers['max/mean'].worst, 3 / 2, 1e-9);
     assert.deepStrictEqual(
       report.layers.map(({ coverage }: { coverage: unknown }) => coverage),
-      [null, [1, 1, 1], [3 / 8, 6 / 8, 1]].map((shares) =>
-        shares?.map((share, index) => ({ top: [1, 2, 4][index], share })),
-      ),
+      [
+        null,
+        [
+          { top: 1, share: 1 },
+          { top: 2, share: 1 },
+          { top: 4, share: 1 },
+        ],
+        [
+          { top: 1, share: 3 / 8 },
+          { top: 2, share: 6 / 8 },
+          { top: 4, share: 1 },
+        ],
+      ],
     );
     assert.strictEqual((await dispatchLayout([...args, '--fail-above', 'max/mean=1.1'])).code, 0);
     const gated = await dispatchLayout([...args, '--fail-above', 'max/mean=0.9']);
