@@ -139,7 +139,8 @@ run_slow_tests() {
 }
 
 # run_bench [--quick | --check | --expect | --report] [--orders] [--processes N]: see bench/run.ts; run_bench --calls: see
-# bench/calls; run_bench --files: see bench/files; run_bench --page: see bench/page
+# bench/calls; run_bench --files: see bench/files; run_bench --placement: see bench/placement; run_bench --page: see
+# bench/page
 run_bench() {
   build
   if [ "${1:-}" = --calls ]; then
@@ -148,6 +149,10 @@ run_bench() {
   fi
   if [ "${1:-}" = --files ]; then
     node bench/files/measure.mjs
+    return
+  fi
+  if [ "${1:-}" = --placement ]; then
+    node bench/placement/measure.mjs
     return
   fi
   if [ "${1:-}" = --page ]; then

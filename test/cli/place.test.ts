@@ -4,7 +4,9 @@ import { assert } from 'chai';
 import { createPlan, type PlacementPlan, percentile, type ReplicaRule, readPlan } from 'dispatch-layout/placement';
 import { unzipSync, zipSync } from 'fflate';
 import { rebalanceOracle, replicaOracle } from '../placement/oracle.ts';
+import * as p from '../support/pickle-writer.ts';
 import { Random } from '../support/random.ts';
+import { writeTorchFile } from '../support/torch-writer.ts';
 import { dispatchLayout, expectRefusal, succeed, temporaryFolder } from './command.ts';
 import { plainForm, writeNpy } from './npy-writer.ts';
 
@@ -422,9 +424,19 @@ describe('dispatch-layout place with counts', () => {
     assert.closeTo(report.before.layers['max/mean'].worst, 3 / 2, 1e-9);
     assert.deepStrictEqual(
       report.layers.map(({ coverage }: { coverage: unknown }) => coverage),
-      [null, [1, 1, 1], [3 / 8, 6 / 8, 1]].map((shares) =>
-        shares?.map((share, index) => ({ top: [1, 2, 4][index], share })),
-      ),
+      [
+        null,
+        [
+          { top: 1, share: 1 },
+          { top: 2, share: 1 },
+          { top: 4, share: 1 },
+        ],
+        [
+          { top: 1, share: 3 / 8 },
+          { top: 2, share: 6 / 8 },
+          { top: 4, share: 1 },
+        ],
+      ],
     );
     assert.strictEqual((await dispatchLayout([...args, '--fail-above', 'max/mean=1.1'])).code, 0);
     const gated = await dispatchLayout([...args, '--fail-above', 'max/mean=0.9']);
@@ -435,6 +447,9 @@ describe('dispatch-layout place with counts', () => {
   it('refuses what needs tokens, and counts that are not of these experts', async () => {
     const file = folder.write('few.json', JSON.stringify({ logical_count: [[1, 2, 3, 4]] }));
     const ids = folder.write('ids.json', '[[0, 1], [2, 3]]');
+    const slots = p.tensor({ key: '0', numElements: 4, shape: [1, 4], strides: [4, 1] });
+    const records = p.list(p.dict({ rank: p.int(0), global_physical_count: slots }));
+    const ofSlots = folder.write('slots.pt', writeTorchFile(p.pickle(p.dict({ records })), { 0: new Uint8Array(16) }));
     const sizes = ['--num-experts', '4', '--num-ranks', '2'];
     const cases: [string[], RegExp][] = [
       [
@@ -447,6 +462,7 @@ describe('dispatch-layout place with counts', () => {
       ],
       [['place', file, ...sizes, '--fail-above', 'windows:max/mean=2'], /counts have no tokens, and so no windows/],
       [['place', file, ...sizes, '--layer', '1'], /--layer 1 is not in .*few\.json, which has one layer, 0/],
+      [['place', ofSlots, ...sizes], /slots\.pt has counts of physical experts, which are the slots of some placement/],
       [['place', file, ids, ...sizes], /few\.json holds counts of experts, and .*ids\.json holds ids/],
       [['place', ids, ...sizes, '--axes', 'layers,tokens,experts'], /is \[2, 2\], and cannot be read with --axes/],
       [

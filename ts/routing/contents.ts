@@ -76,6 +76,8 @@ export interface CountContents extends FileFacts {
   readonly layers: readonly number[];
   /** The counts of each layer, summed over steps and passes: `[layers, experts]`. */
   readonly counts: readonly Float64Array[];
+  /** Of counts of slots, the expert in each slot of each layer, where the file says it. */
+  readonly expertOfSlot?: readonly Int32Array[];
 }
 
 /** What a format finds in a file. */

@@ -23,9 +23,10 @@ import type { ChosenRouting } from '../read/routing.ts';
 import { NpzFile } from '../write/npz-file.ts';
 import { addTo, type ComputedLayers, shapeInFile } from './computed-layers.ts';
 import type { ExpertStatistics } from './expert-statistics.ts';
-import { createMappedLayout, type LayoutComputer, type PlannedPlacement } from './mapped-layout.ts';
+import { createMappedLayout, type LayoutComputer } from './mapped-layout.ts';
 import { createWorkspace, type RoutingWorkspace, timePasses } from './pass.ts';
 import { SentTokens } from './sent-tokens.ts';
+import type { PlannedPlacement } from './slot-workspace.ts';
 
 /** What is to be computed, and how. */
 export interface LayoutJob {

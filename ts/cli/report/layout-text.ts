@@ -10,7 +10,7 @@ import { linesOfFindings } from './findings-text.ts';
 import { gatesSection } from './gates.ts';
 import type { LayoutResult } from './layout-result.ts';
 import { grouped } from './numbers.ts';
-import { planFindingsSection } from './plan-findings.ts';
+import { describePlacement, planFindingsSection } from './plan-findings.ts';
 import {
   expertTable,
   type Heading,
@@ -70,15 +70,11 @@ function facts(result: LayoutResult): string[] {
   return [
     ...factsOfFile(computed.routing, computed.numLayers),
     ...fact('slots', `${grouped(slots)}, ${emptyNote}`),
-    ...fact('experts', `${numExperts}, ${placement.inWords}${slotsNote(placement)}`),
+    ...fact('experts', `${numExperts}, ${describePlacement(placement)}`),
     ...fact('ranks', `${numRanks} in ${nodes}`),
     ...factsOfComputing(result, 'the layout'),
     ...(result.idsSha256 === null ? [] : fact('sha256', result.idsSha256)),
   ];
-}
-
-function slotsNote(placement: LayoutResult['placement']): string {
-  return 'plan' in placement ? ` in ${placement.plan.numPhysicalExperts} slots` : '';
 }
 
 function fanOut({ computed, total, bytesPerToken, numTokensBetweenOthers }: LayoutResult): string[] {
