@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { statSync, truncateSync } from 'node:fs';
 import { assert } from 'chai';
 import { commandPath, temporaryFolder } from './command.ts';
-import { headerText, npyFile, plainForm } from './npy-writer.ts';
+import { headerText, npyFile, plainForm, writeNpy } from './npy-writer.ts';
 
 /** The most memory that a command may have, in MiB. */
 const limit = 200;
@@ -56,6 +56,20 @@ describe('command line: memory', function () {
     assert.isAbove(statSync(folder.path('layout.npz')).size, 256e6);
     run(['permute', path, '--num-experts', '256', '--out', 'order.npz']);
     assert.isAbove(statSync(folder.path('order.npz')).size, 128e6);
+  });
+
+  it('is below 200 MB for 65,000 replies of few tokens', () => {
+    const ids = [0, 1, 2].map((token) => [0, 1, 2].map((layer) => [(token + layer) % 8, (token + 2 * layer + 1) % 8]));
+    const npy = writeNpy(ids.flat(2).map(BigInt), [3, 3, 2], { ...plainForm, size: 1, signed: false });
+    const replies = { 'npy.jsonl': npy.toString('base64'), 'arrays.jsonl': ids };
+    for (const [name, routed_experts] of Object.entries(replies)) {
+      folder.write(
+        name,
+        `${JSON.stringify({ id: 'cmpl-1', choices: [{ text: 'x', routed_experts }] })}\n`.repeat(65_000),
+      );
+      const text = run([name, '--num-experts', '8', '--num-ranks', '2']);
+      assert.match(text, /\[3 layers, 195,000 tokens, top-2\]/);
+    }
   });
 
   it('is below 200 MB for generated routing', () => {

@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { gridOfArrays } from '../../ts/routing/array-grid.ts';
 import { type ByteSource, sourceOfBytes } from '../../ts/routing/byte-source.ts';
 import type { ArrayContents, Contents, IdContents } from '../../ts/routing/contents.ts';
-import { scanIntegers } from '../../ts/routing/formats/json/integer-source.ts';
+import { SharedReader, scanIntegers } from '../../ts/routing/formats/json/integer-source.ts';
 import { JsonReader } from '../../ts/routing/formats/json/json-reader.ts';
 import { ObjectWalker, TopObjects } from '../../ts/routing/formats/json/objects.ts';
 import { RecordTable } from '../../ts/routing/formats/json/records.ts';
@@ -152,7 +152,7 @@ describe('nested arrays in JSON', () => {
     for (const keeps of [false, true]) {
       const reader = new JsonReader(source);
       await reader.skipByteOrderMark();
-      const array = await scanIntegers(reader, source, { keeps });
+      const array = await scanIntegers(reader, new SharedReader(source), { keeps });
       assert.deepEqual(array.shape, [1, numTokens, 8]);
       const row = new Int32Array(8);
       for (const token of [0, numTokens - 1, 1023, 1024, 1025, 33_333, 1022, numTokens - 1]) {
@@ -307,6 +307,13 @@ describe('replies of SGLang in JSON', () => {
       /meta_info\.routed_experts has 24 ids as int32, without their shape; give numLayers and numTopk of the model \(their product is 6,/,
     );
     assert.match(await message(text, { numLayers: 5, numTopk: 2 }), /not whole tokens of 5 layers and 2 ids/);
+  });
+
+  it('are not taken for .npy, whatever their first byte is', async () => {
+    const ids = [147, ...flat.slice(1)];
+    const contents = await openIds({ meta_info: { ...meta, routed_experts: base64(Int32Array.from(ids)) } }, shape);
+    assert.strictEqual(contents.producer, 'SGLang');
+    assert.deepEqual((await idsOf(contents.grid)).flat(2)[0], 147);
   });
 
   it('may be of another type, begin later, and have a row too many', async () => {

@@ -255,10 +255,73 @@ describe('files of torch.save', () => {
     assert.equal((await openBytes(file)).kind, 'arrays');
   });
 
-  it('of a batch say that a mask is not applied', async () => {
-    const batch = p.dict({ batch: p.dict({ routed_experts: dense([5, 3, 2]), attention_mask: dense([5], 'mask') }) });
-    const { notes } = await openBytes(writeTorchFile(p.pickle(batch), { 0: int32(30), mask: int32(5) }));
-    assert.deepEqual(notes, ['Padding is read as tokens: the attention_mask beside the ids is not applied.']);
+  describe('with an attention_mask', () => {
+    const mask = (storageClass: string, shape: readonly number[]): p.Pickled =>
+      p.tensor({
+        storageClass,
+        key: 'mask',
+        numElements: 10,
+        shape,
+        strides: shape.length === 2 ? [shape[1], 1] : [1],
+      });
+    const isToken = [0, 1, 1, 0, 0, 1, 1, 1, 1, 0];
+    const masks: Record<string, [storageClass: string, bytes: Uint8Array]> = {
+      int64: ['torch LongStorage', new Uint8Array(BigInt64Array.from(isToken, BigInt).buffer)],
+      bool: ['torch BoolStorage', Uint8Array.from(isToken)],
+    };
+    for (const [type, [storageClass, bytes]] of Object.entries(masks)) {
+      it(`of ${type} have no padding`, async () => {
+        const batch = p.dict({
+          routed_experts: dense([2, 5, 3, 2]),
+          attention_mask: mask(storageClass, [2, 5]),
+        });
+        const ids = asIds(await openBytes(writeTorchFile(p.pickle(p.dict({ batch })), { 0: int32(60), mask: bytes })));
+        assert.deepEqual(ids.notes, [
+          'The tokens of 2 samples follow one another.',
+          '4 of 10 tokens are left out, which are padding by the attention_mask.',
+        ]);
+        const all = counting([10, 3, 2]);
+        for (const tokensPerPiece of [1, 3, 100]) {
+          const kept = tokensFirst(await idsOf(ids.grid, tokensPerPiece));
+          assert.deepEqual(
+            kept,
+            all.filter((_, token) => isToken[token] === 1),
+          );
+        }
+      });
+    }
+
+    it('have the tokens of samples without one, and of those whose mask does not fit', async () => {
+      const sample = (key: string, attention_mask?: p.Pickled): p.Pickled =>
+        p.dict({ routed_experts: dense([5, 3, 2], key), ...(attention_mask && { attention_mask }) });
+      const bytes = Uint8Array.from(isToken);
+      const samples = p.list(
+        sample('0', mask('torch BoolStorage', [5])),
+        sample('1'),
+        sample('0', mask('torch BoolStorage', [4])),
+      );
+      const ids = asIds(
+        await openBytes(writeTorchFile(p.pickle(samples), { 0: int32(30), 1: int32(30, 90), mask: bytes })),
+      );
+      assert.deepEqual(ids.notes, [
+        'The tokens of 3 samples follow one another.',
+        '3 of 15 tokens are left out, which are padding by the attention_mask.',
+        'Padding of 1 sample is read as tokens: [2].attention_mask is bool [4], and [2].routed_experts is int32 [5, 3, 2].',
+      ]);
+      const first = counting([5, 3, 2]);
+      const kept = first.filter((_, token) => isToken[token] === 1);
+      assert.deepEqual(tokensFirst(await idsOf(ids.grid)), [...kept, ...counting([5, 3, 2], 90), ...first]);
+    });
+  });
+
+  it('with more tokens than a mask may be of are refused before they are read', async () => {
+    const repeated = (shape: readonly number[]): p.Pickled =>
+      p.tensor({ numElements: 1, shape, strides: shape.map(() => 0) });
+    const sample = p.dict({ routed_experts: repeated([2 ** 24, 1, 1]), attention_mask: repeated([2 ** 24]) });
+    const samples = p.list(sample, sample, sample, sample, sample);
+    const error = await refusal(() => openBytes(writeTorchFile(p.pickle(samples), { 0: int32(1) })));
+    assert.equal(error.code, 'TOO_LARGE');
+    assert.match(error.message, /has 83886080 tokens and a mask of padding, and the limit is 67108864/);
   });
 
   describe('are declined with what they seem to be', () => {

@@ -89,3 +89,35 @@ export async function readExactly(
   }
   return bytes;
 }
+
+/** How many bytes are read ahead. */
+const blockBytes = 2 ** 16;
+
+/**
+ * The same bytes, of which the block with those that were read last is kept: for readers that read a few bytes here and a
+ * few nearby, each of which would be a call of the operating system.
+ */
+export function inBlocks(source: ByteSource): ByteSource {
+  let kept = { index: -1, bytes: new Uint8Array(0) };
+  return {
+    ...source,
+    async read(position, into) {
+      if (into.length >= blockBytes) return source.read(position, into);
+      const end = Math.min(position + into.length, source.size);
+      for (let at = position; at < end; ) {
+        const index = Math.floor(at / blockBytes);
+        let block = kept;
+        if (block.index !== index) {
+          const bytes = new Uint8Array(blockBytes);
+          block = { index, bytes: bytes.subarray(0, await source.read(index * blockBytes, bytes)) };
+          kept = block;
+        }
+        const part = block.bytes.subarray(at - index * blockBytes, end - index * blockBytes);
+        if (part.length === 0) return at - position;
+        into.set(part, at - position);
+        at += part.length;
+      }
+      return Math.max(0, end - position);
+    },
+  };
+}

@@ -47,7 +47,12 @@ function text(name: string, value: unknown): Seed {
 
 function npySeed(name: string, header: string, data: Uint8Array, version = 1): Seed {
   const parts = [Buffer.from(header, 'latin1'), data];
-  return { name, parts, fileOf: ([text, bytes]) => npyFile(Buffer.from(text).toString('latin1'), bytes, version) };
+  const fileOf: Seed['fileOf'] = ([text, bytes]) => {
+    // The lengths of version 1 have 16 bits, and a line break follows the header
+    const fitting = text.length < 2 ** 16 - 1 ? version : Math.max(version, 2);
+    return npyFile(Buffer.from(text).toString('latin1'), bytes, fitting);
+  };
+  return { name, parts, fileOf };
 }
 
 function npzSeed(name: string, entries: Readonly<Record<string, Uint8Array>>, form: ArchiveForm): Seed {
@@ -223,6 +228,14 @@ const made: readonly Seed[] = [
     p.dict({
       rollout_id: p.int(3),
       samples: p.list(p.dict({ rollout_routed_experts: dense([4, 3, 2]), tokens: p.none })),
+    }),
+    flat,
+  ),
+  torchSeed(
+    'pt with a mask of padding',
+    p.dict({
+      routed_experts: dense([2, 2, 3, 2]),
+      attention_mask: p.tensor({ numElements: 24, shape: [2, 2], strides: [2, 1] }),
     }),
     flat,
   ),

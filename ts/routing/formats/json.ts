@@ -10,7 +10,7 @@ import type { Format } from '../format.ts';
 import type { ReadOptions } from '../read-options.ts';
 import { refuse } from '../routing-error.ts';
 import { sumOfCounts } from './counts.ts';
-import { scanIntegers } from './json/integer-source.ts';
+import { SharedReader, scanIntegers } from './json/integer-source.ts';
 import { isSpace, JsonReader, openArray, openObject, shortened } from './json/json-reader.ts';
 import { ObjectWalker, TopObjects } from './json/objects.ts';
 import { RecordTable } from './json/records.ts';
@@ -63,7 +63,7 @@ async function openNestedIntegers(
   const open = async (isLines: boolean): Promise<{ array: StoredArray; next: number }> => {
     const reader = new JsonReader(source);
     await reader.skipByteOrderMark();
-    const array = await scanIntegers(reader, source, { isLines, keeps: true });
+    const array = await scanIntegers(reader, new SharedReader(source), { isLines, keeps: true });
     return { array, next: isLines ? 0 : reader.peek() || (await reader.peekFurther()) };
   };
   const { array, next } = await open(false);

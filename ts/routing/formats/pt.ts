@@ -12,7 +12,7 @@ import { refuse } from '../routing-error.ts';
 import type { ZipEntry } from '../zip-directory.ts';
 import { itemsOf, PythonDict, PythonTensor, type PythonValue, valueAt } from './pt/python-values.ts';
 import { contentsOfRecorder } from './pt/sglang-recorder.ts';
-import { type FoundTensor, tensorsIn } from './pt/tensors-in.ts';
+import { tensorsIn } from './pt/tensors-in.ts';
 import { readTorchFile } from './pt/torch-file.ts';
 import { contentsOfSamples } from './samples.ts';
 import { contentsOfTensors } from './tensors.ts';
@@ -38,16 +38,22 @@ export async function openPt(
   const recorded = await contentsOfRecorder(torchFile, file);
   if (recorded !== undefined) return recorded;
   const found = tensorsIn(root, file);
-  const open = (some: readonly FoundTensor[]) =>
-    Promise.all(some.map(({ path, tensor }) => torchFile.open(tensor, path)));
   const samples = found.filter(
     ({ path, tensor }) => /(^|\.)(rollout_)?routed_experts$/.test(path) && tensor.shape.length > 2,
   );
   if (samples.length > 0 || areSamples(root)) {
     const producer = areSamples(root) ? 'slime' : null;
-    const hasMask = found.some(({ path }) => /(^|\.)attention_mask$/.test(path));
-    const notes = hasMask ? ['Padding is read as tokens: the attention_mask beside the ids is not applied.'] : [];
-    return contentsOfSamples(await open(samples), { file, format: 'pt', producer, notes });
+    const masks = new Map(found.map((each) => [each.path, each]));
+    const withMasks = await Promise.all(
+      samples.map(async ({ path, tensor }) => {
+        const mask = masks.get(maskBeside(path));
+        return {
+          ids: await torchFile.open(tensor, path),
+          mask: mask && (await torchFile.open(mask.tensor, mask.path)),
+        };
+      }),
+    );
+    return contentsOfSamples(withMasks, { file, format: 'pt', producer });
   }
   if (valueAt(root, 'physical_to_logical_map') instanceof PythonTensor) {
     const problem = 'is a placement of SGLang (physical_to_logical_map), and no routing';
@@ -57,7 +63,13 @@ export async function openPt(
     const problem = "has the weights of Megatron's routers, and no routing";
     refuse('NOT_ROUTING', problem, { file, remedy: 'read router_trace_rank*.jsonl, which is written beside it' });
   }
-  return contentsOfTensors(await open(found), file, 'pt', options);
+  const tensors = await Promise.all(found.map(({ path, tensor }) => torchFile.open(tensor, path)));
+  return contentsOfTensors(tensors, file, 'pt', options);
+}
+
+/** The path of the mask that says which tokens of a sample are padding, if there is one. */
+function maskBeside(path: string): string {
+  return path.replace(/(rollout_)?routed_experts$/, 'attention_mask');
 }
 
 /** Whether an object is what slime keeps of a rollout. */

@@ -26,7 +26,10 @@ export const safetensorsFormat: Format = {
     }
     const samples = samplesOf(tensors);
     if (samples !== undefined) {
-      return contentsOfSamples(samples, { file: source.name, format: 'safetensors', producer: 'miles' });
+      return contentsOfSamples(
+        samples.map((ids) => ({ ids })),
+        { file: source.name, format: 'safetensors', producer: 'miles' },
+      );
     }
     return contentsOfTensors(tensors, source.name, 'safetensors', options);
   },

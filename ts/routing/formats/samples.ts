@@ -4,9 +4,12 @@
  *
  * @module
  */
+
+import { sizeOf } from '../../values/shape.ts';
 import { type ArrayPart, gridOfArrays } from '../array-grid.ts';
-import type { FormatName, IdContents } from '../contents.ts';
+import type { FormatName, IdContents, IdGrid, StoredArray } from '../contents.ts';
 import { refuse } from '../routing-error.ts';
+import { type PaddingMask, withoutPadding } from '../without-padding.ts';
 import { nothingKnown } from './npy.ts';
 import { asStoredArray, describedTensor, isOfIntegers, type Tensor } from './tensors.ts';
 
@@ -15,19 +18,26 @@ interface SamplesFile {
   readonly file: string;
   readonly format: FormatName;
   readonly producer: string | null;
-  readonly notes?: readonly string[];
+}
+
+/** The routing of a sample, or of a batch of samples. */
+export interface Sample {
+  readonly ids: Tensor;
+  /** The `attention_mask` beside it, `[tokens]` or `[samples, tokens]`: 0 for each token that is padding. */
+  readonly mask?: Tensor | undefined;
 }
 
 /**
- * The routing of all samples, one after the other.
+ * The routing of all samples, one after the other, without padding.
  *
- * @param tensors those of the samples that have routing, in the order of the samples.
+ * @param samples those that have routing, in their order.
  * @throws {@link RoutingError} `NOT_ROUTING` if no sample has routing, `DAMAGED` if the samples do not fit together
  */
-export function contentsOfSamples(
-  tensors: readonly Tensor[],
-  { file, format, producer, notes = [] }: SamplesFile,
-): IdContents {
+export async function contentsOfSamples(
+  samples: readonly Sample[],
+  { file, format, producer }: SamplesFile,
+): Promise<IdContents> {
+  const tensors = samples.map(({ ids }) => ids);
   if (tensors.length === 0) {
     const problem =
       'has samples of a rollout without routing: rollout_routed_experts is missing or empty in all of them';
@@ -49,9 +59,10 @@ export function contentsOfSamples(
   });
   const isBatch = tensors[0].shape.length === 4;
   const note = `The tokens of ${isBatch ? tensors[0].shape[0] : tensors.length} samples follow one another.`;
+  const { grid, notes } = await unpadded(gridOfArrays(parts), samples);
   return {
     kind: 'ids',
-    grid: gridOfArrays(parts),
+    grid,
     axes: isBatch ? 'tokens,tokens,layers,topk' : 'tokens,layers,topk',
     axesBecause: `${producer ?? 'every trainer that keeps routed_experts'} writes tokens first`,
     ...nothingKnown,
@@ -60,4 +71,35 @@ export function contentsOfSamples(
     numbering: 'logical',
     notes: tensors.length > 1 || isBatch ? [note, ...notes] : notes,
   };
+}
+
+/** Leaves out what the masks of samples say is padding. */
+async function unpadded(grid: IdGrid, samples: readonly Sample[]): Promise<{ grid: IdGrid; notes: readonly string[] }> {
+  if (samples.every(({ mask }) => mask === undefined)) return { grid, notes: [] };
+  const masks: PaddingMask[] = [];
+  const unfit: string[] = [];
+  let firstToken = 0;
+  for (const { ids, mask } of samples) {
+    const shape = ids.shape.slice(0, -2);
+    if (mask !== undefined) {
+      const array = asMask(mask);
+      if (array !== undefined && mask.shape.join() === shape.join()) masks.push({ firstToken, mask: array });
+      else unfit.push(`${mask.name} is ${describedTensor(mask)}, and ${ids.name} is ${describedTensor(ids)}`);
+    }
+    firstToken += sizeOf(shape);
+  }
+  const notes =
+    unfit.length === 0
+      ? []
+      : [`Padding of ${unfit.length} sample${unfit.length === 1 ? '' : 's'} is read as tokens: ${unfit[0]}.`];
+  if (masks.length === 0) return { grid, notes };
+  const result = await withoutPadding(grid, masks);
+  const rows = `${grid.numTokens - result.numTokens} of ${grid.numTokens} tokens are left out`;
+  return { grid: result, notes: [`${rows}, which are padding by the attention_mask.`, ...notes] };
+}
+
+/** A mask as an array of integers, or undefined if it is of fractions. */
+function asMask(mask: Tensor): StoredArray | undefined {
+  const tensor = mask.type === 'bool' ? { ...mask, type: 'uint8' } : mask;
+  return isOfIntegers(tensor) ? asStoredArray(tensor) : undefined;
 }

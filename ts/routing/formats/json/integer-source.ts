@@ -12,12 +12,35 @@ import { type IntegerBuffer, NestedIntegers } from './nested-integers.ts';
 
 /** How many integers are read from the text at once. The place in the text of each such chunk is remembered. */
 const chunkLength = 2 ** 13;
+/** As much as is read of an array at first: many files have very many small arrays. */
+const firstLength = 2 ** 8;
 /** How many chunks of a file are kept after the first reading, so that they need not be read again: 32 MiB. */
 const maxKept = 2 ** 10;
 
+/** A reader of a text, which all arrays in it share. Whoever reads takes it, so that two never use it at once. */
+export class SharedReader {
+  readonly text: ByteSource;
+  #reader: JsonReader | null = null;
+
+  constructor(text: ByteSource) {
+    this.text = text;
+  }
+
+  /** @returns a reader, at any place of the text. */
+  take(): JsonReader {
+    const reader = this.#reader ?? new JsonReader(this.text);
+    this.#reader = null;
+    return reader;
+  }
+
+  giveBack(reader: JsonReader): void {
+    this.#reader = reader;
+  }
+}
+
 /** What the first reading of a text has found. */
 interface TextIndex {
-  readonly text: ByteSource;
+  readonly shared: SharedReader;
   /** The keys that lead to the integers. */
   readonly path: readonly (string | number)[];
   readonly shape: readonly number[];
@@ -40,38 +63,52 @@ export interface ScanOptions {
 /**
  * Reads nested arrays once from the reader's position on, and checks all of them.
  *
- * @returns an array of any number of axes. Its elements are read from `text` again, unless they have been kept.
+ * @returns an array of any number of axes. Its elements are read from the text again, unless they have been kept.
  */
 export async function scanIntegers(
   reader: JsonReader,
-  text: ByteSource,
+  shared: SharedReader,
   { isLines = false, keeps = false }: ScanOptions = {},
 ): Promise<StoredArray> {
   const integers = new NestedIntegers(isLines);
   const path = [...reader.path];
   const positions = [reader.position];
   const kept: Int32Array<ArrayBuffer>[] = [];
-  const scratch = new Int32Array(chunkLength);
+  let scratch = new Int32Array(firstLength);
   while (!integers.isFinished) {
-    const count = await readChunk(integers, reader, scratch);
+    let count = await readChunk(integers, reader, scratch, 0);
+    if (!integers.isFinished && count < chunkLength) {
+      const first = scratch;
+      scratch = new Int32Array(chunkLength);
+      scratch.set(first);
+      count = await readChunk(integers, reader, scratch, count);
+    }
     if (keeps && kept.length < maxKept) kept.push(scratch.slice(0, count));
     positions.push(reader.position);
   }
-  const { shape, isWide } = integers;
+  const { isWide } = integers;
+  // Copies take no more memory than they need. A file can have very many arrays
+  const shape = integers.shape.slice();
+  const index = { shared, path, shape, isWide, isLines, positions: positions.slice(), kept: isWide ? [] : kept };
   return {
     name: '',
     idType: isWide ? 'int64' : 'int32',
     littleEndian: isLittleEndian,
     shape,
     strides: denseStrides(shape),
-    source: new IntegerSource({ text, path, shape, isWide, isLines, positions, kept: isWide ? [] : kept }),
+    source: new IntegerSource(index),
     position: 0,
   };
 }
 
 /** Reads integers until the buffer is full or the value is finished, and returns how many are in the buffer. */
-async function readChunk(integers: NestedIntegers, reader: JsonReader, into: IntegerBuffer): Promise<number> {
-  let count = 0;
+async function readChunk(
+  integers: NestedIntegers,
+  reader: JsonReader,
+  into: IntegerBuffer,
+  before: number,
+): Promise<number> {
+  let count = before;
   for (;;) {
     count = integers.read(reader, into, count);
     if (integers.isFinished || count === into.length) return count;
@@ -85,12 +122,10 @@ class IntegerSource implements ByteSource {
   readonly size: number;
   readonly #index: TextIndex;
   readonly #chunkBytes: number;
-  /** A reader whose window may have what follows. Whoever reads takes it, so that two never share it. */
-  #reader: JsonReader | null = null;
 
   constructor(index: TextIndex) {
     const bytes = index.isWide ? 8 : 4;
-    this.name = index.text.name;
+    this.name = index.shared.text.name;
     this.size = sizeOf(index.shape) * bytes;
     this.#index = index;
     this.#chunkBytes = chunkLength * bytes;
@@ -106,24 +141,21 @@ class IntegerSource implements ByteSource {
       into.set(part, at - position);
       at += part.length;
     }
-    // What lies behind the last integer is of no use to another reading
-    if (end === this.size) this.#reader = null;
     return Math.max(0, end - position);
   }
 
   /** The first bytes of a chunk. */
   async #chunk(chunk: number, numBytes: number): Promise<Uint8Array> {
-    const { text, path, shape, isWide, isLines, positions, kept } = this.#index;
+    const { shared, path, shape, isWide, isLines, positions, kept } = this.#index;
     if (chunk < kept.length) return new Uint8Array(kept[chunk].buffer);
     const start = chunk * chunkLength;
     const integers = new (isWide ? Float64Array : Int32Array)(Math.ceil(numBytes / (isWide ? 8 : 4)));
-    const reader = this.#reader ?? new JsonReader(text);
-    this.#reader = null;
+    const reader = shared.take();
     reader.seek(positions[chunk]);
     reader.path.splice(0, reader.path.length, ...path);
     const nested = start === 0 ? new NestedIntegers(isLines) : NestedIntegers.after(start, shape, isLines);
-    await namingLines(text, () => readChunk(nested, reader, integers));
-    this.#reader = reader;
+    await namingLines(shared.text, () => readChunk(nested, reader, integers, 0));
+    shared.giveBack(reader);
     return new Uint8Array((isWide ? BigInt64Array.from(integers, BigInt) : integers).buffer as ArrayBuffer);
   }
 }

@@ -42,6 +42,9 @@ function joined(arrays: readonly StoredArray[]): StoredArray {
   const starts = new Float64Array(arrays.length + 1);
   for (const [index, array] of arrays.entries()) starts[index + 1] = starts[index] + sizeOf(array.shape) * bytes;
   const size = starts[arrays.length];
+  // There can be very many arrays, of which nothing else is kept
+  const sources = arrays.map((array) => array.source);
+  const positions = Float64Array.from(arrays, (array) => array.position);
   const source: ByteSource = {
     name: first.source.name,
     size,
@@ -49,10 +52,9 @@ function joined(arrays: readonly StoredArray[]): StoredArray {
       const end = Math.min(position + into.length, size);
       let index = lastAtMost(starts, position);
       for (let at = position; at < end; index++) {
-        const array = arrays[index];
         const wanted = Math.min(end, starts[index + 1]) - at;
         const part = into.subarray(at - position, at - position + wanted);
-        const read = await array.source.read(array.position + at - starts[index], part);
+        const read = await sources[index].read(positions[index] + at - starts[index], part);
         at += read;
         if (read < wanted) return at - position;
       }

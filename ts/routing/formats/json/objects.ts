@@ -7,7 +7,7 @@
 import type { ByteSource } from '../../byte-source.ts';
 import type { StoredArray } from '../../contents.ts';
 import { LongForm } from '../long-form.ts';
-import { scanIntegers } from './integer-source.ts';
+import { SharedReader, scanIntegers } from './integer-source.ts';
 import { isDigit, type JsonReader, minus, openArray, openObject, pathText, quote } from './json-reader.ts';
 import { NestedIntegers } from './nested-integers.ts';
 
@@ -152,12 +152,13 @@ export class ObjectWalker {
   /** The shape of these ids; null if the last object was not a record. */
   idsShape: readonly number[] | null = null;
   readonly #reader: JsonReader;
-  readonly #source: ByteSource;
+  /** For what is read again. */
+  readonly #shared: SharedReader;
   readonly #integers = new NestedIntegers();
 
   constructor(reader: JsonReader, source: ByteSource) {
     this.#reader = reader;
-    this.#source = source;
+    this.#shared = new SharedReader(source);
   }
 
   /** Reads the object that begins here. */
@@ -210,7 +211,7 @@ export class ObjectWalker {
     if (role.kind === 'data' && code === quote) fields.data = await this.#readTextPlace();
     else if (role.kind === 'shape' && isArray) fields.shape = await this.#readShape();
     else if (role.kind === 'token ids' && isArray) fields.numTokenIds = await this.#countElements();
-    else if (role.kind === 'counts' && isArray) this.counts.push(await scanIntegers(reader, this.#source));
+    else if (role.kind === 'counts' && isArray) this.counts.push(await scanIntegers(reader, this.#shared));
     else {
       if (role.kind === 'look-alike') this.seems.add(role.what);
       await reader.skipValue();

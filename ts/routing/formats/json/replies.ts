@@ -7,16 +7,16 @@
 import { type IdType, idTypes, isIdType } from '../../../values/id-types.ts';
 import { denseStrides, sizeOf } from '../../../values/shape.ts';
 import { gridOfArrays } from '../../array-grid.ts';
-import type { ByteSource } from '../../byte-source.ts';
+import { type ByteSource, inBlocks } from '../../byte-source.ts';
 import type { IdContents, StoredArray } from '../../contents.ts';
 import type { ReadOptions } from '../../read-options.ts';
 import { refuse } from '../../routing-error.ts';
 import { openNpy } from '../npy.ts';
 import { TextFault } from '../text/text-fault.ts';
 import { openBase64 } from './base64-source.ts';
-import { scanIntegers } from './integer-source.ts';
+import { SharedReader, scanIntegers } from './integer-source.ts';
 import { joinedArrays } from './joined-array.ts';
-import { damagedRemedy, JsonReader } from './json-reader.ts';
+import { damagedRemedy } from './json-reader.ts';
 import type { Fields, ReplyIds, TextPlace } from './objects.ts';
 
 /** Ids of one reply, as an array. */
@@ -40,9 +40,10 @@ export async function contentsOfReplies(
   format: 'json' | 'jsonl',
 ): Promise<IdContents> {
   const chosen = chooseReplies(replies, source, options.array);
+  const shared = new SharedReader(inBlocks(source));
   const open: OpenReply[] = [];
   for (const reply of chosen) {
-    const opened = await openReply(reply, source, options);
+    const opened = await openReply(reply, shared, options);
     checkShape(opened.array, open[0]?.array, reply, source);
     open.push(opened);
   }
@@ -68,6 +69,8 @@ export async function contentsOfReplies(
 }
 
 const maxNotes = 3;
+/** The magic number of `.npy` in base64. */
+const npyStart = 'k05VTVBZ';
 
 function chooseReplies(replies: readonly ReplyIds[], source: ByteSource, name: string | undefined): ReplyIds[] {
   const withIds = replies.filter(({ value }) => value.kind !== 'null');
@@ -84,23 +87,27 @@ function chooseReplies(replies: readonly ReplyIds[], source: ByteSource, name: s
   return refuse('CHOICE', `has no array '${name}'`, { file, remedy: `choose one of ${shown.join(', ')}` });
 }
 
-async function openReply(reply: ReplyIds, source: ByteSource, options: ReadOptions): Promise<OpenReply> {
+async function openReply(reply: ReplyIds, shared: SharedReader, options: ReadOptions): Promise<OpenReply> {
   const { value, path, owner } = reply;
+  const { text } = shared;
   if (value.kind === 'arrays') {
-    const reader = new JsonReader(source);
+    const reader = shared.take();
     reader.seek(value.position);
-    reader.path.push(path);
-    return { producer: producerOf(owner), array: { ...(await scanIntegers(reader, source)), name: path }, note: null };
+    reader.path.splice(0, reader.path.length, path);
+    const array = { ...(await scanIntegers(reader, shared)), name: path };
+    shared.giveBack(reader);
+    return { producer: producerOf(owner), array, note: null };
   }
-  if (value.kind === 'described') return openDescribed(path, value.fields, source);
+  if (value.kind === 'described') return openDescribed(path, value.fields, text);
   if (value.kind === 'null') throw new Error('replies without ids have been left out');
-  const bytes = await openBase64({ text: source, ...value.text, path });
-  const magic = new Uint8Array(6);
-  await bytes.read(0, magic);
-  if (magic[0] === 0x93) {
-    const named = { ...bytes, name: `${source.name}, ${path}` };
-    return { producer: owner === '' ? 'prime-rl' : producerOf(owner), array: await openNpy(named, path), note: null };
+  const base64 = { text, ...value.text, path };
+  const start = new Uint8Array(npyStart.length);
+  await text.read(base64.position, start);
+  if (String.fromCharCode(...start) === npyStart) {
+    const npy = await openBase64(base64, `${text.name}, ${path}`);
+    return { producer: owner === '' ? 'prime-rl' : producerOf(owner), array: await openNpy(npy, path), note: null };
   }
+  const bytes = await openBase64(base64);
   return openRaw(reply, value.text, bytes, options);
 }
 
