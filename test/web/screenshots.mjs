@@ -43,7 +43,9 @@ try {
     await page.focus('#redundant');
     await page.keyboard.press('ArrowRight');
     await page.select('#window', '512');
-    await page.waitForFunction(() => document.querySelector('#before-and-after circle, #before-and-after path') !== null);
+    await page.waitForFunction(
+      () => document.querySelector('#before-and-after circle, #before-and-after path') !== null,
+    );
     // The other numbers of ranks come last
     await new Promise((resolve) => setTimeout(resolve, 1500));
     await page.screenshot({ path });
