@@ -14,7 +14,10 @@ const layers = [
   { name: 'platform', path: '^(ts|dist)/platform/' }, // the devices of each runtime, as #platform
   { name: 'api', path: '^ts/[^/]+[.]ts$' }, // what users call: the modules in ts/ itself
   { name: 'routing', path: '^ts/routing/' }, // reads routing files: dispatch-layout/routing
+  { name: 'findings', path: '^ts/findings/' }, // what is wrong or odd in routing
+  { name: 'capture', path: '^ts/capture/' }, // what a page of pictures keeps of routing
   { name: 'cli', path: '^ts/cli/' }, // the command line
+  { name: 'page', path: '^web/' }, // the page of pictures
 ];
 
 const upward = layers.slice(0, -1).map(({ name, path }, level) => ({
@@ -75,8 +78,12 @@ export default {
       'only-library-ts-of-the-command-line-imports-the-library',
       { path: '^ts/cli/', pathNot: '/library[.]ts$' },
       '^ts/',
-      '^ts/(cli|routing)/',
+      '^ts/(cli|routing|findings|capture)/',
     ),
+    forbid('the-page-does-not-import-the-command-line', { path: '^web/' }, '^ts/cli/'),
+    forbid('the-pages-computations-know-no-pictures', { path: '^web/compute/' }, '^web/(pictures|page|reader)/'),
+    forbid('pictures-know-nothing-of-the-page', { path: '^web/pictures/' }, '^web/(page|reader)/'),
+    forbid('the-reader-knows-nothing-of-the-page', { path: '^web/reader/' }, '^web/(page|pictures|compute)/'),
     // The packages that read formats are bundled into the two
     forbid(
       'the-library-imports-no-package-but-the-loader',
@@ -90,6 +97,6 @@ export default {
     parser: 'swc',
     tsPreCompilationDeps: true,
     doNotFollow: { path: ['node_modules', '^dist/'] },
-    exclude: { path: '[.]wasm[?]module$|^ts/bundle[.]mjs$' },
+    exclude: { path: '[.]wasm[?]module$|^(ts|web)/bundle[.]mjs$' },
   },
 };

@@ -100,7 +100,7 @@ build_addon() {
 }
 
 build_library() {
-  newer dist/cli.js ts wasm/embed-kernel.mjs tsconfig.json package.json package-lock.json build.sh && return
+  newer dist/cli.js ts web wasm/embed-kernel.mjs tsconfig.json package.json package-lock.json build.sh && return
   say 'Building the library and the command line'
   # This removes the outputs of sources that no longer exist. dist/cli.js, whose age is checked above, is made last
   find dist -mindepth 1 -maxdepth 1 ! -name kernel.wasm ! -name order.wasm ! -name placement.wasm ! -name prebuilds -exec rm -rf {} +
@@ -139,7 +139,8 @@ run_slow_tests() {
 }
 
 # run_bench [--quick | --check | --expect | --report] [--orders] [--processes N]: see bench/run.ts; run_bench --calls: see
-# bench/calls; run_bench --files: see bench/files
+# bench/calls; run_bench --files: see bench/files; run_bench --placement: see bench/placement; run_bench --page: see
+# bench/page
 run_bench() {
   build
   if [ "${1:-}" = --calls ]; then
@@ -148,6 +149,14 @@ run_bench() {
   fi
   if [ "${1:-}" = --files ]; then
     node bench/files/measure.mjs
+    return
+  fi
+  if [ "${1:-}" = --placement ]; then
+    node bench/placement/measure.mjs
+    return
+  fi
+  if [ "${1:-}" = --page ]; then
+    node bench/page/measure.mjs
     return
   fi
   install_in bench/libraries
@@ -208,7 +217,7 @@ run_lint() {
   build
   command -v clang-format >/dev/null || apt_install clang-format
   node_modules/.bin/biome check .
-  node_modules/.bin/depcruise --config .dependency-cruiser.mjs ts
+  node_modules/.bin/depcruise --config .dependency-cruiser.mjs ts web
   node_modules/.bin/tsc -p test/tsconfig.json
   git ls-files -z '*.h' '*.cpp' '*.cc' '*.cu' '*.cuh' | xargs -0 clang-format --dry-run -Werror
 }

@@ -14,6 +14,7 @@
  *   edge.js                for Cloudflare workerd and Vercel's edge runtime
  *   routing.cjs, .js       the reader of routing files for Node.js, and routing.mjs, which re-exports the first
  *   routing-browser.js, .cjs   the same for browsers, and for every runtime that is not recognised
+ *   report.html            the page of pictures, without data
  *   cli.js                 the command line, with the packages that it needs; it imports index.mjs and placement.mjs
  *   THIRD-PARTY-NOTICES.txt
  */
@@ -21,6 +22,7 @@ import { chmod, readdir, readFile, rename, rm, writeFile } from 'node:fs/promise
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
+import { makePage } from '../web/bundle.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 // The files are made here and then moved to `dist`, so that `dist` never contains an incomplete file
@@ -187,6 +189,9 @@ for (const [entry, names, declarations] of [
 await write('routing.mjs', `export { ${routingForNode.exports.join(', ')} } from './routing.cjs';\n`);
 await write('routing.d.mts', "export * from './types/routing/index.js';\n");
 
+const report = await makePage([inlineLoader]);
+await write('report.html', report.page);
+
 await write('THIRD-PARTY-NOTICES.txt', await notices());
 
 for (const file of await readdir(workshop)) await keepForeignSources(file);
@@ -215,6 +220,8 @@ async function notices() {
     await licenseOf('@assemblyscript/loader'),
     'The library of placements imports the following package (yaml.js, yaml.cjs).',
     ...(await licensesOf(yamls.inputs)),
+    'The page of pictures (report.html) contains the following packages.',
+    ...(await licensesOf(report.inputs)),
     'The command line (cli.js) contains the following packages.',
     ...(await licensesOf(Object.keys(commandLine.metafile.inputs))),
     'The addon (prebuilds) contains the following.',

@@ -207,7 +207,7 @@ describe('command line: failures', function () {
     folder.write('docter', '[[0, 5]]');
     const args = [commandPath, 'docter', ...sizes];
     assert.strictEqual(spawnSync(process.execPath, args, { cwd: folder.path('.') }).status, 0);
-    for (const missing of ['routing', './doctor', 'help.npy']) {
+    for (const missing of ['no-such-file', './doctor', 'help.npy']) {
       expectRefusal(await dispatchLayout([missing, ...sizes]), /cannot be read: no such file/, missing);
     }
   });

@@ -35,6 +35,7 @@ interface JsonReport {
   readonly device: { readonly name: string; readonly reason: string };
   readonly timing: { seconds: number; tokensPerSecond: number | null; numPasses: number; warm: boolean };
   readonly findings: readonly { readonly code: string }[];
+  readonly traffic: object;
   readonly total: JsonStatistics;
   readonly layers: readonly (JsonStatistics & { readonly layer: number | null })[];
 }
@@ -95,7 +96,7 @@ describe('command line: layouts', function () {
     const result = await report([file, ...sizes]);
     const expected = oracle(rows, question);
     expectCounts(result.total, expected);
-    const { layers: perLayer, total, timing, device, findings, ...facts } = result;
+    const { layers: perLayer, total, timing, device, findings, traffic, ...facts } = result;
     assert.deepEqual(
       findings.map(({ code }) => code),
       ['EXPERT_TWICE'],

@@ -4,7 +4,9 @@ import { assert } from 'chai';
 import { createPlan, type PlacementPlan, percentile, type ReplicaRule, readPlan } from 'dispatch-layout/placement';
 import { unzipSync, zipSync } from 'fflate';
 import { rebalanceOracle, replicaOracle } from '../placement/oracle.ts';
+import * as p from '../support/pickle-writer.ts';
 import { Random } from '../support/random.ts';
+import { writeTorchFile } from '../support/torch-writer.ts';
 import { dispatchLayout, expectRefusal, succeed, temporaryFolder } from './command.ts';
 import { plainForm, writeNpy } from './npy-writer.ts';
 
@@ -420,6 +422,22 @@ describe('dispatch-layout place with counts', () => {
       [true, true, false],
     );
     assert.closeTo(report.before.layers['max/mean'].worst, 3 / 2, 1e-9);
+    assert.deepStrictEqual(
+      report.layers.map(({ coverage }: { coverage: unknown }) => coverage),
+      [
+        null,
+        [
+          { top: 1, share: 1 },
+          { top: 2, share: 1 },
+          { top: 4, share: 1 },
+        ],
+        [
+          { top: 1, share: 3 / 8 },
+          { top: 2, share: 6 / 8 },
+          { top: 4, share: 1 },
+        ],
+      ],
+    );
     assert.strictEqual((await dispatchLayout([...args, '--fail-above', 'max/mean=1.1'])).code, 0);
     const gated = await dispatchLayout([...args, '--fail-above', 'max/mean=0.9']);
     assert.strictEqual(gated.code, 1);
@@ -429,6 +447,9 @@ describe('dispatch-layout place with counts', () => {
   it('refuses what needs tokens, and counts that are not of these experts', async () => {
     const file = folder.write('few.json', JSON.stringify({ logical_count: [[1, 2, 3, 4]] }));
     const ids = folder.write('ids.json', '[[0, 1], [2, 3]]');
+    const slots = p.tensor({ key: '0', numElements: 4, shape: [1, 4], strides: [4, 1] });
+    const records = p.list(p.dict({ rank: p.int(0), global_physical_count: slots }));
+    const ofSlots = folder.write('slots.pt', writeTorchFile(p.pickle(p.dict({ records })), { 0: new Uint8Array(16) }));
     const sizes = ['--num-experts', '4', '--num-ranks', '2'];
     const cases: [string[], RegExp][] = [
       [
@@ -441,6 +462,7 @@ describe('dispatch-layout place with counts', () => {
       ],
       [['place', file, ...sizes, '--fail-above', 'windows:max/mean=2'], /counts have no tokens, and so no windows/],
       [['place', file, ...sizes, '--layer', '1'], /--layer 1 is not in .*few\.json, which has one layer, 0/],
+      [['place', ofSlots, ...sizes], /slots\.pt has counts of physical experts, which are the slots of some placement/],
       [['place', file, ids, ...sizes], /few\.json holds counts of experts, and .*ids\.json holds ids/],
       [['place', ids, ...sizes, '--axes', 'layers,tokens,experts'], /is \[2, 2\], and cannot be read with --axes/],
       [
@@ -449,6 +471,71 @@ describe('dispatch-layout place with counts', () => {
       ],
     ];
     for (const [args, message] of cases) expectRefusal(await dispatchLayout(args), message, args.join(' '));
+  });
+});
+
+describe('dispatch-layout place with several numbers of ranks', () => {
+  const folder = temporaryFolder();
+  const layers = [0, 1, 2].map((seed) => randomRows(new Random(seed), 400, 3, 12));
+  let path = '';
+  before(() => {
+    path = folder.write('trace.npy', writeNpy(layers.flat(2).map(BigInt), [3, 400, 3], { ...plainForm, size: 2 }));
+  });
+  const flags = ['--num-experts', '12', '--ranks-per-node', '4', '--window', '64', '--axes', 'layers,tokens,topk'];
+
+  it('gives for each number what its own report gives', async () => {
+    for (const more of [[], ['--placement', 'round_robin', '--replica-rule', 'hash', '--all'], ['--groups', '2']]) {
+      const args = ['place', path, ...flags, ...more, '--json'];
+      const { sweep } = JSON.parse(
+        await succeed([...args, '--num-ranks', '4,5,8', '--redundant', '3', '--ranks-per-node', '8']),
+      );
+      // 15 slots, or as many more as divide evenly
+      const slots = [16, 15, 16];
+      for (const [index, line] of sweep.entries()) {
+        assert.strictEqual(line.numPhysicalExperts, slots[index]);
+        const numRanks = ['--num-ranks', String(line.numRanks), '--ranks-per-node', '8'];
+        const alone = JSON.parse(await succeed([...args, ...numRanks, '--redundant', String(slots[index] - 12)]));
+        for (const name of ['before', 'plan']) {
+          assert.deepStrictEqual(line[name], { layers: alone[name].layers, windows: alone[name].windows });
+        }
+        for (const name of ['bound', 'numNodes', 'numRanksPerNode']) assert.deepStrictEqual(line[name], alone[name]);
+      }
+    }
+  });
+
+  it('prints tables of 80 columns, and takes counts', async () => {
+    const text = await succeed(['place', path, ...flags, '--num-ranks', '4,8']);
+    for (const line of text.split('\n').filter((each) => !each.startsWith('file'))) assert.isAtMost(line.length, 80);
+    assert.match(text, /^plans {5}EPLB, 12 slots, or as many more as divide evenly among the ranks$/m);
+    assert.match(text, /^ {2}ranks {2}nodes {2}slots( +p50 +p95 +worst){2} +bound\n {6}4 {6}1 {5}12( +\d\.\d\d){7}\n/m);
+    assert.match(
+      text,
+      /^Loads in windows {10}max\/mean over windows of 64 tokens\n.*\n.*\n {6}4 .*\n {6}8 {6}2 {5}16/m,
+    );
+    const counts = JSON.stringify({ logical_count: layers.map((rows) => loadsOf(rows, 12)) });
+    const file = folder.write('counts.json', counts);
+    const args = ['place', file, '--num-experts', '12', '--json'];
+    const { sweep, judgedOn } = JSON.parse(await succeed([...args, '--num-ranks', '3,4']));
+    assert.strictEqual(judgedOn, 'counts');
+    const alone = JSON.parse(await succeed([...args, '--num-ranks', '4']));
+    assert.deepStrictEqual(sweep[1].plan, { layers: alone.plan.layers, windows: null });
+    const onCounts = await succeed(['place', file, '--num-experts', '12', '--num-ranks', '3,4']);
+    assert.notInclude(onCounts, 'Loads in windows');
+  });
+
+  it('refuses what is for one number of ranks', async () => {
+    const plan = folder.write('plan.json', '{"physical_to_logical_map": [[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]]}');
+    const cases: [string[], RegExp][] = [
+      [['-o', folder.path('none.json')], /--out is for one number of ranks/],
+      [['--fail-above', 'max/mean=2'], /--fail-above is for one number of ranks/],
+      [['--placement', plan], /--placement .*plan\.json is for one number of ranks; pass linear or round_robin/],
+      [['--replica-rule', 'nearest'], /--replica-rule nearest is for one number of ranks/],
+    ];
+    for (const [more, message] of cases) {
+      const finished = await dispatchLayout(['place', path, ...flags, ...more, '--num-ranks', '4,8']);
+      expectRefusal(finished, message, more.join(' '));
+    }
+    assert.isFalse(existsSync(folder.path('none.json')));
   });
 });
 

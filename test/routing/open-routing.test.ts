@@ -65,6 +65,7 @@ describe('dispatch-layout/routing', function () {
         numbering: null,
         rank: null,
         numExperts: null,
+        ranks: [null],
         notes: [],
       });
       assert.match(description.axesBecause, /^the first dimension is that of the layers: /);
@@ -99,6 +100,28 @@ describe('dispatch-layout/routing', function () {
     const seen = new Set<number>();
     for await (const { layer } of routing.pieces({ layers: [0, 2] })) seen.add(layer);
     assert.deepEqual([...seen], [0, 2]);
+  });
+
+  it('says of which file each piece is, and of which rank each file', async () => {
+    const line = (rank: number, layer: number, rows: readonly (readonly number[])[]): string =>
+      `${JSON.stringify({ step: 0, layer, rank, num_tokens: rows.length, topk: 2, top_indices: rows })}\n`;
+    // Rank 1 has no tokens of layer 1
+    const ofRank1 = Buffer.from(line(1, 0, layers[0].slice(0, 2)));
+    const ofRank0 = Buffer.from(line(0, 0, layers[0].slice(2, 5)) + line(0, 1, layers[1].slice(0, 4)));
+    const routing = await openRouting([ofRank1, ofRank0]);
+    assert.deepEqual(routing.ranks, [0, 1]);
+    const found: [number, number | null, number, number][] = [];
+    for await (const { layer, file, firstToken, numTokens } of routing.pieces()) {
+      found.push([layer, file, firstToken, numTokens]);
+    }
+    assert.sameDeepMembers(found, [
+      [0, 0, 0, 3],
+      [0, 1, 3, 2],
+      [1, 0, 0, 4],
+      [1, null, 4, 1],
+    ]);
+    const alone = await openRouting(path);
+    for await (const { file } of alone.pieces()) assert.strictEqual(file, 0);
   });
 
   it('opens routing, or counts of experts, of which it adds up those of several sources', async () => {

@@ -7,11 +7,12 @@ import type { StoredArray } from '../../ts/routing/contents.ts';
 import { tensorsIn } from '../../ts/routing/formats/pt/tensors-in.ts';
 import { readTorchFile } from '../../ts/routing/formats/pt/torch-file.ts';
 import { isOfIntegers } from '../../ts/routing/formats/tensors.ts';
+import { openRoutingOrCounts } from '../../ts/routing/open-routing.ts';
 import { listZipEntries } from '../../ts/routing/zip-directory.ts';
 import * as p from '../support/pickle-writer.ts';
 import { type ArchiveForm, writeArchive, writeTorchFile } from '../support/torch-writer.ts';
 import { asIds, idsOf, openBytes, readAll, refusal, tokensFirst, workOrRefuse } from './reading.ts';
-import { hasSample, hasSamples, sample, sampleFacts } from './samples.ts';
+import { hasSample, hasSamples, sample, sampleFacts, samplePath } from './samples.ts';
 
 /** 0, 1, 2, … as bytes of int32. */
 function int32(count: number, first = 0): Uint8Array {
@@ -177,6 +178,32 @@ describe('files of torch.save', () => {
         [108, 110, 112, 114],
       ],
     );
+    const root = p.dict({ records, last_physical_to_logical_map: dense([2, 4], 'map') });
+    const withMap = (...map: number[]): Uint8Array =>
+      writeTorchFile(p.pickle(root), {
+        a: int32(8),
+        b: int32(8, 100),
+        map: new Uint8Array(Int32Array.from(map).buffer),
+      });
+    const summed = await openRoutingOrCounts(withMap(0, 1, 2, 1, 2, 2, 0, 1));
+    if (summed.kind !== 'counts') return assert.fail(summed.kind);
+    assert.deepEqual(
+      summed.counts.map((layer) => [...layer]),
+      [
+        [100, 102 + 106, 104],
+        [112, 114, 108 + 110],
+      ],
+    );
+    assert.deepInclude(summed, { numbering: 'logical', numExperts: 3 });
+    assert.match(summed.notes[1], /^The counts of slots are those of the experts/);
+    const odd = await refusal(() => openRoutingOrCounts(withMap(0, 1, 2, 1, 2, 2, 0, 4)), 'the routing');
+    assert.match(odd.message, /layer 1, slot 3 has expert 4/);
+    const ofSlots = writeTorchFile(p.pickle(p.dict({ records })), { a: int32(8), b: int32(8, 100) });
+    const unmapped = await openRoutingOrCounts(ofSlots);
+    assert.deepInclude(unmapped, { numbering: 'physical', numExperts: 4 });
+    const mixed = await refusal(() => openRoutingOrCounts([withMap(0, 1, 2, 1, 2, 2, 0, 1), ofSlots]), 'the routing');
+    assert.match(mixed.message, /has counts of slots, and other files have counts of experts/);
+
     const stat = p.dict({
       rank: p.int(0),
       logical_count: dense([3, 2, 4], 'a'),
@@ -478,6 +505,17 @@ describe('samples of torch.save', function () {
     assert.deepEqual(
       passes.counts.map((layer) => [...layer]),
       one.map((layer, l) => layer.map((count, e) => count + two[l][e])),
+    );
+    const perPass = 'sglang_recorder/torch2.13.0/per_pass/expert_distribution_recorder_1764100001.5_1.pt';
+    const summed = await openRoutingOrCounts(samplePath(`synthetic/${perPass}`));
+    if (summed.kind !== 'counts') return assert.fail();
+    const sums = summed.counts.map((layer) => new Array<number>(layer.length).fill(0));
+    for (const [layer, experts] of expected[perPass].physical_to_logical.entries()) {
+      for (const [slot, expert] of experts.entries()) sums[layer][expert] += one[layer][slot] + two[layer][slot];
+    }
+    assert.deepEqual(
+      summed.counts.map((layer) => [...layer]),
+      sums,
     );
     for (const file of [
       'expert_distribution_recorder_1764100002.0.pt',

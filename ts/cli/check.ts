@@ -4,11 +4,13 @@
  *
  * @module
  */
+
+import type { Finding } from '../findings/finding.ts';
+import { numExpertsIn } from '../findings/number-of-experts.ts';
+import { fingerprint } from './compute/fingerprint.ts';
+import { type Observation, observe } from './compute/observe.ts';
 import { exitCodes } from './exit-codes.ts';
-import type { Finding } from './findings/finding.ts';
-import { fingerprint } from './findings/fingerprint.ts';
-import { numExpertsIn } from './findings/number-of-experts.ts';
-import { type Observation, observe } from './findings/observe.ts';
+import { limits } from './flags.ts';
 import { print } from './print.ts';
 import { checkPaths } from './read/check-paths.ts';
 import { type ChosenRouting, openChosenRouting, type RoutingFlags } from './read/routing.ts';
@@ -57,7 +59,10 @@ async function numberOfExperts(
   if (flags.numExperts !== undefined) return { numExperts: flags.numExperts, because: '--num-experts says so' };
   const { numExperts } = routing.routing;
   if (numExperts !== null) return { numExperts, because: 'the file says so' };
-  return { numExperts: await numExpertsIn(routing), because: 'one more than the largest id' };
+  return {
+    numExperts: await numExpertsIn(routing.routing, routing.chosen, limits.experts),
+    because: 'one more than the largest id',
+  };
 }
 
 function formatText({ routing, numExperts, numExpertsBecause, observation, idsSha256 }: Checked): string {

@@ -42,9 +42,11 @@ export type {
   PlacementPlan,
   PlanFinding,
   PlanFormatName,
+  RebalanceOptions,
   ReplicaRule,
   Spread,
 } from '../placement/index.ts';
+export { grouped } from '../values/grouped.ts';
 export { type IdType, type IdTypeFacts, type IntegerArray, idTypeNames, idTypes } from '../values/id-types.ts';
 export { denseStrides, sizeOf } from '../values/shape.ts';
 

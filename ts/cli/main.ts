@@ -24,10 +24,11 @@ import { mistypedCommand } from './mistyped.ts';
 import type { PermuteFlags } from './order-flags.ts';
 import { permute } from './permute.ts';
 import { type PlaceFlags, place } from './place.ts';
+import { isPlaceSweep, type PlaceSweepFlags, placeSweep } from './place-sweep.ts';
 import { endOnOutputError } from './print.ts';
 import { type ReceiveFlags, receive } from './receive.ts';
 import { type RunFlags, run } from './run.ts';
-import { sharedFlags } from './shared-flags.ts';
+import { defaultWindow, readingFlags, sharedFlags } from './shared-flags.ts';
 import { isSweep, type SweepFlags, sweep } from './sweep.ts';
 import { version } from './version.ts';
 import { workloadNames } from './workloads/workload.ts';
@@ -62,8 +63,9 @@ Examples:
     --num-local-experts 8 --out local.npz
   dispatch-layout permute routing.npy --num-experts 64 --by rank --num-ranks 8
 
-FILE is read as dispatch-layout FILE reads it. --num-ranks, --placement and
---winner are flags of the order by rank. Its rows are never padded.
+FILE is read as dispatch-layout FILE reads it. --num-ranks, --placement,
+--replica-rule, --source-rank and --winner are flags of the order by rank. Its
+rows are never padded.
 `;
 
 const checkExamples = `
@@ -114,8 +116,21 @@ With {rank} in the name of FILE, there is a file for each rank. The same flags
 give the same bytes on every machine.
 `;
 
+/** A command of which a part of the flags can be added at once. */
+class ProgramCommand extends Command {
+  override createCommand(name?: string): ProgramCommand {
+    return new ProgramCommand(name);
+  }
+
+  /** Adds the flags that say how routing files are read. */
+  addReadingFlags(): this {
+    for (const flag of readingFlags) this.addOption(flag);
+    return this;
+  }
+}
+
 function createProgram(): Command {
-  const program = new Command('dispatch-layout');
+  const program = new ProgramCommand('dispatch-layout');
   program
     .description("The dispatch layout of Mixture-of-Experts routing: DeepEP's get_dispatch_layout.")
     .version(version, '--version', 'print the version')
@@ -136,16 +151,10 @@ function createProgram(): Command {
       'ranks of one node, which is one RDMA rank (default: 8)',
       wholeNumber(1, limits.ranks),
     )
-    .addOption(sharedFlags.layer)
-    .addOption(sharedFlags.axes)
-    .addOption(sharedFlags.array)
-    .addOption(sharedFlags.numLayers)
-    .addOption(sharedFlags.numTopk)
-    .addOption(sharedFlags.dtype)
-    .addOption(sharedFlags.placementOrPlan)
+    .addReadingFlags()
+    .addOption(sharedFlags.placement)
     .addOption(sharedFlags.replicaRule)
     .addOption(sharedFlags.sourceRank)
-    .addOption(sharedFlags.emptyId)
     .addOption(
       new Option('--mask <form>', "which token goes to which rank: a byte or a bit each, or 'none' to leave it out")
         .choices(maskChoices)
@@ -154,10 +163,21 @@ function createProgram(): Command {
     .addOption(sharedFlags.device)
     .addOption(sharedFlags.invalidExperts)
     .addOption(sharedFlags.failAbove)
-    .option('--hidden-size <elements>', 'elements of a token, for bytes in the table', wholeNumber(1, 2 ** 31 - 1))
+    .option(
+      '--hidden-size <elements>',
+      'elements of a token, to report the bytes that are sent',
+      wholeNumber(1, 2 ** 31 - 1),
+    )
     .option('--bytes-per-element <bytes>', 'bytes of an element of a token', decimalNumber(0.125, 16), 2)
+    .option('--statistics', 'also count the experts of each batch, and pairs of experts that tokens select together')
+    .option(
+      '--window <tokens>',
+      'with --statistics: how many tokens a batch has (default: 4096)',
+      wholeNumber(1, 2 ** 31 - 1),
+    )
     .option('--keep-dense', 'count layers that hold one expert only, instead of leaving them out')
     .option('--out <file>', "write the layout to an .npz, under DeepEP's names")
+    .option('--html <file>', 'write a page of pictures; without FILE, a page into which files are dropped')
     .addOption(sharedFlags.fingerprint)
     .addOption(sharedFlags.json)
     .addHelpText('after', examples)
@@ -189,19 +209,15 @@ function createProgram(): Command {
     )
     .option('--num-ranks <count>', 'by rank: ranks that share the experts (required)', wholeNumber(1, limits.ranks))
     .addOption(sharedFlags.placement)
+    .addOption(sharedFlags.replicaRule)
+    .addOption(sharedFlags.sourceRank)
     .addOption(
       new Option(
         '--winner <slot>',
         'by rank: the slot that has the row if several go to the same rank (default: first)',
       ).choices(winnerChoices),
     )
-    .addOption(sharedFlags.layer)
-    .addOption(sharedFlags.axes)
-    .addOption(sharedFlags.array)
-    .addOption(sharedFlags.numLayers)
-    .addOption(sharedFlags.numTopk)
-    .addOption(sharedFlags.dtype)
-    .addOption(sharedFlags.emptyId)
+    .addReadingFlags()
     .addOption(sharedFlags.device)
     .addOption(sharedFlags.invalidExperts)
     .option('--out <file>', 'write the order to an .npz')
@@ -226,13 +242,8 @@ function createProgram(): Command {
       wholeNumber(1, limits.alignment),
     )
     .addOption(sharedFlags.placement)
-    .addOption(sharedFlags.layer)
-    .addOption(sharedFlags.axes)
-    .addOption(sharedFlags.array)
-    .addOption(sharedFlags.numLayers)
-    .addOption(sharedFlags.numTopk)
-    .addOption(sharedFlags.dtype)
-    .addOption(sharedFlags.emptyId)
+    .addOption(sharedFlags.replicaRule)
+    .addReadingFlags()
     .addOption(sharedFlags.device)
     .addOption(sharedFlags.invalidExperts)
     .option('--out <file>', 'write what each rank receives to an .npz')
@@ -250,13 +261,7 @@ function createProgram(): Command {
       'experts that ids may name (default: what the file says, or one more than the largest id)',
       wholeNumber(1, limits.experts),
     )
-    .addOption(sharedFlags.layer)
-    .addOption(sharedFlags.axes)
-    .addOption(sharedFlags.array)
-    .addOption(sharedFlags.numLayers)
-    .addOption(sharedFlags.numTopk)
-    .addOption(sharedFlags.dtype)
-    .addOption(sharedFlags.emptyId)
+    .addReadingFlags()
     .addOption(sharedFlags.fingerprint)
     .addOption(sharedFlags.json)
     .addHelpText('after', checkExamples)
@@ -266,9 +271,13 @@ function createProgram(): Command {
     .command('place')
     .description('place experts and their replicas on ranks by EPLB, and say what that is worth')
     .helpOption('-h, --help', 'print this help')
-    .argument('[files...]', "routing: one file or directory, or one for each rank; '-' is standard input")
+    .argument('[files...]', "routing, or counts of experts: one file or directory, or several; '-' is standard input")
     .addOption(sharedFlags.numExperts)
-    .option('--num-ranks <count>', 'ranks that share the experts (required)', wholeNumber(1, limits.ranks))
+    .option(
+      '--num-ranks <counts>',
+      'ranks that share the experts (required); several, such as 8,16,24, are compared in a table',
+      oneOrSeveral(wholeNumber(1, limits.ranks)),
+    )
     .option('--redundant <count>', 'slots for replicas, beside one for each expert', wholeNumber(0, limits.experts), 0)
     .option('--groups <count>', 'groups of experts, each of which stays in one node', wholeNumber(1, limits.experts), 1)
     .option(
@@ -276,25 +285,26 @@ function createProgram(): Command {
       'ranks of one node, which is one RDMA rank (default: 8)',
       wholeNumber(1, limits.ranks),
     )
-    .option('--window <tokens>', 'how many tokens a batch has, for which ranks wait', wholeNumber(1, 2 ** 31 - 1), 4096)
+    .option(
+      '--window <tokens>',
+      'how many tokens a batch has, for which ranks wait',
+      wholeNumber(1, 2 ** 31 - 1),
+      defaultWindow,
+    )
     .option('--all', 'place on all tokens, and judge on the same; this flatters the plan')
     .addOption(sharedFlags.planPlacement)
     .addOption(sharedFlags.replicaRule)
     .addOption(sharedFlags.sourceRank)
-    .addOption(sharedFlags.layer)
-    .addOption(sharedFlags.axes)
-    .addOption(sharedFlags.array)
-    .addOption(sharedFlags.numLayers)
-    .addOption(sharedFlags.numTopk)
-    .addOption(sharedFlags.dtype)
-    .addOption(sharedFlags.emptyId)
+    .addReadingFlags()
     .addOption(sharedFlags.invalidExperts)
     .addOption(sharedFlags.failAbove)
     .option('-o, --out <file>', 'write the plan')
     .addOption(new Option('--format <form>', 'the form of the plan').choices(planFormatChoices).default('sglang'))
     .addOption(sharedFlags.json)
     .addHelpText('after', placeExamples)
-    .action((files: string[], flags: PlaceFlags) => place(files, flags));
+    .action((files: string[], flags: PlaceFlags | PlaceSweepFlags) =>
+      isPlaceSweep(flags) ? placeSweep(files, flags) : place(files, flags),
+    );
 
   program
     .command('generate')

@@ -6,10 +6,11 @@
 import { fail } from './fail.ts';
 import type { OrderName } from './flags.ts';
 import { type ExpertOrder, expertOrderForm, type RankOrder, rankOrders } from './library.ts';
+import type { ReplicaFlags } from './read/replica-choice.ts';
 import type { SharedFlags } from './shared-flags.ts';
 
 /** The flags of `permute`, parsed. */
-export interface PermuteFlags extends SharedFlags {
+export interface PermuteFlags extends SharedFlags, Omit<ReplicaFlags, 'ranksPerNode'> {
   readonly by: OrderName;
   readonly alignment?: number;
   readonly firstExpert?: number;
@@ -20,7 +21,7 @@ export interface PermuteFlags extends SharedFlags {
 /** The flags that only one of the orders has, by the value of `--by`. */
 const flagsOfOrder = {
   expert: { alignment: '--alignment', firstExpert: '--first-expert', numLocalExperts: '--num-local-experts' },
-  rank: { numRanks: '--num-ranks', placement: '--placement', winner: '--winner' },
+  rank: { numRanks: '--num-ranks', placement: '--placement', winner: '--winner', sourceRank: '--source-rank' },
 } as const;
 
 /** The order that the flags ask for. A flag of the other order is refused, because it would change nothing. */

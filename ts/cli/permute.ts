@@ -8,13 +8,16 @@ import { computeRoutingOrder } from './compute/order.ts';
 import type { ExpertGroupOptions } from './library.ts';
 import { type PermuteFlags, readOrder } from './order-flags.ts';
 import { checkPaths } from './read/check-paths.ts';
-import { type ChosenPlacement, readPlacement } from './read/placement.ts';
+import type { ChosenPlacement } from './read/placement.ts';
+import { type ChosenPlan, layersInPlan, readPlacementOrPlan } from './read/plan.ts';
+import { readReplicaChoice } from './read/replica-choice.ts';
 import { openChosenRouting } from './read/routing.ts';
 import { reasonOfChosenDevice } from './report/device-reason.ts';
 import { formatOrderJson } from './report/order-json.ts';
 import type { OrderResult } from './report/order-result.ts';
 import { perLayer, total } from './report/order-statistics.ts';
 import { formatOrderText } from './report/order-text.ts';
+import { findInPlan } from './report/plan-findings.ts';
 import { printReport } from './report/print-report.ts';
 import { requireFiles, requireNumExperts, requireNumRanks } from './shared-flags.ts';
 
@@ -28,12 +31,21 @@ export async function permute(files: readonly string[], flags: PermuteFlags): Pr
   checkPaths(paths, flags);
 
   const routing = await openChosenRouting(paths, flags);
-  const placement = numRanks === null ? null : await readPlacement(flags.placement, numExperts, numRanks);
+  const placement = numRanks === null ? null : await readPlacementOrPlan(flags.placement, numExperts, numRanks);
+  const planned =
+    placement !== null && 'plan' in placement
+      ? {
+          plan: placement.plan,
+          planLayers: layersInPlan(placement, routing),
+          replicas: readReplicaChoice(flags, routing),
+        }
+      : null;
   const computed = await computeRoutingOrder({
     routing,
     numExperts,
     order,
     groupOptions: { ...ranksOf(numRanks, placement), device },
+    planned,
     invalidExperts,
     emptyId,
     out,
@@ -46,12 +58,14 @@ export async function permute(files: readonly string[], flags: PermuteFlags): Pr
     deviceReason: reasonOfChosenDevice(device),
     total: total(computed),
     perLayer: perLayer(computed),
+    planFindings: planned === null ? null : await findInPlan(planned.plan),
   };
   await printReport(result, flags, formatOrderText, formatOrderJson);
 }
 
 /** The ranks of the group. To an order by expert, ranks do not matter, and to no order do nodes. */
-function ranksOf(numRanks: number | null, placement: ChosenPlacement | null): ExpertGroupOptions {
+function ranksOf(numRanks: number | null, placement: ChosenPlacement | ChosenPlan | null): ExpertGroupOptions {
   if (numRanks === null) return { numRanks: 1 };
-  return { numRanks, numRanksPerNode: numRanks, placement: placement?.option };
+  const option = placement !== null && 'option' in placement ? placement.option : undefined;
+  return { numRanks, numRanksPerNode: numRanks, placement: option };
 }

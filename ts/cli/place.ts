@@ -4,11 +4,11 @@
  *
  * @module
  */
-import { type TrialFlags, tryOnCounts, tryOnTokens } from './compute/trial.ts';
+import { makePlan, startTrial, type TrialFlags } from './compute/trial.ts';
 import { exitCodes } from './exit-codes.ts';
 import { fail } from './fail.ts';
 import { checkGate, type Gate } from './gate.ts';
-import { ExpertGroup, loadPlacement, type PlacementPlan, type PlanFormatName } from './library.ts';
+import { ExpertGroup, loadPlacement, type PlanFormatName } from './library.ts';
 import { print } from './print.ts';
 import { checkPaths } from './read/check-paths.ts';
 import { layersInPlan, readChosenPlan } from './read/plan.ts';
@@ -44,15 +44,9 @@ export async function place(files: readonly string[], flags: PlaceFlags): Promis
   refuseGates(failAbove, 'routing' in source);
   const before = await readChosenPlan(flags.placement, numExperts, numRanks);
   const beforeLayers = layersInPlan(before, source);
-  const trial = await ('routing' in source
-    ? tryOnTokens(source, numExperts, flags)
-    : tryOnCounts(source, numExperts, flags));
-  const { rebalance, writePlan } = await loadPlacement();
-  const rebalanced = rebalance(
-    trial.loads.map(({ placed }) => placed),
-    { numPhysicalExperts, numGroups, numNodes, numRanks },
-  );
-  const plan: PlacementPlan = { ...rebalanced, layerIds: source.layers ?? rebalanced.layerIds };
+  const trial = await startTrial(source, numExperts, flags);
+  const plan = await makePlan(trial, source, { numPhysicalExperts, numGroups, numNodes, numRanks });
+  const { writePlan } = await loadPlacement();
   const file = out === undefined ? null : { path: out, text: writePlan(plan, format) };
   const [layersBefore, layersAfter] = await trial.judge([
     { plan: before.plan, planLayers: beforeLayers },

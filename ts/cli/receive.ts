@@ -8,17 +8,18 @@ import { computeDispatch } from './compute/dispatch.ts';
 import { fail } from './fail.ts';
 import { print } from './print.ts';
 import { checkPaths } from './read/check-paths.ts';
-import { readPlacement } from './read/placement.ts';
+import { layersInPlan, readPlacementOrPlan } from './read/plan.ts';
+import type { ReplicaFlags } from './read/replica-choice.ts';
 import { type ChosenRouting, openChosenRouting } from './read/routing.ts';
 import { reasonOfChosenDevice } from './report/device-reason.ts';
 import { formatDispatchJson } from './report/dispatch-json.ts';
 import type { DispatchResult } from './report/dispatch-result.ts';
 import { formatDispatchText } from './report/dispatch-text.ts';
+import { findInPlan } from './report/plan-findings.ts';
 import { requireFiles, requireNumExperts, type SharedFlags } from './shared-flags.ts';
 
 /** The flags of `receive`, parsed. The number of ranks is that of the files. */
-export interface ReceiveFlags extends Omit<SharedFlags, 'numRanks'> {
-  readonly ranksPerNode?: number;
+export interface ReceiveFlags extends Omit<SharedFlags, 'numRanks'>, Omit<ReplicaFlags, 'sourceRank'> {
   readonly alignment?: number;
 }
 
@@ -33,18 +34,29 @@ export async function receive(files: readonly string[], flags: ReceiveFlags): Pr
   const opened: ChosenRouting[] = [];
   for (const path of paths) opened.push(await openChosenRouting([path], flags));
   const ranks = inOrderOfRanks(opened);
-  const placement = await readPlacement(flags.placement, numExperts, ranks.length);
+  const placement = await readPlacementOrPlan(flags.placement, numExperts, ranks.length);
+  const planned =
+    'plan' in placement
+      ? { plan: placement.plan, planLayers: layersInPlan(placement, ranks[0]), rule: flags.replicaRule }
+      : null;
   const dispatch = await computeDispatch({
     ranks,
     numExperts,
-    groupOptions: { numRanksPerNode: ranksPerNode, placement: placement.option, device },
+    groupOptions: {
+      numRanksPerNode: ranksPerNode,
+      placement: 'option' in placement ? placement.option : undefined,
+      device,
+    },
+    planned,
     alignment,
     invalidExperts,
     emptyId,
     out,
   });
 
-  const result: DispatchResult = { dispatch, invalidExperts, placement, deviceReason: reasonOfChosenDevice(device) };
+  const planFindings = planned === null ? null : await findInPlan(planned.plan);
+  const deviceReason = reasonOfChosenDevice(device);
+  const result: DispatchResult = { dispatch, invalidExperts, placement, planFindings, deviceReason };
   const written = out === undefined ? '' : `\nwrote ${out}\n`;
   const colour = process.stdout.isTTY && process.stdout.hasColors();
   await print(json ? formatDispatchJson(result) : `${formatDispatchText(result, colour)}${written}`);

@@ -3,44 +3,73 @@
  *
  * @module
  */
+import { isDense } from '../findings/find.ts';
+import { ExpertStatistics } from './compute/expert-statistics.ts';
+import { fingerprint } from './compute/fingerprint.ts';
 import { computeRoutingLayout, type RoutingLayout } from './compute/layout.ts';
+import { findingsOf } from './compute/observe.ts';
 import { exitCodes } from './exit-codes.ts';
 import { fail } from './fail.ts';
-import { isDense } from './findings/find.ts';
-import { fingerprint } from './findings/fingerprint.ts';
-import { findingsOf } from './findings/observe.ts';
 import { checkLayoutGates, refuseLayoutGates } from './layout-gates.ts';
 import type { MaskForm } from './library.ts';
+import { print } from './print.ts';
 import { checkPaths } from './read/check-paths.ts';
 import { layersInPlan, readPlacementOrPlan } from './read/plan.ts';
 import { type ReplicaFlags, readReplicaChoice } from './read/replica-choice.ts';
 import { openChosenRouting } from './read/routing.ts';
 import { reasonOfChosenDevice } from './report/device-reason.ts';
+import { type ExpertStatisticsResult, summariseExperts } from './report/expert-statistics.ts';
 import { formatLayoutJson } from './report/layout-json.ts';
 import type { LayoutResult } from './report/layout-result.ts';
 import { perLayer, total } from './report/layout-statistics.ts';
 import { formatLayoutText } from './report/layout-text.ts';
+import { settingsOf } from './report/page-settings.ts';
 import { findInPlan } from './report/plan-findings.ts';
 import { printReport } from './report/print-report.ts';
-import { type GateFlags, requireFiles, requireNumExperts, requireNumRanks, type SharedFlags } from './shared-flags.ts';
+import { bytesPerToken, type TokenSize } from './report/traffic.ts';
+import {
+  defaultWindow,
+  type GateFlags,
+  requireFiles,
+  requireNumExperts,
+  requireNumRanks,
+  type SharedFlags,
+} from './shared-flags.ts';
+import { PageFile, writeEmptyPage } from './write/page-file.ts';
 
 /** The flags of the main command, parsed. */
-export interface RunFlags extends SharedFlags, ReplicaFlags, GateFlags {
+export interface RunFlags extends SharedFlags, ReplicaFlags, GateFlags, TokenSize {
   readonly mask: MaskForm;
   readonly keepDense?: true;
   readonly fingerprint?: true;
-  readonly hiddenSize?: number;
-  readonly bytesPerElement: number;
+  readonly html?: string;
+  readonly statistics?: true;
+  readonly window?: number;
 }
 
 /** @param files the routing files, of which one can be `-` for standard input. */
 export async function run(files: readonly string[], flags: RunFlags): Promise<void> {
+  const { html } = flags;
+  if (files.length === 0 && html !== undefined) {
+    writeEmptyPage(html);
+    await print(`wrote ${html}\n`);
+    return;
+  }
+  const page = html === undefined ? null : new PageFile(html);
+  try {
+    await report(files, flags, page);
+  } finally {
+    page?.discard();
+  }
+}
+
+async function report(files: readonly string[], flags: RunFlags, page: PageFile | null): Promise<void> {
   const paths = requireFiles(files);
   const numExperts = requireNumExperts(flags);
   const numRanks = requireNumRanks(flags);
   const { device, invalidExperts, emptyId, mask, out, failAbove = [] } = flags;
   checkPaths(paths, flags);
-  if (flags.hiddenSize !== undefined) fail('--hidden-size is for the table of several numbers of ranks');
+  if (flags.window !== undefined && !flags.statistics) fail('--window is for --statistics; pass both, or none');
   refuseLayoutGates(failAbove, numRanks, flags.ranksPerNode);
 
   const routing = await openChosenRouting(paths, flags);
@@ -49,6 +78,16 @@ export async function run(files: readonly string[], flags: RunFlags): Promise<vo
   const planned =
     'plan' in placement ? { plan: placement.plan, planLayers: layersInPlan(placement, routing), replicas } : null;
   const option = 'option' in placement ? placement.option : undefined;
+  const window = flags.window ?? defaultWindow;
+  const statistics = flags.statistics
+    ? new ExpertStatistics({
+        numLayers: routing.chosen.length,
+        numTopk: routing.routing.topk,
+        numExperts,
+        emptyId,
+        window,
+      })
+    : null;
   const layout = await computeRoutingLayout({
     routing,
     numExperts,
@@ -57,11 +96,15 @@ export async function run(files: readonly string[], flags: RunFlags): Promise<vo
     invalidExperts,
     emptyId,
     mask,
+    statistics,
     out,
+    collector: page?.collect(routing, numExperts, emptyId) ?? null,
   });
 
   const findings = await findingsOf(routing, layout.observer, numExperts);
-  const computed = flags.keepDense ? layout : withoutDense(layout);
+  const counted = countedLayers(layout, flags.keepDense);
+  if (page !== null) page.finish(layout, findings, await settingsOf(layout, placement, replicas, flags, counted[0]));
+  const computed = onlyLayers(layout, counted);
   const ofLayers = perLayer(computed);
   const gates = await checkLayoutGates(failAbove, computed.routing, ofLayers);
   const result: LayoutResult = {
@@ -72,6 +115,10 @@ export async function run(files: readonly string[], flags: RunFlags): Promise<vo
     total: total(computed),
     perLayer: ofLayers,
     gates,
+    traffic: layout.sent.traffic(counted),
+    numTokensBetweenOthers: layout.sent.betweenOthers(counted),
+    bytesPerToken: bytesPerToken(flags),
+    expertStatistics: statistics === null ? null : expertStatisticsOf(statistics, layout, counted, window),
     findings,
     planFindings: planned === null ? null : await findInPlan(planned.plan),
     idsSha256: flags.fingerprint ? await fingerprint(routing, emptyId) : null,
@@ -80,11 +127,20 @@ export async function run(files: readonly string[], flags: RunFlags): Promise<vo
   if (gates.some(({ isExceeded }) => isExceeded)) process.exitCode = exitCodes.finding;
 }
 
-/** Leaves out the layers that hold one expert only, or none, unless all do. */
-function withoutDense(layout: RoutingLayout): RoutingLayout {
-  const { routing, layers, observer, numTopk } = layout;
-  const kept = layers.flatMap((_, index) => (isDense(observer.layers[index], numTopk) ? [] : [index]));
-  if (kept.length === 0 || kept.length === layers.length) return layout;
+/** The indices of the layers that figures are of: all but those that hold one expert only, or none, unless all do. */
+function countedLayers(
+  { layers, observer, numTopk }: RoutingLayout,
+  keepsDense: boolean | undefined,
+): readonly number[] {
+  const all = layers.map((_, index) => index);
+  const kept = keepsDense ? all : all.filter((index) => !isDense(observer.layers[index], numTopk));
+  return kept.length === 0 ? all : kept;
+}
+
+/** Leaves out layers. */
+function onlyLayers(layout: RoutingLayout, kept: readonly number[]): RoutingLayout {
+  const { routing, layers } = layout;
+  if (kept.length === layers.length) return layout;
   return {
     ...layout,
     layers: kept.map((index) => layers[index]),
@@ -95,4 +151,18 @@ function withoutDense(layout: RoutingLayout): RoutingLayout {
       layers: routing.layers === null ? null : kept.map((index) => (routing.layers as readonly number[])[index]),
     },
   };
+}
+
+function expertStatisticsOf(
+  statistics: ExpertStatistics,
+  { layers }: RoutingLayout,
+  counted: readonly number[],
+  window: number,
+): ExpertStatisticsResult {
+  const selections = statistics.finish();
+  return summariseExperts(
+    counted.map((index) => selections[index]),
+    counted.map((index) => layers[index].numTokensPerExpert),
+    window,
+  );
 }

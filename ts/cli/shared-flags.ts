@@ -1,5 +1,5 @@
 /**
- * The flags that both commands have that compute from a routing file: the main command and `permute`.
+ * The flags that several commands have.
  *
  * @module
  */
@@ -25,24 +25,7 @@ export const sharedFlags = {
   numExperts: new Option('--num-experts <count>', 'experts over all ranks (required)').argParser(
     wholeNumber(1, limits.experts),
   ),
-  layer: new Option('--layer <index>', "the layer to compute, from 0, or 'all' (default: all)").argParser(layerChoice),
-  axes: new Option(
-    '--axes <axes>',
-    'the dimensions of the array, such as tokens,layers,topk (default: those of the format, or by evidence)',
-  ),
-  array: new Option('--array <name>', 'which array of a file of several to read'),
-  numLayers: new Option('--num-layers <count>', 'layers, where the file is a flat row of ids').argParser(
-    wholeNumber(1, limits.layers),
-  ),
-  numTopk: new Option('--num-topk <count>', 'experts of each token, where the file is a flat row of ids').argParser(
-    wholeNumber(1, limits.experts),
-  ),
-  dtype: new Option('--dtype <type>', 'the type of the ids, where the file does not say it').choices(idTypeNames),
   placement: new Option(
-    '--placement <file>',
-    "the rank of each expert: .npy, .npz or JSON, or 'linear' or 'round_robin' (default: equal blocks)",
-  ),
-  placementOrPlan: new Option(
     '--placement <file>',
     "the rank of each expert, a plan as place writes it, 'linear' or 'round_robin' (default: equal blocks)",
   ),
@@ -61,7 +44,6 @@ export const sharedFlags = {
     '--source-rank <rank>',
     'the rank that sends the tokens, for the rule nearest (default: that of the file)',
   ).argParser(wholeNumber(0, limits.ranks - 1)),
-  emptyId: new Option('--empty-id <id>', 'an id that stands for an empty slot, beside -1').argParser(anyId),
   device: new Option('--device <device>', 'the device that computes')
     .choices(deviceChoices)
     .argParser(deviceChoice)
@@ -75,6 +57,27 @@ export const sharedFlags = {
   fingerprint: new Option('--fingerprint', 'also the SHA-256 of the ids, which does not depend on the format'),
   json: new Option('--json', 'print one JSON document instead of the report'),
 } as const;
+
+/** The number of tokens of a batch, for which ranks wait, unless `--window` says another. */
+export const defaultWindow = 4096;
+
+/** The flags that say how routing files are read. Every command that reads them has all of these. */
+export const readingFlags: readonly Option[] = [
+  new Option('--layer <index>', "the layer to compute, from 0, or 'all' (default: all)").argParser(layerChoice),
+  new Option(
+    '--axes <axes>',
+    'the dimensions of the array, such as tokens,layers,topk (default: those of the format, or by evidence)',
+  ),
+  new Option('--array <name>', 'which array of a file of several to read'),
+  new Option('--num-layers <count>', 'layers, where the file is a flat row of ids').argParser(
+    wholeNumber(1, limits.layers),
+  ),
+  new Option('--num-topk <count>', 'experts of each token, where the file is a flat row of ids').argParser(
+    wholeNumber(1, limits.experts),
+  ),
+  new Option('--dtype <type>', 'the type of the ids, where the file does not say it').choices(idTypeNames),
+  new Option('--empty-id <id>', 'an id that stands for an empty slot, beside -1').argParser(anyId),
+];
 
 /** The same flags, parsed, with those that differ only in what the help says of them. */
 export interface SharedFlags extends RoutingFlags {

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { Traffic } from './compute/sent-tokens.ts';
 import { computeSweep, type SweptRanks } from './compute/sweep.ts';
 import { fail } from './fail.ts';
 import { isPlacementName } from './flags.ts';
@@ -11,10 +12,11 @@ import { print } from './print.ts';
 import { checkPaths } from './read/check-paths.ts';
 import { type ChosenRouting, openChosenRouting } from './read/routing.ts';
 import { sum } from './report/counts.ts';
-import { fact, factsOfFile } from './report/facts.ts';
+import { fact, factsOfDense, factsOfFile } from './report/facts.ts';
 import { jsonOfFile } from './report/json-parts.ts';
 import { grouped } from './report/numbers.ts';
 import { headingIn } from './report/sections.ts';
+import { bytesPerToken, jsonOfTraffic } from './report/traffic.ts';
 import type { RunFlags } from './run.ts';
 import { requireFiles, requireNumExperts } from './shared-flags.ts';
 
@@ -40,6 +42,8 @@ interface SweepLine {
   readonly numTokensBetweenNodes: number;
   /** Their bytes, or `null` where the hidden size is not known. */
   readonly bytesBetweenNodes: number | null;
+  /** What ranks and nodes send to each other. */
+  readonly traffic: Traffic | null;
 }
 
 /** @param files the routing files, of which one can be `-` for standard input. */
@@ -48,6 +52,7 @@ export async function sweep(files: readonly string[], flags: SweepFlags): Promis
   const numExperts = requireNumExperts(flags);
   const { numRanks, ranksPerNode, invalidExperts, emptyId, keepDense = false, json } = flags;
   const { hiddenSize = null, bytesPerElement } = flags;
+  const bytes = bytesPerToken(flags);
   refuse(flags);
   checkPaths(paths, flags);
   const placement = placementName(flags.placement);
@@ -61,22 +66,27 @@ export async function sweep(files: readonly string[], flags: SweepFlags): Promis
     numRanksPerNode: ranksPerNode,
     placement,
   });
-  const isCounted = swept.isDense.every((each) => each)
-    ? () => true
-    : (index: number) => keepDense || !swept.isDense[index];
+  const all = routing.chosen.map((_, index) => index);
+  const kept = keepDense ? all : all.filter((index) => !swept.isDense[index]);
+  const counted = kept.length === 0 ? all : kept;
   const lines: SweepLine[] = [];
-  for (const ranks of swept.ranks) {
-    const counted = { ...ranks, layers: ranks.layers.filter((_, index) => isCounted(index)) };
-    lines.push(await summarise(counted, routing, hiddenSize === null ? null : hiddenSize * bytesPerElement));
-  }
-  const numDense = swept.isDense.filter((_, index) => !isCounted(index)).length;
+  for (const ranks of swept.ranks) lines.push(await summarise(ranks, counted, routing, bytes));
+  const numDense = all.length - counted.length;
   const head = { numExperts, placement, hiddenSize, bytesPerElement, numDenseLayers: numDense, sweep: lines };
-  await print(json ? `${JSON.stringify({ ...jsonOfFile(routing), ...head })}\n` : formatText(routing, head));
+  await print(json ? formatJson(routing, head, bytes) : formatText(routing, head));
 }
 
 /** Refuses what is for one number of ranks. */
-function refuse({ out, failAbove, fingerprint, sourceRank }: SweepFlags): void {
-  const given = { '--out': out, '--fail-above': failAbove, '--fingerprint': fingerprint, '--source-rank': sourceRank };
+function refuse({ out, failAbove, fingerprint, sourceRank, statistics, window, html }: SweepFlags): void {
+  const given = {
+    '--out': out,
+    '--fail-above': failAbove,
+    '--fingerprint': fingerprint,
+    '--source-rank': sourceRank,
+    '--statistics': statistics,
+    '--window': window,
+    '--html': html,
+  };
   for (const [flag, value] of Object.entries(given)) {
     if (value !== undefined) fail(`${flag} is for one number of ranks; give one with --num-ranks`);
   }
@@ -90,27 +100,25 @@ function placementName(flag = 'linear'): PlacementName {
 }
 
 async function summarise(
-  { numRanks, numNodes, numRanksPerNode, layers }: SweptRanks,
+  { numRanks, numNodes, layers, sent }: SweptRanks,
+  counted: readonly number[],
   { routing }: ChosenRouting,
-  bytesPerToken: number | null,
+  bytes: number | null,
 ): Promise<SweepLine> {
   const { balanceOf, spreadOf } = await loadPlacement();
-  const numTokens = routing.tokens * layers.length;
-  const sumOf = (name: 'ofRanks' | 'ofNodes'): number => layers.reduce((all, layer) => all + sum(layer[name]), 0);
-  const own = routing.rank === null || routing.rank >= numRanks ? null : Math.floor(routing.rank / numRanksPerNode);
-  // Tokens of an unknown rank are dealt out evenly among the nodes: one of numNodes stays where it is
-  const betweenNodes = layers.reduce(
-    (all, { ofNodes }) => all + sum(ofNodes) - (own === null ? sum(ofNodes) / numNodes : ofNodes[own]),
-    0,
-  );
+  const numTokens = routing.tokens * counted.length;
+  const sumOf = (name: 'ofRanks' | 'ofNodes'): number =>
+    counted.reduce((all, index) => all + sum(layers[index][name]), 0);
+  const betweenNodes = sent.betweenOthers(counted).nodes;
   return {
     numRanks,
     numNodes,
-    layers: spreadOf(layers.map(({ ofRanks }) => balanceOf(ofRanks))),
+    layers: spreadOf(counted.map((index) => balanceOf(layers[index].ofRanks))),
     meanRanksPerToken: numTokens === 0 ? null : sumOf('ofRanks') / numTokens,
     meanNodesPerToken: numTokens === 0 || numNodes === 1 ? null : sumOf('ofNodes') / numTokens,
     numTokensBetweenNodes: betweenNodes,
-    bytesBetweenNodes: bytesPerToken === null ? null : betweenNodes * bytesPerToken,
+    bytesBetweenNodes: bytes === null ? null : betweenNodes * bytes,
+    traffic: sent.traffic(counted),
   };
 }
 
@@ -119,6 +127,12 @@ interface Head {
   readonly placement: PlacementName;
   readonly numDenseLayers: number;
   readonly sweep: readonly SweepLine[];
+}
+
+/** The report for programs. */
+function formatJson(routing: ChosenRouting, head: Head, bytes: number | null): string {
+  const lines = head.sweep.map((line) => ({ ...line, traffic: jsonOfTraffic(line.traffic, bytes) }));
+  return `${JSON.stringify({ ...jsonOfFile(routing), ...head, sweep: lines })}\n`;
 }
 
 /** The report for people, in at most 80 columns. */
@@ -132,9 +146,7 @@ function formatText(routing: ChosenRouting, { numExperts, placement, numDenseLay
   const text = [
     ...factsOfFile(routing, routing.chosen.length),
     ...fact('experts', `${numExperts}, placed ${placement}`),
-    ...(numDenseLayers === 0
-      ? []
-      : fact('dense', `${numDenseLayers} layers hold one expert only; they are in no figure`)),
+    ...factsOfDense(numDenseLayers),
     '',
     heading('Numbers of ranks', 'max/mean of tokens per rank, over the layers'),
     row([

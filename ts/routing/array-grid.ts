@@ -6,7 +6,7 @@
 import { type IntegerArray, idTypes } from '../values/id-types.ts';
 import { sizeOf } from '../values/shape.ts';
 import { concatenated } from './concatenate.ts';
-import type { Axis, IdGrid, IdPiece, StoredArray } from './contents.ts';
+import type { Axis, GridPiece, IdGrid, StoredArray } from './contents.ts';
 import { type Dimension, Gatherer, scratchBytes } from './gather.ts';
 import { refuse } from './routing-error.ts';
 
@@ -119,7 +119,7 @@ async function* piecesOf(
   ids: StridedIds,
   chosen: readonly number[],
   into: IntegerArray,
-): AsyncGenerator<IdPiece, void, void> {
+): AsyncGenerator<GridPiece, void, void> {
   const { array, numTopk, slotStride, layerStride, layerStarts, tokens } = ids;
   const run = tokens[tokens.length - 1];
   if (run.length === 0 || numTopk === 0) return;

@@ -4,13 +4,24 @@
  * @module
  */
 import { type IdType, type IntegerArray, idTypes } from '../values/id-types.ts';
-import type { IdGrid, IdPiece } from './contents.ts';
+import type { GridPiece, IdGrid } from './contents.ts';
 import { refuse } from './routing-error.ts';
 
 /** A grid, and what to call it in errors. */
 export interface NamedGrid {
   readonly name: string;
   readonly grid: IdGrid;
+}
+
+/** A piece of grids that were put together. */
+export interface PartPiece extends GridPiece {
+  /** The index of the grid that it is of; undefined for rows of -1 that no grid has. */
+  readonly part?: number;
+}
+
+/** A grid of other grids. */
+export interface ConcatenatedGrid extends IdGrid {
+  pieces(layers: readonly number[], into: IntegerArray): AsyncGenerator<PartPiece, void, void>;
 }
 
 /** Where the layers of a grid go. */
@@ -27,7 +38,7 @@ interface Placed {
  * @param parts one or more grids of the same number of slots.
  * @throws {@link RoutingError} `DAMAGED` if their numbers of slots differ.
  */
-export function concatenated(parts: readonly NamedGrid[]): IdGrid {
+export function concatenated(parts: readonly NamedGrid[]): ConcatenatedGrid {
   if (parts.length === 1) return parts[0].grid;
   const { numTopk } = parts[0].grid;
   for (const { name, grid } of parts) {
@@ -58,7 +69,7 @@ export function concatenated(parts: readonly NamedGrid[]): IdGrid {
     numTopk,
     async *pieces(chosen, into) {
       const isChosen = new Set(chosen);
-      for (const part of placed) yield* piecesOf(part, isChosen, into);
+      for (const [part, each] of placed.entries()) yield* piecesOf(each, part, isChosen, into);
       for (const layer of chosen) yield* fillers(layer, tokensOfLayer[layer], numTokens, numTopk, into);
     },
   };
@@ -76,9 +87,10 @@ function commonType(types: readonly IdType[], isRagged: boolean): IdType {
 
 async function* piecesOf(
   { grid, places }: Placed,
+  part: number,
   chosen: ReadonlySet<number>,
   into: IntegerArray,
-): AsyncGenerator<IdPiece, void, void> {
+): AsyncGenerator<PartPiece, void, void> {
   const { array } = idTypes[grid.idType];
   const own = into instanceof array ? into : (new array(into.length) as IntegerArray);
   const indices = places.flatMap(({ layer }, index) => (chosen.has(layer) ? [index] : []));
@@ -90,7 +102,7 @@ async function* piecesOf(
     if (numTokens <= 0) continue;
     const size = numTokens * grid.numTopk;
     if (own !== into) convert(piece.ids, into, size);
-    yield { layer, firstToken: firstToken + piece.firstToken, numTokens, ids: into.subarray(0, size) };
+    yield { layer, firstToken: firstToken + piece.firstToken, numTokens, ids: into.subarray(0, size), part };
   }
 }
 
@@ -109,7 +121,7 @@ function* fillers(
   to: number,
   numTopk: number,
   into: IntegerArray,
-): Generator<IdPiece, void, void> {
+): Generator<GridPiece, void, void> {
   const room = Math.max(1, Math.floor(into.length / Math.max(1, numTopk)));
   for (let firstToken = from; firstToken < to; firstToken += room) {
     const numTokens = Math.min(room, to - firstToken);

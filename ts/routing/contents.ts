@@ -80,13 +80,15 @@ export interface CountContents extends FileFacts {
   readonly layers: readonly number[];
   /** The counts of each layer, summed over steps and passes: `[layers, experts]`. */
   readonly counts: readonly Float64Array[];
+  /** Of counts of slots, the expert in each slot of each layer, where the file says it. */
+  readonly expertOfSlot?: readonly Int32Array[];
 }
 
 /** What a format finds in a file. */
 export type Contents = ArrayContents | IdContents | CountContents;
 
 /** A part of the ids of one layer: `numTokens` rows of `topk` ids. */
-export interface IdPiece {
+export interface GridPiece {
   /** The index of the layer in the grid, which need not be its number in the model. */
   readonly layer: number;
   /** The token of the first row, counted in its layer. */
@@ -114,5 +116,5 @@ export interface IdGrid {
    * @param layers indices of layers in the grid, ascending.
    * @param into what every piece is written to: an array of `idType` with room for one token or more.
    */
-  pieces(layers: readonly number[], into: IntegerArray): AsyncGenerator<IdPiece, void, void>;
+  pieces(layers: readonly number[], into: IntegerArray): AsyncGenerator<GridPiece, void, void>;
 }

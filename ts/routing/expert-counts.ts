@@ -72,10 +72,25 @@ export async function countsInArray(
   return { ...contents, kind: 'counts', ...(await sumOfCounts([part], source.name)) };
 }
 
-/** Adds up the counts of one file or more. A layer or an expert that a file does not have is not selected in it. */
-export function sumOfFiles(
-  files: readonly { readonly name: string; readonly contents: CountContents }[],
-): ExpertCounts {
+/** The counts of a file, and what to call it. */
+interface NamedCounts {
+  readonly name: string;
+  readonly contents: CountContents;
+}
+
+/**
+ * Adds up the counts of one file or more. A layer or an expert that a file does not have is not selected in it. Counts of
+ * slots are added up to those of experts where the file says which expert is in each slot.
+ *
+ * @throws {@link RoutingError} `CHOICE` if some files have counts of slots, and others of experts
+ */
+export function sumOfFiles(given: readonly NamedCounts[]): ExpertCounts {
+  const files = given.map((file) => (file.contents.expertOfSlot === undefined ? file : countsOfExperts(file)));
+  const ofSlots = files.filter(({ contents }) => contents.numbering === 'physical');
+  if (ofSlots.length > 0 && ofSlots.length < files.length) {
+    const remedy = 'give files of one kind';
+    refuse('CHOICE', 'has counts of slots, and other files have counts of experts', { file: ofSlots[0].name, remedy });
+  }
   const [{ contents: first }] = files;
   const common = <Value>(factOf: (contents: CountContents) => Value): Value | null => {
     return files.every(({ contents }) => factOf(contents) === factOf(first)) ? factOf(first) : null;
@@ -110,4 +125,24 @@ export function sumOfFiles(
       contents.notes.map((note) => printable(files.length === 1 ? note : `${name}: ${note}`)),
     ),
   };
+}
+
+/** The counts of experts instead of those of the slots that hold them. */
+function countsOfExperts({ name, contents }: NamedCounts): NamedCounts {
+  const { expertOfSlot = [], counts, layers } = contents;
+  for (const [layer, experts] of expertOfSlot.entries()) {
+    const slot = experts.findIndex((expert) => expert < 0 || expert >= experts.length);
+    if (slot < 0) continue;
+    const place = `layer ${layers[layer]}, slot ${slot}`;
+    refuse('DAMAGED', `has expert ${experts[slot]}`, { file: name, place, remedy: 'let SGLang write it again' });
+  }
+  const numExperts = 1 + expertOfSlot.reduce((most, experts) => experts.reduce((a, b) => Math.max(a, b), most), -1);
+  const sums = counts.map((ofSlots, layer) => {
+    const ofExperts = new Float64Array(numExperts);
+    for (const [slot, count] of ofSlots.entries()) ofExperts[expertOfSlot[layer][slot]] += count;
+    return ofExperts;
+  });
+  const note = 'The counts of slots are those of the experts that were in them at the end of the recording.';
+  const notes = [...contents.notes, note];
+  return { name, contents: { ...contents, counts: sums, numExperts, numbering: 'logical', notes } };
 }

@@ -5,10 +5,11 @@
  *
  * @module
  */
-export type { FormatName, IdPiece } from './contents.ts';
+export type { FormatName } from './contents.ts';
 export type { ExpertCounts } from './expert-counts.ts';
 export type { OpenRoutingOptions, RoutingSource } from './open-contents.ts';
 export {
+  type IdPiece,
   openRouting,
   openRoutingOrCounts,
   type PiecesOptions,

@@ -7,8 +7,8 @@ import { type IdType, type IntegerArray, idTypes } from '../values/id-types.ts';
 import { gridOfArrays } from './array-grid.ts';
 import { decideAxes, formatAxes } from './axes.ts';
 import { chooseArray } from './choose-array.ts';
-import { concatenated } from './concatenate.ts';
-import type { Contents, CountContents, FormatName, IdContents, IdGrid, IdPiece, StoredArray } from './contents.ts';
+import { type ConcatenatedGrid, concatenated, type PartPiece } from './concatenate.ts';
+import type { Contents, CountContents, FormatName, GridPiece, IdContents, StoredArray } from './contents.ts';
 import { axesAreOfCounts, countsInArray, type ExpertCounts, sumOfFiles } from './expert-counts.ts';
 import { placeOf } from './gather.ts';
 import { type OpenedContents, type OpenRoutingOptions, openContents, type RoutingSource } from './open-contents.ts';
@@ -46,8 +46,18 @@ export interface RoutingDescription {
   readonly rank: number | null;
   /** The number of experts; `null` where the file does not say. */
   readonly numExperts: number | null;
+  /** For each of `files`, the rank whose tokens it has; `null` where the file does not say. */
+  readonly ranks: readonly (number | null)[];
   /** What a reader should know of how the files were read. */
   readonly notes: readonly string[];
+}
+
+/** A part of the ids of one layer: `numTokens` rows of `topk` ids, of one file. */
+export interface IdPiece extends GridPiece {
+  /** The index of its layer in `layers`, which need not be its number in the model. */
+  readonly layer: number;
+  /** The index of its file in `files`; `null` for rows of -1 that no file has. */
+  readonly file: number | null;
 }
 
 /** What to read of routing, and where to. */
@@ -166,10 +176,11 @@ function routingOf(parts: NamedIds[], { close }: OpenedContents): Routing {
     numbering: common(({ numbering }) => numbering),
     rank: common(({ rank }) => rank),
     numExperts: common(({ numExperts }) => numExperts),
+    ranks: parts.map(({ ids }) => ids.rank),
     notes: parts.flatMap(({ name, ids }) =>
       ids.notes.map((note) => printable(parts.length === 1 ? note : `${name}: ${note}`)),
     ),
-    pieces: ({ layers, into } = {}) => checkedPieces(parts[0].name, grid, layers, into),
+    pieces: ({ layers, into } = {}) => piecesOfFiles(parts.length, checkedPieces(parts[0].name, grid, layers, into)),
     close,
   };
 }
@@ -213,12 +224,22 @@ function refuseCounts({ files, numExperts, layers, notes }: ExpertCounts): never
   return refuse('COUNTS', what, { file: files[0], remedy });
 }
 
+/** Says of which file each piece is. The parts of a grid are files, unless there is only one file. */
+async function* piecesOfFiles(
+  numFiles: number,
+  pieces: AsyncGenerator<PartPiece, void, void>,
+): AsyncGenerator<IdPiece, void, void> {
+  for await (const { layer, firstToken, numTokens, ids, part } of pieces) {
+    yield { layer, firstToken, numTokens, ids, file: numFiles === 1 ? 0 : (part ?? null) };
+  }
+}
+
 function checkedPieces(
   name: string,
-  grid: IdGrid,
+  grid: ConcatenatedGrid,
   layers: readonly number[] | undefined,
   into: IntegerArray | undefined,
-): AsyncGenerator<IdPiece, void, void> {
+): AsyncGenerator<PartPiece, void, void> {
   const { array, bytes } = idTypes[grid.idType];
   const chosen = layers ?? grid.layers.map((_, index) => index);
   const misused = (problem: string, remedy: string): never => refuse('CHOICE', problem, { file: name, remedy });

@@ -26,6 +26,8 @@ export interface RoutingDispatch {
   readonly numRanksPerNode: number;
   readonly numRdmaRanks: number;
   readonly numExperts: number;
+  /** The experts of the dispatch: with a plan, its slots. */
+  readonly numPhysicalExperts: number;
   readonly numTopk: number;
   readonly alignment: number;
   readonly device: string;

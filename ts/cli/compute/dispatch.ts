@@ -11,6 +11,8 @@ import {
   type ExpertGroupOptions,
   type IntegerArray,
   idTypes,
+  loadPlacement,
+  type ReplicaRule,
   type SimulatedDispatch,
   simulateDispatch,
 } from '../library.ts';
@@ -18,8 +20,8 @@ import { startProgress } from '../progress.ts';
 import type { ChosenRouting } from '../read/routing.ts';
 import { sum } from '../report/counts.ts';
 import { createDispatchFile } from '../write/dispatch-file.ts';
-import { addTo } from './computed-layers.ts';
 import type { DispatchCounts, RoutingDispatch } from './dispatch-counts.ts';
+import type { FittedPlan } from './judge.ts';
 
 /** What is to be computed, and how. */
 export interface DispatchJob {
@@ -27,12 +29,19 @@ export interface DispatchJob {
   readonly ranks: readonly ChosenRouting[];
   readonly numExperts: number;
   readonly groupOptions: Omit<ExpertGroupOptions, 'numRanks'>;
+  /** Where the experts are, if it is not the placement of the group. */
+  readonly planned: PlannedDispatch | null;
   readonly alignment: number;
   readonly invalidExperts: InvalidExperts;
   /** The id that stands for an empty slot, beside -1. */
   readonly emptyId: number | bigint | undefined;
   /** The file to write the dispatch to. */
   readonly out: string | undefined;
+}
+
+/** A placement by a plan. Each rank maps its own tokens to the replicas that they take. */
+export interface PlannedDispatch extends FittedPlan {
+  readonly rule: ReplicaRule;
 }
 
 /** The ids of one layer of one rank, as the library takes them. */
@@ -43,24 +52,33 @@ interface LayerIds {
 
 /** Computes the dispatch of every chosen layer, and writes it to a file if one is named. */
 export async function computeDispatch(job: DispatchJob): Promise<RoutingDispatch> {
-  const { ranks, numExperts, groupOptions, out, ...options } = job;
+  const { ranks, numExperts, groupOptions, planned, out, ...options } = job;
   checkSameLayers(ranks);
   const numLayers = ranks[0].chosen.length;
   try {
     const group = new ExpertGroup({ ...groupOptions, numRanks: ranks.length });
     const ids: (readonly LayerIds[])[] = [];
-    for (const rank of ranks) ids.push(await readLayers(rank));
+    for (const [rank, file] of ranks.entries()) {
+      const layers = await readLayers(file);
+      ids.push(planned === null ? layers : await mapLayers(layers, planned, job, rank));
+    }
+    const numPhysicalExperts = planned?.plan.numPhysicalExperts ?? numExperts;
+    // Of mapped ids, those that are no experts are empty slots
+    const simulation = planned === null ? options : { alignment: options.alignment };
     const simulate = (layer: number): SimulatedDispatch => {
       try {
         const topkIdxOfRanks = ids.map((layers) => layers[layer]);
-        return simulateDispatch(topkIdxOfRanks, numExperts, { ...groupOptions, ...options });
+        return simulateDispatch(topkIdxOfRanks, numPhysicalExperts, { ...groupOptions, ...simulation });
       } catch (error) {
         return failNamingFile(ranks, layer, numExperts, error);
       }
     };
-    const layers = forEachLayer(numLayers, (layer) => countsOf(simulate(layer), numExperts));
+    const layers = forEachLayer(numLayers, (layer) =>
+      countsOf(simulate(layer), numExperts, expertOfSlot(planned, layer)),
+    );
     const { numRanks, numRanksPerNode, numRdmaRanks, device } = group;
-    const shape = { numRanks, numRanksPerNode, numRdmaRanks, numExperts, numTopk: ranks[0].routing.topk };
+    const numTopk = ranks[0].routing.topk;
+    const shape = { numRanks, numRanksPerNode, numRdmaRanks, numExperts, numPhysicalExperts, numTopk };
     const dispatch = { ...shape, ranks, device, alignment: options.alignment, layers };
     if (out !== undefined) writeFile(out, dispatch, simulate);
     return dispatch;
@@ -116,16 +134,49 @@ async function readLayers({ routing, chosen, name }: ChosenRouting): Promise<rea
   return layers;
 }
 
-/** Computes every rank of a dispatch once. */
+/** Maps the ids of all chosen layers of a rank to slots. */
+async function mapLayers(
+  layers: readonly LayerIds[],
+  { plan, planLayers, rule }: PlannedDispatch,
+  { ranks, numExperts, groupOptions, invalidExperts, emptyId }: DispatchJob,
+  rank: number,
+): Promise<readonly LayerIds[]> {
+  const { mapToPhysical } = await loadPlacement();
+  const { numRanksPerNode } = groupOptions;
+  const { name, layers: numbers } = ranks[rank];
+  return layers.map((ids, layer) => {
+    try {
+      const options = { sourceRank: rank, numRanksPerNode, invalidExperts, emptyId };
+      return mapToPhysical(ids, plan, planLayers[layer], rule, options);
+    } catch (error) {
+      return failOnLibraryError(numbers === null ? name : `${name}, layer ${numbers[layer]}`, numExperts, error);
+    }
+  });
+}
+
+/** The expert in each slot, or `null` where experts are not in slots. */
+function expertOfSlot(planned: PlannedDispatch | null, layer: number): Int32Array | null {
+  return planned === null ? null : planned.plan.physicalToLogical[planned.planLayers[layer]];
+}
+
+/**
+ * Computes every rank of a dispatch once.
+ *
+ * @param expertOf the expert in each slot, if the dispatch is one of slots.
+ */
 function countsOf(
   { ranks, numTokensBetweenRanks, numTokensBetweenNodes }: SimulatedDispatch,
   numExperts: number,
+  expertOf: Int32Array | null,
 ): DispatchCounts {
   const numTokensPerExpert = new Float64Array(numExperts);
   const numSelectionsPerRank = new Float64Array(ranks.length);
   const numRowsPerRank = new Float64Array(ranks.length);
   for (const [rank, { layout, received }] of ranks.entries()) {
-    addTo(numTokensPerExpert, layout.numTokensPerExpert);
+    for (const [slot, count] of layout.numTokensPerExpert.entries()) {
+      const expert = expertOf === null ? slot : expertOf[slot];
+      if (expert >= 0) numTokensPerExpert[expert] += count;
+    }
     numSelectionsPerRank[rank] = sum(received.numTokensPerExpert);
     numRowsPerRank[rank] = received.numRows;
   }

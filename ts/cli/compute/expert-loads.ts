@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { isDense } from '../findings/find.ts';
+import { isDense } from '../../findings/find.ts';
 import type { InvalidExperts } from '../flags.ts';
 import { ExpertGroup } from '../library.ts';
 import type { ChosenRouting } from '../read/routing.ts';

@@ -3,8 +3,10 @@
  *
  * @module
  */
+
+import type { Collector } from '../../capture/collector.ts';
+import { Observer } from '../../findings/observer.ts';
 import { failOnLibraryError } from '../fail.ts';
-import { Observer } from '../findings/observer.ts';
 import type { InvalidExperts } from '../flags.ts';
 import {
   dimensionsOf,
@@ -20,8 +22,11 @@ import { nameInFiles } from '../name-in-files.ts';
 import type { ChosenRouting } from '../read/routing.ts';
 import { NpzFile } from '../write/npz-file.ts';
 import { addTo, type ComputedLayers, shapeInFile } from './computed-layers.ts';
-import { createMappedLayout, type LayoutComputer, type PlannedPlacement } from './mapped-layout.ts';
+import type { ExpertStatistics } from './expert-statistics.ts';
+import { createMappedLayout, type LayoutComputer } from './mapped-layout.ts';
 import { createWorkspace, type RoutingWorkspace, timePasses } from './pass.ts';
+import { SentTokens } from './sent-tokens.ts';
+import type { PlannedPlacement } from './slot-workspace.ts';
 
 /** What is to be computed, and how. */
 export interface LayoutJob {
@@ -34,8 +39,12 @@ export interface LayoutJob {
   /** The id that stands for an empty slot, beside -1. */
   readonly emptyId: number | bigint | undefined;
   readonly mask: MaskForm;
+  /** Looks at the ids, too, if statistics were asked for. */
+  readonly statistics: ExpertStatistics | null;
   /** The file to write the layouts to. */
   readonly out: string | undefined;
+  /** Keeps tokens for a page of pictures; null where nobody asks for one. */
+  readonly collector: Collector | null;
 }
 
 /** The counts of one layer. */
@@ -51,11 +60,13 @@ export interface RoutingLayout extends ComputedLayers {
   readonly layers: readonly LayoutCounts[];
   /** What was seen of the ids. */
   readonly observer: Observer;
+  /** What ranks send to each other. */
+  readonly sent: SentTokens;
 }
 
 /** Computes the layout of every layer of the routing. */
 export async function computeRoutingLayout(job: LayoutJob): Promise<RoutingLayout> {
-  const { routing, numExperts, groupOptions, planned, invalidExperts, emptyId, out } = job;
+  const { routing, numExperts, groupOptions, planned, invalidExperts, emptyId, statistics, out, collector } = job;
   // Only a file has the mask, and writing it takes time
   const options = { invalidExperts, emptyId, mask: out === undefined ? ('none' as const) : job.mask };
   try {
@@ -76,6 +87,7 @@ export async function computeRoutingLayout(job: LayoutJob): Promise<RoutingLayou
       { idType, numTopk, numExperts, emptyId: options.emptyId },
       layers.map((layer) => layer.numTokensPerExpert),
     );
+    const sent = new SentTokens(routing, group);
     const { workspace, compute } =
       planned === null
         ? createLayout(createWorkspace({ routing, group, numExperts, options, orders: {} }))
@@ -87,8 +99,11 @@ export async function computeRoutingLayout(job: LayoutJob): Promise<RoutingLayou
         workspace,
         numExperts,
         compute,
-        receive(layout, { layer, firstToken, numTokens: count }) {
+        receive(layout, { layer, firstToken, numTokens: count, file: source }) {
           observer.observe(layer, workspace.topkIdx, count, layout.numTokensPerExpert);
+          collector?.add({ layer, firstToken, numTokens: count, file: source }, workspace.topkIdx);
+          statistics?.observe(layer, workspace.topkIdx, count);
+          sent.add(layer, source, layout);
           const sums = layers[layer];
           addTo(sums.numTokensPerRank, layout.numTokensPerRank);
           addTo(sums.numTokensPerExpert, layout.numTokensPerExpert);
@@ -103,7 +118,7 @@ export async function computeRoutingLayout(job: LayoutJob): Promise<RoutingLayou
         },
       });
       if (file !== null) await finishFile(file, layers);
-      return { ...shape, routing, device, numRanksPerNode, numLayers: layers.length, layers, timing, observer };
+      return { ...shape, routing, device, numRanksPerNode, numLayers: layers.length, layers, timing, observer, sent };
     } finally {
       file?.discard();
     }

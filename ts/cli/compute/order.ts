@@ -11,11 +11,13 @@ import {
   type ExpertOrder,
   type OutputShape,
   type RankOrder,
+  type WorkspaceOrders,
 } from '../library.ts';
 import type { ChosenRouting } from '../read/routing.ts';
 import { createOrderFile, type OrderOfLayers, type PieceOrder } from '../write/order-file.ts';
 import { addTo } from './computed-layers.ts';
 import { createWorkspace, type Pass, type RoutingWorkspace, runPass, timePasses } from './pass.ts';
+import { createSlotWorkspace, type PlannedPlacement } from './slot-workspace.ts';
 
 /** What is to be computed, and how. */
 export interface OrderJob {
@@ -23,6 +25,8 @@ export interface OrderJob {
   readonly numExperts: number;
   readonly order: ExpertOrder | RankOrder;
   readonly groupOptions: ExpertGroupOptions;
+  /** Where the experts are, if it is not the placement of the group; only of an order by rank. */
+  readonly planned: PlannedPlacement | null;
   readonly invalidExperts: InvalidExperts;
   /** The id that stands for an empty slot, beside -1. */
   readonly emptyId: number | bigint | undefined;
@@ -32,7 +36,7 @@ export interface OrderJob {
 
 /** Computes the order of every layer of the routing. */
 export async function computeRoutingOrder(job: OrderJob): Promise<OrderOfLayers> {
-  const { routing, numExperts, order, groupOptions, invalidExperts, emptyId, out } = job;
+  const { routing, numExperts, order, groupOptions, planned, invalidExperts, emptyId, out } = job;
   try {
     const group = new ExpertGroup(groupOptions);
     const { numRanks, numRdmaRanks, device } = group;
@@ -42,21 +46,24 @@ export async function computeRoutingOrder(job: OrderJob): Promise<OrderOfLayers>
     const numGroups = isByExpert ? order.numLocalExperts : numRanks;
     const alignment = isByExpert ? order.alignment : 1;
     const counts = routing.chosen.map(() => new Float64Array(numGroups));
-    const workspace = createWorkspace({
-      routing,
-      group,
-      numExperts,
-      options: { invalidExperts, emptyId, mask: 'none' },
-      orders: isByExpert
-        ? // The rows of a layer are padded where the pieces are put together.
-          { expertPermutation: { firstExpert: order.firstExpert, numLocalExperts: order.numLocalExperts } }
-        : { rankPermutation: { winner: order.winner } },
-    });
+    const options = { invalidExperts, emptyId, mask: 'none' } as const;
+    const orders: WorkspaceOrders = isByExpert
+      ? // The rows of a layer are padded where the pieces are put together.
+        { expertPermutation: { firstExpert: order.firstExpert, numLocalExperts: order.numLocalExperts } }
+      : { rankPermutation: { winner: order.winner } };
+    const mapped =
+      planned === null
+        ? null
+        : await createSlotWorkspace({ routing, numExperts, groupOptions, options, orders, planned });
+    const workspace = mapped?.workspace ?? createWorkspace({ routing, group, numExperts, options, orders });
     const pass: Pass<PieceOrder> = {
       routing,
       workspace,
       numExperts,
-      compute: (count) => orderOfPiece(workspace, isByExpert, count),
+      compute(count, piece) {
+        mapped?.map(count, piece);
+        return orderOfPiece(mapped?.slots ?? workspace, isByExpert, count);
+      },
       receive: (piece, { layer }) => addTo(counts[layer], piece.counts),
     };
     const timing = await timePasses(pass);

@@ -54,6 +54,8 @@ export interface ComputedPiece {
   /** The token of the first row, counted in its layer. */
   readonly firstToken: number;
   readonly numTokens: number;
+  /** The index of its file; null for rows of -1 that no file has. */
+  readonly file: number | null;
 }
 
 /** What a pass does. */
@@ -82,8 +84,8 @@ export async function runPass<Computed>(pass: Pass<Computed>): Promise<number> {
   let lastTurn = performance.now();
   try {
     for await (const piece of routing.pieces({ layers: chosen, into: workspace.topkIdx })) {
-      const { firstToken, numTokens } = piece;
-      const computedPiece = { layer: indexOf.get(piece.layer) as number, firstToken, numTokens };
+      const { firstToken, numTokens, file } = piece;
+      const computedPiece = { layer: indexOf.get(piece.layer) as number, firstToken, numTokens, file };
       const start = performance.now();
       let computed: Computed;
       try {

@@ -3,12 +3,13 @@
  *
  * @module
  */
-import { isDense } from '../findings/find.ts';
+import { isDense } from '../../findings/find.ts';
 import { ExpertGroup, type PlacementName } from '../library.ts';
 import type { ChosenRouting } from '../read/routing.ts';
 import { addTo } from './computed-layers.ts';
 import type { IdOptions } from './expert-loads.ts';
 import { createWorkspace, runPass } from './pass.ts';
+import { SentTokens } from './sent-tokens.ts';
 
 /** What is computed. */
 export interface SweepJob {
@@ -27,6 +28,8 @@ export interface SweptRanks {
   readonly numRanksPerNode: number;
   /** The tokens that go to each rank and to each node, of each layer. Within one node, there is one count of nodes. */
   readonly layers: readonly { readonly ofRanks: Float64Array; readonly ofNodes: Float64Array }[];
+  /** What they send to each other. */
+  readonly sent: SentTokens;
 }
 
 /** What a sweep has counted. */
@@ -52,7 +55,7 @@ export async function computeSweep(job: SweepJob): Promise<Sweep> {
       ofRanks: new Float64Array(numRanks),
       ofNodes: new Float64Array(group.numRdmaRanks),
     }));
-    return { group, workspace, layers };
+    return { group, workspace, layers, sent: new SentTokens(routing, group) };
   });
   const smallest = sweeps.reduce((least, each) =>
     each.workspace.maxTokens < least.workspace.maxTokens ? each : least,
@@ -63,7 +66,7 @@ export async function computeSweep(job: SweepJob): Promise<Sweep> {
     routing,
     workspace,
     numExperts,
-    compute(numTokens, { layer }) {
+    compute(numTokens, { layer, file }) {
       const ids = workspace.topkIdx.subarray(0, numTokens * workspace.numTopk);
       for (const each of sweeps) {
         // Both have the type of the file
@@ -72,6 +75,7 @@ export async function computeSweep(job: SweepJob): Promise<Sweep> {
         const { ofRanks, ofNodes } = each.layers[layer];
         addTo(ofRanks, layout.numTokensPerRank);
         if (layout.numTokensPerRdmaRank !== null) addTo(ofNodes, layout.numTokensPerRdmaRank);
+        each.sent.add(layer, file, layout);
         if (each === smallest) addTo(counts[layer], layout.numTokensPerExpert);
       }
     },
@@ -79,11 +83,12 @@ export async function computeSweep(job: SweepJob): Promise<Sweep> {
   });
   const { tokens, topk } = routing.routing;
   return {
-    ranks: sweeps.map(({ group: { numRanks, numRanksPerNode: perNode, numRdmaRanks }, layers }) => ({
+    ranks: sweeps.map(({ group: { numRanks, numRanksPerNode: perNode, numRdmaRanks }, layers, sent }) => ({
       numRanks,
       numNodes: numRdmaRanks,
       numRanksPerNode: perNode,
       layers,
+      sent,
     })),
     isDense: counts.map((each) => isDense({ counts: each, numTokens: tokens, numInvalid: 0 }, topk)),
   };

@@ -4,7 +4,7 @@
  * @module
  */
 import { fail } from '../fail.ts';
-import { loadPlacement } from '../library.ts';
+import { loadPlacement, type PlacementPlan, type RebalanceOptions } from '../library.ts';
 import { type ReplicaChoice, type ReplicaFlags, readReplicaChoice } from '../read/replica-choice.ts';
 import type { ChosenCounts, ChosenRouting } from '../read/routing.ts';
 import { countExpertLoads, type ExpertLoads, type IdOptions, type TokenSplit } from './expert-loads.ts';
@@ -41,8 +41,30 @@ export interface TrialFlags extends ReplicaFlags, IdOptions {
   readonly all?: true;
 }
 
-/** Counts the loads of experts in routing. It has read all tokens then, so that no invalid id is left. */
-export async function tryOnTokens(routing: ChosenRouting, numExperts: number, flags: TrialFlags): Promise<Trial> {
+/** Reads what plans are made from: all tokens, so that no invalid id is left, or counts. */
+export function startTrial(
+  source: ChosenRouting | ChosenCounts,
+  numExperts: number,
+  flags: TrialFlags,
+): Promise<Trial> {
+  return 'routing' in source ? tryOnTokens(source, numExperts, flags) : tryOnCounts(source, numExperts, flags);
+}
+
+/** Makes the plan of EPLB, whose layers have the numbers of those that were read. */
+export async function makePlan(
+  { loads }: Trial,
+  { layers }: ChosenRouting | ChosenCounts,
+  shape: RebalanceOptions,
+): Promise<PlacementPlan> {
+  const { rebalance } = await loadPlacement();
+  const plan = rebalance(
+    loads.map(({ placed }) => placed),
+    shape,
+  );
+  return { ...plan, layerIds: layers ?? plan.layerIds };
+}
+
+async function tryOnTokens(routing: ChosenRouting, numExperts: number, flags: TrialFlags): Promise<Trial> {
   const { window, all: isOnAll = false, invalidExperts, emptyId } = flags;
   const replicas = readReplicaChoice(flags, routing);
   const options = { invalidExperts, emptyId };
@@ -66,7 +88,7 @@ function splitOf({ routing, name }: ChosenRouting, layer: number, isOnAll: boole
 }
 
 /** Takes counts as loads. They are for both, placing and judging, and each replica of an expert gets an equal share. */
-export async function tryOnCounts(chosen: ChosenCounts, numExperts: number, flags: TrialFlags): Promise<Trial> {
+async function tryOnCounts(chosen: ChosenCounts, numExperts: number, flags: TrialFlags): Promise<Trial> {
   const { counts, name } = chosen;
   const { replicaRule, sourceRank } = flags;
   if (replicaRule !== 'round_robin' || sourceRank !== undefined) {

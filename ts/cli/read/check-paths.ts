@@ -10,22 +10,29 @@ import { fail } from '../fail.ts';
 interface Paths {
   readonly placement?: string;
   readonly out?: string;
+  readonly html?: string;
 }
 
 /**
- * Refuses several files that are standard input, and an `--out` that would overwrite an input.
+ * Refuses several files that are standard input, and an output that would overwrite an input or the other output.
  *
  * @param paths the routing files.
  */
-export function checkPaths(paths: readonly string[], { placement, out }: Paths): void {
+export function checkPaths(paths: readonly string[], { placement, out, html }: Paths): void {
   const inputs = placement === undefined ? paths : [...paths, placement];
   if (placement === '-' && paths.includes('-')) fail('FILE and --placement cannot both be standard input');
   if (paths.indexOf('-') !== paths.lastIndexOf('-')) fail('only one FILE can be standard input');
-  if (out === undefined) return;
-  if (out === '-') fail('--out takes the name of a file; the report goes to standard output');
-  for (const input of inputs) {
-    if (input !== '-' && isSameFile(out, input)) {
-      fail(`--out ${out} would overwrite the input; choose another name`);
+  if (out !== undefined && out === html) fail(`--out and --html would both write ${out}; choose another name for one`);
+  for (const [flag, path] of [
+    ['--out', out],
+    ['--html', html],
+  ]) {
+    if (path === undefined) continue;
+    if (path === '-') fail(`${flag} takes the name of a file; the report goes to standard output`);
+    for (const input of inputs) {
+      if (input !== '-' && isSameFile(path, input)) {
+        fail(`${flag} ${path} would overwrite the input; choose another name`);
+      }
     }
   }
 }

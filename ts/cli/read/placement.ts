@@ -1,14 +1,12 @@
 /**
- * Reads the placement of `--placement`: the rank of each expert.
+ * Placements that need no plan: names, and files of the rank of each expert.
  *
  * @module
  */
 import type { RoutingSource } from '../../routing/index.ts';
 import { readIntegers } from '../../routing/read-integers.ts';
 import { fail } from '../fail.ts';
-import { isPlacementName } from '../flags.ts';
 import type { PlacementName } from '../library.ts';
-import { displayName } from './routing.ts';
 
 /** Which rank each expert is on. */
 export interface ChosenPlacement {
@@ -21,19 +19,13 @@ export interface ChosenPlacement {
 }
 
 /**
- * Reads the value of `--placement`.
+ * The placement of a name.
  *
- * @param flag the name of a placement or of a file, or `-` for standard input.
+ * @param name undefined for that of the library: equal blocks.
  */
-export async function readPlacement(
-  flag: string | undefined,
-  numExperts: number,
-  numRanks: number,
-): Promise<ChosenPlacement> {
-  if (flag === undefined) return { option: undefined, name: 'contiguous', inWords: 'in equal blocks, rank by rank' };
-  if (isPlacementName(flag)) return { option: flag, name: flag, inWords: `placed ${flag}` };
-  const source = flag === '-' ? process.stdin : flag;
-  return readTable(source, displayName(flag), numExperts, numRanks);
+export function placementOfName(name: PlacementName | undefined): ChosenPlacement {
+  if (name === undefined) return { option: undefined, name: 'contiguous', inWords: 'in equal blocks, rank by rank' };
+  return { option: name, name, inWords: `placed ${name}` };
 }
 
 /**

@@ -8,7 +8,7 @@ import { readNamedIntegers } from '../../routing/read-integers.ts';
 import { describeSystemError, fail, inFlags, UsageError } from '../fail.ts';
 import { isPlacementName } from '../flags.ts';
 import { DispatchLayoutError, loadPlacement, type PlacementPlan } from '../library.ts';
-import { type ChosenPlacement, readPlacement, readTable } from './placement.ts';
+import { type ChosenPlacement, placementOfName, readTable } from './placement.ts';
 import { type ChosenCounts, type ChosenRouting, displayName } from './routing.ts';
 
 /** The most bytes of a file that can be a plan. */
@@ -49,7 +49,7 @@ export async function readPlacementOrPlan(
   numExperts: number,
   numRanks: number,
 ): Promise<ChosenPlacement | ChosenPlan> {
-  if (flag === undefined || isPlacementName(flag)) return readPlacement(flag, numExperts, numRanks);
+  if (flag === undefined || isPlacementName(flag)) return placementOfName(flag);
   const name = displayName(flag);
   const bytes = await readBytes(flag, name);
   const content = await readContent(bytes, name);

@@ -8,7 +8,8 @@ import { inFlags } from '../fail.ts';
 import { type DispatchResult, type DispatchStatistics, perLayer, total } from './dispatch-result.ts';
 
 /** The report as one JSON document, on one line. */
-export function formatDispatchJson({ dispatch, invalidExperts, placement, deviceReason }: DispatchResult): string {
+export function formatDispatchJson(result: DispatchResult): string {
+  const { dispatch, invalidExperts, placement, planFindings, deviceReason } = result;
   const { ranks, numRanks, numRanksPerNode, numRdmaRanks, numExperts, numTopk, alignment, device } = dispatch;
   const plain = (statistics: DispatchStatistics): object => ({
     ...Object.fromEntries(
@@ -33,6 +34,7 @@ export function formatDispatchJson({ dispatch, invalidExperts, placement, device
     numLayersInFile: ranks[0].numLayersInFile,
     topk: numTopk,
     numExperts,
+    ...('plan' in placement && { numPhysicalExperts: dispatch.numPhysicalExperts }),
     numRanks,
     numRanksPerNode,
     numRdmaRanks,
@@ -42,6 +44,7 @@ export function formatDispatchJson({ dispatch, invalidExperts, placement, device
     device: { name: device, reason: deviceReason },
     total: plain(total(dispatch)),
     layers: perLayer(dispatch).map((layer, index) => ({ layer: ranks[0].layers?.[index] ?? null, ...plain(layer) })),
+    ...(planFindings !== null && { planFindings }),
   };
   return `${JSON.stringify(report)}\n`;
 }

@@ -5,14 +5,18 @@
  */
 import type { DispatchCounts, RoutingDispatch } from '../compute/dispatch-counts.ts';
 import type { InvalidExperts } from '../flags.ts';
+import type { PlanFinding } from '../library.ts';
 import type { ChosenPlacement } from '../read/placement.ts';
+import type { ChosenPlan } from '../read/plan.ts';
 import { imbalance, sumOverLayers } from './counts.ts';
 
 /** The result of `receive`. */
 export interface DispatchResult {
   readonly dispatch: RoutingDispatch;
   readonly invalidExperts: InvalidExperts;
-  readonly placement: ChosenPlacement;
+  readonly placement: ChosenPlacement | ChosenPlan;
+  /** What is odd about the plan, or `null` where the placement is none. */
+  readonly planFindings: readonly PlanFinding[] | null;
   /** Why the device was chosen. */
   readonly deviceReason: string;
 }

@@ -9,6 +9,7 @@ import { hottestFirst, sum } from './counts.ts';
 import { type DispatchResult, type DispatchStatistics, perLayer, total } from './dispatch-result.ts';
 import { fact } from './facts.ts';
 import { grouped } from './numbers.ts';
+import { describePlacement, planFindingsSection } from './plan-findings.ts';
 import { headingIn, hottestCell, imbalanceNote, layersInTable, layersNote } from './sections.ts';
 import { columns } from './wrap.ts';
 
@@ -43,6 +44,7 @@ export function formatDispatchText(result: DispatchResult, colour: boolean): str
     );
   }
   if (layers.length > 1) lines.push('', ...layersSection(result, heading));
+  if (result.planFindings !== null) lines.push(...planFindingsSection('The plan', result.planFindings, heading));
   return `${lines.join('\n')}\n`;
 }
 
@@ -65,7 +67,7 @@ function facts({ dispatch, placement, deviceReason }: DispatchResult): string[] 
     ...fact('files', files),
     ...fact('topk_idx', `${types} [${ofLayers}${perRank} tokens, top-${numTopk}] on each rank`),
     ...(chosen === null ? [] : fact('axes', `${routing.axes}: ${inFlags(routing.axesBecause)}`)),
-    ...fact('experts', `${numExperts}, ${placement.inWords}`),
+    ...fact('experts', `${numExperts}, ${describePlacement(placement)}`),
     ...fact('ranks', `${numRanks} in ${nodes}`),
     ...fact('rows', alignment === 1 ? 'not padded' : `padded to multiples of ${alignment} for each expert`),
     ...fact('device', `${device}: ${deviceReason}`),

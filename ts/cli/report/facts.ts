@@ -55,6 +55,11 @@ export function factsOfCounts({ counts, name, chosen, layers, numLayersInFile }:
   ];
 }
 
+/** The line of dense layers that are left out; none where there are none. */
+export function factsOfDense(numDense: number): string[] {
+  return numDense === 0 ? [] : fact('dense', `${numDense} layers hold one expert only; they are in no figure`);
+}
+
 /**
  * The lines of how it was computed.
  *

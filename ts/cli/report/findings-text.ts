@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Finding } from '../findings/finding.ts';
+import type { Finding } from '../../findings/finding.ts';
 import { wrap } from './wrap.ts';
 
 /** The lines of findings: what each is, what it does to figures, and what to do. */

@@ -8,6 +8,7 @@ import { jsonOfGates } from './gates.ts';
 import { jsonOfFile, jsonOfResult } from './json-parts.ts';
 import type { LayoutResult } from './layout-result.ts';
 import type { LayerStatistics } from './layout-statistics.ts';
+import { jsonOfTraffic } from './traffic.ts';
 
 /** The report as one JSON document, on one line. */
 export function formatLayoutJson(result: LayoutResult): string {
@@ -20,12 +21,24 @@ export function formatLayoutJson(result: LayoutResult): string {
     numRdmaRanks: computed.numRdmaRanks,
     placement: placement.name,
     ...jsonOfResult(result, plain),
+    traffic: jsonOfTraffic(result.traffic, result.bytesPerToken),
+    ...jsonOfExperts(result),
     findings: result.findings,
     ...jsonOfGates(result.gates),
     ...(result.planFindings !== null && { planFindings: result.planFindings }),
     ...(result.idsSha256 !== null && { idsSha256: result.idsSha256 }),
   };
   return `${JSON.stringify(report)}\n`;
+}
+
+/** The statistics of experts, if they were asked for. */
+function jsonOfExperts({ expertStatistics, computed }: LayoutResult): object {
+  if (expertStatistics === null) return {};
+  const { perLayer, ...overAll } = expertStatistics;
+  const { layers } = computed.routing;
+  return {
+    experts: { ...overAll, layers: perLayer.map((layer, index) => ({ layer: layers?.[index] ?? null, ...layer })) },
+  };
 }
 
 /** Turns typed arrays into plain ones, since `JSON.stringify` writes a typed array as an object. */

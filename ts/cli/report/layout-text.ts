@@ -4,12 +4,13 @@
  * @module
  */
 import { drawCounts } from './bars.ts';
+import { expertStatisticsSection } from './expert-statistics.ts';
 import { fact, factsOfComputing, factsOfFile, numSlots } from './facts.ts';
 import { linesOfFindings } from './findings-text.ts';
 import { gatesSection } from './gates.ts';
 import type { LayoutResult } from './layout-result.ts';
 import { grouped } from './numbers.ts';
-import { planFindingsSection } from './plan-findings.ts';
+import { describePlacement, planFindingsSection } from './plan-findings.ts';
 import {
   expertTable,
   type Heading,
@@ -19,6 +20,7 @@ import {
   layersInTable,
   layersNote,
 } from './sections.ts';
+import { megabytes } from './traffic.ts';
 
 /** @param colour whether the terminal is to show headings in bold. */
 export function formatLayoutText(result: LayoutResult, colour: boolean): string {
@@ -49,6 +51,9 @@ export function formatLayoutText(result: LayoutResult, colour: boolean): string 
     heading('Fan-out', ''),
     ...fanOut(result),
   );
+  if (result.expertStatistics !== null) {
+    lines.push(...expertStatisticsSection(result.expertStatistics, computed.routing.layers, heading));
+  }
   if (computed.numLayers > 1) lines.push('', ...layersSection(result, heading));
   if (result.planFindings !== null) lines.push(...planFindingsSection('The plan', result.planFindings, heading));
   lines.push(...gatesSection(result.gates, heading));
@@ -65,18 +70,14 @@ function facts(result: LayoutResult): string[] {
   return [
     ...factsOfFile(computed.routing, computed.numLayers),
     ...fact('slots', `${grouped(slots)}, ${emptyNote}`),
-    ...fact('experts', `${numExperts}, ${placement.inWords}${slotsNote(placement)}`),
+    ...fact('experts', `${numExperts}, ${describePlacement(placement)}`),
     ...fact('ranks', `${numRanks} in ${nodes}`),
     ...factsOfComputing(result, 'the layout'),
     ...(result.idsSha256 === null ? [] : fact('sha256', result.idsSha256)),
   ];
 }
 
-function slotsNote(placement: LayoutResult['placement']): string {
-  return 'plan' in placement ? ` in ${placement.plan.numPhysicalExperts} slots` : '';
-}
-
-function fanOut({ computed, total }: LayoutResult): string[] {
+function fanOut({ computed, total, bytesPerToken, numTokensBetweenOthers }: LayoutResult): string[] {
   const { meanRanksPerToken, meanNodesPerToken } = total;
   if (meanRanksPerToken === null) return ['  no tokens'];
   const mostRanks = Math.min(computed.numTopk, computed.numRanks);
@@ -84,6 +85,14 @@ function fanOut({ computed, total }: LayoutResult): string[] {
   return [
     `  a token goes to ${meanRanksPerToken.toFixed(2)} ranks on average, of at most ${mostRanks}`,
     ...(meanNodesPerToken === null ? [] : [`  and to ${meanNodesPerToken.toFixed(2)} nodes, of at most ${mostNodes}`]),
+    ...(bytesPerToken === null
+      ? []
+      : [
+          `  ${megabytes(numTokensBetweenOthers.ranks * bytesPerToken)} go from a rank to another one`,
+          ...(meanNodesPerToken === null
+            ? []
+            : [`  and ${megabytes(numTokensBetweenOthers.nodes * bytesPerToken)} from a node to another one`]),
+        ]),
   ];
 }
 

@@ -4,10 +4,9 @@
  * @module
  */
 
-/** A whole number with separators between thousands: `1,234`. */
-export function grouped(value: number): string {
-  return String(Math.round(value)).replace(/\B(?=(\d{3})+$)/g, ',');
-}
+import { grouped } from '../library.ts';
+
+export { grouped };
 
 /** How a number compares with the mean: `1.25x`. */
 export function timesMean(ratio: number): string {

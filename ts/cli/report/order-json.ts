@@ -17,6 +17,7 @@ export function formatOrderJson(result: OrderResult): string {
     numExperts: computed.numExperts,
     ...order(result),
     ...jsonOfResult(result, isByExpert ? plainByExpert : plainByRank),
+    ...(result.planFindings !== null && { planFindings: result.planFindings }),
   };
   return `${JSON.stringify(report)}\n`;
 }

@@ -9,6 +9,7 @@ import { fact, factsOfComputing, factsOfFile, numSlots } from './facts.ts';
 import { grouped } from './numbers.ts';
 import type { OrderResult } from './order-result.ts';
 import type { OrderStatistics } from './order-statistics.ts';
+import { describePlacement, planFindingsSection } from './plan-findings.ts';
 import {
   expertTable,
   type Heading,
@@ -34,6 +35,7 @@ export function formatOrderText(result: OrderResult, colour: boolean): string {
       : drawCounts(total.counts, 'rank')),
   ];
   if (numLayers > 1) lines.push('', ...layersSection(result, heading));
+  if (result.planFindings !== null) lines.push(...planFindingsSection('The plan', result.planFindings, heading));
   return `${lines.join('\n')}\n`;
 }
 
@@ -64,7 +66,7 @@ function factsOfOrder({ computed, placement, total }: OrderResult): string[] {
   }
   const perToken = numTokens === 0 ? 'no tokens' : `${(total.numRows / (numTokens * numLayers)).toFixed(2)} per token`;
   return [
-    ...fact('experts', `${numExperts}, ${placement?.inWords}`),
+    ...fact('experts', `${numExperts}, ${placement === null ? '' : describePlacement(placement)}`),
     ...fact('ranks', `${numRanks}; the ${computation.winner} slot of a token for a rank has the row`),
     ...fact('rows', `${rows}, ${perToken}`),
   ];

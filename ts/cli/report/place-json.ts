@@ -5,6 +5,8 @@
  * @module
  */
 import type { TokenSplit } from '../compute/expert-loads.ts';
+import type { TokenUse } from '../compute/trial.ts';
+import type { ChosenCounts, ChosenRouting } from '../read/routing.ts';
 import { jsonOfGates } from './gates.ts';
 import { jsonOfCounts, jsonOfFile } from './json-parts.ts';
 import type { JudgedPlacement, PlacedLayer, PlaceResult } from './place-result.ts';
@@ -12,9 +14,9 @@ import type { JudgedPlacement, PlacedLayer, PlaceResult } from './place-result.t
 /** The report as one JSON document, on one line. */
 export function formatPlaceJson(result: PlaceResult): string {
   const { source, numExperts, numRanks, numRanksPerNode, numNodes, numGroups, placement, plan, tokens } = result;
-  const { before, after, bounds, bound, isLeftOut, invalidExperts } = result;
+  const { before, after, bounds, bound, coverages, isLeftOut, invalidExperts } = result;
   const report = {
-    ...('routing' in source ? jsonOfFile(source) : jsonOfCounts(source)),
+    ...jsonOfSource(source),
     numExperts,
     numRanks,
     numRanksPerNode,
@@ -25,7 +27,7 @@ export function formatPlaceJson(result: PlaceResult): string {
     replicaRule: tokens?.replicas.rule ?? null,
     sourceRank: tokens?.replicas.sourceRank ?? null,
     invalidExperts,
-    judgedOn: tokens === null ? 'counts' : tokens.isOnAll ? 'all' : 'second half',
+    judgedOn: judgedOn(tokens),
     window: tokens?.window ?? null,
     before: overAll(before),
     plan: overAll(after),
@@ -38,10 +40,22 @@ export function formatPlaceJson(result: PlaceResult): string {
       before: plain(before.perLayer[index]),
       plan: plain(after.perLayer[index]),
       bound: bounds[index],
+      coverage: coverages[index],
       physicalToLogical: Array.from(slots),
     })),
   };
   return `${JSON.stringify(report)}\n`;
+}
+
+/** What was read. */
+export function jsonOfSource(source: ChosenRouting | ChosenCounts): object {
+  return 'routing' in source ? jsonOfFile(source) : jsonOfCounts(source);
+}
+
+/** What plans are judged on. */
+export function judgedOn(tokens: TokenUse | null): string {
+  if (tokens === null) return 'counts';
+  return tokens.isOnAll ? 'all' : 'second half';
 }
 
 function numTokensOf(split: TokenSplit | undefined): object {

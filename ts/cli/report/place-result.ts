@@ -18,6 +18,7 @@ import {
 } from '../library.ts';
 import type { ChosenPlan } from '../read/plan.ts';
 import type { ChosenCounts, ChosenRouting } from '../read/routing.ts';
+import { type Coverage, coverageOf } from './expert-statistics.ts';
 import { findInPlan } from './plan-findings.ts';
 
 /** Where the figures of several layers or windows lie; null where there are none. */
@@ -53,6 +54,8 @@ export interface PlaceStatistics {
   readonly bounds: readonly (Balance | null)[];
   /** The same over the layers. */
   readonly bound: Spreads;
+  /** For each layer, how large a share of the judged selections the most popular experts have. */
+  readonly coverages: readonly (readonly Coverage[] | null)[];
   /** For each layer, whether it is dense, and so in the plan, but not in the figures. */
   readonly isLeftOut: readonly boolean[];
 }
@@ -113,6 +116,7 @@ export async function summarise({ placement, plan, loads, before, after }: Judge
     after: await summariseOne(after, plan),
     bounds,
     bound: spreadOf(bounds),
+    coverages: loads.map(({ judged }) => coverageOf(judged)),
     isLeftOut,
   };
 }

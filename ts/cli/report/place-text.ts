@@ -5,7 +5,7 @@
  */
 import type { TokenUse } from '../compute/trial.ts';
 import type { BalanceFigure } from '../library.ts';
-import { fact, factsOfCounts, factsOfFile } from './facts.ts';
+import { fact, factsOfCounts, factsOfDense, factsOfFile } from './facts.ts';
 import { gatesSection } from './gates.ts';
 import { grouped } from './numbers.ts';
 import type { JudgedPlacement, PlaceResult, Spreads } from './place-result.ts';
@@ -64,7 +64,7 @@ function facts(result: PlaceResult): string[] {
     ),
     ...fact('ranks', `${numRanks} in ${nodes}`),
     ...factsOfTrial(tokens),
-    ...(numDense === 0 ? [] : fact('dense', `${numDense} layers hold one expert only; they are in no figure`)),
+    ...factsOfDense(numDense),
   ];
 }
 
@@ -76,7 +76,7 @@ function groupsNote(numGroups: number, numNodes: number): string {
 }
 
 /** The lines of what plans are made from and judged by. */
-function factsOfTrial(tokens: TokenUse | null): string[] {
+export function factsOfTrial(tokens: TokenUse | null): string[] {
   if (tokens === null) {
     return [
       ...fact('replicas', 'each gets an equal share of the counts of its expert'),

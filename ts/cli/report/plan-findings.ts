@@ -1,9 +1,11 @@
 /**
- * What is odd about a plan, for reports.
+ * Plans as placements, and what is odd about them, for reports.
  *
  * @module
  */
 import { loadPlacement, type PlacementPlan, type PlanFinding } from '../library.ts';
+import type { ChosenPlacement } from '../read/placement.ts';
+import type { ChosenPlan } from '../read/plan.ts';
 import { grouped } from './numbers.ts';
 import type { Heading } from './sections.ts';
 import { wrap } from './wrap.ts';
@@ -15,6 +17,11 @@ const maxFindings = 8;
 export async function findInPlan(plan: PlacementPlan): Promise<readonly PlanFinding[]> {
   const { findingsOf } = await loadPlacement();
   return findingsOf(plan).filter(({ kind }) => kind !== 'empty-slot');
+}
+
+/** Where experts are, in the words of the report behind their number. */
+export function describePlacement(placement: ChosenPlacement | ChosenPlan): string {
+  return 'plan' in placement ? `${placement.inWords} in ${placement.plan.numPhysicalExperts} slots` : placement.inWords;
 }
 
 /** The section of the report for people; nothing where there are no findings. */

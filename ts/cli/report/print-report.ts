@@ -15,11 +15,11 @@ import type { Result } from './result.ts';
  */
 export async function printReport<Reported extends Result<ComputedLayers, unknown>>(
   result: Reported,
-  { json, out }: SharedFlags,
+  { json, out, html }: SharedFlags & { readonly html?: string },
   formatText: (result: Reported, colour: boolean) => string,
   formatJson: (result: Reported) => string,
 ): Promise<void> {
-  const written = out === undefined ? '' : `\nwrote ${out}\n`;
+  const written = [out, html].flatMap((path) => (path === undefined ? [] : `\nwrote ${path}\n`)).join('');
   // hasColors also reads the environment variables NO_COLOR, FORCE_COLOR, TERM and CI.
   const colour = process.stdout.isTTY && process.stdout.hasColors();
   const report = withMemory(`the report of ${result.perLayer.length} layers`, 'choose one with --layer', () =>

@@ -24,7 +24,7 @@ export interface DispatchFile {
  * @param dispatch the counts, from which the number of received tokens follows.
  */
 export function createDispatchFile(path: string, dispatch: RoutingDispatch): DispatchFile {
-  const { numRanks, numRdmaRanks, numExperts, numTopk, layers, ranks } = dispatch;
+  const { numRanks, numRdmaRanks, numPhysicalExperts: numExperts, numTopk, layers, ranks } = dispatch;
   const numRows = layers.reduce((total, { numTokensBetweenRanks }) => total + sum(numTokensBetweenRanks), 0);
   const perLayer = (...shape: number[]): number[] => (ranks[0].hasLayerAxis ? [layers.length, ...shape] : shape);
   const file = NpzFile.create(path, [

@@ -5,7 +5,7 @@
  * @module
  */
 import type { ByteSource } from '../../byte-source.ts';
-import type { IdContents, IdPiece } from '../../contents.ts';
+import type { GridPiece, IdContents } from '../../contents.ts';
 import { namingLines } from '../text/text-fault.ts';
 import { JsonReader } from './json-reader.ts';
 import { type Fields, ObjectWalker, TopObjects } from './objects.ts';
@@ -186,7 +186,7 @@ export class RecordTable {
     numTokens: number,
     chosen: readonly number[],
     into: Int32Array,
-  ): AsyncGenerator<IdPiece, void, void> {
+  ): AsyncGenerator<GridPiece, void, void> {
     for (const index of chosen) {
       const rows = new RowsInPieces(index, numTokens, this.#numTopk, into);
       yield* rows.give(layers[index].kept.all);
@@ -201,7 +201,7 @@ export class RecordTable {
     numTokens: number,
     chosen: readonly number[],
     into: Int32Array,
-  ): AsyncGenerator<IdPiece, void, void> {
+  ): AsyncGenerator<GridPiece, void, void> {
     const numStaged = Math.max(Math.floor(stagedIds / this.#numTopk), 1) * this.#numTopk;
     const staged = new Map(
       chosen.map((index) => {
@@ -275,7 +275,7 @@ class RowsInPieces {
   }
 
   /** The rows that come next. A file that has changed since it was opened can have more of them; these are left out. */
-  *give(rows: Int32Array): Generator<IdPiece, void, void> {
+  *give(rows: Int32Array): Generator<GridPiece, void, void> {
     const ids = rows.subarray(0, (this.#numTokens - this.#firstToken) * this.#numTopk);
     for (let from = 0; from < ids.length; from += this.#most) {
       const part = ids.subarray(from, from + this.#most);
@@ -285,7 +285,7 @@ class RowsInPieces {
   }
 
   /** Empty rows up to the number of tokens. */
-  *fill(): Generator<IdPiece, void, void> {
+  *fill(): Generator<GridPiece, void, void> {
     while (this.#firstToken < this.#numTokens) {
       const numIds = Math.min(this.#most, (this.#numTokens - this.#firstToken) * this.#numTopk);
       this.#into.fill(-1, 0, numIds);
@@ -293,7 +293,7 @@ class RowsInPieces {
     }
   }
 
-  #piece(numIds: number): IdPiece {
+  #piece(numIds: number): GridPiece {
     const firstToken = this.#firstToken;
     const numTokens = numIds / this.#numTopk;
     this.#firstToken += numTokens;

@@ -5,6 +5,7 @@
  *
  * @module
  */
+import { idTypes } from '../../../values/id-types.ts';
 import { type ArrayPart, gridOfArrays } from '../../array-grid.ts';
 import type { CountContents, IdContents, StoredArray } from '../../contents.ts';
 import { refuse } from '../../routing-error.ts';
@@ -88,7 +89,7 @@ async function contentsOfPasses(
     refuse('DAMAGED', problem, { file, place: odd.name, remedy: dumpAgain });
   }
   const ranks = [...new Set(records.map((record) => valueAt(record, 'rank')))];
-  const map = valueAt(torchFile.root, 'last_physical_to_logical_map');
+  const map = valueAt(torchFile.root, mapName);
   const facts = {
     ...nothingKnown,
     format: 'pt' as const,
@@ -100,8 +101,12 @@ async function contentsOfPasses(
   const passes = records.length === 1 ? 'one forward pass' : `${records.length} forward passes`;
   if (!hasIds) {
     const parts = tensors.map((tensor): ArrayPart => ({ array: tensor, axes: ['layers', 'topk'] }));
+    const sums = await sumOfCounts(parts, file);
     const notes = [`The counts are those of ${passes}.`];
-    return { kind: 'counts', ...(await sumOfCounts(parts, file)), ...facts, numExperts: first.shape[1], notes };
+    const contents = { kind: 'counts', ...sums, ...facts, numExperts: first.shape[1], notes } as const;
+    return map instanceof PythonTensor
+      ? { ...contents, expertOfSlot: await expertsOf(await torchFile.open(map, mapName), first, file) }
+      : contents;
   }
   const parts = tensors.map((tensor): ArrayPart => ({ array: tensor, axes: ['layers', 'tokens', 'topk'] }));
   const notes = [
@@ -117,6 +122,24 @@ async function contentsOfPasses(
     ...facts,
     notes,
   };
+}
+
+/** The map from slots to experts at the end of the recording. */
+const mapName = 'last_physical_to_logical_map';
+
+/** The expert in each slot of each layer. */
+async function expertsOf(map: Tensor, { shape }: Tensor, file: string): Promise<readonly Int32Array[]> {
+  if (!isOfIntegers(map) || map.shape.length !== 2 || map.shape.some((length, axis) => length !== shape[axis])) {
+    unexpected(map, `[${shape.join(', ')}]`, file);
+  }
+  const grid = gridOfArrays([{ array: map, axes: ['layers', 'topk'] }]);
+  const rows = grid.layers.map(() => new Int32Array(grid.numTopk));
+  const into = new idTypes[grid.idType].array(grid.numTopk);
+  const all = rows.map((_, layer) => layer);
+  for await (const { layer, ids } of grid.pieces(all, into)) {
+    for (let slot = 0; slot < grid.numTopk; slot++) rows[layer][slot] = Number(ids[slot]);
+  }
+  return rows;
 }
 
 const dumpAgain = 'copy the file again, or let SGLang write it again';

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { type IdType, type IntegerArray, idTypes } from '../library.ts';
+import { type IdType, type IntegerArray, idTypes } from '../values/id-types.ts';
 
 /** What was seen of one layer. */
 export interface LayerObservation {
@@ -243,9 +243,10 @@ function nextTwice(
 }
 
 /** Ids, or the halves of ids of 64 bits. */
-type Words = Int8Array | Uint8Array | Int16Array | Uint16Array | Int32Array | Uint32Array;
+export type Words = Int8Array | Uint8Array | Int16Array | Uint16Array | Int32Array | Uint32Array;
 
-function wordsOf(ids: IntegerArray): Words {
+/** Ids as 32-bit words or shorter. */
+export function wordsOf(ids: IntegerArray): Words {
   if (!(ids instanceof BigInt64Array || ids instanceof BigUint64Array)) return ids;
   return new Int32Array(ids.buffer, ids.byteOffset, 2 * ids.length);
 }

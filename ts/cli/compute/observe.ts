@@ -3,14 +3,15 @@
  *
  * @module
  */
-import { addTo } from '../compute/computed-layers.ts';
-import { createWorkspace, runPass } from '../compute/pass.ts';
+
+import { findEqualLayers } from '../../findings/equal-layers.ts';
+import { findAll } from '../../findings/find.ts';
+import type { Finding } from '../../findings/finding.ts';
+import { Observer } from '../../findings/observer.ts';
 import { ExpertGroup } from '../library.ts';
 import type { ChosenRouting } from '../read/routing.ts';
-import { findEqualLayers } from './equal-layers.ts';
-import { findAll } from './find.ts';
-import type { Finding } from './finding.ts';
-import { Observer } from './observer.ts';
+import { addTo } from './computed-layers.ts';
+import { createWorkspace, runPass } from './pass.ts';
 
 /** What was observed. */
 export interface Observation {
@@ -53,6 +54,6 @@ export async function observe(
 
 /** The findings in what an observer has seen of the chosen layers. */
 export async function findingsOf(routing: ChosenRouting, observer: Observer, numExperts: number): Promise<Finding[]> {
-  const equalLayers = await findEqualLayers(routing, observer.layers);
+  const equalLayers = await findEqualLayers(routing.routing, routing.chosen, observer.layers);
   return findAll({ routing: routing.routing, layers: routing.layers, observer, numExperts, equalLayers });
 }

@@ -4,9 +4,9 @@
  * @module
  */
 
-import { unevennessAlong } from '../../routing/axes.ts';
-import type { Routing } from '../../routing/index.ts';
-import { grouped } from '../report/numbers.ts';
+import { unevennessAlong } from '../routing/axes.ts';
+import type { Routing } from '../routing/index.ts';
+import { grouped } from '../values/grouped.ts';
 import type { Finding } from './finding.ts';
 import type { LayerObservation, Observer } from './observer.ts';
 import { sampledTokens } from './observer.ts';

@@ -1,0 +1,112 @@
+/**
+ * What was read, what is odd in it, and the figures in one glance.
+ *
+ * @module
+ */
+import type { Capture } from '../../ts/capture/capture.ts';
+import type { View } from '../compute/view.ts';
+import { grouped, ratio } from '../pictures/numbers.ts';
+import { make } from './elements.ts';
+
+type Fact = readonly [string, string];
+
+function list(facts: readonly Fact[]): HTMLElement {
+  return make('dl', {}, ...facts.map(([term, text]) => make('div', {}, make('dt', {}, term), make('dd', {}, text))));
+}
+
+/** What was read, and how. */
+export function factsOf(capture: Capture): HTMLElement {
+  const { name, format, producer, layers, numLayers, numTokens, numTopk, numExperts, idType, axes, axesBecause } =
+    capture;
+  const kept =
+    capture.keepEvery === 1
+      ? []
+      : [
+          ` The page keeps ${grouped(capture.numKept)} tokens of each layer, in blocks that are spread evenly: figures of ranks are of these. Counts of experts are of all tokens.`,
+        ];
+  return make(
+    'div',
+    {},
+    make('h2', {}, name),
+    list([
+      ['format', producer === null ? format : `${format}, ${producer}`],
+      ['layers', layers === null ? 'a single matrix' : grouped(numLayers)],
+      ['tokens', grouped(numTokens)],
+      ['experts of a token', grouped(numTopk)],
+      ['experts', grouped(numExperts)],
+      ['type', idType],
+      ['axes', axes],
+    ]),
+    make('p', { class: 'quiet' }, `The axes are ${axes}: ${axesBecause}.`, ...kept),
+  );
+}
+
+/** What is wrong or odd, or null where nothing is. */
+export function findingsIn({ findings }: Capture): HTMLElement | null {
+  if (findings.length === 0) return null;
+  return make(
+    'div',
+    {},
+    make('h2', {}, `${findings.length} finding${findings.length === 1 ? '' : 's'}`),
+    make(
+      'ul',
+      {},
+      ...findings.map(({ code, what, effect, remedy }) =>
+        make(
+          'li',
+          {},
+          make('span', { class: 'code' }, code),
+          ` ${what}${effect === null ? '' : `; ${effect}`}.`,
+          ...(remedy === null ? [] : [make('span', { class: 'quiet' }, ` Remedy: ${remedy}.`)]),
+        ),
+      ),
+    ),
+  );
+}
+
+/** The figures of a view in one glance. */
+export function summaryOf({ capture, counted, dense, chosen, before, settings }: View): HTMLElement {
+  const spread = chosen.overLayers?.['max/mean'];
+  const earlier = before?.overLayers?.['max/mean'];
+  const windows = chosen.overWindows?.['max/mean'];
+  const compared = (now: number | undefined, then: number | undefined): string =>
+    then === undefined ? ratio(now) : `${ratio(now)} (linear ${ratio(then)})`;
+  const numTokens = counted.length * (capture.keepEvery === 1 ? capture.numTokens : capture.numKept);
+  const perToken = (name: 'tokensPerRank' | 'tokensPerNode'): string => {
+    const sum = counted.reduce(
+      (all, layer) => all + chosen.layers[layer][name].reduce((one, count) => one + count, 0),
+      0,
+    );
+    return numTokens === 0 ? 'none' : (sum / numTokens).toFixed(3);
+  };
+  return make(
+    'div',
+    {},
+    list([
+      ['max/mean, median of layers', compared(spread?.p50, earlier?.p50)],
+      ['max/mean, 95 % of layers below', compared(spread?.p95, earlier?.p95)],
+      ['max/mean, worst layer', compared(spread?.worst, earlier?.worst)],
+      [
+        `max/mean, worst window of ${grouped(settings.window)}`,
+        compared(windows?.worst, before?.overWindows?.['max/mean'].worst),
+      ],
+      ['ranks per token', perToken('tokensPerRank')],
+      ['nodes per token', chosen.numNodes === 1 ? 'one node' : perToken('tokensPerNode')],
+      ...(dense.length === 0 || counted.length === capture.numLayers
+        ? []
+        : [['dense layers left out', String(dense.length)] as const]),
+    ]),
+    ...(chosen.findings.length === 0
+      ? []
+      : [
+          make(
+            'p',
+            { class: 'quiet' },
+            `Of the plan: ${chosen.findings
+              .slice(0, 4)
+              .map(({ message }) => message.replace(/\.$/, ''))
+              .join('; ')}.`,
+          ),
+        ]),
+  );
+}

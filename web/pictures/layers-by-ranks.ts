@@ -1,0 +1,38 @@
+/**
+ * The picture of the tokens that go to each rank in each layer.
+ *
+ * @module
+ */
+import { layerName } from '../compute/view.ts';
+import { heatMap } from './heat-map.ts';
+import { grouped, ratio } from './numbers.ts';
+import type { Picture } from './picture.ts';
+
+export const layersByRanks: Picture = {
+  id: 'layers-by-ranks',
+  title: 'Ranks of each layer',
+  caption: ({ settings }) =>
+    `How many tokens go to each of the ${settings.numRanks} ranks, over the mean of the layer. A token goes to a rank once, however many experts it selects there.`,
+  draw({ capture, counted, chosen }, width) {
+    const tokens = counted.map((layer) => chosen.layers[layer].tokensPerRank);
+    const numRanks = chosen.chosen.plan.numRanks;
+    const means = tokens.map((ofLayer) => ofLayer.reduce((sum, count) => sum + count, 0) / numRanks);
+    return heatMap({
+      width,
+      numRows: counted.length,
+      numColumns: numRanks,
+      rowLabel: 'layer',
+      rowName: (row) => layerName(capture, counted[row]),
+      columnLabel: 'rank',
+      valueAt: (row, rank) => tokens[row][rank] / means[row],
+      textAt: (row, rank) =>
+        `layer ${layerName(capture, counted[row])}, rank ${rank}\n${grouped(tokens[row][rank])} tokens${means[row] === 0 ? '' : `\n${ratio(tokens[row][rank] / means[row])} times the mean`}`,
+    });
+  },
+  data: ({ capture, counted, chosen }) =>
+    counted.map((layer) => ({
+      layer: capture.layers?.[layer] ?? null,
+      numTokensPerRank: Array.from(chosen.layers[layer].tokensPerRank),
+      numTokensPerRdmaRank: chosen.numNodes === 1 ? null : Array.from(chosen.layers[layer].tokensPerNode),
+    })),
+};

@@ -1,0 +1,91 @@
+/**
+ * The pictures of the layer that was chosen: its ranks, its nodes, and the fan-out of its tokens.
+ *
+ * @module
+ */
+import { fanOutOf } from '../compute/fan-out.ts';
+import { layerName, type View } from '../compute/view.ts';
+import { bars } from './bars.ts';
+import type { Picture } from './picture.ts';
+
+function inLayer({ capture, settings }: View): string {
+  return capture.layers === null ? '' : ` in layer ${layerName(capture, settings.layer)}`;
+}
+
+function withBefore({ before }: View): string {
+  return before === null ? '' : ' The short lines are the linear placement.';
+}
+
+export const ranksOfLayer: Picture = {
+  id: 'ranks-of-layer',
+  title: 'Ranks of the layer',
+  caption: (view) =>
+    `The tokens that go to each rank${inLayer(view)}. The broken line is their mean.${withBefore(view)}`,
+  draw: ({ settings, chosen, before }, width) =>
+    bars({
+      counts: chosen.layers[settings.layer].tokensPerRank,
+      before: before?.layers[settings.layer].tokensPerRank ?? null,
+      label: 'rank',
+      unit: 'tokens',
+      hasMean: true,
+      width,
+    }),
+  data: ({ capture, settings, chosen, before }) => ({
+    layer: capture.layers?.[settings.layer] ?? null,
+    numTokensPerRank: Array.from(chosen.layers[settings.layer].tokensPerRank),
+    numTokensPerRankBefore: before === null ? null : Array.from(before.layers[settings.layer].tokensPerRank),
+  }),
+};
+
+export const nodesOfLayer: Picture = {
+  id: 'nodes-of-layer',
+  title: 'Nodes of the layer',
+  caption: (view) =>
+    `The tokens that go to each node of ${view.settings.numRanksPerNode} ranks${inLayer(view)}. The broken line is their mean.${withBefore(view)}`,
+  draw: ({ settings, chosen, before }, width) =>
+    chosen.numNodes === 1
+      ? null
+      : bars({
+          counts: chosen.layers[settings.layer].tokensPerNode,
+          before: before?.layers[settings.layer].tokensPerNode ?? null,
+          label: 'node',
+          unit: 'tokens',
+          hasMean: true,
+          width,
+        }),
+  data: ({ capture, settings, chosen, before }) => ({
+    layer: capture.layers?.[settings.layer] ?? null,
+    numTokensPerRdmaRank: Array.from(chosen.layers[settings.layer].tokensPerNode),
+    numTokensPerRdmaRankBefore: before === null ? null : Array.from(before.layers[settings.layer].tokensPerNode),
+  }),
+};
+
+export const fanOut: Picture = {
+  id: 'fan-out',
+  title: 'Fan-out of the layer',
+  caption: (view) => {
+    const { byRanks, byNodes } = fanOutOfLayer(view);
+    const nodes = byNodes.length > 2 ? `, and to ${meanOf(byNodes).toFixed(2)} nodes` : '';
+    return `To how many ranks tokens go${inLayer(view)}: to ${meanOf(byRanks).toFixed(2)} on average${nodes}.`;
+  },
+  draw: (view, width) =>
+    bars({
+      counts: fanOutOfLayer(view).byRanks,
+      before: null,
+      label: 'number of ranks',
+      unit: 'tokens',
+      hasMean: false,
+      width,
+    }),
+  data: (view) => ({ layer: view.capture.layers?.[view.settings.layer] ?? null, ...fanOutOfLayer(view) }),
+};
+
+function fanOutOfLayer({ capture, chosen, settings }: View): ReturnType<typeof fanOutOf> {
+  return fanOutOf(capture, chosen.chosen, settings, settings.layer);
+}
+
+/** The mean of numbers that were counted. */
+function meanOf(counts: readonly number[]): number {
+  const numTokens = counts.reduce((sum, count) => sum + count, 0);
+  return numTokens === 0 ? 0 : counts.reduce((sum, count, number) => sum + count * number, 0) / numTokens;
+}

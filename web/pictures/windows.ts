@@ -1,0 +1,73 @@
+/**
+ * The picture of the balance of ranks over time: in one window of tokens after the other.
+ *
+ * @module
+ */
+import * as Plot from '@observablehq/plot';
+import { layerName } from '../compute/view.ts';
+import { grouped, ratio } from './numbers.ts';
+import type { Picture } from './picture.ts';
+
+export const windows: Picture = {
+  id: 'windows',
+  title: 'Balance over time',
+  caption({ capture, settings, chosen, before }) {
+    const spread = chosen.overWindows?.['max/mean'];
+    const overAll =
+      spread === undefined
+        ? ''
+        : ` Over the windows of all layers: median ${ratio(spread.p50)}, 95 % below ${ratio(spread.p95)}, worst ${ratio(spread.worst)}.`;
+    const inLayer = capture.layers === null ? '' : ` in layer ${layerName(capture, settings.layer)}`;
+    const lines = before === null ? '' : ' The broken line is the linear placement.';
+    return `The selections of the busiest rank over the mean${inLayer}, in windows of ${grouped(settings.window)} tokens: what ranks wait for in one batch.${lines}${overAll}`;
+  },
+  draw({ settings, chosen, before }, width) {
+    const from = chosen.chosen.judgedFrom[settings.layer];
+    const linesOf = (judged: typeof chosen) =>
+      judged.layers[settings.layer].windows.flatMap((balance, window) =>
+        balance === null ? [] : [{ window, token: from + window * settings.window, value: balance['max/mean'] }],
+      );
+    const after = linesOf(chosen);
+    const earlier = before === null ? [] : linesOf(before);
+    if (after.length === 0) return null;
+    return {
+      points: after.map(({ window, token, value }) => {
+        const balanceBefore = before?.layers[settings.layer].windows[window]?.['max/mean'];
+        return {
+          x: token,
+          y: value,
+          text: [
+            `window ${window}, from token ${grouped(token)}`,
+            `max/mean ${ratio(value)}`,
+            ...(balanceBefore === undefined ? [] : [`linear ${ratio(balanceBefore)}`]),
+          ].join('\n'),
+        };
+      }),
+      plot: {
+        width,
+        height: 240,
+        marginLeft: 50,
+        marginBottom: 36,
+        x: { label: 'first token of the window', tickFormat: '~s', ticks: Math.round(width / 90) },
+        y: {
+          label: 'max/mean',
+          grid: true,
+          nice: true,
+          domain: [1, Math.max(1.1, ...[...after, ...earlier].map(({ value }) => value))],
+        },
+        marks: [
+          Plot.line(earlier, { x: 'token', y: 'value', stroke: 'var(--before)', strokeDasharray: '4,3' }),
+          Plot.line(after, { x: 'token', y: 'value', stroke: 'var(--after)' }),
+          Plot.dot(after, { x: 'token', y: 'value', r: after.length > 200 ? 1 : 2.5, fill: 'var(--after)' }),
+        ],
+      },
+    };
+  },
+  data: ({ capture, settings, chosen, before }) => ({
+    layer: capture.layers?.[settings.layer] ?? null,
+    window: settings.window,
+    firstToken: chosen.chosen.judgedFrom[settings.layer],
+    balances: chosen.layers[settings.layer].windows,
+    balancesBefore: before?.layers[settings.layer].windows ?? null,
+  }),
+};
