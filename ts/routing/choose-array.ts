@@ -40,9 +40,7 @@ export function chooseArray(
     if (array.shape.length === 1 && array.shape[0] === 0) return { ...array, shape: [0, 0], strides: [0, 1] };
     checkNumAxes(file, array);
   }
-  const candidates = arrays.filter(
-    ({ name, shape }) => shape.length >= 2 && shape.length <= 4 && otherPurpose(name) === undefined,
-  );
+  const candidates = arrays.filter(canBeIds);
   if (candidates.length === 1) return candidates[0];
   if (candidates.length === 0) {
     const problem = `holds no array that can be ids, integers of 2 to 4 dimensions, but ${listed}`;
@@ -52,8 +50,19 @@ export function chooseArray(
   return refuse('CHOICE', problem, { file, remedy: "choose one with array: 'NAME'" });
 }
 
-function checkNumAxes(file: string, { shape }: StoredArray): void {
-  if (shape.length >= 2 && shape.length <= 4) return;
+/** Whether an array of integers can be ids, by its shape and its name. */
+export function canBeIds(array: StoredArray): boolean {
+  return hasAxesOfIds(array) && otherPurpose(array.name) === undefined;
+}
+
+/** Whether an array has as many axes as ids can have. */
+export function hasAxesOfIds({ shape }: StoredArray): boolean {
+  return shape.length >= 2 && shape.length <= 4;
+}
+
+function checkNumAxes(file: string, array: StoredArray): void {
+  if (hasAxesOfIds(array)) return;
+  const { shape } = array;
   refuse('NOT_ROUTING', `is [${shape.join(', ')}]`, { file, remedy: 'give [tokens, topk], or [layers, tokens, topk]' });
 }
 

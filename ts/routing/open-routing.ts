@@ -8,13 +8,24 @@ import { gridOfArrays } from './array-grid.ts';
 import { decideAxes, formatAxes } from './axes.ts';
 import { chooseArray } from './choose-array.ts';
 import { type ConcatenatedGrid, concatenated, type PartPiece } from './concatenate.ts';
-import type { Contents, CountContents, FormatName, GridPiece, IdContents, StoredArray } from './contents.ts';
+import type {
+  ArrayContents,
+  Axis,
+  Contents,
+  CountContents,
+  FormatName,
+  GridPiece,
+  IdContents,
+  IdGrid,
+  StoredArray,
+} from './contents.ts';
 import { axesAreOfCounts, countsInArray, type ExpertCounts, sumOfFiles } from './expert-counts.ts';
 import { placeOf } from './gather.ts';
 import { type OpenedContents, type OpenRoutingOptions, openContents, type RoutingSource } from './open-contents.ts';
 import type { ReadOptions } from './read-options.ts';
 import { printable, refuse } from './routing-error.ts';
 import { findUnlikeIds } from './unlike-ids.ts';
+import { maskBeside, noteOfPadding, withoutPadding } from './without-padding.ts';
 
 /** What is known of routing before its ids are read. */
 export interface RoutingDescription {
@@ -201,8 +212,8 @@ async function resolve(name: string, contents: Contents, options: ReadOptions): 
       return countsInArray(array, { ...contents, notes: [...contents.notes, note] }, unlikeIds.axes);
     }
     const { axes, because } = await decideAxes(array, options.axes);
-    const grid = gridOfArrays([{ array, axes }]);
-    return { ...contents, kind: 'ids', grid, axes: formatAxes(axes), axesBecause: because };
+    const { grid, notes } = await unpadded(array, axes, contents);
+    return { ...contents, kind: 'ids', grid, axes: formatAxes(axes), axesBecause: because, notes };
   }
   const fixed = contents.kind === 'counts' ? 'they are counts of experts' : contents.axesBecause;
   if (options.axes !== undefined && (contents.kind === 'counts' || options.axes !== contents.axes)) {
@@ -210,6 +221,29 @@ async function resolve(name: string, contents: Contents, options: ReadOptions): 
     refuse('CHOICE', problem, { file: name, remedy: `leave out axes: '${options.axes}'` });
   }
   return contents;
+}
+
+/** The ids of an array, without padding where a mask beside it says which tokens are. */
+async function unpadded(
+  array: StoredArray,
+  axes: readonly Axis[],
+  { arrays, others, notes }: ArrayContents,
+): Promise<{ grid: IdGrid; notes: readonly string[] }> {
+  const grid = gridOfArrays([{ array, axes }]);
+  const maskName = maskBeside(array.name);
+  const mask = arrays.find((each) => each.name === maskName && each !== array);
+  if (mask === undefined) {
+    const other = others.find(({ name }) => name === maskName);
+    const note = `Padding is read as tokens: ${maskName} is ${other?.what}, and only masks of integers are applied.`;
+    return { grid, notes: other === undefined ? notes : [...notes, note] };
+  }
+  const tokens = array.shape.filter((_, axis) => axes[axis] === 'tokens');
+  if (mask.shape.join() !== tokens.join()) {
+    const what = `${maskName} is [${mask.shape.join(', ')}], and the tokens are [${tokens.join(', ')}]`;
+    return { grid, notes: [...notes, `Padding is read as tokens: ${what}.`] };
+  }
+  const result = await withoutPadding(grid, [{ firstToken: 0, mask }]);
+  return { grid: result, notes: [...notes, noteOfPadding(grid, result)] };
 }
 
 /** The option that says that an array holds ids, in its simplest form. */

@@ -9,6 +9,17 @@ import { gridOfArrays } from './array-grid.ts';
 import type { IdGrid, StoredArray } from './contents.ts';
 import { refuse } from './routing-error.ts';
 
+/** The name of the mask that says which tokens of an array are padding, where a container has one. */
+export function maskBeside(name: string): string {
+  return name.replace(/[^./]*$/, 'attention_mask');
+}
+
+/** Says how much of a grid was left out, as a note. */
+export function noteOfPadding(before: IdGrid, after: IdGrid): string {
+  const numLeftOut = before.numTokens - after.numTokens;
+  return `${numLeftOut} of ${before.numTokens} tokens are left out, which are padding by the attention_mask.`;
+}
+
 /** Which tokens are padding. */
 export interface PaddingMask {
   /** The first token of the grid that it is for. */

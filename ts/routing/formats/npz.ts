@@ -7,6 +7,7 @@ import type { ByteSource } from '../byte-source.ts';
 import type { ArrayContents, OtherArray, StoredArray } from '../contents.ts';
 import type { ReadOptions } from '../read-options.ts';
 import { refuse } from '../routing-error.ts';
+import { maskBeside } from '../without-padding.ts';
 import { dataOf, type ZipEntry } from '../zip-directory.ts';
 import { describeNpy, isOfIntegers, nothingKnown, openNpy, readNpyHeader } from './npy.ts';
 
@@ -42,7 +43,7 @@ export async function openNpz(
   for (const [index, entry] of entries.entries()) {
     const name = names[index];
     // The arrays that nobody asked for may be damaged, or of any size and kind.
-    if (wanted !== undefined && wanted !== name) {
+    if (wanted !== undefined && wanted !== name && maskBeside(wanted) !== name) {
       others.push({ name, what: 'not looked at' });
       continue;
     }

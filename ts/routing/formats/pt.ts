@@ -9,6 +9,7 @@ import type { Contents } from '../contents.ts';
 import type { Format } from '../format.ts';
 import type { ReadOptions } from '../read-options.ts';
 import { refuse } from '../routing-error.ts';
+import { maskBeside } from '../without-padding.ts';
 import type { ZipEntry } from '../zip-directory.ts';
 import { itemsOf, PythonDict, PythonTensor, type PythonValue, valueAt } from './pt/python-values.ts';
 import { contentsOfRecorder } from './pt/sglang-recorder.ts';
@@ -65,11 +66,6 @@ export async function openPt(
   }
   const tensors = await Promise.all(found.map(({ path, tensor }) => torchFile.open(tensor, path)));
   return contentsOfTensors(tensors, file, 'pt', options);
-}
-
-/** The path of the mask that says which tokens of a sample are padding, if there is one. */
-function maskBeside(path: string): string {
-  return path.replace(/(rollout_)?routed_experts$/, 'attention_mask');
 }
 
 /** Whether an object is what slime keeps of a rollout. */

@@ -9,7 +9,7 @@ import { sizeOf } from '../../values/shape.ts';
 import { type ArrayPart, gridOfArrays } from '../array-grid.ts';
 import type { FormatName, IdContents, IdGrid, StoredArray } from '../contents.ts';
 import { refuse } from '../routing-error.ts';
-import { type PaddingMask, withoutPadding } from '../without-padding.ts';
+import { noteOfPadding, type PaddingMask, withoutPadding } from '../without-padding.ts';
 import { nothingKnown } from './npy.ts';
 import { describedTensor, isOfIntegers, type Tensor } from './tensors.ts';
 
@@ -94,8 +94,7 @@ async function unpadded(grid: IdGrid, samples: readonly Sample[]): Promise<{ gri
       : [`Padding of ${unfit.length} sample${unfit.length === 1 ? '' : 's'} is read as tokens: ${unfit[0]}.`];
   if (masks.length === 0) return { grid, notes };
   const result = await withoutPadding(grid, masks);
-  const rows = `${grid.numTokens - result.numTokens} of ${grid.numTokens} tokens are left out`;
-  return { grid: result, notes: [`${rows}, which are padding by the attention_mask.`, ...notes] };
+  return { grid: result, notes: [noteOfPadding(grid, result), ...notes] };
 }
 
 /** A mask as an array of integers, or undefined if it is of fractions. */

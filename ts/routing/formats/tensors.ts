@@ -4,6 +4,7 @@
  * @module
  */
 import { idTypes } from '../../values/id-types.ts';
+import { canBeIds, hasAxesOfIds } from '../choose-array.ts';
 import type { ArrayContents, FormatName, OtherArray, StoredArray } from '../contents.ts';
 import { otherPurpose, withPurpose } from '../other-purpose.ts';
 import type { ReadOptions } from '../read-options.ts';
@@ -34,34 +35,24 @@ export function contentsOfTensors(
   format: FormatName,
   options: ReadOptions,
 ): ArrayContents {
-  const arrays: StoredArray[] = [];
-  const others: OtherArray[] = [];
-  let canBeChosen = false;
-  for (const tensor of tensors) {
-    const { name, shape } = tensor;
-    const purpose = name === options.array ? undefined : otherPurpose(name);
-    const canBeIds = isOfIntegers(tensor) && shape.length >= 2 && shape.length <= 4;
-    if (canBeIds && purpose === undefined) arrays.push(tensor);
-    else {
-      canBeChosen ||= canBeIds;
-      others.push({ name, what: withPurpose(describedTensor(tensor), purpose) });
-    }
-  }
-  if (arrays.length === 0) failWithoutIds(tensors, others, canBeChosen, file);
+  const arrays = tensors.filter(isOfIntegers);
+  const others = tensors
+    .filter((tensor) => !isOfIntegers(tensor))
+    .map((tensor): OtherArray => ({ name: tensor.name, what: describedTensor(tensor) }));
+  if (!arrays.some((array) => canBeIds(array) || array.name === options.array)) failWithoutIds(tensors, file);
   return { kind: 'arrays', arrays, others, format, ...nothingKnown };
 }
 
-function failWithoutIds(
-  tensors: readonly Tensor[],
-  others: readonly OtherArray[],
-  canBeChosen: boolean,
-  file: string,
-): never {
-  const listed = others.slice(0, 6).map(({ name, what }) => (name === '' ? what : `${name}: ${what}`));
-  if (others.length > listed.length) listed.push('…');
-  const holds = others.length === 0 ? 'holds no tensors' : `holds no ids of experts (${listed.join('; ')})`;
+function failWithoutIds(tensors: readonly Tensor[], file: string): never {
+  const listed = tensors.slice(0, 6).map((tensor) => {
+    const what = withPurpose(describedTensor(tensor), otherPurpose(tensor.name));
+    return tensor.name === '' ? what : `${tensor.name}: ${what}`;
+  });
+  if (tensors.length > listed.length) listed.push('…');
+  const holds = tensors.length === 0 ? 'holds no tensors' : `holds no ids of experts (${listed.join('; ')})`;
   const seems = guessOf(tensors);
   const save = 'save the ids that top-k returns, integers of [tokens, layers, topk]';
+  const canBeChosen = tensors.some((tensor) => isOfIntegers(tensor) && hasAxesOfIds(tensor));
   const remedy = canBeChosen ? `${save}, or take one of these with array: 'NAME'` : save;
   refuse('NOT_ROUTING', seems === null ? holds : `${holds}; it seems to be ${seems}`, { file, remedy });
 }
