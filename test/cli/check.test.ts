@@ -29,6 +29,7 @@ interface JsonCheck {
   readonly axes: string;
   readonly axesBecause: string;
   readonly numExperts: number;
+  readonly numExpertsBecause: string;
   readonly findings: readonly JsonFinding[];
   readonly idsSha256?: string;
 }
@@ -168,6 +169,31 @@ describe('command line: check', function () {
     const outOfRange = finding(await check(['-', '--num-experts', '64'], npyOf(odd)), 'OUT_OF_RANGE');
     assert.strictEqual(outOfRange.count, 3);
     assert.match(outOfRange.what, /3 slots hold -7 to 99, neither an expert in \[0, 64\) nor -1/);
+  });
+
+  it('finds the same without --num-experts, whatever the ids are', async () => {
+    const layers = routing(3, 60, 4, 64);
+    const replaced = (id: number): number[][][] =>
+      layers.map((rows) => rows.map((row, token) => (token % 9 === 4 ? [id, ...row.slice(1)] : row)));
+    const max = (nested: Layers): number => nested.flat(2).reduce((most, id) => Math.max(most, id), 0);
+    const cases: readonly (readonly [name: string, nested: Layers, numExperts: number])[] = [
+      ['few experts', layers, max(layers) + 1],
+      ['empty slots', replaced(-1), max(layers) + 1],
+      ['an expert beyond those that are counted at first', replaced(5000), 5001],
+      ['ids that no expert can have', replaced(2 ** 40), max(layers) + 1],
+      ['many different ids beyond', layers.map((rows) => rows.map((row, token) => [...row, 9000 - token])), 9001],
+      ['no tokens', [[], []], 1],
+    ];
+    for (const [name, nested, numExperts] of cases) {
+      const bytes = name === 'no tokens' ? writeNpy([], [2, 0, 4], plainForm) : npyOf(nested);
+      const { numExpertsBecause, ...unknown } = await check(['-', ...layersFirst], bytes);
+      assert.strictEqual(numExpertsBecause, 'one more than the largest id');
+      assert.strictEqual(unknown.numExperts, numExperts, name);
+      const known = await check(['-', ...layersFirst, '--num-experts', `${numExperts}`], bytes);
+      assert.deepEqual({ ...unknown, numExpertsBecause: known.numExpertsBecause }, known, name);
+    }
+    const bytes = writeNpy(flat(replaced(255)), [3, 60, 4], { ...plainForm, size: 1, signed: false });
+    assert.strictEqual((await check(['-', ...layersFirst], bytes)).numExperts, max(layers) + 1);
   });
 
   it('finds counts that are taken for ids, and axes that are read in the wrong order', async () => {

@@ -6,11 +6,9 @@
  */
 
 import type { Finding } from '../findings/finding.ts';
-import { numExpertsIn } from '../findings/number-of-experts.ts';
 import { fingerprint } from './compute/fingerprint.ts';
-import { type Observation, observe } from './compute/observe.ts';
+import { type Observation, observe, observeUnknown } from './compute/observe.ts';
 import { exitCodes } from './exit-codes.ts';
-import { limits } from './flags.ts';
 import { print } from './print.ts';
 import { checkPaths } from './read/check-paths.ts';
 import { type ChosenRouting, openChosenRouting, type RoutingFlags } from './read/routing.ts';
@@ -43,26 +41,26 @@ export async function check(files: readonly string[], flags: CheckFlags): Promis
   const paths = requireFiles(files);
   checkPaths(paths, {});
   const routing = await openChosenRouting(paths, flags);
-  const { numExperts, because } = await numberOfExperts(routing, flags);
-  const observation = await observe(routing, numExperts, flags.emptyId);
+  const observed = await observeRouting(routing, flags);
   const idsSha256 = flags.fingerprint ? await fingerprint(routing, flags.emptyId) : null;
-  const checked: Checked = { routing, numExperts, numExpertsBecause: because, observation, idsSha256 };
+  const checked: Checked = { routing, ...observed, idsSha256 };
   await print(flags.json ? formatJson(checked) : formatText(checked));
   // What the format says of how it was read is no finding against the file.
-  if (observation.findings.some(({ remedy }) => remedy !== null)) process.exitCode = exitCodes.finding;
+  if (observed.observation.findings.some(({ remedy }) => remedy !== null)) process.exitCode = exitCodes.finding;
 }
 
-async function numberOfExperts(
+async function observeRouting(
   routing: ChosenRouting,
   flags: CheckFlags,
-): Promise<{ numExperts: number; because: string }> {
-  if (flags.numExperts !== undefined) return { numExperts: flags.numExperts, because: '--num-experts says so' };
-  const { numExperts } = routing.routing;
-  if (numExperts !== null) return { numExperts, because: 'the file says so' };
-  return {
-    numExperts: await numExpertsIn(routing.routing, routing.chosen, limits.experts),
-    because: 'one more than the largest id',
-  };
+): Promise<Pick<Checked, 'numExperts' | 'numExpertsBecause' | 'observation'>> {
+  const { emptyId } = flags;
+  const known = flags.numExperts ?? routing.routing.numExperts;
+  if (known === null) {
+    const { numExperts, ...observation } = await observeUnknown(routing, emptyId);
+    return { numExperts, numExpertsBecause: 'one more than the largest id', observation };
+  }
+  const numExpertsBecause = flags.numExperts === undefined ? 'the file says so' : '--num-experts says so';
+  return { numExperts: known, numExpertsBecause, observation: await observe(routing, known, emptyId) };
 }
 
 function formatText({ routing, numExperts, numExpertsBecause, observation, idsSha256 }: Checked): string {

@@ -4,11 +4,21 @@
  * @module
  */
 import type { Routing } from '../routing/index.ts';
-import { idTypes } from '../values/id-types.ts';
+import { type IdType, idTypes } from '../values/id-types.ts';
 
 /**
- * One more than the largest id. The largest number of an unsigned type is left out, since it is -1 in it, and so are
+ * The largest id that can be of an expert. The largest number of an unsigned type is not, since it is -1 in it, nor are
  * numbers that are larger than any number of experts.
+ *
+ * @param maxExperts larger numbers of experts do not exist.
+ */
+export function largestExpert(idType: IdType, maxExperts: number): number {
+  const { bytes, isSigned } = idTypes[idType];
+  return isSigned ? maxExperts - 1 : Math.min(maxExperts - 1, 2 ** (8 * bytes) - 2);
+}
+
+/**
+ * One more than the largest id that can be of an expert.
  *
  * @param chosen the layers to look at, as indices of those of the routing.
  * @param maxExperts larger numbers of experts do not exist.
@@ -20,8 +30,7 @@ export async function numExpertsIn(
   maxExperts: number,
   onPiece: (numTokens: number) => void = () => {},
 ): Promise<number> {
-  const { bytes, isSigned } = idTypes[routing.idType];
-  const most = Math.min(maxExperts - 1, isSigned ? maxExperts : 2 ** (8 * bytes) - 2);
+  const most = largestExpert(routing.idType, maxExperts);
   let largest = 0;
   for await (const { ids, numTokens } of routing.pieces({ layers: chosen })) {
     const isWide = ids instanceof BigInt64Array || ids instanceof BigUint64Array;
