@@ -356,6 +356,37 @@ describe('the page of pictures', function () {
         });
       });
 
+      it('shows counts of experts, and plans that are made from them', async () => {
+        const lines = [3, 5].flatMap((layer) =>
+          Array.from({ length: 12 }, (_, expert) => `${layer},${expert},${expert === layer ? 90 : 10 + expert}`),
+        );
+        const counts = folder.write('counts.csv', `layer_id,expert_id,count\n${lines.join('\n')}\n`);
+        const place = ['place', counts, '--num-experts', '12', '--num-ranks', '4', '--redundant', '4'];
+        const expected = await json(...place);
+        await using(emptyPage, async (page) => {
+          await page.choose('#files', counts);
+          await page.expectText('#facts', /tokensnone, only counts/);
+          await page.page.$eval('#ranks-number', (element) => {
+            (element as HTMLInputElement).value = '4';
+            element.dispatchEvent(new Event('input', { bubbles: true }));
+          });
+          await page.page.select('#placement', 'eplb');
+          await page.expectText('#redundant-number', /^4$/);
+          await page.picture('before-and-after');
+          const saved = JSON.parse(await page.save('before-and-after', 'Save JSON', downloads));
+          assert.deepStrictEqual(saved.overLayers, expected.plan.layers);
+          assert.deepStrictEqual(saved.overLayersBefore, expected.before.layers);
+          await page.picture('layers-by-ranks');
+          const ranks = JSON.parse(await page.save('layers-by-ranks', 'Save JSON', downloads));
+          assert.deepStrictEqual(
+            ranks.map(({ loads }: Json) => loads),
+            expected.layers.map(({ plan }: Json) => plan.loads),
+          );
+          await page.page.$eval('#windows', (element) => element.scrollIntoView());
+          await page.expectText('#windows p', /nothing to show/);
+        });
+      });
+
       it('reads again with other options, and stops when it is told to', async () => {
         const wide = folder.path(`wide-${kind.name}.npy`);
         await succeed(['generate', wide, '--num-tokens', '4000000', '--num-topk', '8', '--num-experts', '64']);

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Capture } from '../../ts/capture/capture.ts';
+import { type Capture, hasTokens } from '../../ts/capture/capture.ts';
 import type { PlacementChoice, Settings, StoredPlan } from '../../ts/capture/settings.ts';
 import { type PlanFormatName, planFormats } from '../../ts/placement/index.ts';
 import { possibleRanks } from '../compute/sweep.ts';
@@ -67,7 +67,7 @@ export class Controls {
     const first = firstRedundant(numExperts, settings.numRanks);
     setRange(input('redundant'), first, first + 8 * settings.numRanks, settings.numRanks, settings.numRedundant);
     byId('redundant-number').textContent = String(settings.numRedundant);
-    show(byId('rule-choice'), isEplb || settings.placement === 'file');
+    show(byId('rule-choice'), (isEplb || settings.placement === 'file') && hasTokens(capture));
     select('rule').value = settings.replicaRule;
     show(byId('source-choice'), settings.replicaRule === 'nearest');
     setValue(input('source-rank'), settings.sourceRank ?? capture.ranks[0] ?? 0);
@@ -75,6 +75,8 @@ export class Controls {
     byId('layer-number').textContent = layerName(capture, settings.layer);
     show(input('layer').parentElement as HTMLElement, layers !== null && numLayers > 1);
     showWindows(capture, settings.window);
+    // Without tokens, there are no batches of them, and none of them chooses a replica
+    show(select('window').parentElement as HTMLElement, hasTokens(capture));
     setValue(input('hidden-size'), settings.hiddenSize ?? '');
     setValue(input('bytes-per-element'), settings.bytesPerElement);
     input('dense').checked = settings.keepDense;
