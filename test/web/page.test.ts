@@ -250,6 +250,22 @@ describe('the page of pictures', function () {
           await page.expectText('#misfit', /from 1 to 32 ranks/);
           await typeRanks('16');
           await page.expectText('#misfit', /^$/);
+          const typeExperts = (numExperts: string): Promise<void> =>
+            page.page.$eval(
+              '#experts',
+              (element, value) => {
+                (element as HTMLInputElement).value = value;
+                element.dispatchEvent(new Event('input', { bubbles: true }));
+              },
+              numExperts,
+            );
+          await typeExperts('31');
+          await page.expectText('#misfit', /from 32 to 65536 experts: expert 31 was selected/);
+          await typeExperts('320');
+          await page.expectText('#layers-by-experts p', /each of the 320 experts/);
+          const wider = await json(trace(), '--num-experts', '320', '--num-ranks', '16');
+          const ofWider = JSON.parse(await page.save('layers-by-ranks', 'Save JSON', downloads));
+          assert.deepStrictEqual(ofWider[2].numTokensPerRank, wider.layers[2].numTokensPerRank);
           await page.page.select('#placement', 'round_robin');
           await page.page.focus('#layer');
           await page.page.keyboard.press('End');

@@ -8,6 +8,7 @@ import type { PlacementChoice, Settings, StoredPlan } from '../../ts/capture/set
 import { type PlanFormatName, planFormats } from '../../ts/placement/index.ts';
 import { possibleRanks } from '../compute/sweep.ts';
 import { denseLayers, layerName } from '../compute/view.ts';
+import { fewestExperts } from '../compute/with-experts.ts';
 import { byId, make, show } from './elements.ts';
 
 const input = (id: string): HTMLInputElement => byId<HTMLInputElement>(id);
@@ -16,9 +17,13 @@ const select = (id: string): HTMLSelectElement => byId<HTMLSelectElement>(id);
 /** The windows that can be chosen, in tokens. */
 const windowSizes = [64, 128, 256, 512, 1024, 2048, 4096, 8192, 16_384, 65_536, 262_144, 1_048_576];
 
+/** A larger number of experts must be a mistake. */
+const mostExperts = 65_536;
+
 /** Who hears of the controls. */
 export interface ControlsListener {
   onChange(settings: Settings): void;
+  onExperts(numExperts: number): void;
   onPlanFile(file: File): void;
   onSavePlan(format: PlanFormatName): void;
 }
@@ -71,6 +76,8 @@ export class Controls {
     select('rule').value = settings.replicaRule;
     show(byId('source-choice'), settings.replicaRule === 'nearest');
     setValue(input('source-rank'), settings.sourceRank ?? capture.ranks[0] ?? 0);
+    setValue(input('experts'), numExperts);
+    input('experts').min = String(fewestExperts(capture));
     setRange(input('layer'), 0, numLayers - 1, 1, settings.layer);
     byId('layer-number').textContent = layerName(capture, settings.layer);
     show(input('layer').parentElement as HTMLElement, layers !== null && numLayers > 1);
@@ -97,6 +104,9 @@ export class Controls {
   #onInput(target: HTMLInputElement): void {
     const number = Number(target.value);
     switch (target.id) {
+      case 'experts':
+        this.#onExperts(number);
+        return;
       case 'ranks':
         this.#onRanks(this.#offered()[number]);
         return;
@@ -153,6 +163,15 @@ export class Controls {
       return;
     }
     this.showMisfit(`${(parentElement?.textContent ?? '').trim()}: give a whole number from 1 on.`);
+  }
+
+  #onExperts(numExperts: number): void {
+    const fewest = Number(input('experts').min);
+    if (Number.isInteger(numExperts) && numExperts >= fewest && numExperts <= mostExperts) {
+      this.#listener.onExperts(numExperts);
+    } else {
+      this.showMisfit(`There are from ${fewest} to ${mostExperts} experts: expert ${fewest - 1} was selected.`);
+    }
   }
 
   #offered(): readonly number[] {
