@@ -15,7 +15,7 @@ async function generate(...args: string[]): Promise<{ shape: readonly number[]; 
   assert.strictEqual(stderr, '');
   assert.strictEqual(code, 0);
   const { data, shape } = await readIntegers(stdout);
-  const { idType: dtype } = await openNpy(sourceOfBytes(stdout, 'generated'), '');
+  const { type: dtype } = await openNpy(sourceOfBytes(stdout, 'generated'), '');
   const numTopk = shape[shape.length - 1];
   const ids = Array.from(data, Number);
   return {

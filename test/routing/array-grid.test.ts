@@ -28,7 +28,7 @@ function stored(
   };
   write([]);
   const source = sourceOfBytes(new Uint8Array(elements.buffer), 'file');
-  return { name: '', idType, littleEndian: true, shape, strides, source, position: first * bytes };
+  return { name: '', type: idType, littleEndian: true, shape, strides, source, position: first * bytes };
 }
 
 /** Strides of an array in which the axes lie in any order in memory, and with gaps. */

@@ -16,7 +16,7 @@ function arrayOf(shape: readonly number[], idAt: (index: number[]) => number): S
     idAt(shape.map((length, axis) => Math.floor(position / strides[axis]) % length)),
   );
   const source = sourceOfBytes(new Uint8Array(ids.buffer), 'file');
-  return { name: '', idType: 'int32', littleEndian: true, shape, strides, source, position: 0 };
+  return { name: '', type: 'int32', littleEndian: true, shape, strides, source, position: 0 };
 }
 
 const axesOf = async (array: StoredArray, chosen?: string): Promise<string> =>

@@ -26,10 +26,10 @@ function arrayOf(contents: Contents): ArrayContents['arrays'][number] {
 
 /** All integers of an array, in the order of the text. */
 async function integersOf(contents: Contents): Promise<bigint[]> {
-  const { source, idType } = arrayOf(contents);
+  const { source, type } = arrayOf(contents);
   const bytes = new Uint8Array(source.size);
   assert.strictEqual(await source.read(0, bytes), source.size);
-  const integers = new (idType === 'int64' ? BigInt64Array : Int32Array)(bytes.buffer);
+  const integers = new (type === 'int64' ? BigInt64Array : Int32Array)(bytes.buffer);
   return Array.from<number | bigint, bigint>(integers, BigInt);
 }
 
@@ -70,7 +70,7 @@ describe('nested arrays in JSON', () => {
         const contents = await open(`${isSpaced ? '\ufeff \r\n\t' : ''}${text}\n`);
         assert.strictEqual(contents.format, 'json');
         assert.deepEqual(arrayOf(contents).shape, shape);
-        assert.strictEqual(arrayOf(contents).idType, isWide ? 'int64' : 'int32');
+        assert.strictEqual(arrayOf(contents).type, isWide ? 'int64' : 'int32');
         assert.deepEqual(await integersOf(contents), integers.map(BigInt));
       }),
       fuzz(200),

@@ -20,9 +20,9 @@ async function arrayIn(bytes: Uint8Array, array?: string): Promise<StoredArray> 
 
 /** The elements of an array, in C order. */
 async function elements(array: StoredArray): Promise<bigint[]> {
-  const { shape, strides, idType } = array;
+  const { shape, strides, type } = array;
   const into = denseStrides(shape);
-  const data = new idTypes[idType].array(shape.reduce((product, length) => product * length, 1));
+  const data = new idTypes[type].array(shape.reduce((product, length) => product * length, 1));
   const dimensions = shape.map((length, axis) => ({ length, from: strides[axis], into: into[axis] }));
   await new Gatherer(array).gather(0, dimensions, data, 0);
   return Array.from(data as ArrayLike<number | bigint>, BigInt);
@@ -81,7 +81,7 @@ describe('routing: .npy', function () {
       fc.asyncProperty(arrays, async ({ form, shape, values }) => {
         const array = await arrayIn(writeNpy(values, shape, form));
         assert.deepEqual(array.shape, shape);
-        assert.strictEqual(array.idType, `${form.signed ? '' : 'u'}int${8 * form.size}`);
+        assert.strictEqual(array.type, `${form.signed ? '' : 'u'}int${8 * form.size}`);
         assert.deepEqual(await elements(array), values);
       }),
       fuzz(500),

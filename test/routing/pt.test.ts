@@ -3,9 +3,10 @@ import { assert } from 'chai';
 import fc from 'fast-check';
 import { gridOfArrays } from '../../ts/routing/array-grid.ts';
 import { sourceOfBytes } from '../../ts/routing/byte-source.ts';
+import type { StoredArray } from '../../ts/routing/contents.ts';
 import { tensorsIn } from '../../ts/routing/formats/pt/tensors-in.ts';
 import { readTorchFile } from '../../ts/routing/formats/pt/torch-file.ts';
-import { asStoredArray, isOfIntegers, type Tensor } from '../../ts/routing/formats/tensors.ts';
+import { isOfIntegers } from '../../ts/routing/formats/tensors.ts';
 import { openRoutingOrCounts } from '../../ts/routing/open-routing.ts';
 import { listZipEntries } from '../../ts/routing/zip-directory.ts';
 import * as p from '../support/pickle-writer.ts';
@@ -75,7 +76,7 @@ describe('files of torch.save', () => {
     assert.deepInclude(contents, { format: 'pt', producer: null, others: [] });
     if (contents.kind !== 'arrays') return;
     assert.lengthOf(contents.arrays, 1);
-    assert.deepInclude(contents.arrays[0], { name: '', idType: 'int32', shape: [5, 2], strides: [2, 1] });
+    assert.deepInclude(contents.arrays[0], { name: '', type: 'int32', shape: [5, 2], strides: [2, 1] });
   });
 
   it('offer the tensors of integers of 2 to 4 axes that are not something else by their names', async () => {
@@ -435,10 +436,9 @@ describe('samples of torch.save', function () {
   const facts = sampleFacts('pt_facts.json');
 
   /** All elements of a tensor of integers in row-major order. */
-  async function valuesOf(tensor: Tensor): Promise<number[]> {
+  async function valuesOf(tensor: StoredArray): Promise<number[]> {
     const { shape, strides } = tensor;
-    const array = asStoredArray(tensor);
-    const stored = { ...array, shape: [...shape, 1], strides: [...strides, 1] };
+    const stored = { ...tensor, shape: [...shape, 1], strides: [...strides, 1] };
     const axes = [...shape.map(() => 'tokens' as const), 'topk' as const];
     const grid = gridOfArrays([{ array: stored, axes }]);
     return (await idsOf(grid)).flat(2);

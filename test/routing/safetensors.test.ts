@@ -5,7 +5,7 @@ import { gridOfArrays } from '../../ts/routing/array-grid.ts';
 import { sourceOfBytes } from '../../ts/routing/byte-source.ts';
 import { looksLikeSafetensors, readSafetensorsHeader } from '../../ts/routing/formats/safetensors/header.ts';
 import { readSafetensors } from '../../ts/routing/formats/safetensors.ts';
-import { asStoredArray, isOfIntegers } from '../../ts/routing/formats/tensors.ts';
+import { isOfIntegers } from '../../ts/routing/formats/tensors.ts';
 import { int32Tensor, int64Tensor, safetensorsFile, writeSafetensors } from '../support/safetensors-writer.ts';
 import { asIds, idsOf, openBytes, readAll, refusal, tokensFirst, workOrRefuse } from './reading.ts';
 import { hasSample, hasSamples, sample, sampleFacts } from './samples.ts';
@@ -225,8 +225,8 @@ describe('safetensors', () => {
     assert.deepInclude(contents, { kind: 'arrays', format: 'safetensors', producer: null });
     if (contents.kind !== 'arrays') return;
     assert.deepEqual(
-      contents.arrays.map(({ name, idType, shape }) => ({ name, idType, shape })),
-      [{ name: 'ids', idType: 'int64', shape: [4, 2] }],
+      contents.arrays.map(({ name, type, shape }) => ({ name, type, shape })),
+      [{ name: 'ids', type: 'int64', shape: [4, 2] }],
     );
     assert.deepEqual(contents.others, [{ name: 'mask', what: 'int32 [1, 1], by its name a mask' }]);
   });
@@ -250,7 +250,7 @@ describe('samples of safetensors', function () {
         const [type, shape, first] = reference[tensor.name];
         assert.deepEqual([typeNames[tensor.type] ?? tensor.type, tensor.shape], [type, shape]);
         if (!isOfIntegers(tensor)) continue;
-        const array = { ...asStoredArray(tensor), shape: [...shape, 1], strides: [...tensor.strides, 1] };
+        const array = { ...tensor, shape: [...shape, 1], strides: [...tensor.strides, 1] };
         const grid = gridOfArrays([{ array, axes: [...tensor.shape.map(() => 'tokens' as const), 'topk'] }]);
         assert.deepEqual((await idsOf(grid)).flat(2).slice(0, first.length), first);
       }

@@ -104,6 +104,10 @@ describe('arrays that are no ids', () => {
     const error = await refusal(() => openBytes(zipped(['logical_count'])));
     assert.strictEqual(error.code, 'NOT_ROUTING');
     assert.include(error.message, 'but logical_count: int64 [3, 4], by its name counts;');
+    for (const name of ['expert_counts', 'expert_load', 'num_tokens_per_expert', 'num_tokens_per_rdma_rank', 'mask']) {
+      const named = await refusal(() => openBytes(zipSync({ [`${name}.npy`]: arrays.ids })));
+      assert.match(named.message, /by its name (counts|a mask);/, name);
+    }
     const asked = { array: 'logical_count', axes: 'layers,experts' };
     assert.strictEqual((await openRoutingOrCounts(zipped(['logical_count', 'ids']), asked)).kind, 'counts');
   });

@@ -51,7 +51,7 @@ export function gridOfArrays(parts: readonly ArrayPart[]): IdGrid {
 
 /** The ids of one array. */
 function gridOfArray({ array, axes, layers }: ArrayPart): IdGrid {
-  const { shape, strides, idType } = array;
+  const { shape, strides, type } = array;
   const layerAxis = axes.indexOf('layers');
   const slotAxis = axes.indexOf('topk');
   const numbers = layers ?? Array.from({ length: layerAxis < 0 ? 1 : shape[layerAxis] }, (_, index) => index);
@@ -66,7 +66,7 @@ function gridOfArray({ array, axes, layers }: ArrayPart): IdGrid {
     tokens: mergedTokens(shape, strides, axes),
   };
   return {
-    idType,
+    idType: type,
     layers: order.map((index) => numbers[index]),
     numTokens: sizeOf(strided.tokens.map(({ length }) => length)),
     numTopk: strided.numTopk,
@@ -132,7 +132,7 @@ async function* piecesOf(
     const goStraight = !takeTurns && run.stride === numTopk && slotStride === 1;
     const numAtOnce = goStraight ? room : Math.min(room, numInScratch(array, run.stride, group.length * numTopk));
     const numInBlock = Math.min(numAtOnce, run.length) * group.length * numTopk;
-    const block = takeTurns ? new idTypes[array.idType].array(numInBlock) : null;
+    const block = takeTurns ? new idTypes[array.type].array(numInBlock) : null;
     let before = 0;
     for (const runStart of startsOf(tokens.slice(0, -1))) {
       for (let first = 0; first < run.length; first += numAtOnce) {
@@ -177,9 +177,9 @@ async function gatherLayers(
 }
 
 /** How many tokens are read at once, so that they, and what lies between them, fit the scratch memory. */
-function numInScratch({ idType }: StoredArray, tokenStride: number, idsPerToken: number): number {
+function numInScratch({ type }: StoredArray, tokenStride: number, idsPerToken: number): number {
   const elementsPerToken = Math.max(idsPerToken, Math.abs(tokenStride));
-  return Math.max(1, Math.floor(scratchBytes / idTypes[idType].bytes / elementsPerToken));
+  return Math.max(1, Math.floor(scratchBytes / idTypes[type].bytes / elementsPerToken));
 }
 
 /** The elements at which runs of tokens begin, for each index of the dimensions around them. */

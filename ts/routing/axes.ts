@@ -134,7 +134,7 @@ async function axisOfDifferentLoads(
 ): Promise<{ axis: number; ratio: number } | null> {
   const { shape } = array;
   const counts = shape.map((length, axis) => (axis === shape.length - 1 ? length : Math.min(length, maxSampled)));
-  const sample: IntegerArray = new idTypes[array.idType].array(sizeOf(counts));
+  const sample: IntegerArray = new idTypes[array.type].array(sizeOf(counts));
   let size = 1;
   const dimensions = counts
     .map((length, axis) => ({ length, axis }))

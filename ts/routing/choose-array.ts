@@ -57,8 +57,8 @@ function checkNumAxes(file: string, { shape }: StoredArray): void {
   refuse('NOT_ROUTING', `is [${shape.join(', ')}]`, { file, remedy: 'give [tokens, topk], or [layers, tokens, topk]' });
 }
 
-function describeArray({ name, idType, shape }: StoredArray): string {
-  return `${name}: ${withPurpose(`${idType} [${shape.join(', ')}]`, otherPurpose(name))}`;
+function describeArray({ name, type, shape }: StoredArray): string {
+  return `${name}: ${withPurpose(`${type} [${shape.join(', ')}]`, otherPurpose(name))}`;
 }
 
 function shorten(names: readonly string[]): string {

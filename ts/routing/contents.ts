@@ -28,11 +28,15 @@ export interface FileFacts {
   readonly notes: readonly string[];
 }
 
-/** An array of integers that lies in a file, of any shape, byte order and strides. */
-export interface StoredArray {
+/**
+ * An array that lies in a file, of any shape, byte order and strides. It is of integers, unless its type says that it may
+ * be of others.
+ */
+export interface StoredArray<Type extends string = IdType> {
   /** Its name in its container: that of an `.npz` entry, a tensor, or a path of keys. Empty if it is alone. */
   readonly name: string;
-  readonly idType: IdType;
+  /** The type of its elements. That of others than integers is as PyTorch names it, such as `bfloat16`. */
+  readonly type: Type;
   /** Whether its bytes are in little-endian order. */
   readonly littleEndian: boolean;
   readonly shape: readonly number[];

@@ -32,18 +32,18 @@ export function placeOf({ name, source }: StoredArray): string | undefined {
 export class Gatherer {
   readonly #source: ByteSource;
   readonly #position: number;
-  readonly #idType: IdType;
+  readonly #type: IdType;
   readonly #bytes: number;
   readonly #isSwapped: boolean;
   readonly #place: string | undefined;
   #scratch: IntegerArray | null = null;
 
   constructor(array: StoredArray) {
-    const { source, position, idType, littleEndian } = array;
+    const { source, position, type, littleEndian } = array;
     this.#source = source;
     this.#position = position;
-    this.#idType = idType;
-    this.#bytes = idTypes[idType].bytes;
+    this.#type = type;
+    this.#bytes = idTypes[type].bytes;
     this.#isSwapped = !littleEndian && this.#bytes > 1;
     this.#place = placeOf(array);
   }
@@ -90,7 +90,7 @@ export class Gatherer {
     // A file can have many arrays that are much smaller than the scratch memory may be
     if (this.#scratch === null || this.#scratch.length < length) {
       const most = scratchBytes / this.#bytes;
-      this.#scratch = new idTypes[this.#idType].array(Math.min(2 * length, most));
+      this.#scratch = new idTypes[this.#type].array(Math.min(2 * length, most));
     }
     return this.#scratch.subarray(0, length);
   }

@@ -11,7 +11,7 @@ const otherPurposes: readonly (readonly [RegExp, string])[] = [
   [/^(positions|position_ids|(relative_position|cu_seqlens|seq_?lens?)\w*)$/, 'positions'],
   [/^(\w*_)?mask$/, 'a mask'],
   [/^(physical_to_logical_map|last_physical_to_logical_map|phy2log|log2phy|placement)$/, 'a placement of experts'],
-  [/^(\w*_count|logcnt|counts|expert_load)$/, 'counts'],
+  [/^((\w*_)?(counts?|loads?|workload|tokens_per_(expert|rank|rdma_rank))|logcnt)$/, 'counts'],
   [/^num_batches_tracked$/, 'a counter of batch normalization'],
 ];
 

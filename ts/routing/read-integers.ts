@@ -61,13 +61,13 @@ export async function readNamedIntegers(
 }
 
 async function readArray(file: string, array: StoredArray): Promise<Integers> {
-  const { shape, strides, idType } = array;
+  const { shape, strides, type } = array;
   const size = sizeOf(shape);
   if (size > maxElements) {
     const problem = `is [${shape.join(', ')}], more than ${maxElements} elements`;
     refuse('TOO_LARGE', problem, { file, remedy: 'save only what is needed' });
   }
-  const data: IntegerArray = new idTypes[idType].array(size);
+  const data: IntegerArray = new idTypes[type].array(size);
   const into = denseStrides(shape);
   const dimensions = shape.map((length, axis) => ({ length, from: strides[axis], into: into[axis] }));
   await new Gatherer(array).gather(0, dimensions, data, 0);

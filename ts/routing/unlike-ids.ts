@@ -97,11 +97,11 @@ function whyCounts(groups: readonly (readonly number[][])[], largest: number): s
 
 /** The first rows, in groups that have the same first index. Of an array of two dimensions all are one group. */
 async function firstRows(array: StoredArray): Promise<number[][][]> {
-  const { shape, strides, idType } = array;
+  const { shape, strides, type } = array;
   const perAxis = shape.length === 2 ? maxRows : Math.sqrt(maxRows);
   const lengths = shape.map((length, axis) => (axis === shape.length - 1 ? length : Math.min(length, perAxis)));
   const into = denseStrides(lengths);
-  const sample = new idTypes[idType].array(sizeOf(lengths));
+  const sample = new idTypes[type].array(sizeOf(lengths));
   const dimensions = lengths.map((length, axis) => ({ length, from: strides[axis], into: into[axis] }));
   await new Gatherer(array).gather(0, dimensions, sample, 0);
   const numColumns = lengths[lengths.length - 1];

@@ -67,7 +67,7 @@ export async function withoutPadding(grid: IdGrid, masks: readonly PaddingMask[]
 async function readMask(mask: StoredArray, isToken: Uint8Array): Promise<void> {
   const array = { ...mask, shape: [...mask.shape, 1], strides: [...mask.strides, 1] };
   const grid = gridOfArrays([{ array, axes: [...mask.shape.map(() => 'tokens' as const), 'topk'] }]);
-  const into = new idTypes[mask.idType].array(maskPiece);
+  const into = new idTypes[mask.type].array(maskPiece);
   for await (const { firstToken, numTokens, ids } of grid.pieces([0], into)) {
     for (let row = 0; row < numTokens; row++) if (Number(ids[row]) === 0) isToken[firstToken + row] = 0;
   }

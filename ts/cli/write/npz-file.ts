@@ -28,6 +28,8 @@ interface Entry {
   /** Where its data begin, behind the header of the `.npy` file. */
   readonly dataOffset: number;
   readonly dataBytes: number;
+  /** The checksum of its first bytes, as far as they were written in their order: those need not be read again. */
+  readonly summed: { bytes: number; sum: number };
 }
 
 const localBytes = 30;
@@ -66,7 +68,8 @@ export class NpzFile {
       const dataBytes = sizeOf(shape) * npyTypes[dtype].bytes;
       const isWide = npyHeader.length + dataBytes >= wideFrom;
       const dataOffset = offset + localBytes + fileName.length + (isWide ? extraBytes : 0) + npyHeader.length;
-      entries.set(name, { fileName, offset, isWide, npyHeader, dataOffset, dataBytes });
+      const summed = { bytes: 0, sum: crc32(npyHeader) };
+      entries.set(name, { fileName, offset, isWide, npyHeader, dataOffset, dataBytes, summed });
       offset = dataOffset + dataBytes;
     }
     const file = WholeFile.create(path);
@@ -80,13 +83,17 @@ export class NpzFile {
     return new NpzFile(file, entries, offset);
   }
 
-  /** Writes elements of an array, from a byte of its data on. */
+  /** Writes elements of an array, from a byte of its data on. None is written twice. */
   write(name: string, at: number, elements: IntegerArray): void {
-    const { dataOffset } = this.#entries.get(name) as Entry;
-    this.#file.write(dataOffset + at, new Uint8Array(elements.buffer, elements.byteOffset, elements.byteLength));
+    const { dataOffset, summed } = this.#entries.get(name) as Entry;
+    const bytes = new Uint8Array(elements.buffer, elements.byteOffset, elements.byteLength);
+    this.#file.write(dataOffset + at, bytes);
+    if (at !== summed.bytes) return;
+    summed.bytes += bytes.length;
+    summed.sum = crc32(bytes, summed.sum);
   }
 
-  /** Sets every byte of an array to that of a small number. */
+  /** Sets every byte of an array to that of a small number, before anything of it is written. */
   fill(name: string, value: number): void {
     const { dataOffset, dataBytes } = this.#entries.get(name) as Entry;
     const chunk = new Uint8Array(Math.min(chunkBytes, dataBytes)).fill(value);
@@ -116,11 +123,11 @@ export class NpzFile {
     this.#file.discard();
   }
 
-  /** The checksum of an array. It is read again for this, since its pieces were written in any order. */
-  #checksumOf({ npyHeader, dataOffset, dataBytes }: Entry): number {
+  /** The checksum of an array. What was not written in the order of the file is read again for this. */
+  #checksumOf({ dataOffset, dataBytes, summed }: Entry): number {
     const chunk = new Uint8Array(chunkBytes);
-    let sum = crc32(npyHeader);
-    for (let at = 0; at < dataBytes; ) {
+    let { sum } = summed;
+    for (let at = summed.bytes; at < dataBytes; ) {
       const length = readSync(this.#file.descriptor, chunk, 0, Math.min(chunkBytes, dataBytes - at), dataOffset + at);
       if (length === 0) throw new Error('a file that is being written has become shorter');
       sum = crc32(chunk.subarray(0, length), sum);

@@ -175,7 +175,7 @@ function arrayInMemory(ids: Int32Array, shape: readonly [number, number], name: 
   const bytes = new Uint8Array(ids.buffer as ArrayBuffer, ids.byteOffset, ids.byteLength);
   return {
     name: '',
-    idType: 'int32',
+    type: 'int32',
     littleEndian: true,
     shape,
     strides: [shape[1], 1],

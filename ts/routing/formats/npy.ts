@@ -62,7 +62,7 @@ export async function openNpy(source: ByteSource, name: string): Promise<StoredA
   checkLength(source, header, integer.type);
   return {
     name,
-    idType: integer.type.name,
+    type: integer.type.name,
     littleEndian: integer.littleEndian,
     shape: header.shape,
     strides: denseStrides(header.shape, header.fortranOrder),

@@ -11,7 +11,7 @@ import type { FormatName, IdContents, IdGrid, StoredArray } from '../contents.ts
 import { refuse } from '../routing-error.ts';
 import { type PaddingMask, withoutPadding } from '../without-padding.ts';
 import { nothingKnown } from './npy.ts';
-import { asStoredArray, describedTensor, isOfIntegers, type Tensor } from './tensors.ts';
+import { describedTensor, isOfIntegers, type Tensor } from './tensors.ts';
 
 /** What is known of the file. */
 interface SamplesFile {
@@ -46,8 +46,8 @@ export async function contentsOfSamples(
   const [numLayers, numTopk] = tensors[0].shape.slice(-2);
   const parts = tensors.map((tensor): ArrayPart => {
     const { name, shape } = tensor;
-    const fits = shape.at(-2) === numLayers && shape.at(-1) === numTopk && isOfIntegers(tensor);
-    if (!fits || shape.length < 3 || shape.length > 4) {
+    const fits = shape.at(-2) === numLayers && shape.at(-1) === numTopk && shape.length >= 3 && shape.length <= 4;
+    if (!fits || !isOfIntegers(tensor)) {
       refuse('DAMAGED', `is ${describedTensor(tensor)}, not integers of [tokens, ${numLayers}, ${numTopk}]`, {
         file,
         place: `tensor '${name}'`,
@@ -55,7 +55,7 @@ export async function contentsOfSamples(
       });
     }
     const axes = ['tokens', 'layers', 'topk'] as const;
-    return { array: asStoredArray(tensor), axes: shape.length === 4 ? ['tokens', ...axes] : axes };
+    return { array: tensor, axes: shape.length === 4 ? ['tokens', ...axes] : axes };
   });
   const isBatch = tensors[0].shape.length === 4;
   const note = `The tokens of ${isBatch ? tensors[0].shape[0] : tensors.length} samples follow one another.`;
@@ -101,5 +101,5 @@ async function unpadded(grid: IdGrid, samples: readonly Sample[]): Promise<{ gri
 /** A mask as an array of integers, or undefined if it is of fractions. */
 function asMask(mask: Tensor): StoredArray | undefined {
   const tensor = mask.type === 'bool' ? { ...mask, type: 'uint8' } : mask;
-  return isOfIntegers(tensor) ? asStoredArray(tensor) : undefined;
+  return isOfIntegers(tensor) ? tensor : undefined;
 }

@@ -3,38 +3,19 @@
  *
  * @module
  */
-import { type IdType, idTypes } from '../../values/id-types.ts';
-import type { ByteSource } from '../byte-source.ts';
+import { idTypes } from '../../values/id-types.ts';
 import type { ArrayContents, FormatName, OtherArray, StoredArray } from '../contents.ts';
 import { otherPurpose, withPurpose } from '../other-purpose.ts';
 import type { ReadOptions } from '../read-options.ts';
 import { refuse } from '../routing-error.ts';
 import { nothingKnown } from './npy.ts';
 
-/** A tensor that lies in a file. */
-export interface Tensor {
-  /** Its name, or the path of keys to it. */
-  readonly name: string;
-  /** The type of its elements, as PyTorch names it, such as `int32` or `bfloat16`. */
-  readonly type: string;
-  readonly littleEndian: boolean;
-  readonly shape: readonly number[];
-  /** For each dimension, how many elements apart neighbours are. */
-  readonly strides: readonly number[];
-  readonly source: ByteSource;
-  /** The byte of `source` at which the element of index 0 begins. */
-  readonly position: number;
-}
+/** A tensor that lies in a file, of elements of any type. */
+export type Tensor = StoredArray<string>;
 
 /** Whether a tensor has integers that can be ids. */
-export function isOfIntegers(tensor: Tensor): boolean {
+export function isOfIntegers(tensor: Tensor): tensor is StoredArray {
   return Object.hasOwn(idTypes, tensor.type);
-}
-
-/** A tensor of integers as an array of ids or counts. */
-export function asStoredArray(tensor: Tensor): StoredArray {
-  const { name, type, littleEndian, shape, strides, source, position } = tensor;
-  return { name, idType: type as IdType, littleEndian, shape, strides, source, position };
 }
 
 /** A tensor in the words of a message: `int32 [4, 3, 2]`. */
@@ -60,7 +41,7 @@ export function contentsOfTensors(
     const { name, shape } = tensor;
     const purpose = name === options.array ? undefined : otherPurpose(name);
     const canBeIds = isOfIntegers(tensor) && shape.length >= 2 && shape.length <= 4;
-    if (canBeIds && purpose === undefined) arrays.push(asStoredArray(tensor));
+    if (canBeIds && purpose === undefined) arrays.push(tensor);
     else {
       canBeChosen ||= canBeIds;
       others.push({ name, what: withPurpose(describedTensor(tensor), purpose) });

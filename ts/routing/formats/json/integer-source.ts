@@ -92,7 +92,7 @@ export async function scanIntegers(
   const index = { shared, path, shape, isWide, isLines, positions: positions.slice(), kept: isWide ? [] : kept };
   return {
     name: '',
-    idType: isWide ? 'int64' : 'int32',
+    type: isWide ? 'int64' : 'int32',
     littleEndian: isLittleEndian,
     shape,
     strides: denseStrides(shape),

@@ -30,14 +30,14 @@ function isRowMajor({ shape, strides }: StoredArray): boolean {
 }
 
 function isOfOneType(left: StoredArray, right: StoredArray): boolean {
-  return left.idType === right.idType && left.littleEndian === right.littleEndian;
+  return left.type === right.type && left.littleEndian === right.littleEndian;
 }
 
 function joined(arrays: readonly StoredArray[]): StoredArray {
   const [first] = arrays;
   const numRows = arrays.reduce((sum, { shape }) => sum + shape[0], 0);
   const shape = [numRows, ...first.shape.slice(1)];
-  const { bytes } = idTypes[first.idType];
+  const { bytes } = idTypes[first.type];
   // Where each array begins in the bytes of all of them, and where the last one ends
   const starts = new Float64Array(arrays.length + 1);
   for (const [index, array] of arrays.entries()) starts[index + 1] = starts[index] + sizeOf(array.shape) * bytes;

@@ -178,8 +178,8 @@ function openRaw(
   return { producer: 'SGLang', array: { ...array, shape }, note };
 }
 
-function denseArray(name: string, idType: IdType, shape: readonly number[], source: ByteSource): StoredArray {
-  return { name, idType, littleEndian: true, shape, strides: denseStrides(shape), source, position: 0 };
+function denseArray(name: string, type: IdType, shape: readonly number[], source: ByteSource): StoredArray {
+  return { name, type, littleEndian: true, shape, strides: denseStrides(shape), source, position: 0 };
 }
 
 function checkShape({ shape }: StoredArray, first: StoredArray | undefined, reply: ReplyIds, source: ByteSource): void {

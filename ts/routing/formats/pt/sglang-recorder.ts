@@ -7,11 +7,11 @@
  */
 import { idTypes } from '../../../values/id-types.ts';
 import { type ArrayPart, gridOfArrays } from '../../array-grid.ts';
-import type { CountContents, IdContents } from '../../contents.ts';
+import type { CountContents, IdContents, StoredArray } from '../../contents.ts';
 import { refuse } from '../../routing-error.ts';
 import { sumOfCounts } from '../counts.ts';
 import { nothingKnown } from '../npy.ts';
-import { asStoredArray, describedTensor, isOfIntegers, type Tensor } from '../tensors.ts';
+import { describedTensor, isOfIntegers, type Tensor } from '../tensors.ts';
 import { notesOfDeepEp } from './deepep-counts.ts';
 import { itemsOf, PythonDict, PythonTensor, type PythonValue, valueAt } from './python-values.ts';
 import type { TorchFile } from './torch-file.ts';
@@ -46,7 +46,7 @@ export async function contentsOfRecorder(
   if (!isOfIntegers(tensor) || shape.length < 2 || shape.length > 3)
     unexpected(tensor, '[steps, layers, experts]', file);
   const axes = ['layers', 'topk'] as const;
-  const part: ArrayPart = { array: asStoredArray(tensor), axes: shape.length === 3 ? ['tokens', ...axes] : axes };
+  const part: ArrayPart = { array: tensor, axes: shape.length === 3 ? ['tokens', ...axes] : axes };
   return {
     kind: 'counts',
     ...(await sumOfCounts([part], file)),
@@ -71,7 +71,7 @@ async function contentsOfPasses(
   const key = hasIds ? 'topk_ids_of_layer' : 'global_physical_count';
   const dimensions = hasIds ? ['layers', 'tokens', 'topk'] : ['layers', 'physical experts'];
   const tensors = await Promise.all(
-    records.map(async (record, index): Promise<Tensor> => {
+    records.map(async (record, index): Promise<StoredArray> => {
       const path = `records[${index}].${key}`;
       const value = valueAt(record, key);
       if (value instanceof PythonTensor) {
@@ -100,7 +100,7 @@ async function contentsOfPasses(
   };
   const passes = records.length === 1 ? 'one forward pass' : `${records.length} forward passes`;
   if (!hasIds) {
-    const parts = tensors.map((tensor): ArrayPart => ({ array: asStoredArray(tensor), axes: ['layers', 'topk'] }));
+    const parts = tensors.map((tensor): ArrayPart => ({ array: tensor, axes: ['layers', 'topk'] }));
     const sums = await sumOfCounts(parts, file);
     const notes = [`The counts are those of ${passes}.`];
     const contents = { kind: 'counts', ...sums, ...facts, numExperts: first.shape[1], notes } as const;
@@ -108,9 +108,7 @@ async function contentsOfPasses(
       ? { ...contents, expertOfSlot: await expertsOf(await torchFile.open(map, mapName), first, file) }
       : contents;
   }
-  const parts = tensors.map(
-    (tensor): ArrayPart => ({ array: asStoredArray(tensor), axes: ['layers', 'tokens', 'topk'] }),
-  );
+  const parts = tensors.map((tensor): ArrayPart => ({ array: tensor, axes: ['layers', 'tokens', 'topk'] }));
   const notes = [
     `The tokens are those of ${passes}.`,
     ...(ranks.length > 1 ? [`They come from ${ranks.length} ranks.`] : []),
@@ -134,7 +132,7 @@ async function expertsOf(map: Tensor, { shape }: Tensor, file: string): Promise<
   if (!isOfIntegers(map) || map.shape.length !== 2 || map.shape.some((length, axis) => length !== shape[axis])) {
     unexpected(map, `[${shape.join(', ')}]`, file);
   }
-  const grid = gridOfArrays([{ array: asStoredArray(map), axes: ['layers', 'topk'] }]);
+  const grid = gridOfArrays([{ array: map, axes: ['layers', 'topk'] }]);
   const rows = grid.layers.map(() => new Int32Array(grid.numTopk));
   const into = new idTypes[grid.idType].array(grid.numTopk);
   const all = rows.map((_, layer) => layer);

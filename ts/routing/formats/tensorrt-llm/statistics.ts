@@ -6,17 +6,17 @@
  * @module
  */
 import { type ArrayPart, gridOfArrays } from '../../array-grid.ts';
-import type { CountContents, FormatName, IdContents } from '../../contents.ts';
+import type { CountContents, FormatName, IdContents, StoredArray } from '../../contents.ts';
 import { refuse } from '../../routing-error.ts';
 import { sumOfCounts } from '../counts.ts';
-import { asStoredArray, describedTensor, isOfIntegers, type Tensor } from '../tensors.ts';
+import { describedTensor, isOfIntegers, type Tensor } from '../tensors.ts';
 
 /** The statistics of one rank. */
 export interface RankStatistics {
   readonly file: string;
   /** `null` if the name of the file does not say it. */
   readonly rank: number | null;
-  readonly tensors: readonly Tensor[];
+  readonly tensors: readonly StoredArray[];
 }
 
 /** What `meta_info.json` says. */
@@ -28,8 +28,8 @@ export interface MetaInfo {
 const keyPattern = /^(\d{1,15})_(\d{1,15})$/;
 
 /** Whether the tensors of a file are statistics of experts. */
-export function isStatistics(tensors: readonly Tensor[]): boolean {
-  const isOne = (tensor: Tensor): boolean =>
+export function isStatistics(tensors: readonly Tensor[]): tensors is readonly StoredArray[] {
+  const isOne = (tensor: Tensor): tensor is StoredArray =>
     keyPattern.test(tensor.name) && isOfIntegers(tensor) && (tensor.shape.length === 1 || tensor.shape.length === 2);
   return tensors.length > 0 && tensors.every(isOne);
 }
@@ -44,7 +44,7 @@ export function rankInName(file: string): number | null {
 interface Cell {
   readonly iteration: number;
   readonly layer: number;
-  readonly tensor: Tensor;
+  readonly tensor: StoredArray;
 }
 
 /**
@@ -65,10 +65,13 @@ export async function contentsOfStatistics(
     checkColumns(statistics, numAxes, meta);
     const cells = cellsOf(statistics);
     checkGrid(cells, statistics.file);
-    return cells.map(({ layer, tensor }): ArrayPart => {
-      const array = asStoredArray(tensor);
-      return { array, axes: numAxes === 2 ? ['tokens', 'topk'] : ['topk'], layers: [layer] };
-    });
+    return cells.map(
+      ({ layer, tensor }): ArrayPart => ({
+        array: tensor,
+        axes: numAxes === 2 ? ['tokens', 'topk'] : ['topk'],
+        layers: [layer],
+      }),
+    );
   });
   const facts = {
     format,
