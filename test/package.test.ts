@@ -322,7 +322,7 @@ describe('the package', function () {
           file,
           /^((dist|ts|wasm|cuda|placement|routing|docs|bench)\/|(CHANGELOG|CONTRIBUTING|README|SECURITY)\.md$|LICENSE$|package\.json$)/,
         );
-        assert.match(file, /\.(js|cjs|mjs|ts|mts|map|wasm|node|txt|md|svg|json|sh|h|cpp|cu|cuh)$|^LICENSE$/);
+        assert.match(file, /\.(js|cjs|mjs|ts|mts|map|wasm|node|txt|md|svg|png|html|json|sh|h|cpp|cu|cuh)$|^LICENSE$/);
         assert.notMatch(file, /\.test\.|(^|\/)\.|node_modules|~$/);
       }
     });

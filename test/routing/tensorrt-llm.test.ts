@@ -1,5 +1,6 @@
 /** The statistics of experts of TensorRT-LLM: a directory, and each of its files. */
 import { assert } from 'chai';
+import { openRouting } from 'dispatch-layout/routing';
 import { sourceOfBytes } from '../../ts/routing/byte-source.ts';
 import type { Contents } from '../../ts/routing/contents.ts';
 import { tensorrtLlmFormat } from '../../ts/routing/formats/tensorrt-llm.ts';
@@ -26,6 +27,24 @@ function ids(numTokens: number, first: number): TensorToWrite {
 const meta = Buffer.from('{"num_experts": 8, "num_experts_per_token": 2}');
 
 describe("TensorRT-LLM's statistics of experts", () => {
+  it('are read as a directory where its files are given, as in a page', async () => {
+    const files = [
+      new File([Uint8Array.from(writeSafetensors({ '0_3': ids(2, 4) }))], 'rank1_raw.safetensors'),
+      new File([Uint8Array.from(meta)], 'meta_info.json'),
+      new File([Uint8Array.from(writeSafetensors({ '0_3': ids(1, 0) }))], 'rank0_raw.safetensors'),
+    ];
+    const routing = await openRouting(files);
+    assert.deepInclude(routing, { format: 'tensorrt-llm', tokens: 3, topk: 2, numExperts: 8 });
+    assert.deepEqual(routing.files, ['rank1_raw.safetensors, meta_info.json, rank0_raw.safetensors']);
+    const read: number[] = [];
+    for await (const piece of routing.pieces()) read.push(...Array.from(piece.ids, Number));
+    assert.deepEqual(read, [0, 1, 4, 5, 6, 7]);
+    // Without the file that makes them a directory, they are the files of two ranks
+    const [first, , second] = files;
+    const ofRanks = await openRouting([first, second]);
+    assert.deepEqual(ofRanks.files, ['rank0_raw.safetensors', 'rank1_raw.safetensors']);
+  });
+
   it('have the tokens of all iterations of all ranks', async () => {
     const contents = asIds(
       await open({

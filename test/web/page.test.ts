@@ -250,6 +250,22 @@ describe('the page of pictures', function () {
           await page.expectText('#misfit', /from 1 to 32 ranks/);
           await typeRanks('16');
           await page.expectText('#misfit', /^$/);
+          const typeExperts = (numExperts: string): Promise<void> =>
+            page.page.$eval(
+              '#experts',
+              (element, value) => {
+                (element as HTMLInputElement).value = value;
+                element.dispatchEvent(new Event('input', { bubbles: true }));
+              },
+              numExperts,
+            );
+          await typeExperts('31');
+          await page.expectText('#misfit', /from 32 to 65536 experts: expert 31 was selected/);
+          await typeExperts('320');
+          await page.expectText('#layers-by-experts p', /each of the 320 experts/);
+          const wider = await json(trace(), '--num-experts', '320', '--num-ranks', '16');
+          const ofWider = JSON.parse(await page.save('layers-by-ranks', 'Save JSON', downloads));
+          assert.deepStrictEqual(ofWider[2].numTokensPerRank, wider.layers[2].numTokensPerRank);
           await page.page.select('#placement', 'round_robin');
           await page.page.focus('#layer');
           await page.page.keyboard.press('End');
@@ -353,6 +369,37 @@ describe('the page of pictures', function () {
             assert.strictEqual(source, 'files');
             assert.deepStrictEqual(numTokens, expected.traffic[name]);
           }
+        });
+      });
+
+      it('shows counts of experts, and plans that are made from them', async () => {
+        const lines = [3, 5].flatMap((layer) =>
+          Array.from({ length: 12 }, (_, expert) => `${layer},${expert},${expert === layer ? 90 : 10 + expert}`),
+        );
+        const counts = folder.write('counts.csv', `layer_id,expert_id,count\n${lines.join('\n')}\n`);
+        const place = ['place', counts, '--num-experts', '12', '--num-ranks', '4', '--redundant', '4'];
+        const expected = await json(...place);
+        await using(emptyPage, async (page) => {
+          await page.choose('#files', counts);
+          await page.expectText('#facts', /tokensnone, only counts/);
+          await page.page.$eval('#ranks-number', (element) => {
+            (element as HTMLInputElement).value = '4';
+            element.dispatchEvent(new Event('input', { bubbles: true }));
+          });
+          await page.page.select('#placement', 'eplb');
+          await page.expectText('#redundant-number', /^4$/);
+          await page.picture('before-and-after');
+          const saved = JSON.parse(await page.save('before-and-after', 'Save JSON', downloads));
+          assert.deepStrictEqual(saved.overLayers, expected.plan.layers);
+          assert.deepStrictEqual(saved.overLayersBefore, expected.before.layers);
+          await page.picture('layers-by-ranks');
+          const ranks = JSON.parse(await page.save('layers-by-ranks', 'Save JSON', downloads));
+          assert.deepStrictEqual(
+            ranks.map(({ loads }: Json) => loads),
+            expected.layers.map(({ plan }: Json) => plan.loads),
+          );
+          await page.page.$eval('#windows', (element) => element.scrollIntoView());
+          await page.expectText('#windows p', /nothing to show/);
         });
       });
 

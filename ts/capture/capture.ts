@@ -58,6 +58,11 @@ export interface Capture extends CaptureFacts {
   readonly ids: readonly KeptIds[];
 }
 
+/** Whether there are tokens. A capture of files that hold counts of experts has none. */
+export function hasTokens({ numKept, numTopk }: Capture): boolean {
+  return numKept > 0 && numTopk > 0;
+}
+
 /** Tokens that are not all kept are kept in blocks of so many: enough to see what a small batch sees. */
 export const blockTokens = 512;
 

@@ -69,7 +69,9 @@ async function report(files: readonly string[], flags: RunFlags, page: PageFile 
   const numRanks = requireNumRanks(flags);
   const { device, invalidExperts, emptyId, mask, out, failAbove = [] } = flags;
   checkPaths(paths, flags);
-  if (flags.window !== undefined && !flags.statistics) fail('--window is for --statistics; pass both, or none');
+  if (flags.window !== undefined && !flags.statistics && page === null) {
+    fail('--window is for --statistics and --html; pass one of them, too');
+  }
   refuseLayoutGates(failAbove, numRanks, flags.ranksPerNode);
 
   const routing = await openChosenRouting(paths, flags);

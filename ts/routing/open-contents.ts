@@ -13,7 +13,8 @@ import { refuse } from './routing-error.ts';
 
 /**
  * What routing is read from: the path of a file or directory (only where there are paths: in Node.js, Bun and Deno), a
- * Blob, such as a file that a user chose, bytes in memory, or a stream, such as standard input.
+ * Blob, such as a file that a user chose, bytes in memory, or a stream, such as standard input. Several files that are
+ * those of a directory of TensorRT-LLM are read as the directory.
  */
 export type RoutingSource = string | Blob | Uint8Array | AsyncIterable<Uint8Array>;
 
@@ -46,6 +47,14 @@ export async function openContents(
     for (const each of toClose.splice(0)) each.close();
   };
   try {
+    const directory = filesOfDirectory(sources);
+    if (directory !== null) {
+      const contents = await openDirectory('the files', [...directory.keys()], options, (name) => {
+        const file = directory.get(name) as File;
+        return sourceOfBlob(file, file.name);
+      });
+      return { files: [{ name: [...directory.keys()].join(', '), contents }], close };
+    }
     const files: { name: string; contents: Contents }[] = [];
     for (const each of sources) files.push(await openOne(each, options, toClose));
     return { files, close };
@@ -57,6 +66,17 @@ export async function openContents(
 
 function isSeveral(source: RoutingSource | readonly RoutingSource[]): source is readonly RoutingSource[] {
   return Array.isArray(source);
+}
+
+/**
+ * The files of a directory that only a known program writes, by their names; null where they are files of their own. This
+ * is how a page gets a directory.
+ */
+function filesOfDirectory(sources: readonly RoutingSource[]): ReadonlyMap<string, File> | null {
+  const files = sources.filter((source): source is File => source instanceof Blob && 'name' in source);
+  if (files.length !== sources.length || files.length < 2) return null;
+  const byName = new Map(files.map((file) => [file.name, file]));
+  return directoryFormats.some((format) => format.choose([...byName.keys()]).length > 0) ? byName : null;
 }
 
 async function openOne(
@@ -77,7 +97,15 @@ async function openOne(
   if (source instanceof Blob) return { name, contents: await openFile(sourceOfBlob(source, name), options) };
   if (typeof source !== 'string') return open(source);
   const found = openPath(source, options.waits === true);
-  if (isNames(found)) return { name, contents: await openDirectory(name, found, options, keep) };
+  if (isNames(found)) {
+    const openNamed = async (each: string): Promise<ByteSource> => {
+      const file = pathIn(source, each);
+      const opened = openPath(file, options.waits === true);
+      if (isNames(opened)) refuse('DAMAGED', 'is a directory where a file should be', { file, remedy: nameTheFiles });
+      return keep('read' in opened ? opened : await spool(opened, file));
+    };
+    return { name, contents: await openDirectory(name, found, options, openNamed) };
+  }
   return 'read' in found ? { name, contents: await openFile(keep(found), options) } : open(found);
 }
 
@@ -114,24 +142,22 @@ async function openFile(source: ByteSource, options: ReadOptions): Promise<Conte
   return recognise(head.subarray(0, length), source.name).open(source, options);
 }
 
+const nameTheFiles = 'name the files in it';
+
+/** @param open opens a file of the directory. */
 async function openDirectory(
   path: string,
   names: readonly string[],
   options: OpenRoutingOptions,
-  keep: (open: OpenSource) => OpenSource,
+  open: (name: string) => ByteSource | Promise<ByteSource>,
 ): Promise<Contents> {
-  const remedy = 'name the files in it';
   const format = directoryFormats.find((each) => each.choose(names).length > 0);
   if (format === undefined) {
-    return refuse('UNKNOWN_FORMAT', 'is a directory, and not one that a known program writes', { file: path, remedy });
+    const problem = 'is a directory, and not one that a known program writes';
+    return refuse('UNKNOWN_FORMAT', problem, { file: path, remedy: nameTheFiles });
   }
   const files = new Map<string, ByteSource>();
-  for (const name of format.choose(names)) {
-    const file = pathIn(path, name);
-    const found = openPath(file, options.waits === true);
-    if (isNames(found)) refuse('DAMAGED', 'is a directory where a file should be', { file, remedy });
-    files.set(name, keep('read' in found ? found : await spool(found, file)));
-  }
+  for (const name of format.choose(names)) files.set(name, await open(name));
   return format.open(files, options);
 }
 

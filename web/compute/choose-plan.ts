@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Capture } from '../../ts/capture/capture.ts';
+import { type Capture, hasTokens } from '../../ts/capture/capture.ts';
 import type { Settings } from '../../ts/capture/settings.ts';
 import { createPlan, linear, type PlacementPlan, rebalance, roundRobin } from '../../ts/placement/index.ts';
 import { countExperts } from './count-experts.ts';
@@ -46,7 +46,9 @@ export function choosePlan(capture: Capture, settings: Settings): ChosenPlan {
     return { plan, planLayers: layersIn(plan, capture, stored.name), judgedFrom: onAll };
   }
   const halves = onAll.map((_, layer) => Math.floor(tokensOf(capture, layer) / 2));
-  const loads = halves.map((half, layer) => countExperts(capture, layer, 0, half));
+  const loads = hasTokens(capture)
+    ? halves.map((half, layer) => countExperts(capture, layer, 0, half))
+    : capture.counts;
   const plan = rebalance(loads, {
     numPhysicalExperts: numExperts + settings.numRedundant,
     numGroups: 1,

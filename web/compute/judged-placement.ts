@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Capture } from '../../ts/capture/capture.ts';
+import { type Capture, hasTokens } from '../../ts/capture/capture.ts';
 import type { Settings } from '../../ts/capture/settings.ts';
 import {
   type Balance,
@@ -11,6 +11,7 @@ import {
   findingsOf,
   lowerBound,
   type PlanFinding,
+  rankLoads,
   type Spread,
   spreadOf,
 } from '../../ts/placement/index.ts';
@@ -62,7 +63,8 @@ export function judgePlacement(
   counted: readonly number[],
 ): JudgedPlacement {
   const layouts = new LayerLayouts(capture, chosen, settings, 'none');
-  const layers = capture.ids.map((_, layer) => judgeLayer(capture, chosen, settings.window, layouts, layer));
+  const judge = hasTokens(capture) ? judgeLayer : judgeCounts;
+  const layers = capture.ids.map((_, layer) => judge(capture, chosen, settings.window, layouts, layer));
   return {
     chosen,
     numNodes: layouts.numNodes,
@@ -108,14 +110,31 @@ function judgeLayer(
   }
   for (let rank = 0; rank < numRanks; rank++) loads[rank] += ofWindow[rank];
   if (windows.length === 0) windows.push(balanceOf(ofWindow));
-  const judged = countExperts(capture, layer, from, end);
-  const mean = judged.reduce((sum, load) => sum + load, 0) / numRanks;
+  const bound = boundOf(countExperts(capture, layer, from, end), plan);
+  return { tokensPerRank, tokensPerNode, loads, balance: balanceOf(loads), windows, bound };
+}
+
+/** What can be said of counts without tokens: the replicas of an expert get equal shares of them. */
+function judgeCounts(
+  { counts }: Capture,
+  { plan, planLayers }: ChosenPlan,
+  _window: number,
+  { numNodes }: LayerLayouts,
+  layer: number,
+): JudgedLayer {
+  const loads = rankLoads(counts[layer], plan, planLayers[layer]);
   return {
-    tokensPerRank,
-    tokensPerNode,
+    tokensPerRank: new Float64Array(plan.numRanks),
+    tokensPerNode: new Float64Array(numNodes),
     loads,
     balance: balanceOf(loads),
-    windows,
-    bound: mean === 0 ? null : lowerBound(judged, { numPhysicalExperts, numRanks }) / mean,
+    windows: [],
+    bound: boundOf(counts[layer], plan),
   };
+}
+
+/** The load over the mean that no placement in so many slots can beat. */
+function boundOf(loads: Float64Array, { numPhysicalExperts, numRanks }: ChosenPlan['plan']): number | null {
+  const mean = loads.reduce((sum, load) => sum + load, 0) / numRanks;
+  return mean === 0 ? null : lowerBound(loads, { numPhysicalExperts, numRanks }) / mean;
 }

@@ -3,9 +3,9 @@
  *
  * @module
  */
-import type { Capture } from '../../ts/capture/capture.ts';
+import { type Capture, hasTokens } from '../../ts/capture/capture.ts';
 import type { Settings } from '../../ts/capture/settings.ts';
-import { balanceOf, type Spread, spreadOf } from '../../ts/placement/index.ts';
+import { balanceOf, rankLoads, type Spread, spreadOf } from '../../ts/placement/index.ts';
 import { choosePlan, tokensOf } from './choose-plan.ts';
 import { LayerLayouts } from './layer-layouts.ts';
 
@@ -44,11 +44,13 @@ export function sweepOne(
 ): SweptRanks {
   const placement = settings.placement === 'round_robin' ? 'round_robin' : 'linear';
   const swept: Settings = { ...settings, numRanks, placement, replicaRule: 'round_robin', sourceRank: null };
-  const layouts = new LayerLayouts(capture, choosePlan(capture, swept), swept, 'none');
+  const chosen = choosePlan(capture, swept);
+  const layouts = new LayerLayouts(capture, chosen, swept, 'none');
   let numTokens = 0;
   let numSent = 0;
   let numSentToNodes = 0;
   const balances = counted.map((layer) => {
+    if (!hasTokens(capture)) return balanceOf(rankLoads(capture.counts[layer], chosen.plan, 0));
     const tokensPerRank = new Float64Array(numRanks);
     const end = tokensOf(capture, layer);
     layouts.run(layer, 0, end, Number.POSITIVE_INFINITY, ({ numTokensPerRank, numTokensPerRdmaRank }) => {

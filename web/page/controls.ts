@@ -3,11 +3,12 @@
  *
  * @module
  */
-import type { Capture } from '../../ts/capture/capture.ts';
+import { type Capture, hasTokens } from '../../ts/capture/capture.ts';
 import type { PlacementChoice, Settings, StoredPlan } from '../../ts/capture/settings.ts';
 import { type PlanFormatName, planFormats } from '../../ts/placement/index.ts';
 import { possibleRanks } from '../compute/sweep.ts';
 import { denseLayers, layerName } from '../compute/view.ts';
+import { fewestExperts } from '../compute/with-experts.ts';
 import { byId, make, show } from './elements.ts';
 
 const input = (id: string): HTMLInputElement => byId<HTMLInputElement>(id);
@@ -16,9 +17,13 @@ const select = (id: string): HTMLSelectElement => byId<HTMLSelectElement>(id);
 /** The windows that can be chosen, in tokens. */
 const windowSizes = [64, 128, 256, 512, 1024, 2048, 4096, 8192, 16_384, 65_536, 262_144, 1_048_576];
 
+/** A larger number of experts must be a mistake. */
+const mostExperts = 65_536;
+
 /** Who hears of the controls. */
 export interface ControlsListener {
   onChange(settings: Settings): void;
+  onExperts(numExperts: number): void;
   onPlanFile(file: File): void;
   onSavePlan(format: PlanFormatName): void;
 }
@@ -67,14 +72,18 @@ export class Controls {
     const first = firstRedundant(numExperts, settings.numRanks);
     setRange(input('redundant'), first, first + 8 * settings.numRanks, settings.numRanks, settings.numRedundant);
     byId('redundant-number').textContent = String(settings.numRedundant);
-    show(byId('rule-choice'), isEplb || settings.placement === 'file');
+    show(byId('rule-choice'), (isEplb || settings.placement === 'file') && hasTokens(capture));
     select('rule').value = settings.replicaRule;
     show(byId('source-choice'), settings.replicaRule === 'nearest');
     setValue(input('source-rank'), settings.sourceRank ?? capture.ranks[0] ?? 0);
+    setValue(input('experts'), numExperts);
+    input('experts').min = String(fewestExperts(capture));
     setRange(input('layer'), 0, numLayers - 1, 1, settings.layer);
     byId('layer-number').textContent = layerName(capture, settings.layer);
     show(input('layer').parentElement as HTMLElement, layers !== null && numLayers > 1);
     showWindows(capture, settings.window);
+    // Without tokens, there are no batches of them, and none of them chooses a replica
+    show(select('window').parentElement as HTMLElement, hasTokens(capture));
     setValue(input('hidden-size'), settings.hiddenSize ?? '');
     setValue(input('bytes-per-element'), settings.bytesPerElement);
     input('dense').checked = settings.keepDense;
@@ -95,6 +104,9 @@ export class Controls {
   #onInput(target: HTMLInputElement): void {
     const number = Number(target.value);
     switch (target.id) {
+      case 'experts':
+        this.#onExperts(number);
+        return;
       case 'ranks':
         this.#onRanks(this.#offered()[number]);
         return;
@@ -151,6 +163,15 @@ export class Controls {
       return;
     }
     this.showMisfit(`${(parentElement?.textContent ?? '').trim()}: give a whole number from 1 on.`);
+  }
+
+  #onExperts(numExperts: number): void {
+    const fewest = Number(input('experts').min);
+    if (Number.isInteger(numExperts) && numExperts >= fewest && numExperts <= mostExperts) {
+      this.#listener.onExperts(numExperts);
+    } else {
+      this.showMisfit(`There are from ${fewest} to ${mostExperts} experts: expert ${fewest - 1} was selected.`);
+    }
   }
 
   #offered(): readonly number[] {

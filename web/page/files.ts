@@ -32,12 +32,12 @@ export class Files {
     document.addEventListener('dragleave', () => drop.classList.remove('over'));
     document.addEventListener('drop', (event) => {
       drop.classList.remove('over');
-      this.#take(event.dataTransfer?.files);
+      if (event.dataTransfer !== null) void droppedFiles(event.dataTransfer).then((files) => this.#take(files));
     });
   }
 
-  #take(files: FileList | null | undefined): void {
-    if (files == null || files.length === 0) return;
+  #take(files: ArrayLike<File> | null): void {
+    if (files === null || files.length === 0) return;
     this.#files = Array.from(files);
     this.#read();
   }
@@ -102,4 +102,30 @@ export class Files {
       emptyId: emptyId === undefined ? undefined : BigInt(emptyId),
     };
   }
+}
+
+/** The files that were dropped, and those in the directories that were dropped. */
+async function droppedFiles(transfer: DataTransfer): Promise<readonly File[]> {
+  // What was dropped can only be asked for before the event has been handled
+  const entries = Array.from(transfer.items, (item) => item.webkitGetAsEntry());
+  const files = Array.from(transfer.files);
+  const inDirectories = entries.map((entry) =>
+    entry?.isDirectory ? filesIn(entry as FileSystemDirectoryEntry) : null,
+  );
+  const found = await Promise.all(inDirectories.map((listed, index) => listed ?? [files[index]]));
+  return found.flat();
+}
+
+/** The files of a directory, without those of the directories in it. */
+async function filesIn(directory: FileSystemDirectoryEntry): Promise<readonly File[]> {
+  const reader = directory.createReader();
+  const entries: FileSystemEntry[] = [];
+  // A reader hands out some entries at a time, and none when it has handed out all
+  for (;;) {
+    const some = await new Promise<FileSystemEntry[]>((resolve, reject) => reader.readEntries(resolve, reject));
+    if (some.length === 0) break;
+    entries.push(...some);
+  }
+  const files = entries.filter((entry) => entry.isFile) as FileSystemFileEntry[];
+  return Promise.all(files.map((entry) => new Promise<File>((resolve, reject) => entry.file(resolve, reject))));
 }

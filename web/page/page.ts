@@ -8,6 +8,7 @@ import { defaultSettings, type Settings } from '../../ts/capture/settings.ts';
 import { type PlanFormatName, writePlan } from '../../ts/placement/index.ts';
 import { numbersOfRanks, type SweptRanks, sweepOne } from '../compute/sweep.ts';
 import { computeView, denseLayers, type View } from '../compute/view.ts';
+import { withExperts } from '../compute/with-experts.ts';
 import { pictures } from '../pictures/index.ts';
 import { Controls, firstRedundant } from './controls.ts';
 import { byId, show } from './elements.ts';
@@ -37,6 +38,7 @@ class Page {
     show(byId('pictures'), false);
     this.#controls = new Controls({
       onChange: (settings) => this.#change(settings),
+      onExperts: (numExperts) => this.#changeExperts(numExperts),
       onPlanFile: (file) => this.#readPlan(file),
       onSavePlan: (format) => this.#savePlan(format),
     });
@@ -67,6 +69,13 @@ class Page {
     this.#controls.showMisfit('');
     this.#settings = settings;
     this.#update();
+  }
+
+  #changeExperts(numExperts: number): void {
+    if (this.#capture === null || this.#settings === null) return;
+    const numRanks = Math.min(this.#settings.numRanks, numExperts);
+    const numRedundant = firstRedundant(numExperts, numRanks);
+    this.#open(withExperts(this.#capture, numExperts), { ...this.#settings, numRanks, numRedundant });
   }
 
   /** Several changes before the next frame are computed once. */

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Capture } from '../../ts/capture/capture.ts';
+import { type Capture, hasTokens } from '../../ts/capture/capture.ts';
 import type { View } from '../compute/view.ts';
 import { grouped, ratio } from '../pictures/numbers.ts';
 import { make } from './elements.ts';
@@ -31,8 +31,9 @@ export function factsOf(capture: Capture): HTMLElement {
     list([
       ['format', producer === null ? format : `${format}, ${producer}`],
       ['layers', layers === null ? 'a single matrix' : grouped(numLayers)],
-      ['tokens', grouped(numTokens)],
-      ['experts of a token', grouped(numTopk)],
+      ...(hasTokens(capture)
+        ? [['tokens', grouped(numTokens)] as const, ['experts of a token', grouped(numTopk)] as const]
+        : [['tokens', 'none, only counts'] as const]),
       ['experts', grouped(numExperts)],
       ['type', idType],
       ['axes', axes],
@@ -79,6 +80,14 @@ export function summaryOf({ capture, counted, dense, chosen, before, settings }:
     );
     return numTokens === 0 ? 'none' : (sum / numTokens).toFixed(3);
   };
+  const ofTokens: readonly Fact[] = [
+    [
+      `max/mean, worst window of ${grouped(settings.window)}`,
+      compared(windows?.worst, before?.overWindows?.['max/mean'].worst),
+    ],
+    ['ranks per token', perToken('tokensPerRank')],
+    ['nodes per token', chosen.numNodes === 1 ? 'one node' : perToken('tokensPerNode')],
+  ];
   return make(
     'div',
     {},
@@ -86,12 +95,7 @@ export function summaryOf({ capture, counted, dense, chosen, before, settings }:
       ['max/mean, median of layers', compared(spread?.p50, earlier?.p50)],
       ['max/mean, 95 % of layers below', compared(spread?.p95, earlier?.p95)],
       ['max/mean, worst layer', compared(spread?.worst, earlier?.worst)],
-      [
-        `max/mean, worst window of ${grouped(settings.window)}`,
-        compared(windows?.worst, before?.overWindows?.['max/mean'].worst),
-      ],
-      ['ranks per token', perToken('tokensPerRank')],
-      ['nodes per token', chosen.numNodes === 1 ? 'one node' : perToken('tokensPerNode')],
+      ...(hasTokens(capture) ? ofTokens : []),
       ...(dense.length === 0 || counted.length === capture.numLayers
         ? []
         : [['dense layers left out', String(dense.length)] as const]),

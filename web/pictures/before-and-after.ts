@@ -4,6 +4,7 @@
  * @module
  */
 import * as Plot from '@observablehq/plot';
+import { hasTokens } from '../../ts/capture/capture.ts';
 import { layerName } from '../compute/view.ts';
 import { ticksOf } from './heat-map.ts';
 import { ratio } from './numbers.ts';
@@ -14,9 +15,9 @@ const words = { linear: 'linear', round_robin: 'round robin', eplb: 'EPLB', file
 export const beforeAndAfter: Picture = {
   id: 'before-and-after',
   title: 'Before and after',
-  caption({ settings, before }) {
+  caption({ capture, settings, before }) {
     const half =
-      settings.placement === 'eplb'
+      settings.placement === 'eplb' && hasTokens(capture)
         ? ' The plan is made from the first half of the tokens and judged by the second half, since every plan suits its own tokens.'
         : '';
     return before === null

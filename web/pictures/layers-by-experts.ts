@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { hasTokens } from '../../ts/capture/capture.ts';
 import { layerName, type View } from '../compute/view.ts';
 import { heatMap } from './heat-map.ts';
 import { grouped, percent, ratio } from './numbers.ts';
@@ -13,7 +14,7 @@ export const layersByExperts: Picture = {
   title: 'Experts of each layer',
   isWide: true,
   caption: ({ capture }) =>
-    `How often each of the ${capture.numExperts} experts was selected, over the mean of its layer, by all ${grouped(capture.numTokens)} tokens.`,
+    `How often each of the ${capture.numExperts} experts was selected, over the mean of its layer${hasTokens(capture) ? `, by all ${grouped(capture.numTokens)} tokens` : ''}.`,
   draw({ capture, counted }, width) {
     const { counts, numExperts } = capture;
     const means = counted.map((layer) => counts[layer].reduce((sum, count) => sum + count, 0) / numExperts);

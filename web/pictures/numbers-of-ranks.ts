@@ -4,6 +4,7 @@
  * @module
  */
 import * as Plot from '@observablehq/plot';
+import { hasTokens } from '../../ts/capture/capture.ts';
 import type { SweptRanks } from '../compute/sweep.ts';
 import type { View } from '../compute/view.ts';
 import { bytes, ratio } from './numbers.ts';
@@ -30,7 +31,7 @@ export const balanceOverRanks: Picture = {
   id: 'balance-over-ranks',
   title: 'Balance over numbers of ranks',
   caption: (view) =>
-    `The tokens of the busiest rank over the mean, with the ${placementOf(view)} placement: the median of the layers (circles), what 95 % of them are below (triangles), and the worst (squares).`,
+    `The ${hasTokens(view.capture) ? 'tokens' : 'selections'} of the busiest rank over the mean, with the ${placementOf(view)} placement: the median of the layers (circles), what 95 % of them are below (triangles), and the worst (squares).`,
   draw({ sweep, settings }, width) {
     const known = sweep.flatMap(({ numRanks, maxOverMean }) =>
       maxOverMean === null ? [] : [{ numRanks, ...maxOverMean }],
@@ -72,7 +73,7 @@ export const fanOutOverRanks: Picture = {
     `To how many ranks (circles) and nodes of ${view.settings.numRanksPerNode} ranks (squares) a token goes on average, with the ${placementOf(view)} placement.`,
   draw(view, width) {
     const { sweep, settings } = view;
-    if (sweep.length === 0) return null;
+    if (sweep.length === 0 || !hasTokens(view.capture)) return null;
     const perToken = bytesPerToken(view);
     const textOf = ({ numRanks, numNodes, meanRanksPerToken, meanNodesPerToken }: SweptRanks): string =>
       [

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { hasTokens } from '../../ts/capture/capture.ts';
 import { fanOutOf } from '../compute/fan-out.ts';
 import { layerName, type View } from '../compute/view.ts';
 import { bars } from './bars.ts';
@@ -16,24 +17,30 @@ function withBefore({ before }: View): string {
   return before === null ? '' : ' The short lines are the linear placement.';
 }
 
+/** What goes to each rank: tokens, or where there are only counts, selections. */
+function ofRanks({ capture }: View, { layers }: View['chosen'], layer: number): Float64Array {
+  return hasTokens(capture) ? layers[layer].tokensPerRank : layers[layer].loads;
+}
+
 export const ranksOfLayer: Picture = {
   id: 'ranks-of-layer',
   title: 'Ranks of the layer',
   caption: (view) =>
-    `The tokens that go to each rank${inLayer(view)}. The broken line is their mean.${withBefore(view)}`,
-  draw: ({ settings, chosen, before }, width) =>
+    `The ${hasTokens(view.capture) ? 'tokens' : 'selections'} that go to each rank${inLayer(view)}. The broken line is their mean.${withBefore(view)}`,
+  draw: (view, width) =>
     bars({
-      counts: chosen.layers[settings.layer].tokensPerRank,
-      before: before?.layers[settings.layer].tokensPerRank ?? null,
+      counts: ofRanks(view, view.chosen, view.settings.layer),
+      before: view.before === null ? null : ofRanks(view, view.before, view.settings.layer),
       label: 'rank',
-      unit: 'tokens',
+      unit: hasTokens(view.capture) ? 'tokens' : 'selections',
       hasMean: true,
       width,
     }),
-  data: ({ capture, settings, chosen, before }) => ({
-    layer: capture.layers?.[settings.layer] ?? null,
-    numTokensPerRank: Array.from(chosen.layers[settings.layer].tokensPerRank),
-    numTokensPerRankBefore: before === null ? null : Array.from(before.layers[settings.layer].tokensPerRank),
+  data: (view) => ({
+    layer: view.capture.layers?.[view.settings.layer] ?? null,
+    unit: hasTokens(view.capture) ? 'tokens' : 'selections',
+    ofRanks: Array.from(ofRanks(view, view.chosen, view.settings.layer)),
+    ofRanksBefore: view.before === null ? null : Array.from(ofRanks(view, view.before, view.settings.layer)),
   }),
 };
 
@@ -42,8 +49,8 @@ export const nodesOfLayer: Picture = {
   title: 'Nodes of the layer',
   caption: (view) =>
     `The tokens that go to each node of ${view.settings.numRanksPerNode} ranks${inLayer(view)}. The broken line is their mean.${withBefore(view)}`,
-  draw: ({ settings, chosen, before }, width) =>
-    chosen.numNodes === 1
+  draw: ({ capture, settings, chosen, before }, width) =>
+    chosen.numNodes === 1 || !hasTokens(capture)
       ? null
       : bars({
           counts: chosen.layers[settings.layer].tokensPerNode,
@@ -69,14 +76,16 @@ export const fanOut: Picture = {
     return `To how many ranks tokens go${inLayer(view)}: to ${meanOf(byRanks).toFixed(2)} on average${nodes}.`;
   },
   draw: (view, width) =>
-    bars({
-      counts: fanOutOfLayer(view).byRanks,
-      before: null,
-      label: 'number of ranks',
-      unit: 'tokens',
-      hasMean: false,
-      width,
-    }),
+    hasTokens(view.capture)
+      ? bars({
+          counts: fanOutOfLayer(view).byRanks,
+          before: null,
+          label: 'number of ranks',
+          unit: 'tokens',
+          hasMean: false,
+          width,
+        })
+      : null,
   data: (view) => ({ layer: view.capture.layers?.[view.settings.layer] ?? null, ...fanOutOfLayer(view) }),
 };
 

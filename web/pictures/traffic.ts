@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { hasTokens } from '../../ts/capture/capture.ts';
 import { sendersOf } from '../../ts/capture/senders.ts';
 import { type Traffic, trafficOf } from '../compute/traffic.ts';
 import { layerName, type View } from '../compute/view.ts';
@@ -52,7 +53,7 @@ export const trafficBetweenRanks: Picture = {
   caption: (view) => captionOf(view, 'rank'),
   draw(view, width) {
     const { betweenRanks, numRanks } = trafficIn(view);
-    return numRanks === 1 ? null : draw(view, betweenRanks, numRanks, 'rank', width);
+    return numRanks === 1 || !hasTokens(view.capture) ? null : draw(view, betweenRanks, numRanks, 'rank', width);
   },
   data(view) {
     const { betweenRanks, numRanks, source } = trafficIn(view);
@@ -71,7 +72,7 @@ export const trafficBetweenNodes: Picture = {
   caption: (view) => captionOf(view, 'node'),
   draw(view, width) {
     const { betweenNodes, numNodes } = trafficIn(view);
-    return numNodes === 1 ? null : draw(view, betweenNodes, numNodes, 'node', width);
+    return numNodes === 1 || !hasTokens(view.capture) ? null : draw(view, betweenNodes, numNodes, 'node', width);
   },
   data(view) {
     const { betweenNodes, numNodes, source } = trafficIn(view);

@@ -7,10 +7,11 @@ import type { Capture } from '../../ts/capture/capture.ts';
 import { Collector } from '../../ts/capture/collector.ts';
 import { findEqualLayers } from '../../ts/findings/equal-layers.ts';
 import { findAll } from '../../ts/findings/find.ts';
+import type { Finding } from '../../ts/findings/finding.ts';
 import { numExpertsIn } from '../../ts/findings/number-of-experts.ts';
 import { Observer } from '../../ts/findings/observer.ts';
 import { ExpertGroup } from '../../ts/index.ts';
-import { openRouting } from '../../ts/routing/index.ts';
+import { type ExpertCounts, openRoutingOrCounts } from '../../ts/routing/index.ts';
 import { type IdType, idTypes } from '../../ts/values/id-types.ts';
 
 /** What is to be read, and how: what is not said is as in the files. */
@@ -43,7 +44,9 @@ const maxExperts = 2 ** 20;
  */
 export async function readCapture(job: ReadJob, onProgress: (share: number) => void): Promise<Capture> {
   const { files, emptyId, axes, array, numLayers, numTopk: topkGiven, idType: typeGiven } = job;
-  const routing = await openRouting(files, { axes, array, numLayers, numTopk: topkGiven, idType: typeGiven });
+  const opened = await openRoutingOrCounts(files, { axes, array, numLayers, numTopk: topkGiven, idType: typeGiven });
+  if (opened.kind === 'counts') return captureOfCounts(opened);
+  const routing = opened;
   try {
     const { tokens: numTokens, topk: numTopk, idType } = routing;
     const all = routing.layers.map((_, index) => index);
@@ -104,4 +107,32 @@ export async function readCapture(job: ReadJob, onProgress: (share: number) => v
   } finally {
     routing.close();
   }
+}
+
+/** A capture without tokens. */
+function captureOfCounts({ files, format, producer, layers, numExperts, counts, rank, notes }: ExpertCounts): Capture {
+  const findings = notes.map((note): Finding => {
+    return { code: 'NOTE', what: note.replace(/\.$/, ''), layers: null, count: 1, effect: null, remedy: null };
+  });
+  return {
+    name: files.join(', '),
+    format,
+    producer,
+    idType: 'none',
+    axes: 'layers,experts',
+    axesBecause: 'the files hold counts of experts, and no tokens',
+    ranks: [rank],
+    layers,
+    numLayers: layers.length,
+    numTokens: 0,
+    tokensOfLayer: null,
+    numTopk: 0,
+    numExperts,
+    findings,
+    numKept: 0,
+    keepEvery: 1,
+    runs: layers.map(() => []),
+    counts,
+    ids: layers.map(() => new Uint8Array(0)),
+  };
 }

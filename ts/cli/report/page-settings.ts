@@ -13,6 +13,7 @@ import type { ReplicaChoice } from '../read/replica-choice.ts';
 /** The flags of which a page shows the effect. */
 export interface PageFlags {
   readonly keepDense?: true;
+  readonly window?: number;
   readonly hiddenSize?: number;
   readonly bytesPerElement: number;
 }
@@ -26,7 +27,7 @@ export async function settingsOf(
   { numExperts, numRanks, numRanksPerNode }: RoutingLayout,
   placement: ChosenPlacement | ChosenPlan,
   { rule, sourceRank }: ReplicaChoice,
-  { keepDense, hiddenSize, bytesPerElement }: PageFlags,
+  { keepDense, window, hiddenSize, bytesPerElement }: PageFlags,
   layer: number,
 ): Promise<Settings> {
   return {
@@ -39,6 +40,7 @@ export async function settingsOf(
     replicaRule: rule,
     sourceRank: sourceRank ?? null,
     layer,
+    ...(window !== undefined && { window }),
     keepDense: keepDense === true,
     hiddenSize: hiddenSize ?? null,
     bytesPerElement,
