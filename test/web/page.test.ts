@@ -262,6 +262,7 @@ describe('the page of pictures', function () {
           await typeExperts('31');
           await page.expectText('#misfit', /from 32 to 65536 experts: expert 31 was selected/);
           await typeExperts('320');
+          await page.picture('layers-by-experts');
           await page.expectText('#layers-by-experts p', /each of the 320 experts/);
           const wider = await json(trace(), '--num-experts', '320', '--num-ranks', '16');
           const ofWider = JSON.parse(await page.save('layers-by-ranks', 'Save JSON', downloads));
