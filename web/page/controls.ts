@@ -6,9 +6,9 @@
 import { type Capture, hasTokens } from '../../ts/capture/capture.ts';
 import type { PlacementChoice, Settings, StoredPlan } from '../../ts/capture/settings.ts';
 import { type PlanFormatName, planFormats } from '../../ts/placement/index.ts';
-import { possibleRanks } from '../compute/sweep.ts';
+import { mostRanks, possibleRanks } from '../compute/sweep.ts';
 import { denseLayers, layerName } from '../compute/view.ts';
-import { fewestExperts } from '../compute/with-experts.ts';
+import { fewestExperts, mostExperts } from '../compute/with-experts.ts';
 import { byId, make, show } from './elements.ts';
 
 const input = (id: string): HTMLInputElement => byId<HTMLInputElement>(id);
@@ -16,9 +16,6 @@ const select = (id: string): HTMLSelectElement => byId<HTMLSelectElement>(id);
 
 /** The windows that can be chosen, in tokens. */
 const windowSizes = [64, 128, 256, 512, 1024, 2048, 4096, 8192, 16_384, 65_536, 262_144, 1_048_576];
-
-/** A larger number of experts must be a mistake. */
-const mostExperts = 65_536;
 
 /** Who hears of the controls. */
 export interface ControlsListener {
@@ -74,7 +71,7 @@ export class Controls {
     byId('redundant-number').textContent = String(settings.numRedundant);
     show(byId('rule-choice'), (isEplb || settings.placement === 'file') && hasTokens(capture));
     select('rule').value = settings.replicaRule;
-    show(byId('source-choice'), settings.replicaRule === 'nearest');
+    show(byId('source-choice'), settings.replicaRule === 'nearest' && !byId('rule-choice').hidden);
     setValue(input('source-rank'), settings.sourceRank ?? capture.ranks[0] ?? 0);
     setValue(input('experts'), numExperts);
     input('experts').min = String(fewestExperts(capture));
@@ -179,14 +176,24 @@ export class Controls {
   }
 
   #onRanks(numRanks: number): void {
-    const most = this.#capture?.numExperts ?? 1;
-    if (Number.isInteger(numRanks) && numRanks >= 1 && numRanks <= most) this.#change({ numRanks });
-    else this.showMisfit(`There can be from 1 to ${most} ranks, one for each expert at most.`);
+    const most = Math.min(this.#capture?.numExperts ?? 1, mostRanks);
+    if (Number.isInteger(numRanks) && numRanks >= 1 && numRanks <= most) {
+      const sourceRank = this.#settings?.sourceRank ?? null;
+      this.#change({ numRanks, sourceRank: sourceRank === null ? null : Math.min(sourceRank, numRanks - 1) });
+      return;
+    }
+    const why = most === mostRanks ? '' : ', one for each expert at most';
+    this.showMisfit(`There can be from 1 to ${most} ranks${why}.`);
   }
 
   #onPlacement(placement: PlacementChoice): void {
     const isOfReplicas = placement === 'eplb' || placement === 'file';
-    this.#change({ placement, ...(!isOfReplicas && { replicaRule: 'round_robin', sourceRank: null }) });
+    const plan = placement === 'file' ? this.#settings?.plan : null;
+    this.#change({
+      placement,
+      ...(plan != null && { numRanks: plan.numRanks }),
+      ...(!isOfReplicas && { replicaRule: 'round_robin', sourceRank: null }),
+    });
   }
 
   #change(changes: Partial<Settings>): void {

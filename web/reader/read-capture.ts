@@ -13,6 +13,7 @@ import { Observer } from '../../ts/findings/observer.ts';
 import { ExpertGroup } from '../../ts/index.ts';
 import { type ExpertCounts, openRoutingOrCounts } from '../../ts/routing/index.ts';
 import { type IdType, idTypes } from '../../ts/values/id-types.ts';
+import { mostExperts } from '../compute/with-experts.ts';
 
 /** What is to be read, and how: what is not said is as in the files. */
 export interface ReadJob {
@@ -34,7 +35,6 @@ const maxIds = 2 ** 24;
  * faster here than those that fit in the cache.
  */
 const pieceBytes = 2 ** 23;
-const maxExperts = 2 ** 20;
 
 /**
  * Reads files.
@@ -57,7 +57,7 @@ export async function readCapture(job: ReadJob, onProgress: (share: number) => v
       numDone += count;
       onProgress(numDone / whole);
     };
-    const numExperts = job.numExperts ?? routing.numExperts ?? (await numExpertsIn(routing, all, maxExperts, onPiece));
+    const numExperts = job.numExperts ?? routing.numExperts ?? (await numExpertsIn(routing, all, mostExperts, onPiece));
     const counts = all.map(() => new Float64Array(numExperts));
     const observer = new Observer({ idType, numTopk, numExperts, emptyId }, counts);
     const collector = new Collector({ numLayers: all.length, numTokens, numTopk, numExperts, emptyId, maxIds });
