@@ -66,6 +66,11 @@ export function hasTokens({ numKept, numTopk }: Capture): boolean {
 /** Tokens that are not all kept are kept in blocks of so many: enough to see what a small batch sees. */
 export const blockTokens = 512;
 
+/** The number of a kept token among all tokens of its layer. */
+export function tokenOf({ keepEvery }: Pick<Capture, 'keepEvery'>, kept: number): number {
+  return kept + Math.floor(kept / blockTokens) * (keepEvery - 1) * blockTokens;
+}
+
 /** The class of the array that holds ids of so many experts. */
 export function keptArray(numExperts: number): Uint8ArrayConstructor | Uint16ArrayConstructor | Uint32ArrayConstructor {
   return numExperts < 2 ** 8 ? Uint8Array : numExperts < 2 ** 16 ? Uint16Array : Uint32Array;
