@@ -211,9 +211,12 @@ describe('the page of pictures', function () {
           const broken = folder.write('broken-plan.json', '{"physical_to_logical_map": [[0, 1, 2]]}');
           await page.choose('#plan-file', broken);
           await page.expectText('#misfit', /^broken-plan\.json: .*\b3\b/);
+          // The one before is still there
+          await page.expectText('#plan-name', /plan-of-report/);
           const other = folder.write('other.json', JSON.stringify([...Array(32).keys()].map((expert) => expert % 4)));
           await page.choose('#plan-file', other);
           await page.expectText('#misfit', /^$/);
+          await page.expectText('#plan-name', /^other\.json$/);
           await page.expectCaption('layers-by-ranks', /each of the 8 ranks/);
         });
       });

@@ -43,6 +43,8 @@ export class Controls {
     );
     input('plan-file').addEventListener('change', () => {
       const [file] = input('plan-file').files ?? [];
+      // The same file can be chosen again after it has changed
+      input('plan-file').value = '';
       if (file !== undefined) listener.onPlanFile(file);
     });
   }
@@ -64,6 +66,7 @@ export class Controls {
     setValue(input('ranks-per-node'), settings.numRanksPerNode);
     select('placement').value = settings.placement;
     show(byId('plan-choice'), settings.placement === 'file');
+    byId('plan-name').textContent = settings.plan?.name ?? '';
     const isEplb = settings.placement === 'eplb';
     show(byId('redundant-choice'), isEplb);
     const first = firstRedundant(numExperts, settings.numRanks);
