@@ -76,6 +76,28 @@ describe('the page of pictures', function () {
     assert.notInclude(page, 'alert(1)<');
   });
 
+  it('leaves out the layers that the report leaves out', async () => {
+    const path = folder.path('dense.html');
+    for (const [id, dense] of [
+      [0, [0]],
+      // An id that is no expert is no sign of a dense layer
+      [99, []],
+    ] as const) {
+      const layers = [0, 1].map((layer) =>
+        Array.from({ length: 50 }, (_, token) =>
+          layer === 0 ? [0, token === 7 ? id : 0] : [token % 8, (token + 1) % 8],
+        ),
+      );
+      const file = folder.write('dense.json', JSON.stringify(layers));
+      const flags = ['--axes', 'layers,tokens,topk', '--invalid-experts', 'ignore', '--html', path];
+      const { layers: counted } = await json(file, '--num-experts', '8', '--num-ranks', '4', ...flags);
+      const [, data] =
+        /<script id="data" type="application\/json">(.*?)<\/script>/.exec(readFileSync(path, 'utf8')) ?? [];
+      assert.deepStrictEqual(JSON.parse(data).capture.dense, dense);
+      assert.strictEqual(counted.length, 2 - dense.length);
+    }
+  });
+
   for (const kind of browserKinds) {
     describe(`in ${kind.name}`, () => {
       let browser: Browser | undefined;

@@ -5,9 +5,6 @@
  */
 import { type Capture, emptyIn, keptArray } from '../../ts/capture/capture.ts';
 
-/** A larger number of experts must be a mistake. */
-export const mostExperts = 2 ** 16;
-
 /** The fewest experts that a capture can be of: one more than the last one that was selected. */
 export function fewestExperts({ counts }: Capture): number {
   let fewest = 1;

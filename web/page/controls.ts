@@ -3,12 +3,12 @@
  *
  * @module
  */
-import { type Capture, hasTokens } from '../../ts/capture/capture.ts';
+import { type Capture, hasTokens, mostExperts } from '../../ts/capture/capture.ts';
 import type { PlacementChoice, Settings, StoredPlan } from '../../ts/capture/settings.ts';
 import { type PlanFormatName, planFormats } from '../../ts/placement/index.ts';
 import { mostRanks, possibleRanks } from '../compute/sweep.ts';
-import { denseLayers, layerName } from '../compute/view.ts';
-import { fewestExperts, mostExperts } from '../compute/with-experts.ts';
+import { layerName } from '../compute/view.ts';
+import { fewestExperts } from '../compute/with-experts.ts';
 import { byId, make, show } from './elements.ts';
 
 const input = (id: string): HTMLInputElement => byId<HTMLInputElement>(id);
@@ -87,7 +87,7 @@ export class Controls {
     setValue(input('hidden-size'), settings.hiddenSize ?? '');
     setValue(input('bytes-per-element'), settings.bytesPerElement);
     input('dense').checked = settings.keepDense;
-    show(byId('dense-choice'), denseLayers(capture).length > 0);
+    show(byId('dense-choice'), capture.dense.length > 0);
     show(byId('controls'), true);
   }
 

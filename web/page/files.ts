@@ -3,9 +3,8 @@
  *
  * @module
  */
-import type { Capture } from '../../ts/capture/capture.ts';
+import { type Capture, mostExperts } from '../../ts/capture/capture.ts';
 import { type IdType, idTypeNames } from '../../ts/values/id-types.ts';
-import { mostExperts } from '../compute/with-experts.ts';
 import type { ReadJob } from '../reader/read-capture.ts';
 import { type Reading, startReading } from '../reader/reading.ts';
 import { byId, show } from './elements.ts';

@@ -7,7 +7,7 @@ import type { Capture } from '../../ts/capture/capture.ts';
 import { defaultSettings, type Settings } from '../../ts/capture/settings.ts';
 import { type PlanFormatName, writePlan } from '../../ts/placement/index.ts';
 import { numbersOfRanks, possibleRanks, type SweptRanks, sweepOne } from '../compute/sweep.ts';
-import { computeView, denseLayers, type View } from '../compute/view.ts';
+import { computeView, type View } from '../compute/view.ts';
 import { withExperts } from '../compute/with-experts.ts';
 import { pictures } from '../pictures/index.ts';
 import { Controls, firstRedundant } from './controls.ts';
@@ -175,8 +175,7 @@ function firstSettings(capture: Capture, before: Settings | null): Settings {
   const earlier = before ?? defaultSettings(capture.numExperts);
   // A plan is for the file before
   const settings: Settings = { ...earlier, ...(earlier.placement === 'file' && { placement: 'linear' }), plan: null };
-  const dense = denseLayers(capture);
-  const sparse = capture.counts.findIndex((_, layer) => !dense.includes(layer));
+  const sparse = capture.counts.findIndex((_, layer) => !capture.dense.includes(layer));
   const numRanks = fittingRanks(capture.numExperts, settings);
   const keepsRule = settings.placement === 'eplb' && (settings.sourceRank ?? 0) < numRanks;
   return {

@@ -69,7 +69,7 @@ export function findingsIn({ findings }: Capture): HTMLElement | null {
 }
 
 /** The figures of a view in one glance. */
-export function summaryOf({ capture, counted, dense, chosen, before, settings }: View): HTMLElement {
+export function summaryOf({ capture, counted, chosen, before, settings }: View): HTMLElement {
   // Placements by a name leave slots empty where experts do not divide evenly, which nobody can change
   const isPlan = settings.placement === 'eplb' || settings.placement === 'file';
   const unsaid = chosen.findings.length - mostPlanFindings;
@@ -102,9 +102,9 @@ export function summaryOf({ capture, counted, dense, chosen, before, settings }:
       ['max/mean, 95 % of layers below', compared(spread?.p95, earlier?.p95)],
       ['max/mean, worst layer', compared(spread?.worst, earlier?.worst)],
       ...(hasTokens(capture) ? ofTokens : []),
-      ...(dense.length === 0 || counted.length === capture.numLayers
+      ...(capture.dense.length === 0 || counted.length === capture.numLayers
         ? []
-        : [['dense layers left out', String(dense.length)] as const]),
+        : [['dense layers left out', String(capture.dense.length)] as const]),
     ]),
     ...(!isPlan || chosen.findings.length === 0
       ? []

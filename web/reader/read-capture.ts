@@ -3,17 +3,16 @@
  *
  * @module
  */
-import type { Capture } from '../../ts/capture/capture.ts';
+import { type Capture, mostExperts } from '../../ts/capture/capture.ts';
 import { Collector } from '../../ts/capture/collector.ts';
 import { findEqualLayers } from '../../ts/findings/equal-layers.ts';
-import { findAll } from '../../ts/findings/find.ts';
+import { denseIn, findAll } from '../../ts/findings/find.ts';
 import type { Finding } from '../../ts/findings/finding.ts';
 import { numExpertsIn } from '../../ts/findings/number-of-experts.ts';
 import { Observer } from '../../ts/findings/observer.ts';
 import { ExpertGroup } from '../../ts/index.ts';
 import { type ExpertCounts, openRoutingOrCounts } from '../../ts/routing/index.ts';
 import { type IdType, idTypes } from '../../ts/values/id-types.ts';
-import { mostExperts } from '../compute/with-experts.ts';
 
 /** What is to be read, and how: what is not said is as in the files. */
 export interface ReadJob {
@@ -95,6 +94,7 @@ export async function readCapture(job: ReadJob, onProgress: (share: number) => v
       numLayers: all.length,
       numTokens,
       tokensOfLayer: routing.tokensOfLayer,
+      dense: denseIn(observer.layers, numTopk),
       numTopk,
       numExperts,
       findings: findAll({ routing, layers, observer, numExperts, equalLayers }),
@@ -126,6 +126,7 @@ function captureOfCounts({ files, format, producer, layers, numExperts, counts, 
     numLayers: layers.length,
     numTokens: 0,
     tokensOfLayer: null,
+    dense: [],
     numTopk: 0,
     numExperts,
     findings,
