@@ -1,7 +1,7 @@
 /** What a page of pictures keeps of routing: which tokens, in which form, and how it lies in the page. */
 import { assert } from 'chai';
 import fc from 'fast-check';
-import { blockTokens, type Capture, emptyIn, keptArray } from '../ts/capture/capture.ts';
+import { blockTokens, type Capture, emptyIn, keptArray, tokenOf } from '../ts/capture/capture.ts';
 import { Collector } from '../ts/capture/collector.ts';
 import { readPageData, writePageData } from '../ts/capture/document.ts';
 import { sendersOf } from '../ts/capture/senders.ts';
@@ -53,6 +53,10 @@ describe('captures', () => {
             (token) => Math.floor(token / blockTokens) % keepEvery === 0,
           );
           assert.strictEqual(numKept, kept.length);
+          assert.deepStrictEqual(
+            kept.map((_, row) => tokenOf({ keepEvery }, row)),
+            kept,
+          );
           // All of them are kept where they fit, and never more than one block too many
           assert.strictEqual(keepEvery === 1, numTokens <= Math.max(blockTokens, Math.floor(maxIds / numTopk)));
           assert.isAtMost(numKept * numTopk, Math.max(maxIds, blockTokens * numTopk) + blockTokens * numTopk);
@@ -101,6 +105,7 @@ describe('captures', () => {
       numLayers: 2,
       numTokens: 3,
       tokensOfLayer: [3, 2],
+      dense: [1],
       numTopk: 2,
       numExperts: 300,
       findings: [{ code: 'NOTE', what: 'odd', layers: null, count: 1, effect: null, remedy: null }],

@@ -91,8 +91,16 @@ export class WatchedPage {
       );
   }
 
+  /** Scrolls to a picture, since those out of sight are not drawn, and waits until its caption says something. */
+  async expectCaption(id: string, pattern: RegExp): Promise<void> {
+    await this.page.$eval(`#${id}`, (element) => element.scrollIntoView());
+    await this.expectText(`#${id} p`, pattern);
+  }
+
   /** Waits for the drawing of a picture. */
   async picture(id: string): Promise<void> {
+    // Before there is a capture, there is nothing to scroll to
+    await this.page.waitForSelector('#pictures:not([hidden])', { timeout: 30_000 });
     await this.page.$eval(`#${id}`, (element) => element.scrollIntoView());
     await this.page.waitForSelector(`#plot-${id} svg.chart`, { timeout: 30_000 });
   }
@@ -101,6 +109,18 @@ export class WatchedPage {
   async choose(selector: string, ...paths: string[]): Promise<void> {
     const input = (await this.page.$(selector)) as unknown as { uploadFile(...paths: string[]): Promise<void> };
     await input.uploadFile(...paths);
+  }
+
+  /** Types a value into a field, in place of what is there. */
+  async type(selector: string, value: string): Promise<void> {
+    await this.page.$eval(
+      selector,
+      (element, value_) => {
+        (element as HTMLInputElement).value = value_;
+        element.dispatchEvent(new Event('input', { bubbles: true }));
+      },
+      value,
+    );
   }
 
   /** Clicks a button of a picture, and returns what it saves. */

@@ -58,6 +58,10 @@ describe('the page of pictures', function () {
       [[trace(), ...size, '--html', folder.path('none/x.html')], /cannot write .*none\/x\.html/],
       [[trace(), ...size, '--html', 'x', '--out', 'x'], /--out and --html would both write x/],
       [[trace(), '--num-experts', '32', '--num-ranks', '4,8', '--html', 'x'], /--html is for one number of ranks/],
+      [
+        [trace(), '--num-experts', '32', '--num-ranks', '5', '--invalid-experts', 'ignore', '--html', 'x'],
+        /--html shows each expert on a rank, and 32 experts do not divide evenly among 5 ranks; pass --placement linear/,
+      ],
     ];
     for (const [args, message] of refused) expectRefusal(await dispatchLayout(args), message, args.join(' '));
   });
@@ -70,6 +74,28 @@ describe('the page of pictures', function () {
     const page = readFileSync(path, 'utf8');
     assert.strictEqual(page.match(/<script/g)?.length, readFileSync(emptyPage, 'utf8').match(/<script/g)?.length);
     assert.notInclude(page, 'alert(1)<');
+  });
+
+  it('leaves out the layers that the report leaves out', async () => {
+    const path = folder.path('dense.html');
+    for (const [id, dense] of [
+      [0, [0]],
+      // An id that is no expert is no sign of a dense layer
+      [99, []],
+    ] as const) {
+      const layers = [0, 1].map((layer) =>
+        Array.from({ length: 50 }, (_, token) =>
+          layer === 0 ? [0, token === 7 ? id : 0] : [token % 8, (token + 1) % 8],
+        ),
+      );
+      const file = folder.write('dense.json', JSON.stringify(layers));
+      const flags = ['--axes', 'layers,tokens,topk', '--invalid-experts', 'ignore', '--html', path];
+      const { layers: counted } = await json(file, '--num-experts', '8', '--num-ranks', '4', ...flags);
+      const [, data] =
+        /<script id="data" type="application\/json">(.*?)<\/script>/.exec(readFileSync(path, 'utf8')) ?? [];
+      assert.deepStrictEqual(JSON.parse(data).capture.dense, dense);
+      assert.strictEqual(counted.length, 2 - dense.length);
+    }
   });
 
   for (const kind of browserKinds) {
@@ -169,15 +195,12 @@ describe('the page of pictures', function () {
           await page.picture('layers-by-experts');
           await page.page.select('#placement', 'eplb');
           await page.page.select('#window', '256');
-          await page.page.$eval('#ranks-per-node', (element) => {
-            (element as HTMLInputElement).value = '4';
-            element.dispatchEvent(new Event('input', { bubbles: true }));
-          });
+          await page.type('#ranks-per-node', '4');
           await page.page.focus('#redundant');
           await page.page.keyboard.press('ArrowRight');
           await page.expectText('#redundant-number', /^8$/);
           await page.picture('before-and-after');
-          await page.expectText('#before-and-after p', /the second half/);
+          await page.expectCaption('before-and-after', /the second half/);
           const saved = JSON.parse(await page.save('before-and-after', 'Save JSON', downloads));
           assert.deepStrictEqual(saved.overLayersBefore, expected.before.layers);
           assert.deepStrictEqual(saved.overLayers, expected.plan.layers);
@@ -210,10 +233,13 @@ describe('the page of pictures', function () {
           const broken = folder.write('broken-plan.json', '{"physical_to_logical_map": [[0, 1, 2]]}');
           await page.choose('#plan-file', broken);
           await page.expectText('#misfit', /^broken-plan\.json: .*\b3\b/);
+          // The one before is still there
+          await page.expectText('#plan-name', /plan-of-report/);
           const other = folder.write('other.json', JSON.stringify([...Array(32).keys()].map((expert) => expert % 4)));
           await page.choose('#plan-file', other);
           await page.expectText('#misfit', /^$/);
-          await page.expectText('#layers-by-ranks p', /each of the 8 ranks/);
+          await page.expectText('#plan-name', /^other\.json$/);
+          await page.expectCaption('layers-by-ranks', /each of the 8 ranks/);
         });
       });
 
@@ -230,40 +256,21 @@ describe('the page of pictures', function () {
           await page.page.mouse.down();
           await page.page.mouse.move(box.x + box.width * 0.6, middle);
           await page.page.mouse.move(box.x + box.width - 3, middle);
-          await page.expectText('#layers-by-ranks p', /each of the 32 ranks/);
+          await page.expectCaption('layers-by-ranks', /each of the 32 ranks/);
           await page.page.mouse.up();
           const expected = await json(trace(), '--num-experts', '32', '--num-ranks', '32');
           const saved = JSON.parse(await page.save('layers-by-ranks', 'Save JSON', downloads));
           assert.deepStrictEqual(saved[4].numTokensPerRank, expected.layers[4].numTokensPerRank);
-          const typeRanks = (numRanks: string): Promise<void> =>
-            page.page.$eval(
-              '#ranks-number',
-              (element, value) => {
-                (element as HTMLInputElement).value = value;
-                element.dispatchEvent(new Event('input', { bubbles: true }));
-              },
-              numRanks,
-            );
-          await typeRanks('12');
+          await page.type('#ranks-number', '12');
           await page.expectText('#misfit', /numRanks 12 is more than one node of 8 ranks/);
-          await typeRanks('33');
+          await page.type('#ranks-number', '33');
           await page.expectText('#misfit', /from 1 to 32 ranks/);
-          await typeRanks('16');
+          await page.type('#ranks-number', '16');
           await page.expectText('#misfit', /^$/);
-          const typeExperts = (numExperts: string): Promise<void> =>
-            page.page.$eval(
-              '#experts',
-              (element, value) => {
-                (element as HTMLInputElement).value = value;
-                element.dispatchEvent(new Event('input', { bubbles: true }));
-              },
-              numExperts,
-            );
-          await typeExperts('31');
+          await page.type('#experts', '31');
           await page.expectText('#misfit', /from 32 to 65536 experts: expert 31 was selected/);
-          await typeExperts('320');
-          await page.picture('layers-by-experts');
-          await page.expectText('#layers-by-experts p', /each of the 320 experts/);
+          await page.type('#experts', '320');
+          await page.expectCaption('layers-by-experts', /each of the 320 experts/);
           const wider = await json(trace(), '--num-experts', '320', '--num-ranks', '16');
           const ofWider = JSON.parse(await page.save('layers-by-ranks', 'Save JSON', downloads));
           assert.deepStrictEqual(ofWider[2].numTokensPerRank, wider.layers[2].numTokensPerRank);
@@ -272,7 +279,100 @@ describe('the page of pictures', function () {
           await page.page.keyboard.press('End');
           await page.expectText('#layer-number', /^4$/);
           await page.picture('ranks-of-layer');
-          await page.expectText('#ranks-of-layer p', /in layer 4/);
+          await page.expectCaption('ranks-of-layer', /in layer 4/);
+        });
+      });
+
+      it('keeps what fits when files and settings change, and never shows what does not', async () => {
+        const ten = folder.path(`ten-${kind.name}.npy`);
+        await succeed(['generate', ten, '--num-tokens', '600', '--num-topk', '2', '--num-experts', '10']);
+        const plan = folder.write('plan8.json', JSON.stringify([...Array(32).keys()].map((expert) => expert % 8)));
+        await using(emptyPage, async (page) => {
+          const ranks = async (): Promise<number> =>
+            JSON.parse(await page.save('layers-by-ranks', 'Save JSON', downloads))[0].numTokensPerRank.length;
+          await page.choose('#files', trace());
+          await page.picture('layers-by-ranks');
+          await page.page.select('#placement', 'file');
+          await page.expectText('#misfit', /Choose the file of a plan/);
+          await page.choose('#plan-file', plan);
+          await page.expectText('#misfit', /^$/);
+          await page.expectText('#summary', /linear/);
+          await page.page.select('#rule', 'nearest');
+          await page.page.select('#placement', 'linear');
+          await page.type('#ranks-number', '16');
+          await page.expectCaption('layers-by-ranks', /each of the 16 ranks/);
+          // The plan is of 8 ranks still
+          await page.page.select('#placement', 'file');
+          await page.expectCaption('layers-by-ranks', /each of the 8 ranks/);
+          const { ofRanks, ofRanksBefore } = JSON.parse(await page.save('ranks-of-layer', 'Save JSON', downloads));
+          assert.deepStrictEqual([ofRanks.length, ofRanksBefore.length], [8, 8]);
+          await page.type('#experts', '40');
+          await page.expectText('#misfit', /numPhysicalExperts is 32/);
+          assert.isTrue(await page.page.$eval('#pictures', (element) => (element as HTMLElement).hidden));
+          await page.type('#experts', '32');
+          await page.expectText('#misfit', /^$/);
+          assert.isFalse(await page.page.$eval('#pictures', (element) => (element as HTMLElement).hidden));
+          await page.page.select('#placement', 'eplb');
+          await page.page.select('#rule', 'nearest');
+          await page.type('#source-rank', '7');
+          await page.type('#ranks-number', '4');
+          await page.expectCaption('layers-by-ranks', /each of the 4 ranks/);
+          assert.strictEqual(await page.text('#misfit'), '');
+          await page.page.select('#placement', 'linear');
+          await page.type('#ranks-number', '16');
+          await page.expectCaption('layers-by-ranks', /each of the 16 ranks/);
+          await page.choose('#files', ten);
+          await page.expectText('#facts', /experts10/);
+          await page.expectCaption('layers-by-ranks', /each of the 8 ranks/);
+          assert.strictEqual(await page.text('#misfit'), '');
+          assert.strictEqual(await ranks(), 8);
+        });
+      });
+
+      it('shows very small captures, and says when there are too many cells', async () => {
+        const one = folder.write(`one-${kind.name}.json`, '[[0, 3, 7, 9]]');
+        await using(emptyPage, async (page) => {
+          await page.choose('#files', one);
+          for (const id of ['windows', 'before-and-after', 'balance-over-ranks', 'ranks-of-layer']) {
+            await page.picture(id);
+            assert.notMatch(await page.text(`#plot-${id}`), /NaN|undefined|Infinity/, id);
+          }
+          await page.expectCaption('nodes-of-layer', /nothing to show/);
+          assert.isTrue(
+            await page.page.$eval('#nodes-of-layer button', (button) => (button as HTMLButtonElement).disabled),
+          );
+          await page.type('#experts', '2048');
+          await page.type('#ranks-number', '1024');
+          await page.expectCaption('traffic-between-ranks', /1,024 times 1,024 cells are too many/);
+          await page.type('#experts', '4096');
+          await page.type('#ranks-number', '4096');
+          await page.expectText('#misfit', /from 1 to 2048 ranks/);
+        });
+      });
+
+      it('says of how many tokens it shows ranks, where it does not keep all', async () => {
+        const long = folder.path(`long-${kind.name}.npy`);
+        const path = folder.path(`long-${kind.name}.html`);
+        const shape = ['--num-tokens', '300000', '--num-topk', '6', '--num-experts', '32', '--layers', '3'];
+        await succeed(['generate', long, ...shape, '--dtype', 'uint8']);
+        await succeed([long, ...size, '--html', path]);
+        await using(path, async (page) => {
+          await page.expectText('#facts', /keeps 150,016 tokens of each layer/);
+          for (const id of [
+            'layers-by-ranks',
+            'ranks-of-layer',
+            'nodes-of-layer',
+            'fan-out',
+            'traffic-between-ranks',
+          ]) {
+            await page.picture(id);
+            await page.expectCaption(id, /These are 150,016 of the 300,000 tokens\.$/);
+          }
+          await page.picture('windows');
+          await page.page.focus('#plot-windows');
+          await page.page.keyboard.press('End');
+          // Every other block of 512 tokens is kept
+          await page.expectText('#windows .spoken', /^window 35, from token 286,720,/);
         });
       });
 
@@ -297,6 +397,16 @@ describe('the page of pictures', function () {
           assert.isOk(box);
           await page.page.mouse.move(box.x + box.width / 2, box.y + box.height / 3);
           await page.expectText('#plot-layers-by-experts svg [aria-label="tip"]', /layer \d+, expert \d+/);
+          // At the foot of a bar, too; and a click does not keep the arrow keys from moving the tooltip
+          await page.picture('ranks-of-layer');
+          const bars = await (await page.page.$('#plot-ranks-of-layer svg.chart'))?.boundingBox();
+          assert.isOk(bars);
+          await page.page.mouse.click(bars.x + bars.width / 4, bars.y + bars.height * 0.8);
+          await page.expectText('#plot-ranks-of-layer svg [aria-label="tip"]', /rank 1/);
+          await page.page.keyboard.press('End');
+          await page.expectText('#plot-ranks-of-layer svg [aria-label="tip"]', /rank 7/);
+          await page.page.keyboard.press('Escape');
+          await page.expectText('#plot-ranks-of-layer svg [aria-label="tip"]', /^$/);
         });
       });
 
@@ -352,16 +462,10 @@ describe('the page of pictures', function () {
         await using(emptyPage, async (page) => {
           await page.choose('#files', ...files);
           await page.picture('layers-by-ranks');
-          await page.page.$eval('#ranks-number', (element) => {
-            (element as HTMLInputElement).value = '4';
-            element.dispatchEvent(new Event('input', { bubbles: true }));
-          });
-          await page.page.$eval('#ranks-per-node', (element) => {
-            (element as HTMLInputElement).value = '2';
-            element.dispatchEvent(new Event('input', { bubbles: true }));
-          });
+          await page.type('#ranks-number', '4');
+          await page.type('#ranks-per-node', '2');
           await page.picture('traffic-between-ranks');
-          await page.expectText('#traffic-between-ranks p', /Each file has the tokens of one rank/);
+          await page.expectCaption('traffic-between-ranks', /Each file has the tokens of one rank/);
           for (const [id, name] of [
             ['traffic-between-ranks', 'numTokensBetweenRanks'],
             ['traffic-between-nodes', 'numTokensBetweenNodes'],
@@ -383,10 +487,7 @@ describe('the page of pictures', function () {
         await using(emptyPage, async (page) => {
           await page.choose('#files', counts);
           await page.expectText('#facts', /tokensnone, only counts/);
-          await page.page.$eval('#ranks-number', (element) => {
-            (element as HTMLInputElement).value = '4';
-            element.dispatchEvent(new Event('input', { bubbles: true }));
-          });
+          await page.type('#ranks-number', '4');
           await page.page.select('#placement', 'eplb');
           await page.expectText('#redundant-number', /^4$/);
           await page.picture('before-and-after');
@@ -399,8 +500,7 @@ describe('the page of pictures', function () {
             ranks.map(({ loads }: Json) => loads),
             expected.layers.map(({ plan }: Json) => plan.loads),
           );
-          await page.page.$eval('#windows', (element) => element.scrollIntoView());
-          await page.expectText('#windows p', /nothing to show/);
+          await page.expectCaption('windows', /nothing to show/);
         });
       });
 

@@ -29,6 +29,8 @@ export interface CaptureFacts {
   readonly numTokens: number;
   /** How many tokens the file has of each layer, where that differs. The slots of the others are empty. */
   readonly tokensOfLayer: readonly number[] | null;
+  /** The indices of the layers that hold one expert only, or none. */
+  readonly dense: readonly number[];
   readonly numTopk: number;
   /** The experts that ids may name. */
   readonly numExperts: number;
@@ -65,6 +67,14 @@ export function hasTokens({ numKept, numTopk }: Capture): boolean {
 
 /** Tokens that are not all kept are kept in blocks of so many: enough to see what a small batch sees. */
 export const blockTokens = 512;
+
+/** A page takes no larger number of experts: it must be a mistake. */
+export const mostExperts = 2 ** 16;
+
+/** The number of a kept token among all tokens of its layer. */
+export function tokenOf({ keepEvery }: Pick<Capture, 'keepEvery'>, kept: number): number {
+  return kept + Math.floor(kept / blockTokens) * (keepEvery - 1) * blockTokens;
+}
 
 /** The class of the array that holds ids of so many experts. */
 export function keptArray(numExperts: number): Uint8ArrayConstructor | Uint16ArrayConstructor | Uint32ArrayConstructor {

@@ -76,6 +76,12 @@ async function report(files: readonly string[], flags: RunFlags, page: PageFile 
 
   const routing = await openChosenRouting(paths, flags);
   const placement = await readPlacementOrPlan(flags.placement, numExperts, numRanks);
+  if (page !== null && placement.name === 'contiguous' && numExperts % numRanks !== 0) {
+    fail(
+      `--html shows each expert on a rank, and ${numExperts} experts do not divide evenly among ${numRanks} ranks; ` +
+        'pass --placement linear',
+    );
+  }
   const replicas = readReplicaChoice(flags, routing);
   const planned =
     'plan' in placement ? { plan: placement.plan, planLayers: layersInPlan(placement, routing), replicas } : null;

@@ -39,12 +39,17 @@ export function isDense(
   return counts.filter((count) => count > 0).length <= 1 && (numTopk > 1 || numTokens >= 16);
 }
 
+/** The indices of the layers that {@link isDense} says are dense. */
+export function denseIn(layers: readonly LayerObservation[], numTopk: number): readonly number[] {
+  return layers.flatMap((layer, index) => (isDense(layer, numTopk) ? [index] : []));
+}
+
 /** All findings, those that change figures first. */
 export function findAll(observed: Observed): Finding[] {
   const { routing, observer, numExperts } = observed;
   const { topk } = routing;
   const indices = observer.layers.map((_, index) => index);
-  const dense = indices.filter((index) => isDense(observer.layers[index], topk));
+  const dense = denseIn(observer.layers, topk);
   const captured = indices.filter((index) => !dense.includes(index));
   const findings = [
     ...findDense(observed, dense),

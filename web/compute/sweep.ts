@@ -20,11 +20,13 @@ export interface SweptRanks {
 }
 
 /** More ranks are not offered, but can be asked for. */
-const mostRanks = 512;
+const mostOffered = 512;
+/** There are no groups of more ranks. */
+export const mostRanks = 2048;
 
 /** The numbers of ranks that can be: those of one node, and whole nodes, and no more ranks than experts. */
 export function possibleRanks(numExperts: number, numRanksPerNode: number): readonly number[] {
-  const most = Math.min(numExperts, mostRanks);
+  const most = Math.min(numExperts, mostOffered);
   const numbers = Array.from({ length: most }, (_, index) => index + 1);
   return numbers.filter((number) => number <= numRanksPerNode || number % numRanksPerNode === 0);
 }

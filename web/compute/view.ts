@@ -5,7 +5,6 @@
  */
 import type { Capture } from '../../ts/capture/capture.ts';
 import type { Settings } from '../../ts/capture/settings.ts';
-import { isDense } from '../../ts/findings/find.ts';
 import { choosePlan, planBefore } from './choose-plan.ts';
 import { type JudgedPlacement, judgePlacement } from './judged-placement.ts';
 import type { SweptRanks } from './sweep.ts';
@@ -16,8 +15,6 @@ export interface View {
   readonly settings: Settings;
   /** The indices of the layers that are in the figures over all. */
   readonly counted: readonly number[];
-  /** The layers that hold one expert only, or none. */
-  readonly dense: readonly number[];
   /** The placement that was chosen. */
   readonly chosen: JudgedPlacement;
   /** The linear placement, judged by the same tokens; null where this is the chosen one. */
@@ -26,22 +23,14 @@ export interface View {
   readonly sweep: readonly SweptRanks[];
 }
 
-/** The layers that hold one expert only, or none. */
-export function denseLayers({ counts, numTokens, numTopk }: Capture): readonly number[] {
-  return counts.flatMap((ofLayer, layer) =>
-    isDense({ counts: ofLayer, numTokens, numInvalid: 0 }, numTopk) ? [layer] : [],
-  );
-}
-
 /**
  * Computes a view, without its sweep.
  *
  * @throws DispatchLayoutError or Error with a full sentence, where the settings do not fit the capture.
  */
 export function computeView(capture: Capture, settings: Settings): View {
-  const dense = denseLayers(capture);
   const all = capture.counts.map((_, layer) => layer);
-  const sparse = all.filter((layer) => !dense.includes(layer));
+  const sparse = all.filter((layer) => !capture.dense.includes(layer));
   const counted = settings.keepDense || sparse.length === 0 ? all : sparse;
   const plan = choosePlan(capture, settings);
   const chosen = judgePlacement(capture, plan, settings, counted);
@@ -54,7 +43,7 @@ export function computeView(capture: Capture, settings: Settings): View {
           { ...settings, replicaRule: 'round_robin', sourceRank: null },
           counted,
         );
-  return { capture, settings, counted, dense, chosen, before, sweep: [] };
+  return { capture, settings, counted, chosen, before, sweep: [] };
 }
 
 /** The number of a layer, or `alone` where the routing is a single matrix. */

@@ -3,11 +3,11 @@
  *
  * @module
  */
-import { type Capture, hasTokens } from '../../ts/capture/capture.ts';
+import { type Capture, hasTokens, mostExperts } from '../../ts/capture/capture.ts';
 import type { PlacementChoice, Settings, StoredPlan } from '../../ts/capture/settings.ts';
 import { type PlanFormatName, planFormats } from '../../ts/placement/index.ts';
-import { possibleRanks } from '../compute/sweep.ts';
-import { denseLayers, layerName } from '../compute/view.ts';
+import { mostRanks, possibleRanks } from '../compute/sweep.ts';
+import { layerName } from '../compute/view.ts';
 import { fewestExperts } from '../compute/with-experts.ts';
 import { byId, make, show } from './elements.ts';
 
@@ -16,9 +16,6 @@ const select = (id: string): HTMLSelectElement => byId<HTMLSelectElement>(id);
 
 /** The windows that can be chosen, in tokens. */
 const windowSizes = [64, 128, 256, 512, 1024, 2048, 4096, 8192, 16_384, 65_536, 262_144, 1_048_576];
-
-/** A larger number of experts must be a mistake. */
-const mostExperts = 65_536;
 
 /** Who hears of the controls. */
 export interface ControlsListener {
@@ -46,6 +43,8 @@ export class Controls {
     );
     input('plan-file').addEventListener('change', () => {
       const [file] = input('plan-file').files ?? [];
+      // The same file can be chosen again after it has changed
+      input('plan-file').value = '';
       if (file !== undefined) listener.onPlanFile(file);
     });
   }
@@ -67,6 +66,7 @@ export class Controls {
     setValue(input('ranks-per-node'), settings.numRanksPerNode);
     select('placement').value = settings.placement;
     show(byId('plan-choice'), settings.placement === 'file');
+    byId('plan-name').textContent = settings.plan?.name ?? '';
     const isEplb = settings.placement === 'eplb';
     show(byId('redundant-choice'), isEplb);
     const first = firstRedundant(numExperts, settings.numRanks);
@@ -74,7 +74,7 @@ export class Controls {
     byId('redundant-number').textContent = String(settings.numRedundant);
     show(byId('rule-choice'), (isEplb || settings.placement === 'file') && hasTokens(capture));
     select('rule').value = settings.replicaRule;
-    show(byId('source-choice'), settings.replicaRule === 'nearest');
+    show(byId('source-choice'), settings.replicaRule === 'nearest' && !byId('rule-choice').hidden);
     setValue(input('source-rank'), settings.sourceRank ?? capture.ranks[0] ?? 0);
     setValue(input('experts'), numExperts);
     input('experts').min = String(fewestExperts(capture));
@@ -87,7 +87,7 @@ export class Controls {
     setValue(input('hidden-size'), settings.hiddenSize ?? '');
     setValue(input('bytes-per-element'), settings.bytesPerElement);
     input('dense').checked = settings.keepDense;
-    show(byId('dense-choice'), denseLayers(capture).length > 0);
+    show(byId('dense-choice'), capture.dense.length > 0);
     show(byId('controls'), true);
   }
 
@@ -179,14 +179,24 @@ export class Controls {
   }
 
   #onRanks(numRanks: number): void {
-    const most = this.#capture?.numExperts ?? 1;
-    if (Number.isInteger(numRanks) && numRanks >= 1 && numRanks <= most) this.#change({ numRanks });
-    else this.showMisfit(`There can be from 1 to ${most} ranks, one for each expert at most.`);
+    const most = Math.min(this.#capture?.numExperts ?? 1, mostRanks);
+    if (Number.isInteger(numRanks) && numRanks >= 1 && numRanks <= most) {
+      const sourceRank = this.#settings?.sourceRank ?? null;
+      this.#change({ numRanks, sourceRank: sourceRank === null ? null : Math.min(sourceRank, numRanks - 1) });
+      return;
+    }
+    const why = most === mostRanks ? '' : ', one for each expert at most';
+    this.showMisfit(`There can be from 1 to ${most} ranks${why}.`);
   }
 
   #onPlacement(placement: PlacementChoice): void {
     const isOfReplicas = placement === 'eplb' || placement === 'file';
-    this.#change({ placement, ...(!isOfReplicas && { replicaRule: 'round_robin', sourceRank: null }) });
+    const plan = placement === 'file' ? this.#settings?.plan : null;
+    this.#change({
+      placement,
+      ...(plan != null && { numRanks: plan.numRanks }),
+      ...(!isOfReplicas && { replicaRule: 'round_robin', sourceRank: null }),
+    });
   }
 
   #change(changes: Partial<Settings>): void {

@@ -30,6 +30,7 @@ export class Figure {
   readonly #picture: Picture;
   readonly #caption = make('p', {});
   readonly #plot: HTMLElement;
+  readonly #saveSvg: HTMLButtonElement;
   readonly #spoken = make('p', { class: 'spoken', 'aria-live': 'polite' });
   #view: View | null = null;
   #isStale = false;
@@ -44,12 +45,19 @@ export class Figure {
     this.#picture = picture;
     const { id, title } = picture;
     this.#plot = make('div', { class: 'plot', tabindex: '0', role: 'img', id: `plot-${id}` });
-    const save = (label: string, act: () => void): HTMLElement => {
+    const save = (label: string, act: () => void): HTMLButtonElement => {
       const button = make('button', { type: 'button' }, label);
       button.setAttribute('aria-label', `${label}: ${title}`);
       button.addEventListener('click', act);
       return button;
     };
+    this.#saveSvg = save('Save SVG', () =>
+      saveText(
+        `${fileName()}-${id}.svg`,
+        svgText(title, [...this.#plot.querySelectorAll<SVGSVGElement>('svg.chart, svg.legend')]),
+        'image/svg+xml',
+      ),
+    );
     // It is as wide as the picture, and is there when the picture is not
     const caption = make('figcaption', {}, make('h2', {}, title), this.#caption);
     this.element = make(
@@ -61,13 +69,7 @@ export class Figure {
       make(
         'div',
         { class: 'actions' },
-        save('Save SVG', () =>
-          saveText(
-            `${fileName()}-${id}.svg`,
-            svgText(title, [...this.#plot.querySelectorAll<SVGSVGElement>('svg.chart, svg.legend')]),
-            'image/svg+xml',
-          ),
-        ),
+        this.#saveSvg,
         save('Save JSON', () => {
           if (this.#view !== null) saveJson(`${fileName()}-${id}`, picture.data(this.#view));
         }),
@@ -75,6 +77,8 @@ export class Figure {
     );
     this.#plot.addEventListener('keydown', (event) => this.#onKey(event));
     this.#plot.addEventListener('blur', () => this.#point(-1));
+    // A click would hold the tooltip where it is, and the arrow keys could no longer move it
+    this.#plot.addEventListener('pointerdown', (event) => event.stopPropagation(), { capture: true });
     new IntersectionObserver(([{ isIntersecting }]) => {
       this.#isVisible = isIntersecting;
       this.#draw();
@@ -87,10 +91,7 @@ export class Figure {
       this.#draw();
     }).observe(caption);
     // All pictures are on paper
-    addEventListener('beforeprint', () => {
-      this.#isVisible = true;
-      this.#draw();
-    });
+    addEventListener('beforeprint', () => this.#draw(true));
   }
 
   /** Shows another view: at once if the picture is on the screen, else when it comes there. */
@@ -100,29 +101,31 @@ export class Figure {
     this.#draw();
   }
 
-  #draw(): void {
+  #draw(isShown = this.#isVisible): void {
     const view = this.#view;
-    if (!this.#isStale || !this.#isVisible || view === null || this.#width === 0) return;
+    if (!this.#isStale || !isShown || view === null || this.#width === 0) return;
     this.#isStale = false;
     const drawing = this.#picture.draw(view, this.#width);
     const caption = this.#picture.caption(view);
-    this.#caption.textContent = drawing === null ? 'There is nothing to show with these settings.' : caption;
+    const isDrawn = drawing !== null && typeof drawing !== 'string';
+    this.#caption.textContent = isDrawn ? caption : (drawing ?? 'There is nothing to show with these settings.');
     this.#plot.setAttribute('aria-label', `${this.#picture.title}. ${caption}`);
-    show(this.#plot, drawing !== null);
-    this.#points = drawing?.points ?? [];
+    show(this.#plot, isDrawn);
+    this.#saveSvg.disabled = !isDrawn;
+    this.#points = isDrawn ? drawing.points : [];
     this.#cursor = -1;
     this.#spoken.textContent = '';
-    if (drawing === null) {
+    if (!isDrawn) {
       this.#svg = null;
       this.#plot.replaceChildren();
       return;
     }
-    const { plot, points } = drawing;
+    const { plot, points, pointsAreColumns } = drawing;
     const { color, marks = [], ...options } = plot;
     const { legend, ...scale } = color ?? {};
     const tip = Plot.tip(
       points,
-      Plot.pointer({
+      (pointsAreColumns ? Plot.pointerX : Plot.pointer)({
         x: 'x',
         y: 'y',
         title: 'text',

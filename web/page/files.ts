@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Capture } from '../../ts/capture/capture.ts';
+import { type Capture, mostExperts } from '../../ts/capture/capture.ts';
 import { type IdType, idTypeNames } from '../../ts/values/id-types.ts';
 import type { ReadJob } from '../reader/read-capture.ts';
 import { type Reading, startReading } from '../reader/reading.ts';
@@ -39,6 +39,8 @@ export class Files {
   #take(files: ArrayLike<File> | null): void {
     if (files === null || files.length === 0) return;
     this.#files = Array.from(files);
+    // The same file can be chosen again after it has changed
+    input('files').value = '';
     this.#read();
   }
 
@@ -46,7 +48,7 @@ export class Files {
     this.#reading?.stop();
     const job = this.#job();
     if (typeof job === 'string') {
-      this.#end(job);
+      this.#refuse(job);
       return;
     }
     byId<HTMLButtonElement>('again').disabled = false;
@@ -60,7 +62,7 @@ export class Files {
         this.#end('');
         this.#onCapture(capture);
       },
-      onProblem: (message) => this.#end(message),
+      onProblem: (message) => this.#refuse(message),
     });
   }
 
@@ -69,6 +71,12 @@ export class Files {
     this.#reading = null;
     show(byId('progress'), false);
     byId('problem').textContent = message;
+  }
+
+  /** Says what is wrong, and shows the fields that can help. */
+  #refuse(message: string): void {
+    this.#end(message);
+    byId<HTMLDetailsElement>('reading').open = true;
   }
 
   #showProgress(share: number, started: number): void {
@@ -90,6 +98,9 @@ export class Files {
     }
     const emptyId = text('emptyId');
     if (emptyId !== undefined && !/^-?\d+$/.test(emptyId)) return `emptyId is ${emptyId}: give a whole number.`;
+    if (Number(text('numExperts') ?? 0) > mostExperts) {
+      return `experts is ${text('numExperts')}: give a whole number up to ${mostExperts}.`;
+    }
     const number = (id: string): number | undefined => (text(id) === undefined ? undefined : Number(text(id)));
     return {
       files: this.#files,

@@ -6,8 +6,8 @@
 import type { Capture } from '../../ts/capture/capture.ts';
 import { defaultSettings, type Settings } from '../../ts/capture/settings.ts';
 import { type PlanFormatName, writePlan } from '../../ts/placement/index.ts';
-import { numbersOfRanks, type SweptRanks, sweepOne } from '../compute/sweep.ts';
-import { computeView, denseLayers, type View } from '../compute/view.ts';
+import { numbersOfRanks, possibleRanks, type SweptRanks, sweepOne } from '../compute/sweep.ts';
+import { computeView, type View } from '../compute/view.ts';
 import { withExperts } from '../compute/with-experts.ts';
 import { pictures } from '../pictures/index.ts';
 import { Controls, firstRedundant } from './controls.ts';
@@ -64,7 +64,6 @@ class Page {
     byId('findings').replaceChildren(...(findings === null ? [] : [findings]));
     show(byId('facts'), true);
     show(byId('findings'), findings !== null);
-    show(byId('pictures'), true);
     this.#controls.show(capture, settings);
     this.#controls.showMisfit('');
     this.#settings = settings;
@@ -73,7 +72,7 @@ class Page {
 
   #changeExperts(numExperts: number): void {
     if (this.#capture === null || this.#settings === null) return;
-    const numRanks = Math.min(this.#settings.numRanks, numExperts);
+    const numRanks = fittingRanks(numExperts, this.#settings);
     const numRedundant = firstRedundant(numExperts, numRanks);
     this.#open(withExperts(this.#capture, numExperts), { ...this.#settings, numRanks, numRedundant });
   }
@@ -94,23 +93,34 @@ class Page {
     const settings = this.#settings;
     if (capture === null || settings === null) return;
     try {
-      this.#view = { ...computeView(capture, settings), sweep: this.#sweep };
+      this.#view = { ...computeView(capture, settings), sweep: this.#sweepFor(settings) };
     } catch (error) {
       this.#controls.showMisfit(messageOf(error));
+      // Pictures of other settings may stay, but never those of another capture
+      this.#showPictures(this.#view?.capture === capture);
       return;
     }
+    this.#showPictures(true);
     byId('summary').replaceChildren(summaryOf(this.#view));
-    show(byId('summary'), true);
     for (const figure of this.#figures) figure.update(this.#view);
     this.#startSweep(capture, settings);
   }
 
+  #showPictures(isShown: boolean): void {
+    for (const id of ['summary', 'pictures']) show(byId(id), isShown);
+  }
+
+  /** The numbers of ranks that have been computed, if they are of these settings. */
+  #sweepFor(settings: Settings): readonly SweptRanks[] {
+    return this.#sweepKey === sweepKeyOf(settings) ? this.#sweep : [];
+  }
+
   /** Computes the numbers of ranks one by one, when the browser has nothing else to do. */
   #startSweep(capture: Capture, settings: Settings): void {
-    const isRoundRobin = settings.placement === 'round_robin';
-    const key = JSON.stringify([isRoundRobin, settings.numRanksPerNode, settings.keepDense]);
+    const key = sweepKeyOf(settings);
     if (key === this.#sweepKey) return;
     this.#sweepKey = key;
+    this.#sweep = [];
     this.#sweepNumber++;
     const number = this.#sweepNumber;
     const rest = [...numbersOfRanks(capture.numExperts, settings.numRanksPerNode)];
@@ -162,18 +172,32 @@ class Page {
 
 /** The settings for a file that was just read: those of the file before, as far as they fit. */
 function firstSettings(capture: Capture, before: Settings | null): Settings {
-  const settings = before ?? defaultSettings(capture.numExperts);
-  const dense = denseLayers(capture);
-  const sparse = capture.counts.findIndex((_, layer) => !dense.includes(layer));
-  const numRanks = Math.min(settings.numRanks, capture.numExperts);
+  const earlier = before ?? defaultSettings(capture.numExperts);
+  // A plan is for the file before
+  const settings: Settings = { ...earlier, ...(earlier.placement === 'file' && { placement: 'linear' }), plan: null };
+  const sparse = capture.counts.findIndex((_, layer) => !capture.dense.includes(layer));
+  const numRanks = fittingRanks(capture.numExperts, settings);
+  const keepsRule = settings.placement === 'eplb' && (settings.sourceRank ?? 0) < numRanks;
   return {
     ...settings,
     numRanks,
+    ...(!keepsRule && { replicaRule: 'round_robin', sourceRank: null }),
     numRedundant: firstRedundant(capture.numExperts, numRanks),
-    placement: settings.placement === 'file' ? 'linear' : settings.placement,
-    plan: null,
     layer: Math.max(0, sparse),
   };
+}
+
+/** The number of ranks that was chosen, or the next lower one that so many experts can have. */
+function fittingRanks(numExperts: number, { numRanks, numRanksPerNode, placement }: Settings): number {
+  // A plan has its own number
+  if (placement === 'file') return numRanks;
+  const fitting = possibleRanks(numExperts, numRanksPerNode).filter((number) => number <= numRanks);
+  return fitting.at(-1) ?? 1;
+}
+
+/** The settings that the sweep over numbers of ranks depends on. */
+function sweepKeyOf({ placement, numRanksPerNode, keepDense }: Settings): string {
+  return JSON.stringify([placement === 'round_robin', numRanksPerNode, keepDense]);
 }
 
 function messageOf(error: unknown): string {

@@ -8,6 +8,9 @@ import type { View } from '../compute/view.ts';
 import { grouped, ratio } from '../pictures/numbers.ts';
 import { make } from './elements.ts';
 
+/** A plan can have a finding for every slot. */
+const mostPlanFindings = 4;
+
 type Fact = readonly [string, string];
 
 function list(facts: readonly Fact[]): HTMLElement {
@@ -33,7 +36,7 @@ export function factsOf(capture: Capture): HTMLElement {
       ['layers', layers === null ? 'a single matrix' : grouped(numLayers)],
       ...(hasTokens(capture)
         ? [['tokens', grouped(numTokens)] as const, ['experts of a token', grouped(numTopk)] as const]
-        : [['tokens', 'none, only counts'] as const]),
+        : [['tokens', numTopk === 0 ? 'none, only counts' : 'none'] as const]),
       ['experts', grouped(numExperts)],
       ['type', idType],
       ['axes', axes],
@@ -66,7 +69,10 @@ export function findingsIn({ findings }: Capture): HTMLElement | null {
 }
 
 /** The figures of a view in one glance. */
-export function summaryOf({ capture, counted, dense, chosen, before, settings }: View): HTMLElement {
+export function summaryOf({ capture, counted, chosen, before, settings }: View): HTMLElement {
+  // Placements by a name leave slots empty where experts do not divide evenly, which nobody can change
+  const isPlan = settings.placement === 'eplb' || settings.placement === 'file';
+  const unsaid = chosen.findings.length - mostPlanFindings;
   const spread = chosen.overLayers?.['max/mean'];
   const earlier = before?.overLayers?.['max/mean'];
   const windows = chosen.overWindows?.['max/mean'];
@@ -96,20 +102,20 @@ export function summaryOf({ capture, counted, dense, chosen, before, settings }:
       ['max/mean, 95 % of layers below', compared(spread?.p95, earlier?.p95)],
       ['max/mean, worst layer', compared(spread?.worst, earlier?.worst)],
       ...(hasTokens(capture) ? ofTokens : []),
-      ...(dense.length === 0 || counted.length === capture.numLayers
+      ...(capture.dense.length === 0 || counted.length === capture.numLayers
         ? []
-        : [['dense layers left out', String(dense.length)] as const]),
+        : [['dense layers left out', String(capture.dense.length)] as const]),
     ]),
-    ...(chosen.findings.length === 0
+    ...(!isPlan || chosen.findings.length === 0
       ? []
       : [
           make(
             'p',
             { class: 'quiet' },
             `Of the plan: ${chosen.findings
-              .slice(0, 4)
+              .slice(0, mostPlanFindings)
               .map(({ message }) => message.replace(/\.$/, ''))
-              .join('; ')}.`,
+              .join('; ')}${unsaid > 0 ? `; and ${grouped(unsaid)} more` : ''}.`,
           ),
         ]),
   );

@@ -24,6 +24,7 @@ export interface BarChart {
 /** Draws bars. */
 export function bars({ counts, before, label, unit, hasMean, width }: BarChart): Drawing {
   const all = Array.from(counts, (count, index) => ({ index, count, before: before?.[index] ?? null }));
+  const most = all.reduce((largest, { count, before: then }) => Math.max(largest, count, then ?? 0), 1);
   const mean = all.reduce((sum, { count }) => sum + count, 0) / Math.max(1, all.length);
   return {
     points: all.map(({ index, count, before: countBefore }) => ({
@@ -36,13 +37,14 @@ export function bars({ counts, before, label, unit, hasMean, width }: BarChart):
         ...(countBefore === null ? [] : [`${grouped(countBefore)} with the linear placement`]),
       ].join('\n'),
     })),
+    pointsAreColumns: true,
     plot: {
       width,
       height: 240,
       marginLeft: 64,
       marginBottom: 36,
       x: { label, domain: [0, all.length], ...ticksOf(all.length, (width - 64) / 40, String) },
-      y: { label: unit, grid: true, zero: true, tickFormat: '~s' },
+      y: { label: unit, grid: true, domain: [0, most], tickFormat: '~s' },
       marks: [
         Plot.rectY(all, {
           x1: ({ index }) => index + 0.1,

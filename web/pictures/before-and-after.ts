@@ -34,6 +34,7 @@ export const beforeAndAfter: Picture = {
         : [{ row: row + 0.5, layer, after, before: from, bound }];
     });
     if (rows.length === 0) return null;
+    const most = rows.reduce((largest, { after, before: from }) => Math.max(largest, after, from), 1.1);
     const rowHeight = Math.max(7, Math.min(28, 460 / counted.length));
     return {
       points: rows.map(({ row, layer, after, before: from, bound }) => ({
@@ -51,7 +52,7 @@ export const beforeAndAfter: Picture = {
         height: Math.round(rowHeight * counted.length + 60),
         marginLeft: 56,
         marginBottom: 36,
-        x: { label: 'max/mean of selections per rank', grid: true },
+        x: { label: 'max/mean of selections per rank', grid: true, domain: [1, most] },
         y: {
           label: 'layer',
           labelAnchor: 'center',

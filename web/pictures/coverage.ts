@@ -38,6 +38,7 @@ export const coverage: Picture = {
     const { numExperts } = view.capture;
     return {
       points,
+      pointsAreColumns: true,
       plot: {
         width,
         height: 240,

@@ -4,6 +4,7 @@
  * @module
  */
 import * as Plot from '@observablehq/plot';
+import { grouped } from './numbers.ts';
 import type { Drawing } from './picture.ts';
 
 /** A table. */
@@ -20,13 +21,18 @@ export interface HeatMapTable {
   readonly width: number;
 }
 
+/** More cells than these could neither be told apart nor be drawn at once. */
+const mostCells = 2 ** 19;
 /** From this on, all values have the same colour. */
 const mostTimesMean = 4;
 const marginLeft = 56;
 
 /** Draws a table. The scheme can be told apart by people who do not see all colours, and its lightness only rises. */
-export function heatMap(table: HeatMapTable): Drawing {
+export function heatMap(table: HeatMapTable): Drawing | string {
   const { numRows, numColumns, valueAt, textAt, width } = table;
+  if (numRows * numColumns > mostCells) {
+    return `${grouped(numRows)} times ${grouped(numColumns)} cells are too many for a picture. Their numbers can be saved.`;
+  }
   const values = new Float64Array(numRows * numColumns);
   const points = [];
   let most = 2;

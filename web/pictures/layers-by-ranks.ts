@@ -6,7 +6,7 @@
 import { hasTokens } from '../../ts/capture/capture.ts';
 import { layerName } from '../compute/view.ts';
 import { heatMap } from './heat-map.ts';
-import { grouped, ratio } from './numbers.ts';
+import { grouped, ofKept, ratio } from './numbers.ts';
 import type { Picture } from './picture.ts';
 
 export const layersByRanks: Picture = {
@@ -14,7 +14,7 @@ export const layersByRanks: Picture = {
   title: 'Ranks of each layer',
   caption: ({ capture, settings }) =>
     hasTokens(capture)
-      ? `How many tokens go to each of the ${settings.numRanks} ranks, over the mean of the layer. A token goes to a rank once, however many experts it selects there.`
+      ? `How many tokens go to each of the ${settings.numRanks} ranks, over the mean of the layer. A token goes to a rank once, however many experts it selects there.${ofKept(capture)}`
       : `The selections of each of the ${settings.numRanks} ranks, over the mean of the layer. The replicas of an expert get equal shares.`,
   draw({ capture, counted, chosen }, width) {
     const tokens = counted.map((layer) =>

@@ -19,23 +19,31 @@ function bytesPerToken({ settings: { hiddenSize, bytesPerElement } }: View): num
   return hiddenSize === null ? null : hiddenSize * bytesPerElement;
 }
 
-const axis = {
-  label: 'ranks',
-  type: 'log' as const,
-  base: 2,
-  ticks: [1, 2, 4, 8, 16, 32, 64, 128, 256, 512],
-  tickFormat: (ranks: number) => String(ranks),
-};
+const beingComputed = 'It is being computed.';
+
+/** The axis of the numbers of ranks, with room for two, and for the one that was chosen. */
+function axisOf({ sweep, settings }: View) {
+  return {
+    label: 'ranks',
+    type: 'log' as const,
+    base: 2,
+    domain: [1, Math.max(2, settings.numRanks, ...sweep.map(({ numRanks }) => numRanks))],
+    ticks: [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048],
+    tickFormat: String,
+  };
+}
 
 export const balanceOverRanks: Picture = {
   id: 'balance-over-ranks',
   title: 'Balance over numbers of ranks',
   caption: (view) =>
     `The ${hasTokens(view.capture) ? 'tokens' : 'selections'} of the busiest rank over the mean, with the ${placementOf(view)} placement: the median of the layers (circles), what 95 % of them are below (triangles), and the worst (squares).`,
-  draw({ sweep, settings }, width) {
+  draw(view, width) {
+    const { sweep, settings } = view;
     const known = sweep.flatMap(({ numRanks, maxOverMean }) =>
       maxOverMean === null ? [] : [{ numRanks, ...maxOverMean }],
     );
+    if (sweep.length === 0) return beingComputed;
     if (known.length === 0) return null;
     const dots = (y: 'p50' | 'p95' | 'worst', symbol: 'circle' | 'triangle' | 'square', colour: string) => [
       Plot.line(known, { x: 'numRanks', y, stroke: colour }),
@@ -47,13 +55,19 @@ export const balanceOverRanks: Picture = {
         y: p95,
         text: `${numRanks} ranks\nmedian ${ratio(p50)}\n95 % below ${ratio(p95)}\nworst ${ratio(worst)}`,
       })),
+      pointsAreColumns: true,
       plot: {
         width,
         height: 260,
         marginLeft: 50,
         marginBottom: 36,
-        x: axis,
-        y: { label: 'max/mean', grid: true, nice: true },
+        x: axisOf(view),
+        y: {
+          label: 'max/mean',
+          grid: true,
+          nice: true,
+          domain: [1, Math.max(1.1, ...known.map(({ worst }) => worst))],
+        },
         marks: [
           Plot.ruleX([settings.numRanks], { stroke: 'currentColor', strokeOpacity: 0.4, strokeDasharray: '2,3' }),
           ...dots('p50', 'circle', 'var(--after)'),
@@ -73,7 +87,8 @@ export const fanOutOverRanks: Picture = {
     `To how many ranks (circles) and nodes of ${view.settings.numRanksPerNode} ranks (squares) a token goes on average, with the ${placementOf(view)} placement.`,
   draw(view, width) {
     const { sweep, settings } = view;
-    if (sweep.length === 0 || !hasTokens(view.capture)) return null;
+    if (!hasTokens(view.capture)) return null;
+    if (sweep.length === 0) return beingComputed;
     const perToken = bytesPerToken(view);
     const textOf = ({ numRanks, numNodes, meanRanksPerToken, meanNodesPerToken }: SweptRanks): string =>
       [
@@ -84,12 +99,13 @@ export const fanOutOverRanks: Picture = {
       ].join('\n');
     return {
       points: sweep.map((each) => ({ x: each.numRanks, y: each.meanRanksPerToken, text: textOf(each) })),
+      pointsAreColumns: true,
       plot: {
         width,
         height: 260,
         marginLeft: 50,
         marginBottom: 36,
-        x: axis,
+        x: axisOf(view),
         y: { label: 'per token', grid: true, zero: true, nice: true },
         marks: [
           Plot.ruleX([settings.numRanks], { stroke: 'currentColor', strokeOpacity: 0.4, strokeDasharray: '2,3' }),

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { Capture } from '../../ts/capture/capture.ts';
 import { grouped } from '../../ts/values/grouped.ts';
 
 export { grouped };
@@ -15,6 +16,11 @@ export function ratio(value: number | null | undefined): string {
 /** A share of a whole: `12.5 %`. */
 export function percent(share: number): string {
   return `${(100 * share).toFixed(1)} %`;
+}
+
+/** A sentence that says of how many tokens figures of ranks are; empty where it is all of them. */
+export function ofKept({ keepEvery, numKept, numTokens }: Capture): string {
+  return keepEvery === 1 ? '' : ` These are ${grouped(numKept)} of the ${grouped(numTokens)} tokens.`;
 }
 
 /** A number of bytes: `1.25 GB`. */

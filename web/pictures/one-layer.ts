@@ -7,6 +7,7 @@ import { hasTokens } from '../../ts/capture/capture.ts';
 import { fanOutOf } from '../compute/fan-out.ts';
 import { layerName, type View } from '../compute/view.ts';
 import { bars } from './bars.ts';
+import { ofKept } from './numbers.ts';
 import type { Picture } from './picture.ts';
 
 function inLayer({ capture, settings }: View): string {
@@ -26,7 +27,7 @@ export const ranksOfLayer: Picture = {
   id: 'ranks-of-layer',
   title: 'Ranks of the layer',
   caption: (view) =>
-    `The ${hasTokens(view.capture) ? 'tokens' : 'selections'} that go to each rank${inLayer(view)}. The broken line is their mean.${withBefore(view)}`,
+    `The ${hasTokens(view.capture) ? 'tokens' : 'selections'} that go to each rank${inLayer(view)}. The broken line is their mean.${withBefore(view)}${ofKept(view.capture)}`,
   draw: (view, width) =>
     bars({
       counts: ofRanks(view, view.chosen, view.settings.layer),
@@ -48,7 +49,7 @@ export const nodesOfLayer: Picture = {
   id: 'nodes-of-layer',
   title: 'Nodes of the layer',
   caption: (view) =>
-    `The tokens that go to each node of ${view.settings.numRanksPerNode} ranks${inLayer(view)}. The broken line is their mean.${withBefore(view)}`,
+    `The tokens that go to each node of ${view.settings.numRanksPerNode} ranks${inLayer(view)}. The broken line is their mean.${withBefore(view)}${ofKept(view.capture)}`,
   draw: ({ capture, settings, chosen, before }, width) =>
     chosen.numNodes === 1 || !hasTokens(capture)
       ? null
@@ -73,7 +74,7 @@ export const fanOut: Picture = {
   caption: (view) => {
     const { byRanks, byNodes } = fanOutOfLayer(view);
     const nodes = byNodes.length > 2 ? `, and to ${meanOf(byNodes).toFixed(2)} nodes` : '';
-    return `To how many ranks tokens go${inLayer(view)}: to ${meanOf(byRanks).toFixed(2)} on average${nodes}.`;
+    return `To how many ranks tokens go${inLayer(view)}: to ${meanOf(byRanks).toFixed(2)} on average${nodes}.${ofKept(view.capture)}`;
   },
   draw: (view, width) =>
     hasTokens(view.capture)

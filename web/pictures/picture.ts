@@ -17,6 +17,8 @@ export interface Point {
 /** A picture of one view. */
 export interface Drawing {
   readonly plot: PlotOptions;
+  /** Whether what is above or below a point says the same, as in bars and lines over numbers. */
+  readonly pointsAreColumns?: true;
   readonly points: readonly Point[];
 }
 
@@ -29,8 +31,8 @@ export interface Picture {
   readonly isWide?: true;
   /** What it shows, in full sentences. */
   readonly caption: (view: View) => string;
-  /** Draws it; null where there is nothing to show. */
-  readonly draw: (view: View, width: number) => Drawing | null;
+  /** Draws it. A text says why it cannot be drawn, and null that there is nothing to show. */
+  readonly draw: (view: View, width: number) => Drawing | string | null;
   /** The numbers of it. */
   readonly data: (view: View) => unknown;
 }

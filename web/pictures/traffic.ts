@@ -8,7 +8,7 @@ import { sendersOf } from '../../ts/capture/senders.ts';
 import { type Traffic, trafficOf } from '../compute/traffic.ts';
 import { layerName, type View } from '../compute/view.ts';
 import { heatMap } from './heat-map.ts';
-import { bytes, grouped, ratio } from './numbers.ts';
+import { bytes, grouped, ofKept, ratio } from './numbers.ts';
 import type { Drawing, Picture } from './picture.ts';
 
 function trafficIn({ capture, chosen, settings }: View): Traffic {
@@ -21,10 +21,10 @@ function captionOf({ capture, settings }: View, places: string): string {
     sendersOf(capture.ranks, settings.numRanks) === null
       ? 'No file says which rank sends its tokens: each is taken to send an equal share of all.'
       : 'Each file has the tokens of one rank.';
-  return `The tokens that go from each ${places} to each ${places}${inLayer}, over the mean. ${source}`;
+  return `The tokens that go from each ${places} to each ${places}${inLayer}, over the mean. ${source}${ofKept(capture)}`;
 }
 
-function draw({ settings }: View, counts: Float64Array, size: number, place: string, width: number): Drawing {
+function draw({ settings }: View, counts: Float64Array, size: number, place: string, width: number): Drawing | string {
   const mean = counts.reduce((sum, count) => sum + count, 0) / counts.length;
   const { hiddenSize, bytesPerElement } = settings;
   return heatMap({

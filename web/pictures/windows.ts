@@ -4,6 +4,7 @@
  * @module
  */
 import * as Plot from '@observablehq/plot';
+import { tokenOf } from '../../ts/capture/capture.ts';
 import { layerName } from '../compute/view.ts';
 import { grouped, ratio } from './numbers.ts';
 import type { Picture } from './picture.ts';
@@ -21,14 +22,16 @@ export const windows: Picture = {
     const lines = before === null ? '' : ' The broken line is the linear placement.';
     return `The selections of the busiest rank over the mean${inLayer}, in windows of ${grouped(settings.window)} tokens: what ranks wait for in one batch.${lines}${overAll}`;
   },
-  draw({ settings, chosen, before }, width) {
-    const from = chosen.chosen.judgedFrom[settings.layer];
-    const linesOf = (judged: typeof chosen) =>
-      judged.layers[settings.layer].windows.flatMap((balance, window) =>
-        balance === null ? [] : [{ window, token: from + window * settings.window, value: balance['max/mean'] }],
+  draw({ capture, settings, chosen, before }, width) {
+    const { windows: judged } = chosen.layers[settings.layer];
+    const firstOf = (window: number): number =>
+      tokenOf(capture, chosen.chosen.judgedFrom[settings.layer] + window * settings.window);
+    const lineOf = (balances: typeof judged) =>
+      balances.flatMap((balance, window) =>
+        balance === null ? [] : [{ window, token: firstOf(window), value: balance['max/mean'] }],
       );
-    const after = linesOf(chosen);
-    const earlier = before === null ? [] : linesOf(before);
+    const after = lineOf(judged);
+    const earlier = before === null ? [] : lineOf(before.layers[settings.layer].windows);
     if (after.length === 0) return null;
     return {
       points: after.map(({ window, token, value }) => {
@@ -43,12 +46,18 @@ export const windows: Picture = {
           ].join('\n'),
         };
       }),
+      pointsAreColumns: true,
       plot: {
         width,
         height: 240,
         marginLeft: 50,
         marginBottom: 36,
-        x: { label: 'first token of the window', tickFormat: '~s', ticks: Math.round(width / 90) },
+        x: {
+          label: 'first token of the window',
+          domain: [firstOf(0), firstOf(judged.length)],
+          tickFormat: '~s',
+          ticks: Math.round(width / 90),
+        },
         y: {
           label: 'max/mean',
           grid: true,
@@ -66,7 +75,7 @@ export const windows: Picture = {
   data: ({ capture, settings, chosen, before }) => ({
     layer: capture.layers?.[settings.layer] ?? null,
     window: settings.window,
-    firstToken: chosen.chosen.judgedFrom[settings.layer],
+    firstToken: tokenOf(capture, chosen.chosen.judgedFrom[settings.layer]),
     balances: chosen.layers[settings.layer].windows,
     balancesBefore: before?.layers[settings.layer].windows ?? null,
   }),

@@ -3,10 +3,10 @@
  *
  * @module
  */
-import type { Capture } from '../../ts/capture/capture.ts';
+import { type Capture, mostExperts } from '../../ts/capture/capture.ts';
 import { Collector } from '../../ts/capture/collector.ts';
 import { findEqualLayers } from '../../ts/findings/equal-layers.ts';
-import { findAll } from '../../ts/findings/find.ts';
+import { denseIn, findAll } from '../../ts/findings/find.ts';
 import type { Finding } from '../../ts/findings/finding.ts';
 import { numExpertsIn } from '../../ts/findings/number-of-experts.ts';
 import { Observer } from '../../ts/findings/observer.ts';
@@ -34,7 +34,6 @@ const maxIds = 2 ** 24;
  * faster here than those that fit in the cache.
  */
 const pieceBytes = 2 ** 23;
-const maxExperts = 2 ** 20;
 
 /**
  * Reads files.
@@ -57,7 +56,7 @@ export async function readCapture(job: ReadJob, onProgress: (share: number) => v
       numDone += count;
       onProgress(numDone / whole);
     };
-    const numExperts = job.numExperts ?? routing.numExperts ?? (await numExpertsIn(routing, all, maxExperts, onPiece));
+    const numExperts = job.numExperts ?? routing.numExperts ?? (await numExpertsIn(routing, all, mostExperts, onPiece));
     const counts = all.map(() => new Float64Array(numExperts));
     const observer = new Observer({ idType, numTopk, numExperts, emptyId }, counts);
     const collector = new Collector({ numLayers: all.length, numTokens, numTopk, numExperts, emptyId, maxIds });
@@ -95,6 +94,7 @@ export async function readCapture(job: ReadJob, onProgress: (share: number) => v
       numLayers: all.length,
       numTokens,
       tokensOfLayer: routing.tokensOfLayer,
+      dense: denseIn(observer.layers, numTopk),
       numTopk,
       numExperts,
       findings: findAll({ routing, layers, observer, numExperts, equalLayers }),
@@ -126,6 +126,7 @@ function captureOfCounts({ files, format, producer, layers, numExperts, counts, 
     numLayers: layers.length,
     numTokens: 0,
     tokensOfLayer: null,
+    dense: [],
     numTopk: 0,
     numExperts,
     findings,

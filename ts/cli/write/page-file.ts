@@ -9,6 +9,7 @@ import type { Capture } from '../../capture/capture.ts';
 import { Collector } from '../../capture/collector.ts';
 import { writePageData } from '../../capture/document.ts';
 import type { Settings } from '../../capture/settings.ts';
+import { denseIn } from '../../findings/find.ts';
 import type { Finding } from '../../findings/finding.ts';
 import type { RoutingLayout } from '../compute/layout.ts';
 import { failOnSystemError } from '../fail.ts';
@@ -82,7 +83,7 @@ function readPage(): string {
 }
 
 function captureOf(
-  { routing: { routing, name, chosen, layers }, layers: counts, numExperts }: RoutingLayout,
+  { routing: { routing, name, chosen, layers }, layers: counts, numExperts, observer }: RoutingLayout,
   { numKept, keepEvery, ids, runs }: Collector,
   findings: readonly Finding[],
 ): Capture {
@@ -99,6 +100,7 @@ function captureOf(
     numLayers: chosen.length,
     numTokens: tokens,
     tokensOfLayer: tokensOfLayer === null ? null : chosen.map((layer) => tokensOfLayer[layer]),
+    dense: denseIn(observer.layers, topk),
     numTopk: topk,
     numExperts,
     findings,
