@@ -292,6 +292,14 @@ describe('files of torch.save', () => {
       });
     }
 
+    it('of which all is padding have no tokens', async () => {
+      const batch = p.dict({ routed_experts: dense([2, 5, 3, 2]), attention_mask: mask('torch BoolStorage', [2, 5]) });
+      const file = writeTorchFile(p.pickle(p.dict({ batch })), { 0: int32(60), mask: new Uint8Array(10) });
+      const { grid } = asIds(await openBytes(file));
+      assert.equal(grid.numTokens, 0);
+      for await (const piece of grid.pieces([0, 1, 2], new Int32Array(0))) assert.fail(`a piece of ${piece.numTokens}`);
+    });
+
     it('have the tokens of samples without one, and of those whose mask does not fit', async () => {
       const sample = (key: string, attention_mask?: p.Pickled): p.Pickled =>
         p.dict({ routed_experts: dense([5, 3, 2], key), ...(attention_mask && { attention_mask }) });
@@ -307,7 +315,7 @@ describe('files of torch.save', () => {
       assert.deepEqual(ids.notes, [
         'The tokens of 3 samples follow one another.',
         '3 of 15 tokens are left out, which are padding by the attention_mask.',
-        'Padding of 1 sample is read as tokens: [2].attention_mask is bool [4], and [2].routed_experts is int32 [5, 3, 2].',
+        'Padding of 1 tensor is read as tokens: [2].attention_mask is bool [4], and [2].routed_experts is int32 [5, 3, 2].',
       ]);
       const first = counting([5, 3, 2]);
       const kept = first.filter((_, token) => isToken[token] === 1);

@@ -91,7 +91,7 @@ async function unpadded(grid: IdGrid, samples: readonly Sample[]): Promise<{ gri
   const notes =
     unfit.length === 0
       ? []
-      : [`Padding of ${unfit.length} sample${unfit.length === 1 ? '' : 's'} is read as tokens: ${unfit[0]}.`];
+      : [`Padding of ${unfit.length} tensor${unfit.length === 1 ? '' : 's'} is read as tokens: ${unfit[0]}.`];
   if (masks.length === 0) return { grid, notes };
   const result = await withoutPadding(grid, masks);
   const rows = `${grid.numTokens - result.numTokens} of ${grid.numTokens} tokens are left out`;
