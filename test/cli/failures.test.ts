@@ -280,7 +280,7 @@ describe('command line: failures', function () {
     for (const args of [
       ['--help'],
       ['-h'],
-      ['permute', '--help'],
+      ...['permute', 'receive', 'check', 'place'].map((command) => [command, '--help']),
       ['generate', '--help'],
       ['doctor', '--help'],
       ['help', 'generate'],

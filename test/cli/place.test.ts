@@ -340,6 +340,10 @@ describe('dispatch-layout place', () => {
       expectRefusal(await dispatchLayout(['place', ...args, '-o', out]), message, args.join(' '));
     }
     expectRefusal(
+      await dispatchLayout(['place', path, ...sizes, '--format', 'eplb']),
+      /--format is for the file of --out/,
+    );
+    expectRefusal(
       await dispatchLayout(['place', path, ...sizes, '-o', path]),
       /would overwrite the input/,
       'overwrite',
@@ -444,6 +448,14 @@ describe('dispatch-layout place with counts', () => {
     assert.match(gated.stdout.toString(), /EXCEEDED, 1\.000: layer 2 \(1\.000\)/);
   });
 
+  it('prints 80 columns also for many layers', async () => {
+    const counts = Array.from({ length: 120 }, (_, layer) => [1000, layer, 1, 2]);
+    const file = folder.write('many.json', JSON.stringify({ logical_count: counts }));
+    const text = await succeed(['place', file, '--num-experts', '4', '--num-ranks', '4']);
+    for (const line of text.split('\n')) if (!line.startsWith('file')) assert.isAtMost(line.length, 80, line);
+    assert.match(text, /^Layers {20}the 32 least even of 120, up to 3\.99x by the plan$/m);
+  });
+
   it('refuses what needs tokens, and counts that are not of these experts', async () => {
     const file = folder.write('few.json', JSON.stringify({ logical_count: [[1, 2, 3, 4]] }));
     const ids = folder.write('ids.json', '[[0, 1], [2, 3]]');
@@ -458,8 +470,10 @@ describe('dispatch-layout place with counts', () => {
       ],
       [
         ['place', file, ...sizes, '--replica-rule', 'hash'],
-        /--replica-rule hash is for tokens, and .*few\.json has counts/,
+        /--replica-rule is for tokens, and .*few\.json has only counts/,
       ],
+      [['place', file, ...sizes, '--window', '64'], /--window is for tokens/],
+      [['place', file, ...sizes, '--num-ranks', '1,2', '--empty-id', '3'], /--empty-id is for tokens/],
       [['place', file, ...sizes, '--fail-above', 'windows:max/mean=2'], /counts have no tokens, and so no windows/],
       [['place', file, ...sizes, '--layer', '1'], /--layer 1 is not in .*few\.json, which has one layer, 0/],
       [['place', ofSlots, ...sizes], /slots\.pt has counts of physical experts, which are the slots of some placement/],
@@ -527,6 +541,7 @@ describe('dispatch-layout place with several numbers of ranks', () => {
     const plan = folder.write('plan.json', '{"physical_to_logical_map": [[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]]}');
     const cases: [string[], RegExp][] = [
       [['-o', folder.path('none.json')], /--out is for one number of ranks/],
+      [['--format', 'eplb'], /--format is for one number of ranks/],
       [['--fail-above', 'max/mean=2'], /--fail-above is for one number of ranks/],
       [['--placement', plan], /--placement .*plan\.json is for one number of ranks; pass linear or round_robin/],
       [['--replica-rule', 'nearest'], /--replica-rule nearest is for one number of ranks/],
@@ -746,7 +761,10 @@ describe('--fail-above', () => {
     assert.deepStrictEqual(report.plan.layers['max/mean'].worst, report.layers[1].plan.balance['max/mean']);
     assert.deepStrictEqual(report.bound['max/mean'].worst, report.layers[1].bound['max/mean']);
     assert.lengthOf(report.layers[0].physicalToLogical, 4);
-    assert.match(await succeed(['place', both, ...sizes]), /^dense {5}1 layers hold one expert only/m);
+    assert.match(
+      await succeed(['place', both, ...sizes]),
+      /^dense {5}1 layer holds one expert only; it is in no figure$/m,
+    );
   });
 
   it('refuses what is no limit', async () => {
