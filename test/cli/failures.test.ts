@@ -55,7 +55,7 @@ describe('command line: failures', function () {
       [[file, ...sizes, '--ranks-per-node', '3'], /--ranks-per-node that divides 4, or is at least 4/],
       [
         [file, '--num-experts', '8', '--num-ranks', '3'],
-        /8 experts do not divide evenly among 3 ranks.*--placement linear or/,
+        /8 experts do not divide evenly among 3 ranks\. Pass --placement linear, round_robin or a table, or --invalid-experts ignore/,
       ],
       [[file, '--num-experts', '2', '--num-ranks', '4'], /do not divide evenly/],
       [[file, ...sizes, '--layer', '0'], /--layer is for routing of several layers; .* is \[2, 2\]/],

@@ -12,6 +12,7 @@ import { type Observation, observe } from './compute/observe.ts';
 import { exitCodes } from './exit-codes.ts';
 import { limits } from './flags.ts';
 import { print } from './print.ts';
+import { startProgress } from './progress.ts';
 import { checkPaths } from './read/check-paths.ts';
 import { type ChosenRouting, openChosenRouting, type RoutingFlags } from './read/routing.ts';
 import { fact, factsOfFile } from './report/facts.ts';
@@ -59,10 +60,18 @@ async function numberOfExperts(
   if (flags.numExperts !== undefined) return { numExperts: flags.numExperts, because: '--num-experts says so' };
   const { numExperts } = routing.routing;
   if (numExperts !== null) return { numExperts, because: 'the file says so' };
-  return {
-    numExperts: await numExpertsIn(routing.routing, routing.chosen, limits.experts),
-    because: 'one more than the largest id',
+  const progress = startProgress('looking for experts', routing.routing.tokens * routing.chosen.length, 'tokens');
+  let numDone = 0;
+  const onPiece = (numTokens: number): void => {
+    numDone += numTokens;
+    progress.update(numDone);
   };
+  try {
+    const found = await numExpertsIn(routing.routing, routing.chosen, limits.experts, onPiece);
+    return { numExperts: found, because: 'one more than the largest id' };
+  } finally {
+    progress.stop();
+  }
 }
 
 function formatText({ routing, numExperts, numExpertsBecause, observation, idsSha256 }: Checked): string {

@@ -115,6 +115,7 @@ const flagOfOption: Readonly<Record<string, string>> = {
 export function inFlags(message: string): string {
   return message
     .replace(/\bdevice: '([\w:]+)'/g, '--device $1')
+    .replace("placement: 'linear' or 'round_robin', a placement table,", 'placement linear, round_robin or a table,')
     .replace(/\b(invalidExperts|placement): '(\w+)'/g, '$1 $2')
     .replace(/\b(axes|array): '([^']*)'/g, '--$1 $2')
     .replace(

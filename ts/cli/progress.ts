@@ -10,7 +10,7 @@ import { abbreviated } from './report/numbers.ts';
 export interface Progress {
   /** @param done the part of the total that is done. */
   update(done: number): void;
-  /** Removes the bar. It may be called at any time. */
+  /** Removes the bar, and shows none from then on. It may be called at any time. */
   stop(): void;
 }
 
@@ -52,7 +52,7 @@ export function startProgress(verb: string, total: number, unit: string): Progre
     },
     stop() {
       bar?.stop();
-      bar = null;
+      nextMs = Infinity;
     },
   };
 }
