@@ -562,6 +562,42 @@ describe('a plan as the placement of a layout', () => {
     return folder.write(name, writeNpy(layers.flat(2).map(BigInt), shape, { ...plainForm, size: 4 }));
   }
 
+  it('is read from .pt files of SGLang and of EPLB, too', async () => {
+    const slots = [0, 1, 2, 3, 4, 5, 0, 0];
+    const bytes = new Uint8Array(Int32Array.from(slots).buffer);
+    const map = p.tensor({ key: '0', numElements: 8, shape: [1, 8], strides: [8, 1] });
+    const table = p.tensor({ key: '0', numElements: 8, shape: [6], strides: [1] });
+    const routing = npyFile('for-pt.npy', [randomRows(new Random(6), 50, 3, 6)]);
+    const flags = [routing, '--num-experts', '6', '--axes', 'layers,tokens,topk', '--json'];
+    const layout = async (plan: string, numRanks: string): Promise<unknown> => {
+      const { timing, ...rest } = JSON.parse(await succeed([...flags, '--num-ranks', numRanks, '--placement', plan]));
+      return rest;
+    };
+    const json = folder.write('map.json', JSON.stringify({ physical_to_logical_map: [slots] }));
+    for (const name of ['physical_to_logical_map', 'phy2log']) {
+      const file = folder.write(`${name}.pt`, writeTorchFile(p.pickle(p.dict({ [name]: map })), { 0: bytes }));
+      assert.deepStrictEqual(await layout(file, '4'), await layout(json, '4'), name);
+    }
+    const ranks = folder.write('ranks.pt', writeTorchFile(p.pickle(table), { 0: bytes }));
+    const list = folder.write('ranks.json', JSON.stringify(slots.slice(0, 6)));
+    assert.deepStrictEqual(await layout(ranks, '6'), await layout(list, '6'));
+  });
+
+  it('says in flags what readPlan and writePlan refuse', async () => {
+    const maps = { Main: { physical_to_logical_map: [[0, 1]] }, Drafter: { physical_to_logical_map: [[1, 0]] } };
+    const models = { version: 2, format: 'vllm_offline_eplb_physical_to_logical_by_model', model_maps: maps };
+    const several = folder.write('models.json', JSON.stringify(models));
+    const loads = folder.write('loads.json', '{"logical_count": [[1, 2]]}');
+    const routing = npyFile('refused-plans.npy', [randomRows(new Random(7), 50, 2, 2)]);
+    const flags = ['place', routing, '--num-experts', '2', '--num-ranks', '2', '--axes', 'layers,tokens,topk'];
+    const cases: [string[], RegExp][] = [
+      [['--placement', several], /plans of 2 models\. Keep one of them in it: Main, Drafter$/m],
+      [['--placement', loads], /make one from them with dispatch-layout place FILE$/m],
+      [['--redundant', '2', '-o', folder.path('plan'), '--format', 'ranks'], /Pass a --format that has replicas$/m],
+    ];
+    for (const [more, message] of cases) expectRefusal(await dispatchLayout([...flags, ...more]), message);
+  });
+
   it('gives the layout of the slots that tokens take, with the counts of experts', async () => {
     const random = new Random(5);
     const layers = [0, 1].map(() => randomRows(random, 300, 3, 6));

@@ -345,7 +345,10 @@ describe('files of torch.save', () => {
         /\[0\]: float32 \[6, 4\]; .*it seems to be the logits of 2 routers, 6 tokens by 4 experts; save the ids that top-k/,
       ],
       'a model': [p.dict({ 'fc.weight': float([4, 6], 'a'), 'fc.bias': float([4], 'b') }), /the weights of a model/],
-      'a placement of SGLang': [p.dict({ physical_to_logical_map: dense([2, 4], 'a') }), /a placement of SGLang/],
+      'where experts are': [
+        p.dict({ physical_to_logical_map: dense([2, 4], 'a') }),
+        /says where experts are, for SGLang/,
+      ],
       'no tensors': [p.dict({ x: p.int(1) }), /holds no tensors/],
       'codes of audio': [
         p.dict({ codes: dense([1, 2, 4], 'a') }),
@@ -555,7 +558,7 @@ describe('samples of torch.save', function () {
   });
 
   const declined: Record<string, RegExp> = {
-    'sglang_init_location/torch2.13.0/physical_to_logical_map.pt': /a placement of SGLang/,
+    'sglang_init_location/torch2.13.0/physical_to_logical_map.pt': /says where experts are, for SGLang/,
     'hf_router_logits/torch2.13.0/router_logits_tuple_f32.pt': /the logits of 3 routers, 8 tokens by 8 experts/,
     'hf_router_logits/torch2.13.0/router_logits_tuple_bf16.pt': /the logits of 3 routers, 8 tokens by 8 experts/,
     'megatron_router_trace/router_state_rank0.pt': /the weights of Megatron's routers/,

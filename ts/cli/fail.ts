@@ -117,6 +117,9 @@ export function inFlags(message: string): string {
     .replace(/\bdevice: '([\w:]+)'/g, '--device $1')
     .replace("placement: 'linear' or 'round_robin', a placement table,", 'placement linear, round_robin or a table,')
     .replace(/\b(invalidExperts|placement): '(\w+)'/g, '$1 $2')
+    .replace('Pass model, one of:', 'Keep one of them in it:')
+    .replace('make one from them by rebalance', 'make one from them with dispatch-layout place FILE')
+    .replace('Map the ids by mapToPhysical, or write a form that has replicas', 'Pass a --format that has replicas')
     .replace(/\b(axes|array): '([^']*)'/g, '--$1 $2')
     .replace(
       /\bopenRoutingOrCounts reads counts\b/g,

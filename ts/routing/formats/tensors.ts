@@ -39,8 +39,9 @@ export function contentsOfTensors(
   let canBeChosen = false;
   for (const tensor of tensors) {
     const { name, shape } = tensor;
-    const purpose = name === options.array ? undefined : otherPurpose(name);
-    const canBeIds = isOfIntegers(tensor) && shape.length >= 2 && shape.length <= 4;
+    const purpose = name === options.array || options.takesAllIntegers ? undefined : otherPurpose(name);
+    const fits = options.takesAllIntegers || (shape.length >= 2 && shape.length <= 4);
+    const canBeIds = isOfIntegers(tensor) && fits;
     if (canBeIds && purpose === undefined) arrays.push(tensor);
     else {
       canBeChosen ||= canBeIds;
