@@ -342,6 +342,7 @@ describe('dispatch-layout place', () => {
     expectRefusal(
       await dispatchLayout(['place', path, ...sizes, '--format', 'eplb']),
       /--format is for the file of --out/,
+      'no file',
     );
     expectRefusal(
       await dispatchLayout(['place', path, ...sizes, '-o', path]),
@@ -595,7 +596,9 @@ describe('a plan as the placement of a layout', () => {
       [['--placement', loads], /make one from them with dispatch-layout place FILE$/m],
       [['--redundant', '2', '-o', folder.path('plan'), '--format', 'ranks'], /Pass a --format that has replicas$/m],
     ];
-    for (const [more, message] of cases) expectRefusal(await dispatchLayout([...flags, ...more]), message);
+    for (const [more, message] of cases) {
+      expectRefusal(await dispatchLayout([...flags, ...more]), message, more.join(' '));
+    }
   });
 
   it('gives the layout of the slots that tokens take, with the counts of experts', async () => {

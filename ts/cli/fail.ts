@@ -60,7 +60,8 @@ export function withMemory<Result>(what: string, remedy: string, work: () => Res
 export function failOnLibraryError(where: string, numExperts: number, error: unknown, firstToken = 0): never {
   if (error instanceof InvalidExpertError) {
     const problem = `${where}, token ${firstToken + error.token}, slot ${error.slot}: ${error.value} is not an expert in [0, ${numExperts})`;
-    const remedy = 'use -1 for an empty slot, correct --num-experts, or pass --invalid-experts ignore';
+    const emptyId = `pass --empty-id ${error.value} if it stands for an empty slot`;
+    const remedy = `${emptyId}, correct --num-experts, or pass --invalid-experts ignore`;
     throw new UsageError(`${problem}; ${remedy}`, { cause: error });
   }
   if (error instanceof DispatchLayoutError) throw new UsageError(inFlags(error.message), { cause: error });
