@@ -1,6 +1,7 @@
 /** `dispatch-layout check`, the findings of the report, and fingerprints. */
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
+import { once } from 'node:events';
 import { readdirSync } from 'node:fs';
 import { assert } from 'chai';
 import { zipSync } from 'fflate';
@@ -272,17 +273,22 @@ describe('command line: check', function () {
     assert.strictEqual(sound.axes, 'layers,tokens,topk');
   });
 
-  it('leaves no file behind when it is interrupted', async function () {
+  it('ends at once and leaves no file behind when it is interrupted', async function () {
     if (process.platform === 'win32') this.skip();
-    const out = folder.path('interrupted.npy');
-    const child = spawn(process.execPath, [commandPath, 'generate', out, '--num-tokens', '30000000'], {
-      stdio: 'ignore',
-    });
-    const isWriting = (): boolean => readdirSync(folder.path('.')).some((name) => name.includes('interrupted'));
-    while (!isWriting()) await new Promise((resolve) => setTimeout(resolve, 20));
-    child.kill('SIGINT');
-    const signal = await new Promise((resolve) => child.on('close', (_, by) => resolve(by)));
-    assert.strictEqual(signal, 'SIGINT');
-    assert.isFalse(isWriting());
+    const rank = folder.path('rank.npy');
+    await succeed(['generate', rank, '--num-tokens', '20000', '--layers', '60', '--dtype', 'uint8']);
+    const out = folder.path('interrupted');
+    for (const args of [
+      ['generate', out, '--num-tokens', '30000000'],
+      ['receive', rank, rank, '--num-experts', '256', '--out', out],
+    ]) {
+      const child = spawn(process.execPath, [commandPath, ...args], { stdio: 'ignore' });
+      const end = once(child, 'exit');
+      const files = (): string[] => readdirSync(folder.path('.')).filter((name) => name.includes('interrupted'));
+      while (files().length === 0) await new Promise((resolve) => setTimeout(resolve, 2));
+      child.kill('SIGINT');
+      assert.deepEqual(await end, [null, 'SIGINT'], args[0]);
+      assert.deepEqual(files(), [], args[0]);
+    }
   });
 });

@@ -55,7 +55,7 @@ describe('command line: failures', function () {
       [[file, ...sizes, '--ranks-per-node', '3'], /--ranks-per-node that divides 4, or is at least 4/],
       [
         [file, '--num-experts', '8', '--num-ranks', '3'],
-        /8 experts do not divide evenly among 3 ranks.*--placement linear or/,
+        /8 experts do not divide evenly among 3 ranks\. Pass --placement linear, round_robin or a table, or --invalid-experts ignore/,
       ],
       [[file, '--num-experts', '2', '--num-ranks', '4'], /do not divide evenly/],
       [[file, ...sizes, '--layer', '0'], /--layer is for routing of several layers; .* is \[2, 2\]/],
@@ -99,7 +99,7 @@ describe('command line: failures', function () {
       ],
       ['evil.npz', evilName, /holds 2 arrays of integers/],
       ['bad.json', '[[1, 2\n\x1b[31m', /not valid JSON/],
-      ['id.json', '[[0, 1], [2, 99]]', /id.json, token 1, slot 1: 99 is not an expert in \[0, 8\); use -1/],
+      ['id.json', '[[0, 1], [2, 99]]', /id.json, token 1, slot 1: 99 is not an expert in \[0, 8\); pass --empty-id 99 if/],
       ['wide.json', '[[4294967301]]', /token 0, slot 0: 4294967301 is not an expert/],
       ['negative.json', '[[-2]]', /token 0, slot 0: -2 is not an expert/],
     ];
@@ -182,6 +182,17 @@ describe('command line: failures', function () {
     const finished = await dispatchLayout([file, ...sizes, '--device', 'cuda']);
     if (finished.code === 0) return; // This machine has the device.
     expectRefusal(finished, /device 'cuda' is not available, because/, 'cuda');
+    const several = await dispatchLayout([file, ...sizes.slice(0, 2), '--num-ranks', '2,4', '--device', 'cuda']);
+    expectRefusal(several, /device 'cuda' is not available, because/, 'cuda, several numbers of ranks');
+  });
+
+  it('says what to do where the system allows fewer open files', function () {
+    if (process.platform === 'win32') this.skip();
+    const files = Array.from({ length: 100 }, (_, index) => folder.write(`shard-${index}.json`, '[[0, 1], [2, 3]]'));
+    const limited = ['-c', 'ulimit -n 80; exec "$@"', 'sh', process.execPath, commandPath, 'check', ...files];
+    const { status, stderr } = spawnSync('sh', limited, { encoding: 'utf8' });
+    assert.match(stderr, /cannot be read: too many open files; give fewer files at once, or allow more open files/);
+    assert.strictEqual(status, 2);
   });
 
   it('suggests the command that a mistyped name resembles, whatever comes after it', async () => {
@@ -280,7 +291,7 @@ describe('command line: failures', function () {
     for (const args of [
       ['--help'],
       ['-h'],
-      ['permute', '--help'],
+      ...['permute', 'receive', 'check', 'place'].map((command) => [command, '--help']),
       ['generate', '--help'],
       ['doctor', '--help'],
       ['help', 'generate'],

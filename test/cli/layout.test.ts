@@ -256,6 +256,19 @@ describe('command line: layouts', function () {
     assert.deepStrictEqual(names, ['num_tokens_per_rank.npy', 'num_tokens_per_expert.npy']);
   });
 
+  it('refuses flags that would change nothing', async () => {
+    const cases: [string[], RegExp][] = [
+      [['--mask', 'bits'], /--mask is for the file of --out; pass it, too/],
+      [['--bytes-per-element', '4'], /--bytes-per-element is for --hidden-size; pass it, too/],
+      [['--source-rank', '1', '--replica-rule', 'nearest'], /--replica-rule is for a plan with replicas; name one/],
+      [['--source-rank', '1', '--placement', 'linear'], /--source-rank is for a plan with replicas; name one/],
+    ];
+    for (const [args, message] of cases) {
+      const finished = await dispatchLayout(['-', '--num-experts', '8', '--num-ranks', '4', ...args], '[[0, 5]]');
+      expectRefusal(finished, message, args.join(' '));
+    }
+  });
+
   it('packs the mask with --mask bits, and reports the same', async () => {
     const [bytes, bits] = [folder.path('bytes.npz'), folder.path('bits.npz')];
     const args = ['-', '--num-experts', '10', '--num-ranks', '10', '--ranks-per-node', '5'];

@@ -409,7 +409,7 @@ describe('command line: orders', function () {
       [[file, ...sizes, '--mask', 'bits'], /unknown option '--mask'/],
       [[file, ...sizes, '--layer', '0'], /--layer is for routing of several layers/],
       [[...layersFile, ...sizes, '--layer', '2'], /--layer 2 is not in .*, which has layers 0 to 1/],
-      [[file, '--num-experts', '6'], /rows.npy, token 1, slot 0: 6 is not an expert in \[0, 6\); use -1/],
+      [[file, '--num-experts', '6'], /rows.npy, token 1, slot 0: 6 is not an expert in \[0, 6\); pass --empty-id 6/],
       [[...layersFile, '--num-experts', '7'], /layers.npy, layer 1, token 2, slot 0: 7 is not an expert/],
       [['-', ...byRank, '--placement', '-'], /cannot both be standard input/],
       [[file, ...sizes, '--out', '-'], /--out takes the name of a file/],

@@ -340,6 +340,11 @@ describe('dispatch-layout place', () => {
       expectRefusal(await dispatchLayout(['place', ...args, '-o', out]), message, args.join(' '));
     }
     expectRefusal(
+      await dispatchLayout(['place', path, ...sizes, '--format', 'eplb']),
+      /--format is for the file of --out/,
+      'no file',
+    );
+    expectRefusal(
       await dispatchLayout(['place', path, ...sizes, '-o', path]),
       /would overwrite the input/,
       'overwrite',
@@ -444,6 +449,14 @@ describe('dispatch-layout place with counts', () => {
     assert.match(gated.stdout.toString(), /EXCEEDED, 1\.000: layer 2 \(1\.000\)/);
   });
 
+  it('prints 80 columns also for many layers', async () => {
+    const counts = Array.from({ length: 120 }, (_, layer) => [1000, layer, 1, 2]);
+    const file = folder.write('many.json', JSON.stringify({ logical_count: counts }));
+    const text = await succeed(['place', file, '--num-experts', '4', '--num-ranks', '4']);
+    for (const line of text.split('\n')) if (!line.startsWith('file')) assert.isAtMost(line.length, 80, line);
+    assert.match(text, /^Layers {20}the 32 least even of 120, up to 3\.99x by the plan$/m);
+  });
+
   it('refuses what needs tokens, and counts that are not of these experts', async () => {
     const file = folder.write('few.json', JSON.stringify({ logical_count: [[1, 2, 3, 4]] }));
     const ids = folder.write('ids.json', '[[0, 1], [2, 3]]');
@@ -458,8 +471,10 @@ describe('dispatch-layout place with counts', () => {
       ],
       [
         ['place', file, ...sizes, '--replica-rule', 'hash'],
-        /--replica-rule hash is for tokens, and .*few\.json has counts/,
+        /--replica-rule is for tokens, and .*few\.json has only counts/,
       ],
+      [['place', file, ...sizes, '--window', '64'], /--window is for tokens/],
+      [['place', file, ...sizes, '--num-ranks', '1,2', '--empty-id', '3'], /--empty-id is for tokens/],
       [['place', file, ...sizes, '--fail-above', 'windows:max/mean=2'], /counts have no tokens, and so no windows/],
       [['place', file, ...sizes, '--layer', '1'], /--layer 1 is not in .*few\.json, which has one layer, 0/],
       [['place', ofSlots, ...sizes], /slots\.pt has counts of physical experts, which are the slots of some placement/],
@@ -527,6 +542,7 @@ describe('dispatch-layout place with several numbers of ranks', () => {
     const plan = folder.write('plan.json', '{"physical_to_logical_map": [[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]]}');
     const cases: [string[], RegExp][] = [
       [['-o', folder.path('none.json')], /--out is for one number of ranks/],
+      [['--format', 'eplb'], /--format is for one number of ranks/],
       [['--fail-above', 'max/mean=2'], /--fail-above is for one number of ranks/],
       [['--placement', plan], /--placement .*plan\.json is for one number of ranks; pass linear or round_robin/],
       [['--replica-rule', 'nearest'], /--replica-rule nearest is for one number of ranks/],
@@ -546,6 +562,44 @@ describe('a plan as the placement of a layout', () => {
     const shape = [layers.length, layers[0].length, layers[0][0].length];
     return folder.write(name, writeNpy(layers.flat(2).map(BigInt), shape, { ...plainForm, size: 4 }));
   }
+
+  it('is read from .pt files of SGLang and of EPLB, too', async () => {
+    const slots = [0, 1, 2, 3, 4, 5, 0, 0];
+    const bytes = new Uint8Array(Int32Array.from(slots).buffer);
+    const map = p.tensor({ key: '0', numElements: 8, shape: [1, 8], strides: [8, 1] });
+    const table = p.tensor({ key: '0', numElements: 8, shape: [6], strides: [1] });
+    const routing = npyFile('for-pt.npy', [randomRows(new Random(6), 50, 3, 6)]);
+    const flags = [routing, '--num-experts', '6', '--axes', 'layers,tokens,topk', '--json'];
+    const layout = async (plan: string, numRanks: string): Promise<unknown> => {
+      const { timing, ...rest } = JSON.parse(await succeed([...flags, '--num-ranks', numRanks, '--placement', plan]));
+      return rest;
+    };
+    const json = folder.write('map.json', JSON.stringify({ physical_to_logical_map: [slots] }));
+    for (const name of ['physical_to_logical_map', 'phy2log']) {
+      const file = folder.write(`${name}.pt`, writeTorchFile(p.pickle(p.dict({ [name]: map })), { 0: bytes }));
+      assert.deepStrictEqual(await layout(file, '4'), await layout(json, '4'), name);
+    }
+    const ranks = folder.write('ranks.pt', writeTorchFile(p.pickle(table), { 0: bytes }));
+    const list = folder.write('ranks.json', JSON.stringify(slots.slice(0, 6)));
+    assert.deepStrictEqual(await layout(ranks, '6'), await layout(list, '6'));
+  });
+
+  it('says in flags what readPlan and writePlan refuse', async () => {
+    const maps = { Main: { physical_to_logical_map: [[0, 1]] }, Drafter: { physical_to_logical_map: [[1, 0]] } };
+    const models = { version: 2, format: 'vllm_offline_eplb_physical_to_logical_by_model', model_maps: maps };
+    const several = folder.write('models.json', JSON.stringify(models));
+    const loads = folder.write('loads.json', '{"logical_count": [[1, 2]]}');
+    const routing = npyFile('refused-plans.npy', [randomRows(new Random(7), 50, 2, 2)]);
+    const flags = ['place', routing, '--num-experts', '2', '--num-ranks', '2', '--axes', 'layers,tokens,topk'];
+    const cases: [string[], RegExp][] = [
+      [['--placement', several], /plans of 2 models\. Keep one of them in it: Main, Drafter$/m],
+      [['--placement', loads], /make one from them with dispatch-layout place FILE$/m],
+      [['--redundant', '2', '-o', folder.path('plan'), '--format', 'ranks'], /Pass a --format that has replicas$/m],
+    ];
+    for (const [more, message] of cases) {
+      expectRefusal(await dispatchLayout([...flags, ...more]), message, more.join(' '));
+    }
+  });
 
   it('gives the layout of the slots that tokens take, with the counts of experts', async () => {
     const random = new Random(5);
@@ -746,7 +800,10 @@ describe('--fail-above', () => {
     assert.deepStrictEqual(report.plan.layers['max/mean'].worst, report.layers[1].plan.balance['max/mean']);
     assert.deepStrictEqual(report.bound['max/mean'].worst, report.layers[1].bound['max/mean']);
     assert.lengthOf(report.layers[0].physicalToLogical, 4);
-    assert.match(await succeed(['place', both, ...sizes]), /^dense {5}1 layers hold one expert only/m);
+    assert.match(
+      await succeed(['place', both, ...sizes]),
+      /^dense {5}1 layer holds one expert only; it is in no figure$/m,
+    );
   });
 
   it('refuses what is no limit', async () => {

@@ -154,6 +154,16 @@ describe('plans as placements of permute and receive', () => {
         /--source-rank is a flag of the order by rank/,
       ],
       [
+        ['permute', file, ...axes, '--num-experts', '6', '--replica-rule', 'hash'],
+        /--replica-rule is a flag of the order by rank/,
+      ],
+      [[...order, ...sizes.slice(0, 2), '--num-ranks', '2', '--source-rank', '1'], /--source-rank is for a plan with/],
+      [
+        [file, ...axes, '--num-experts', '6', '--num-ranks', '2', '--replica-rule', 'hash'],
+        /is for a plan with replicas/,
+      ],
+      [['receive', file, file, ...axes, '--num-experts', '6', '--replica-rule', 'hash'], /is for a plan with replicas/],
+      [
         ['receive', file, file, ...axes, '--num-experts', '6', '--placement', later],
         /has no layer 0 of .*refused\.npy, but 1, 7/,
       ],

@@ -204,7 +204,7 @@ describe('command line: at a terminal', function () {
         ...args,
       );
     const shown = run(folder.path('long.npy'), '--num-tokens', '10000000', '--dtype', 'uint8');
-    assert.match(shown, /generating .*%/);
+    assert.match(shown, /generating .*%, [\d.,]+ (million )?tokens\/s, \d+ s left/);
     assert.match(shown, /wrote .*\r\nexit code 0\r\n$/);
     assert.match(run('-'), /standard output is a terminal; redirect it, or name a file\r\nexit code 2/);
   });

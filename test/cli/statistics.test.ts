@@ -213,10 +213,7 @@ describe('--statistics', () => {
   it('refuses pairs that do not fit memory, and windows without statistics', async () => {
     const flags = ['--num-ranks', '2', '--statistics'];
     const cases: [string[], RegExp][] = [
-      [
-        ['-', '--num-experts', '8192', ...flags],
-        /pairs of experts, too many of 8192 experts in 1 layers; leave it out/,
-      ],
+      [['-', '--num-experts', '8192', ...flags], /pairs of experts, too many of 8192 experts in 1 layer; leave it out/],
       [['-', '--num-experts', '8', '--num-ranks', '2', '--window', '8'], /--window is for --statistics/],
       [['-', '--num-experts', '8', '--num-ranks', '2,4', '--statistics'], /--statistics is for one number of ranks/],
     ];

@@ -85,7 +85,7 @@ describe('several numbers of ranks', () => {
     const args = [file, ...flags, '--num-ranks', '8,24'];
     const text = await succeed([...args, '--hidden-size', '1000000']);
     for (const line of text.split('\n').filter((each) => !each.startsWith('file'))) assert.isAtMost(line.length, 80);
-    assert.match(text, /^dense {5}1 layers hold one expert only/m);
+    assert.match(text, /^dense {5}1 layer holds one expert only; it is in no figure$/m);
     assert.match(text, /ranks\/token {2}nodes\/token +MB between\n/);
     assert.match(text, /^ {5}24 +6 +\d\.\d\d +\d\.\d\d +\d\.\d\d +\d\.\d\d +\d\.\d\d +[\d,]+$/m);
     const { sweep, numDenseLayers }: JsonSweep = JSON.parse(await succeed([...args, '--json']));
@@ -102,6 +102,9 @@ describe('several numbers of ranks', () => {
       [[path, ...flags, '--num-ranks', '8,,16'], /Give a whole number from 1/],
       [[path, ...flags, '--num-ranks', '8,10'], /--num-ranks 10 is more than one node of 4 ranks/],
       [[path, ...flags, ...several, '--out', folder.path('none.npz')], /--out is for one number of ranks/],
+      [[path, ...flags, ...several, '--mask', 'bits'], /--mask is for one number of ranks/],
+      [[path, ...flags, ...several, '--replica-rule', 'hash'], /--replica-rule is for one number of ranks/],
+      [[path, ...flags, ...several, '--bytes-per-element', '1'], /--bytes-per-element is for --hidden-size/],
       [[path, ...flags, ...several, '--fail-above', 'max/mean=2'], /--fail-above is for one number of ranks/],
       [[path, ...flags, ...several, '--placement', 'plan.json'], /--placement plan\.json is for one number of ranks/],
       [

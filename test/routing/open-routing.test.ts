@@ -46,6 +46,28 @@ describe('dispatch-layout/routing', function () {
     }
   });
 
+  it('says how many bytes it reads', async () => {
+    const text = new TextEncoder().encode(JSON.stringify(layers[0]));
+    const sources = [path, new Blob([new Uint8Array(text)]), text, new Blob([new Uint8Array(text)]).stream()];
+    for (const source of sources) {
+      let numBytes = 0;
+      const onRead = (length: number): void => {
+        numBytes += length;
+      };
+      const routing = await openRouting(source, {
+        axes: source === path ? 'layers,tokens,topk' : 'tokens,topk',
+        onRead,
+      });
+      // JSON is read as a whole to open it, and .npy is not
+      const numOpened = numBytes;
+      if (source === path) assert.isBelow(numOpened, bytes.length);
+      else assert.isAtLeast(numOpened, text.length);
+      for await (const { numTokens } of routing.pieces()) assert.isAbove(numTokens, 0);
+      if (source === path) assert.isAtLeast(numBytes, bytes.length);
+      routing.close();
+    }
+  });
+
   it('opens a path, a Blob, bytes and a stream, describes them, and reads them piece by piece', async () => {
     const sources = [path, new Blob([new Uint8Array(bytes)]), new Uint8Array(bytes), createReadStream(path)];
     for (const source of sources) {

@@ -283,6 +283,14 @@ describe('files of torch.save', () => {
       });
     }
 
+    it('of which all is padding have no tokens', async () => {
+      const batch = p.dict({ routed_experts: dense([2, 5, 3, 2]), attention_mask: mask('torch BoolStorage', [2, 5]) });
+      const file = writeTorchFile(p.pickle(p.dict({ batch })), { 0: int32(60), mask: new Uint8Array(10) });
+      const { grid } = asIds(await openBytes(file));
+      assert.equal(grid.numTokens, 0);
+      for await (const piece of grid.pieces([0, 1, 2], new Int32Array(0))) assert.fail(`a piece of ${piece.numTokens}`);
+    });
+
     it('have the tokens of samples without one, and of those whose mask does not fit', async () => {
       const sample = (key: string, attention_mask?: p.Pickled): p.Pickled =>
         p.dict({ routed_experts: dense([5, 3, 2], key), ...(attention_mask && { attention_mask }) });
@@ -298,7 +306,7 @@ describe('files of torch.save', () => {
       assert.deepEqual(ids.notes, [
         'The tokens of 3 samples follow one another.',
         '3 of 15 tokens are left out, which are padding by the attention_mask.',
-        'Padding of 1 sample is read as tokens: [2].attention_mask is bool [4], and [2].routed_experts is int32 [5, 3, 2].',
+        'Padding of 1 tensor is read as tokens: [2].attention_mask is bool [4], and [2].routed_experts is int32 [5, 3, 2].',
       ]);
       const first = counting([5, 3, 2]);
       const kept = first.filter((_, token) => isToken[token] === 1);
@@ -328,7 +336,10 @@ describe('files of torch.save', () => {
         /\[0\]: float32 \[6, 4\]; .*it seems to be the logits of 2 routers, 6 tokens by 4 experts; save the ids that top-k/,
       ],
       'a model': [p.dict({ 'fc.weight': float([4, 6], 'a'), 'fc.bias': float([4], 'b') }), /the weights of a model/],
-      'a placement of SGLang': [p.dict({ physical_to_logical_map: dense([2, 4], 'a') }), /a placement of SGLang/],
+      'where experts are': [
+        p.dict({ physical_to_logical_map: dense([2, 4], 'a') }),
+        /says where experts are, for SGLang/,
+      ],
       'no tensors': [p.dict({ x: p.int(1) }), /holds no tensors/],
       'codes of audio': [
         p.dict({ codes: dense([1, 2, 4], 'a') }),
@@ -538,7 +549,7 @@ describe('samples of torch.save', function () {
   });
 
   const declined: Record<string, RegExp> = {
-    'sglang_init_location/torch2.13.0/physical_to_logical_map.pt': /a placement of SGLang/,
+    'sglang_init_location/torch2.13.0/physical_to_logical_map.pt': /says where experts are, for SGLang/,
     'hf_router_logits/torch2.13.0/router_logits_tuple_f32.pt': /the logits of 3 routers, 8 tokens by 8 experts/,
     'hf_router_logits/torch2.13.0/router_logits_tuple_bf16.pt': /the logits of 3 routers, 8 tokens by 8 experts/,
     'megatron_router_trace/router_state_rank0.pt': /the weights of Megatron's routers/,

@@ -60,7 +60,8 @@ export function withMemory<Result>(what: string, remedy: string, work: () => Res
 export function failOnLibraryError(where: string, numExperts: number, error: unknown, firstToken = 0): never {
   if (error instanceof InvalidExpertError) {
     const problem = `${where}, token ${firstToken + error.token}, slot ${error.slot}: ${error.value} is not an expert in [0, ${numExperts})`;
-    const remedy = 'use -1 for an empty slot, correct --num-experts, or pass --invalid-experts ignore';
+    const emptyId = `pass --empty-id ${error.value} if it stands for an empty slot`;
+    const remedy = `${emptyId}, correct --num-experts, or pass --invalid-experts ignore`;
     throw new UsageError(`${problem}; ${remedy}`, { cause: error });
   }
   if (error instanceof DispatchLayoutError) throw new UsageError(inFlags(error.message), { cause: error });
@@ -115,7 +116,11 @@ const flagOfOption: Readonly<Record<string, string>> = {
 export function inFlags(message: string): string {
   return message
     .replace(/\bdevice: '([\w:]+)'/g, '--device $1')
+    .replace("placement: 'linear' or 'round_robin', a placement table,", 'placement linear, round_robin or a table,')
     .replace(/\b(invalidExperts|placement): '(\w+)'/g, '$1 $2')
+    .replace('Pass model, one of:', 'Keep one of them in it:')
+    .replace('make one from them by rebalance', 'make one from them with dispatch-layout place FILE')
+    .replace('Map the ids by mapToPhysical, or write a form that has replicas', 'Pass a --format that has replicas')
     .replace(/\b(axes|array): '([^']*)'/g, '--$1 $2')
     .replace(
       /\bopenRoutingOrCounts reads counts\b/g,

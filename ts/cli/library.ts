@@ -46,7 +46,7 @@ export type {
   ReplicaRule,
   Spread,
 } from '../placement/index.ts';
-export { grouped } from '../values/grouped.ts';
+export { counted, grouped } from '../values/grouped.ts';
 export { type IdType, type IdTypeFacts, type IntegerArray, idTypeNames, idTypes } from '../values/id-types.ts';
 export { denseStrides, sizeOf } from '../values/shape.ts';
 

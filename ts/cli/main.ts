@@ -91,8 +91,8 @@ in the order of ranks, unless they say of which rank they are.
 
 const placeExamples = `
 Examples:
-  dispatch-layout place trace.npy --num-experts 256 --num-ranks 32 --redundant 32
-    -o plan.json
+  dispatch-layout place trace.npy --num-experts 256 --num-ranks 32
+    --redundant 32 -o plan.json
   dispatch-layout place trace.npy --num-experts 256 --num-ranks 32
     --placement plan.json --window 512 --json
 
@@ -156,9 +156,10 @@ function createProgram(): Command {
     .addOption(sharedFlags.replicaRule)
     .addOption(sharedFlags.sourceRank)
     .addOption(
-      new Option('--mask <form>', "which token goes to which rank: a byte or a bit each, or 'none' to leave it out")
-        .choices(maskChoices)
-        .default('bytes'),
+      new Option(
+        '--mask <form>',
+        "with --out: which token goes to which rank, as a byte or a bit each, or 'none' to leave it out (default: bytes)",
+      ).choices(maskChoices),
     )
     .addOption(sharedFlags.device)
     .addOption(sharedFlags.invalidExperts)
@@ -168,7 +169,11 @@ function createProgram(): Command {
       'elements of a token, to report the bytes that are sent',
       wholeNumber(1, 2 ** 31 - 1),
     )
-    .option('--bytes-per-element <bytes>', 'bytes of an element of a token', decimalNumber(0.125, 16), 2)
+    .option(
+      '--bytes-per-element <bytes>',
+      'with --hidden-size: bytes of an element of a token (default: 2)',
+      decimalNumber(0.125, 16),
+    )
     .option('--statistics', 'also count the experts of each batch, and pairs of experts that tokens select together')
     .option(
       '--window <tokens>',
@@ -287,9 +292,8 @@ function createProgram(): Command {
     )
     .option(
       '--window <tokens>',
-      'how many tokens a batch has, for which ranks wait',
+      `how many tokens a batch has, for which ranks wait (default: ${defaultWindow})`,
       wholeNumber(1, 2 ** 31 - 1),
-      defaultWindow,
     )
     .option('--all', 'place on all tokens, and judge on the same; this flatters the plan')
     .addOption(sharedFlags.planPlacement)
@@ -299,7 +303,9 @@ function createProgram(): Command {
     .addOption(sharedFlags.invalidExperts)
     .addOption(sharedFlags.failAbove)
     .option('-o, --out <file>', 'write the plan')
-    .addOption(new Option('--format <form>', 'the form of the plan').choices(planFormatChoices).default('sglang'))
+    .addOption(
+      new Option('--format <form>', 'with --out: the form of the plan (default: sglang)').choices(planFormatChoices),
+    )
     .addOption(sharedFlags.json)
     .addHelpText('after', placeExamples)
     .action((files: string[], flags: PlaceFlags | PlaceSweepFlags) =>

@@ -21,7 +21,13 @@ export interface PermuteFlags extends SharedFlags, Omit<ReplicaFlags, 'ranksPerN
 /** The flags that only one of the orders has, by the value of `--by`. */
 const flagsOfOrder = {
   expert: { alignment: '--alignment', firstExpert: '--first-expert', numLocalExperts: '--num-local-experts' },
-  rank: { numRanks: '--num-ranks', placement: '--placement', winner: '--winner', sourceRank: '--source-rank' },
+  rank: {
+    numRanks: '--num-ranks',
+    placement: '--placement',
+    winner: '--winner',
+    replicaRule: '--replica-rule',
+    sourceRank: '--source-rank',
+  },
 } as const;
 
 /** The order that the flags ask for. A flag of the other order is refused, because it would change nothing. */

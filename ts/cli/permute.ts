@@ -10,7 +10,7 @@ import { type PermuteFlags, readOrder } from './order-flags.ts';
 import { checkPaths } from './read/check-paths.ts';
 import type { ChosenPlacement } from './read/placement.ts';
 import { type ChosenPlan, layersInPlan, readPlacementOrPlan } from './read/plan.ts';
-import { readReplicaChoice } from './read/replica-choice.ts';
+import { readReplicaChoice, refuseReplicaFlags } from './read/replica-choice.ts';
 import { openChosenRouting } from './read/routing.ts';
 import { reasonOfChosenDevice } from './report/device-reason.ts';
 import { formatOrderJson } from './report/order-json.ts';
@@ -32,6 +32,7 @@ export async function permute(files: readonly string[], flags: PermuteFlags): Pr
 
   const routing = await openChosenRouting(paths, flags);
   const placement = numRanks === null ? null : await readPlacementOrPlan(flags.placement, numExperts, numRanks);
+  if (placement === null || !('plan' in placement)) refuseReplicaFlags(flags);
   const planned =
     placement !== null && 'plan' in placement
       ? {

@@ -91,8 +91,8 @@ export async function placeSweep(files: readonly string[], flags: PlaceSweepFlag
 }
 
 /** Refuses what is for one number of ranks. */
-function refuse({ out, failAbove, sourceRank, replicaRule }: PlaceSweepFlags): void {
-  const given = { '--out': out, '--fail-above': failAbove, '--source-rank': sourceRank };
+function refuse({ out, format, failAbove, sourceRank, replicaRule }: PlaceSweepFlags): void {
+  const given = { '--out': out, '--format': format, '--fail-above': failAbove, '--source-rank': sourceRank };
   for (const [flag, value] of Object.entries(given)) {
     if (value !== undefined) fail(`${flag} is for one number of ranks; give one with --num-ranks`);
   }

@@ -23,7 +23,7 @@ import { WholeFile } from './write/whole-file.ts';
 export interface PlaceFlags extends Omit<SharedFlags, 'device' | 'emptyId' | 'invalidExperts'>, TrialFlags, GateFlags {
   readonly redundant: number;
   readonly groups: number;
-  readonly format: PlanFormatName;
+  readonly format?: PlanFormatName;
 }
 
 /** @param files the files of routing or of counts, of which one can be `-` for standard input. */
@@ -33,6 +33,7 @@ export async function place(files: readonly string[], flags: PlaceFlags): Promis
   const numRanks = requireNumRanks(flags);
   const { redundant, groups: numGroups, format, out, json, failAbove = [] } = flags;
   checkPaths(paths, flags);
+  if (format !== undefined && out === undefined) fail('--format is for the file of --out; pass it, too');
   const { numRanksPerNode, numRdmaRanks: numNodes } = new ExpertGroup({
     numRanks,
     numRanksPerNode: flags.ranksPerNode,
@@ -47,7 +48,7 @@ export async function place(files: readonly string[], flags: PlaceFlags): Promis
   const trial = await startTrial(source, numExperts, flags);
   const plan = await makePlan(trial, source, { numPhysicalExperts, numGroups, numNodes, numRanks });
   const { writePlan } = await loadPlacement();
-  const file = out === undefined ? null : { path: out, text: writePlan(plan, format) };
+  const file = out === undefined ? null : { path: out, text: writePlan(plan, format ?? 'sglang') };
   const [layersBefore, layersAfter] = await trial.judge([
     { plan: before.plan, planLayers: beforeLayers },
     { plan, planLayers: source.chosen.map((_, index) => index) },

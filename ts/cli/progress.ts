@@ -10,7 +10,7 @@ import { abbreviated } from './report/numbers.ts';
 export interface Progress {
   /** @param done the part of the total that is done. */
   update(done: number): void;
-  /** Removes the bar. It may be called at any time. */
+  /** Removes the bar, and shows none from then on. It may be called at any time. */
   stop(): void;
 }
 
@@ -34,23 +34,32 @@ export function startProgress(verb: string, total: number, unit: string): Progre
       const now = performance.now();
       if (now < nextMs) return;
       nextMs = now + intervalMs;
-      const rate = abbreviated((done / (now - startMs)) * 1000);
+      const perSecond = (done / (now - startMs)) * 1000;
+      const rate = perSecond < 10 ? perSecond.toFixed(1) : abbreviated(perSecond);
+      const left = timeLeft((total - done) / perSecond);
       if (bar === null) {
         bar = new cliProgress.SingleBar(
           {
             stream: process.stderr,
-            format: `${verb} {bar} {percentage}%, {rate} ${unit}/s, {eta_formatted} left`,
+            format: `${verb} {bar} {percentage}%, {rate} ${unit}/s, {left} left`,
             clearOnComplete: true,
           },
           cliProgress.Presets.shades_classic,
         );
-        bar.start(total, done, { rate });
+        bar.start(total, done, { rate, left });
       }
-      bar.update(done, { rate });
+      bar.update(done, { rate, left });
     },
     stop() {
       bar?.stop();
-      bar = null;
+      nextMs = Infinity;
     },
   };
+}
+
+/** A time, rounded up to whole seconds. */
+function timeLeft(seconds: number): string {
+  if (!Number.isFinite(seconds)) return '?';
+  const whole = Math.ceil(seconds);
+  return whole < 60 ? `${whole} s` : `${Math.floor(whole / 60)} min ${whole % 60} s`;
 }

@@ -9,7 +9,7 @@ import { fail } from './fail.ts';
 import { print } from './print.ts';
 import { checkPaths } from './read/check-paths.ts';
 import { layersInPlan, readPlacementOrPlan } from './read/plan.ts';
-import type { ReplicaFlags } from './read/replica-choice.ts';
+import { defaultReplicaRule, type ReplicaFlags, refuseReplicaFlags } from './read/replica-choice.ts';
 import { type ChosenRouting, openChosenRouting } from './read/routing.ts';
 import { reasonOfChosenDevice } from './report/device-reason.ts';
 import { formatDispatchJson } from './report/dispatch-json.ts';
@@ -35,10 +35,10 @@ export async function receive(files: readonly string[], flags: ReceiveFlags): Pr
   for (const path of paths) opened.push(await openChosenRouting([path], flags));
   const ranks = inOrderOfRanks(opened);
   const placement = await readPlacementOrPlan(flags.placement, numExperts, ranks.length);
+  if (!('plan' in placement)) refuseReplicaFlags(flags);
+  const rule = flags.replicaRule ?? defaultReplicaRule;
   const planned =
-    'plan' in placement
-      ? { plan: placement.plan, planLayers: layersInPlan(placement, ranks[0]), rule: flags.replicaRule }
-      : null;
+    'plan' in placement ? { plan: placement.plan, planLayers: layersInPlan(placement, ranks[0]), rule } : null;
   const dispatch = await computeDispatch({
     ranks,
     numExperts,

@@ -15,7 +15,7 @@ import type { MaskForm } from './library.ts';
 import { print } from './print.ts';
 import { checkPaths } from './read/check-paths.ts';
 import { layersInPlan, readPlacementOrPlan } from './read/plan.ts';
-import { type ReplicaFlags, readReplicaChoice } from './read/replica-choice.ts';
+import { type ReplicaFlags, readReplicaChoice, refuseReplicaFlags } from './read/replica-choice.ts';
 import { openChosenRouting } from './read/routing.ts';
 import { reasonOfChosenDevice } from './report/device-reason.ts';
 import { type ExpertStatisticsResult, summariseExperts } from './report/expert-statistics.ts';
@@ -26,7 +26,7 @@ import { formatLayoutText } from './report/layout-text.ts';
 import { settingsOf } from './report/page-settings.ts';
 import { findInPlan } from './report/plan-findings.ts';
 import { printReport } from './report/print-report.ts';
-import { bytesPerToken, type TokenSize } from './report/traffic.ts';
+import { bytesPerToken, refuseSizeOfElement, type TokenSize } from './report/traffic.ts';
 import {
   defaultWindow,
   type GateFlags,
@@ -39,7 +39,7 @@ import { PageFile, writeEmptyPage } from './write/page-file.ts';
 
 /** The flags of the main command, parsed. */
 export interface RunFlags extends SharedFlags, ReplicaFlags, GateFlags, TokenSize {
-  readonly mask: MaskForm;
+  readonly mask?: MaskForm;
   readonly keepDense?: true;
   readonly fingerprint?: true;
   readonly html?: string;
@@ -72,6 +72,8 @@ async function report(files: readonly string[], flags: RunFlags, page: PageFile 
   if (flags.window !== undefined && !flags.statistics && page === null) {
     fail('--window is for --statistics and --html; pass one of them, too');
   }
+  if (mask !== undefined && out === undefined) fail('--mask is for the file of --out; pass it, too');
+  refuseSizeOfElement(flags);
   refuseLayoutGates(failAbove, numRanks, flags.ranksPerNode);
 
   const routing = await openChosenRouting(paths, flags);
@@ -82,6 +84,7 @@ async function report(files: readonly string[], flags: RunFlags, page: PageFile 
         'pass --placement linear',
     );
   }
+  if (!('plan' in placement)) refuseReplicaFlags(flags);
   const replicas = readReplicaChoice(flags, routing);
   const planned =
     'plan' in placement ? { plan: placement.plan, planLayers: layersInPlan(placement, routing), replicas } : null;
@@ -103,7 +106,7 @@ async function report(files: readonly string[], flags: RunFlags, page: PageFile 
     planned,
     invalidExperts,
     emptyId,
-    mask,
+    mask: mask ?? 'bytes',
     statistics,
     out,
     collector: page?.collect(routing, numExperts, emptyId) ?? null,

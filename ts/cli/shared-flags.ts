@@ -37,9 +37,10 @@ export const sharedFlags = {
     '--fail-above <limit>',
     "end with exit code 1 if a figure of ranks is above this, such as 'max/mean=1.5' or 'p95:max/mean=1.2'; can be repeated",
   ).argParser(parseGate),
-  replicaRule: new Option('--replica-rule <rule>', 'which replica of an expert a token takes')
-    .choices(replicaRuleChoices)
-    .default('round_robin'),
+  replicaRule: new Option(
+    '--replica-rule <rule>',
+    'which replica of an expert a token takes (default: round_robin)',
+  ).choices(replicaRuleChoices),
   sourceRank: new Option(
     '--source-rank <rank>',
     'the rank that sends the tokens, for the rule nearest (default: that of the file)',

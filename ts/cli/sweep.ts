@@ -16,7 +16,7 @@ import { fact, factsOfDense, factsOfFile } from './report/facts.ts';
 import { jsonOfFile } from './report/json-parts.ts';
 import { grouped } from './report/numbers.ts';
 import { headingIn } from './report/sections.ts';
-import { bytesPerToken, jsonOfTraffic } from './report/traffic.ts';
+import { bytesPerToken, defaultBytesPerElement, jsonOfTraffic, refuseSizeOfElement } from './report/traffic.ts';
 import type { RunFlags } from './run.ts';
 import { requireFiles, requireNumExperts } from './shared-flags.ts';
 
@@ -50,10 +50,11 @@ interface SweepLine {
 export async function sweep(files: readonly string[], flags: SweepFlags): Promise<void> {
   const paths = requireFiles(files);
   const numExperts = requireNumExperts(flags);
-  const { numRanks, ranksPerNode, invalidExperts, emptyId, keepDense = false, json } = flags;
-  const { hiddenSize = null, bytesPerElement } = flags;
+  const { numRanks, ranksPerNode, device, invalidExperts, emptyId, keepDense = false, json } = flags;
+  const { hiddenSize = null, bytesPerElement = defaultBytesPerElement } = flags;
   const bytes = bytesPerToken(flags);
   refuse(flags);
+  refuseSizeOfElement(flags);
   checkPaths(paths, flags);
   const placement = placementName(flags.placement);
   const routing = await openChosenRouting(paths, flags);
@@ -65,6 +66,7 @@ export async function sweep(files: readonly string[], flags: SweepFlags): Promis
     numRanks,
     numRanksPerNode: ranksPerNode,
     placement,
+    device,
   });
   const all = routing.chosen.map((_, index) => index);
   const kept = keepDense ? all : all.filter((index) => !swept.isDense[index]);
@@ -77,11 +79,14 @@ export async function sweep(files: readonly string[], flags: SweepFlags): Promis
 }
 
 /** Refuses what is for one number of ranks. */
-function refuse({ out, failAbove, fingerprint, sourceRank, statistics, window, html }: SweepFlags): void {
+function refuse(flags: SweepFlags): void {
+  const { out, mask, failAbove, fingerprint, replicaRule, sourceRank, statistics, window, html } = flags;
   const given = {
     '--out': out,
+    '--mask': mask,
     '--fail-above': failAbove,
     '--fingerprint': fingerprint,
+    '--replica-rule': replicaRule,
     '--source-rank': sourceRank,
     '--statistics': statistics,
     '--window': window,

@@ -6,7 +6,7 @@
 
 import { unevennessAlong } from '../routing/axes.ts';
 import type { Routing } from '../routing/index.ts';
-import { grouped } from '../values/grouped.ts';
+import { counted, grouped } from '../values/grouped.ts';
 import type { Finding } from './finding.ts';
 import type { LayerObservation, Observer } from './observer.ts';
 import { sampledTokens } from './observer.ts';
@@ -97,10 +97,6 @@ function inWords(observed: Observed, indices: readonly number[]): string {
   return `layer${numbers.length === 1 ? '' : 's'} ${shown.join(', ')}${rest}`;
 }
 
-function plural(count: number, noun: string): string {
-  return `${grouped(count)} ${noun}${count === 1 ? '' : 's'}`;
-}
-
 function sumOf(observed: Observed, indices: readonly number[], countOf: (layer: LayerObservation) => number): number {
   return indices.reduce((sum, index) => sum + countOf(observed.observer.layers[index]), 0);
 }
@@ -125,7 +121,7 @@ function findDense(observed: Observed, dense: readonly number[]): Finding[] {
     const [subject, verb] =
       observed.layers === null
         ? ['the file', 'holds']
-        : [plural(indices.length, 'layer'), indices.length === 1 ? 'holds' : 'hold'];
+        : [counted(indices.length, 'layer'), indices.length === 1 ? 'holds' : 'hold'];
     const isAll = dense.length === observed.observer.layers.length;
     return {
       code: 'DENSE_LAYERS',
@@ -195,7 +191,7 @@ function findSentinels(observed: Observed): Finding[] {
     const count = sumOf(observed, wrapped, (layer) => layer.numWrapped);
     findings.push({
       code: 'SENTINEL',
-      what: `${id} stands in several slots of ${plural(count, 'token')}${behind(inWords(observed, wrapped))}: it is -1 written as ${routing.idType}`,
+      what: `${id} stands in several slots of ${counted(count, 'token')}${behind(inWords(observed, wrapped))}: it is -1 written as ${routing.idType}`,
       layers: numbersOf(observed, wrapped),
       count,
       effect: `these slots count as selections of expert ${id}`,
@@ -206,7 +202,7 @@ function findSentinels(observed: Observed): Finding[] {
     if (!isSentinel(id, numExperts, routing.idType)) continue;
     findings.push({
       code: 'SENTINEL',
-      what: `${plural(count, 'slot')} hold${count === 1 ? 's' : ''} ${id}${behind(inWords(observed, indices))}, which seems to stand for an empty slot`,
+      what: `${counted(count, 'slot')} hold${count === 1 ? 's' : ''} ${id}${behind(inWords(observed, indices))}, which seems to stand for an empty slot`,
       layers: numbersOf(observed, indices),
       count,
       effect: 'a layout refuses it, or skips it with --invalid-experts ignore',
@@ -248,7 +244,7 @@ function findOutOfRange(observed: Observed): Finding[] {
   return [
     {
       code: 'OUT_OF_RANGE',
-      what: `${plural(count, 'slot')} hold${count === 1 ? 's' : ''} ${shown}, neither an expert in [0, ${numExperts}) nor -1${behind(inWords(observed, indices))}`,
+      what: `${counted(count, 'slot')} hold${count === 1 ? 's' : ''} ${shown}, neither an expert in [0, ${numExperts}) nor -1${behind(inWords(observed, indices))}`,
       layers: numbersOf(observed, indices),
       count,
       effect: 'a layout refuses them, or skips them with --invalid-experts ignore',
@@ -280,7 +276,7 @@ function findTwice(observed: Observed, captured: readonly number[]): Finding[] {
   return [
     {
       code: 'EXPERT_TWICE',
-      what: `${atLeast(observed)}${plural(count, 'token')} select${count === 1 ? 's' : ''} an expert twice${behind(inWords(observed, indices))}`,
+      what: `${atLeast(observed)}${counted(count, 'token')} select${count === 1 ? 's' : ''} an expert twice${behind(inWords(observed, indices))}`,
       layers: numbersOf(observed, indices),
       count,
       effect: 'such an expert counts twice for its token, and the token goes to fewer ranks',
@@ -297,7 +293,7 @@ function findPadding(observed: Observed, captured: readonly number[]): Finding[]
     const count = sumOf(observed, ofOne, (layer) => layer.numOfOne);
     findings.push({
       code: 'PADDING',
-      what: `${atLeast(observed)}${plural(count, 'row')} hold${count === 1 ? 's' : ''} the same expert in every slot${behind(inWords(observed, ofOne))}, as padding does`,
+      what: `${atLeast(observed)}${counted(count, 'row')} hold${count === 1 ? 's' : ''} the same expert in every slot${behind(inWords(observed, ofOne))}, as padding does`,
       layers: numbersOf(observed, ofOne),
       count,
       effect: 'they count as selections of this expert',
@@ -315,7 +311,7 @@ function findPadding(observed: Observed, captured: readonly number[]): Finding[]
     const count = empty.reduce((sum, index) => sum + layers[index].numEmpty - numMissing(index), 0);
     findings.push({
       code: 'PADDING',
-      what: `${plural(count, 'row')} hold${count === 1 ? 's' : ''} no expert at all${behind(inWords(observed, empty))}`,
+      what: `${counted(count, 'row')} hold${count === 1 ? 's' : ''} no expert at all${behind(inWords(observed, empty))}`,
       layers: numbersOf(observed, empty),
       count,
       effect: 'they count as tokens that go nowhere, which lowers the fan-out',
@@ -350,7 +346,7 @@ function findRagged(observed: Observed): Finding[] {
   return [
     {
       code: 'RAGGED_LAYERS',
-      what: `${plural(short.length, 'layer')} ${short.length === 1 ? 'has' : 'have'} fewer tokens than others: ${plural(missing, 'row')} are missing`,
+      what: `${counted(short.length, 'layer')} ${short.length === 1 ? 'has' : 'have'} fewer tokens than others: ${counted(missing, 'row')} are missing`,
       layers: short,
       count: missing,
       effect: 'the missing rows are read as -1',
@@ -365,7 +361,7 @@ function findEqual(observed: Observed, dense: readonly number[]): Finding[] {
   return [
     {
       code: 'EQUAL_LAYERS',
-      what: `${plural(indices.length, 'layer')} ${indices.length === 1 ? 'has' : 'have'} the same ids as another one${behind(inWords(observed, indices))}`,
+      what: `${counted(indices.length, 'layer')} ${indices.length === 1 ? 'has' : 'have'} the same ids as another one${behind(inWords(observed, indices))}`,
       layers: numbersOf(observed, indices),
       count: indices.length,
       effect: null,
@@ -391,7 +387,7 @@ function findExtremes(observed: Observed, captured: readonly number[], numExpert
   if (never > 0) {
     findings.push({
       code: 'NEVER_CHOSEN',
-      what: `${plural(never, 'expert')} of ${numExperts} ${never === 1 ? 'is' : 'are'} never chosen`,
+      what: `${counted(never, 'expert')} of ${numExperts} ${never === 1 ? 'is' : 'are'} never chosen`,
       layers: null,
       count: never,
       effect: null,

@@ -27,6 +27,11 @@ export interface OpenRoutingOptions extends ReadOptions {
    * and right for a program that does nothing else. Default `false`.
    */
   readonly waits?: boolean | undefined;
+  /**
+   * Is called whenever bytes of a source have been read, with their number. JSON and CSV are read as a whole while they
+   * are opened, which takes long for large files.
+   */
+  readonly onRead?: ((numBytes: number) => void) | undefined;
 }
 
 /** Files that have been opened. */
@@ -136,7 +141,21 @@ async function* recognised(stream: AsyncIterable<Uint8Array>, name: string): Asy
   }
 }
 
-async function openFile(source: ByteSource, options: ReadOptions): Promise<Contents> {
+/** The same bytes, of which the caller is told when they are read. */
+function watched(source: ByteSource, { onRead }: OpenRoutingOptions): ByteSource {
+  if (onRead === undefined) return source;
+  return {
+    ...source,
+    async read(position, into) {
+      const length = await source.read(position, into);
+      onRead(length);
+      return length;
+    },
+  };
+}
+
+async function openFile(given: ByteSource, options: OpenRoutingOptions): Promise<Contents> {
+  const source = watched(given, options);
   const head = new Uint8Array(Math.min(headBytes, source.size));
   const length = await source.read(0, head);
   return recognise(head.subarray(0, length), source.name).open(source, options);
@@ -157,7 +176,7 @@ async function openDirectory(
     return refuse('UNKNOWN_FORMAT', problem, { file: path, remedy: nameTheFiles });
   }
   const files = new Map<string, ByteSource>();
-  for (const name of format.choose(names)) files.set(name, await open(name));
+  for (const name of format.choose(names)) files.set(name, watched(await open(name), options));
   return format.open(files, options);
 }
 

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { counted } from '../values/grouped.ts';
 import { type IdType, type IntegerArray, idTypes } from '../values/id-types.ts';
 import { gridOfArrays } from './array-grid.ts';
 import { decideAxes, formatAxes } from './axes.ts';
@@ -252,8 +253,12 @@ function idsHave({ shape }: StoredArray): string {
 }
 
 function refuseCounts({ files, numExperts, layers, notes }: ExpertCounts): never {
-  const count = `${layers.length} layer${layers.length === 1 ? '' : 's'}`;
-  const what = [`holds counts of ${numExperts} experts in ${count}, and no tokens.`, ...notes].join(' ').slice(0, -1);
+  const what = [
+    `holds counts of ${counted(numExperts, 'expert')} in ${counted(layers.length, 'layer')}, and no tokens.`,
+    ...notes,
+  ]
+    .join(' ')
+    .slice(0, -1);
   const remedy = 'record the ids that each token selects, which a layout is made of; openRoutingOrCounts reads counts';
   return refuse('COUNTS', what, { file: files[0], remedy });
 }

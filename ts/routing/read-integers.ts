@@ -25,7 +25,7 @@ const maxElements = 2 ** 24;
  * @throws {@link RoutingError} if the file is none with one array of integers, or it is longer than 16,777,216 elements.
  */
 export async function readIntegers(source: RoutingSource, options: OpenRoutingOptions = {}): Promise<Integers> {
-  const { files, close } = await openContents(source, options);
+  const { files, close } = await openContents(source, { ...options, takesAllIntegers: true });
   try {
     const [{ name: file, contents }] = files;
     if (contents.kind !== 'arrays' || contents.arrays.length !== 1) {
@@ -46,7 +46,7 @@ export async function readNamedIntegers(
   source: RoutingSource,
   options: OpenRoutingOptions = {},
 ): Promise<ReadonlyMap<string, Integers>> {
-  const { files, close } = await openContents(source, options);
+  const { files, close } = await openContents(source, { ...options, takesAllIntegers: true });
   try {
     const [{ name: file, contents }] = files;
     if (contents.kind !== 'arrays') {

@@ -21,4 +21,10 @@ export interface ReadOptions {
   readonly numTopk?: number | undefined;
   /** The type of the ids, where the file is raw bytes that do not say it. */
   readonly idType?: IdType | undefined;
+  /**
+   * Whether all arrays of integers are wanted, also those that are no ids by their names, such as placements.
+   *
+   * @internal
+   */
+  readonly takesAllIntegers?: boolean | undefined;
 }

@@ -47,10 +47,13 @@ export async function withoutPadding(grid: IdGrid, masks: readonly PaddingMask[]
   }
   const isToken = new Uint8Array(grid.numTokens).fill(1);
   for (const { firstToken, mask } of masks) await readMask(mask, isToken.subarray(firstToken));
+  const numTokensLeft = isToken.reduce((sum, each) => sum + each, 0);
   return {
     ...grid,
-    numTokens: isToken.reduce((sum, each) => sum + each, 0),
+    numTokens: numTokensLeft,
     async *pieces(layers, into) {
+      // Then there may be no room for the tokens of the grid
+      if (numTokensLeft === 0) return;
       const numGiven = new Map(layers.map((layer) => [layer, 0]));
       for await (const { layer, firstToken, numTokens } of grid.pieces(layers, into)) {
         const { numTopk } = grid;

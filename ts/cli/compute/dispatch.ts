@@ -73,36 +73,44 @@ export async function computeDispatch(job: DispatchJob): Promise<RoutingDispatch
         return failNamingFile(ranks, layer, numExperts, error);
       }
     };
-    const layers = forEachLayer(numLayers, (layer) =>
+    const layers = await forEachLayer(numLayers, (layer) =>
       countsOf(simulate(layer), numExperts, expertOfSlot(planned, layer)),
     );
     const { numRanks, numRanksPerNode, numRdmaRanks, device } = group;
     const numTopk = ranks[0].routing.topk;
     const shape = { numRanks, numRanksPerNode, numRdmaRanks, numExperts, numPhysicalExperts, numTopk };
     const dispatch = { ...shape, ranks, device, alignment: options.alignment, layers };
-    if (out !== undefined) writeFile(out, dispatch, simulate);
+    if (out !== undefined) await writeFile(out, dispatch, simulate);
     return dispatch;
   } catch (error) {
     return failOnLibraryError('the files', numExperts, error);
   }
 }
 
-function forEachLayer<Result>(numLayers: number, compute: (layer: number) => Result): Result[] {
+async function forEachLayer<Result>(numLayers: number, compute: (layer: number) => Result): Promise<Result[]> {
   const progress = startProgress('computing', numLayers, 'layers');
   try {
-    return Array.from({ length: numLayers }, (_, layer) => {
-      progress.update(layer);
-      return compute(layer);
-    });
+    const results: Result[] = [];
+    for (let layer = 0; layer < numLayers; layer++) {
+      results.push(compute(layer));
+      progress.update(layer + 1);
+      // Signals, such as that of Ctrl-C, are received between two layers
+      await new Promise(setImmediate);
+    }
+    return results;
   } finally {
     progress.stop();
   }
 }
 
-function writeFile(out: string, dispatch: RoutingDispatch, simulate: (layer: number) => SimulatedDispatch): void {
+async function writeFile(
+  out: string,
+  dispatch: RoutingDispatch,
+  simulate: (layer: number) => SimulatedDispatch,
+): Promise<void> {
   const file = createDispatchFile(out, dispatch);
   try {
-    forEachLayer(dispatch.layers.length, (layer) => file.writeLayer(layer, simulate(layer)));
+    await forEachLayer(dispatch.layers.length, (layer) => file.writeLayer(layer, simulate(layer)));
     file.finish();
   } finally {
     file.discard();

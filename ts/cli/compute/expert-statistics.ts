@@ -6,7 +6,7 @@
 
 import { type Words, wordsOf } from '../../findings/observer.ts';
 import { fail, withMemory } from '../fail.ts';
-import type { IntegerArray } from '../library.ts';
+import { counted, type IntegerArray } from '../library.ts';
 
 /** What was counted in one layer. */
 export interface ExpertSelections {
@@ -40,8 +40,8 @@ interface LayerState {
   numUnique: number;
 }
 
-/** The most counts of pairs, in all layers together: 128 MiB. */
-const maxPairs = 2 ** 25;
+/** The most counts of pairs, in all layers together: 96 MiB, so that the process stays below 200 MB. */
+const maxPairs = 3 * 2 ** 23;
 
 /** What is known of the ids. */
 export interface SelectionFacts {
@@ -67,7 +67,9 @@ export class ExpertStatistics {
     const { numLayers, numTopk, numExperts, emptyId } = facts;
     if (numLayers * numExperts ** 2 > maxPairs) {
       const remedy = numLayers > 1 ? 'choose one with --layer, or leave it out' : 'leave it out';
-      fail(`--statistics counts pairs of experts, too many of ${numExperts} experts in ${numLayers} layers; ${remedy}`);
+      fail(
+        `--statistics counts pairs of experts, too many of ${numExperts} experts in ${counted(numLayers, 'layer')}; ${remedy}`,
+      );
     }
     this.#facts = facts;
     this.#empty = emptyId !== undefined && emptyId >= 0 && emptyId < numExperts ? Number(emptyId) : -1;

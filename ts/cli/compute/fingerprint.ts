@@ -4,6 +4,9 @@
  * @module
  */
 import { createHash } from 'node:crypto';
+import { wordsOf } from '../../findings/observer.ts';
+import type { IntegerArray } from '../library.ts';
+import { startProgress } from '../progress.ts';
 import type { ChosenRouting } from '../read/routing.ts';
 
 /** The most bytes of layers that are kept, so that layers which take turns in a file are not read one by one. */
@@ -20,31 +23,39 @@ export async function fingerprint(
   emptyId: number | bigint | undefined,
 ): Promise<string> {
   const hash = createHash('sha256');
+  const progress = startProgress('fingerprinting', routing.tokens * chosen.length, 'tokens');
+  let numDone = 0;
   const perLayer = routing.tokens * routing.topk;
   const numAtOnce = Math.max(1, Math.floor(maxBytes / 4 / Math.max(1, perLayer)));
-  for (let first = 0; first < chosen.length; first += numAtOnce) {
-    const layers = chosen.slice(first, first + numAtOnce);
-    if (layers.length === 1) {
-      // The pieces of one layer come in order.
-      for await (const { ids } of routing.pieces({ layers })) hash.update(bytesOf(asInt32(ids, emptyId)));
-      continue;
+  try {
+    for (let first = 0; first < chosen.length; first += numAtOnce) {
+      const layers = chosen.slice(first, first + numAtOnce);
+      // The pieces of one layer come in order
+      const all = layers.length === 1 ? null : new Int32Array(layers.length * perLayer);
+      for await (const { layer, firstToken, numTokens, ids } of routing.pieces({ layers })) {
+        const converted = asInt32(ids, emptyId);
+        if (all === null) hash.update(bytesOf(converted));
+        else all.set(converted, layers.indexOf(layer) * perLayer + firstToken * routing.topk);
+        numDone += numTokens;
+        progress.update(numDone);
+      }
+      if (all !== null) hash.update(bytesOf(all));
     }
-    const all = new Int32Array(layers.length * perLayer);
-    for await (const { layer, firstToken, ids } of routing.pieces({ layers })) {
-      all.set(asInt32(ids, emptyId), layers.indexOf(layer) * perLayer + firstToken * routing.topk);
-    }
-    hash.update(bytesOf(all));
+  } finally {
+    progress.stop();
   }
   return hash.digest('hex');
 }
 
-function asInt32(ids: ArrayLike<number | bigint>, emptyId: number | bigint | undefined): Int32Array {
+/** Ids as int32, of larger ones the lower 32 bits. */
+function asInt32(ids: IntegerArray, emptyId: number | bigint | undefined): Int32Array {
+  const words = wordsOf(ids);
   const result = new Int32Array(ids.length);
-  for (let i = 0; i < ids.length; i++) {
-    const id = ids[i];
-    // biome-ignore lint/suspicious/noDoubleEquals: an id and the empty one may be a number and a bigint
-    result[i] = id == emptyId ? -1 : typeof id === 'bigint' ? Number(BigInt.asIntN(32, id)) : id;
-  }
+  // Of 64 bits, the low half comes first
+  const step = words.length / Math.max(1, ids.length);
+  for (let i = 0; i < result.length; i++) result[i] = words[i * step];
+  // biome-ignore lint/suspicious/noDoubleEquals: an id and the empty one may be a number and a bigint
+  if (emptyId !== undefined) for (let i = 0; i < result.length; i++) if (ids[i] == emptyId) result[i] = -1;
   return result;
 }
 

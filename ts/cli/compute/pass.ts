@@ -6,6 +6,7 @@
  */
 import { failOnLibraryError, withMemory } from '../fail.ts';
 import {
+  counted,
   type ExpertGroup,
   type IdType,
   idTypes,
@@ -42,7 +43,7 @@ export function createWorkspace({ routing, group, numExperts, options, orders }:
   const { idType, topk, tokens } = routing.routing;
   const fitting = Math.min(maxIdBytes / (idTypes[idType].bytes * topk), maxMaskBytes / group.numRanks);
   const maxTokens = Math.min(tokens, Math.max(1, Math.floor(fitting)));
-  return withMemory(`a workspace of ${maxTokens} tokens`, 'give the process more memory', () =>
+  return withMemory(`a workspace of ${counted(maxTokens, 'token')}`, 'give the process more memory', () =>
     group.createWorkspace<IdType, MaskForm>({ numExperts, maxTokens, numTopk: topk, idType, ...options, ...orders }),
   );
 }

@@ -4,7 +4,7 @@
  * @module
  */
 import { isDense } from '../../findings/find.ts';
-import { ExpertGroup, type PlacementName } from '../library.ts';
+import { type DeviceOption, ExpertGroup, type PlacementName } from '../library.ts';
 import type { ChosenRouting } from '../read/routing.ts';
 import { addTo } from './computed-layers.ts';
 import type { IdOptions } from './expert-loads.ts';
@@ -19,6 +19,7 @@ export interface SweepJob {
   readonly numRanks: readonly number[];
   readonly numRanksPerNode: number | undefined;
   readonly placement: PlacementName;
+  readonly device: DeviceOption;
 }
 
 /** The counts for one number of ranks. */
@@ -41,9 +42,9 @@ export interface Sweep {
 
 /** Computes the layouts of all layers for every number of ranks. */
 export async function computeSweep(job: SweepJob): Promise<Sweep> {
-  const { routing, numExperts, options, placement, numRanksPerNode } = job;
+  const { routing, numExperts, options, placement, device, numRanksPerNode } = job;
   const sweeps = job.numRanks.map((numRanks) => {
-    const group = new ExpertGroup({ numRanks, numRanksPerNode, placement });
+    const group = new ExpertGroup({ numRanks, numRanksPerNode, placement, device });
     const workspace = createWorkspace({
       routing,
       group,

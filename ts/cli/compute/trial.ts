@@ -7,6 +7,7 @@ import { fail } from '../fail.ts';
 import { loadPlacement, type PlacementPlan, type RebalanceOptions } from '../library.ts';
 import { type ReplicaChoice, type ReplicaFlags, readReplicaChoice } from '../read/replica-choice.ts';
 import type { ChosenCounts, ChosenRouting } from '../read/routing.ts';
+import { defaultWindow } from '../shared-flags.ts';
 import { countExpertLoads, type ExpertLoads, type IdOptions, type TokenSplit } from './expert-loads.ts';
 import { type FittedPlan, type JudgedLayer, judge } from './judge.ts';
 
@@ -37,7 +38,7 @@ export interface TokenUse {
 
 /** The flags of a trial, parsed. */
 export interface TrialFlags extends ReplicaFlags, IdOptions {
-  readonly window: number;
+  readonly window?: number;
   readonly all?: true;
 }
 
@@ -65,7 +66,7 @@ export async function makePlan(
 }
 
 async function tryOnTokens(routing: ChosenRouting, numExperts: number, flags: TrialFlags): Promise<Trial> {
-  const { window, all: isOnAll = false, invalidExperts, emptyId } = flags;
+  const { window = defaultWindow, all: isOnAll = false, invalidExperts, emptyId } = flags;
   const replicas = readReplicaChoice(flags, routing);
   const options = { invalidExperts, emptyId };
   const splits = routing.chosen.map((layer) => splitOf(routing, layer, isOnAll));
@@ -90,10 +91,15 @@ function splitOf({ routing, name }: ChosenRouting, layer: number, isOnAll: boole
 /** Takes counts as loads. They are for both, placing and judging, and each replica of an expert gets an equal share. */
 async function tryOnCounts(chosen: ChosenCounts, numExperts: number, flags: TrialFlags): Promise<Trial> {
   const { counts, name } = chosen;
-  const { replicaRule, sourceRank } = flags;
-  if (replicaRule !== 'round_robin' || sourceRank !== undefined) {
-    const flag = sourceRank === undefined ? `--replica-rule ${replicaRule}` : '--source-rank';
-    fail(`${flag} is for tokens, and ${name} has counts, of which replicas get equal shares; leave it out`);
+  const { replicaRule, sourceRank, window, emptyId } = flags;
+  const given = {
+    '--replica-rule': replicaRule,
+    '--source-rank': sourceRank,
+    '--window': window,
+    '--empty-id': emptyId,
+  };
+  for (const [flag, value] of Object.entries(given)) {
+    if (value !== undefined) fail(`${flag} is for tokens, and ${name} has only counts of experts; leave it out`);
   }
   if (counts.numbering === 'physical') {
     const remedy = 'record counts of experts, with SGLang in the mode stat, or the ids of tokens';

@@ -17,14 +17,25 @@ export interface ReplicaChoice {
 
 /** The flags, parsed. */
 export interface ReplicaFlags {
-  readonly replicaRule: ReplicaRule;
+  readonly replicaRule?: ReplicaRule;
   readonly sourceRank?: number;
   readonly ranksPerNode?: number;
 }
 
+/** The rule without `--replica-rule`. */
+export const defaultReplicaRule: ReplicaRule = 'round_robin';
+
+/** Refuses the flags where experts have no replicas, since they would change nothing. */
+export function refuseReplicaFlags({ replicaRule, sourceRank }: ReplicaFlags): void {
+  const given = { '--replica-rule': replicaRule, '--source-rank': sourceRank };
+  for (const [flag, value] of Object.entries(given)) {
+    if (value !== undefined) fail(`${flag} is for a plan with replicas; name one with --placement, or leave it out`);
+  }
+}
+
 /** Reads the flags. The source rank may be that of the file. */
 export function readReplicaChoice(
-  { replicaRule: rule, sourceRank, ranksPerNode }: ReplicaFlags,
+  { replicaRule: rule = defaultReplicaRule, sourceRank, ranksPerNode }: ReplicaFlags,
   { routing, name }: ChosenRouting,
 ): ReplicaChoice {
   if (rule !== 'nearest') {

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { statSync } from 'node:fs';
 import {
   type ExpertCounts,
   type OpenRoutingOptions,
@@ -13,6 +14,7 @@ import {
 } from '../../routing/index.ts';
 import { fail } from '../fail.ts';
 import type { IdType } from '../library.ts';
+import { startProgress } from '../progress.ts';
 
 /** The routing that a command computes from. */
 export interface ChosenRouting {
@@ -62,7 +64,8 @@ export interface ChosenCounts {
  * @param paths files or directories, or `-` for standard input.
  */
 export async function openChosenRouting(paths: readonly string[], flags: RoutingFlags): Promise<ChosenRouting> {
-  return chooseRouting(await openRouting(sourcesOf(paths), optionsOf(flags)), flags);
+  const open = (options: OpenRoutingOptions): Promise<Routing> => openRouting(sourcesOf(paths), options);
+  return chooseRouting(await showingProgress(paths, flags, open), flags);
 }
 
 /** Opens routing, or counts of experts. */
@@ -70,7 +73,9 @@ export async function openChosenRoutingOrCounts(
   paths: readonly string[],
   flags: RoutingFlags,
 ): Promise<ChosenRouting | ChosenCounts> {
-  const opened = await openRoutingOrCounts(sourcesOf(paths), optionsOf(flags));
+  const open = (options: OpenRoutingOptions): Promise<Routing | ExpertCounts> =>
+    openRoutingOrCounts(sourcesOf(paths), options);
+  const opened = await showingProgress(paths, flags, open);
   if (opened.kind === 'ids') return chooseRouting(opened, flags);
   const name = opened.files.join(', ');
   const chosen = chooseLayers(opened.layers, flags, name);
@@ -81,6 +86,36 @@ export async function openChosenRoutingOrCounts(
     chosen,
     layers: chosen.map((index) => opened.layers[index]),
   };
+}
+
+/** Opens files, and shows how much of them has been read meanwhile. */
+async function showingProgress<Opened>(
+  paths: readonly string[],
+  flags: RoutingFlags,
+  open: (options: OpenRoutingOptions) => Promise<Opened>,
+): Promise<Opened> {
+  const numBytes = paths.reduce((sum, path) => sum + sizeOf(path), 0);
+  const progress = startProgress('reading', numBytes, 'bytes');
+  let numRead = 0;
+  const onRead = (length: number): void => {
+    numRead += length;
+    if (numBytes > 0) progress.update(Math.min(numRead, numBytes));
+  };
+  try {
+    return await open({ ...optionsOf(flags), onRead });
+  } finally {
+    progress.stop();
+  }
+}
+
+/** The bytes of a file; 0 where they are not known, as those of a pipe. */
+function sizeOf(path: string): number {
+  try {
+    return path === '-' ? 0 : statSync(path).size;
+  } catch {
+    // Opening it fails, too, and says why
+    return 0;
+  }
 }
 
 function sourcesOf(paths: readonly string[]): RoutingSource[] {

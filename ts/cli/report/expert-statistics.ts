@@ -6,7 +6,7 @@
  */
 import type { ExpertSelections } from '../compute/expert-statistics.ts';
 import { type Counts, hottestFirst, sum } from './counts.ts';
-import { grouped } from './numbers.ts';
+import { counted, grouped } from './numbers.ts';
 import type { Heading } from './sections.ts';
 
 /** The most pairs of experts that are reported for each layer. */
@@ -176,7 +176,7 @@ export function expertStatisticsSection(
   const title = heading('Experts together', numLayers > 1 ? `over ${numLayers} layers` : '');
   if (uniqueExperts === null || coverage === null) return ['', title, '  no expert was selected'];
   const { numWindows, least, p50, p95, most } = uniqueExperts;
-  const windows = `${grouped(numWindows)} window${numWindows === 1 ? '' : 's'} of ${grouped(window)} tokens`;
+  const windows = `${counted(numWindows, 'window')} of ${counted(window, 'token')}`;
   const shares = coverage.slice(0, 6).map(({ top, share }) => `${top}: ${(100 * share).toFixed(1)} %`);
   const best = perLayer
     .flatMap(({ pairs }, index) => (pairs.length === 0 ? [] : [{ layer: layers?.[index], pair: pairs[0] }]))
@@ -197,6 +197,8 @@ export function expertStatisticsSection(
 
 function pairLines({ experts: [first, second], numTokens, lift }: Pair, layer: number | undefined): string[] {
   const where = layer === undefined ? '' : ` in layer ${layer}`;
-  const count = `${grouped(numTokens)} token${numTokens === 1 ? '' : 's'}`;
-  return [`  most often together: ${first} and ${second}${where}`, `    ${count}, lift ${lift.toFixed(2)}`];
+  return [
+    `  most often together: ${first} and ${second}${where}`,
+    `    ${counted(numTokens, 'token')}, lift ${lift.toFixed(2)}`,
+  ];
 }

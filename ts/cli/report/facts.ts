@@ -7,7 +7,7 @@ import type { ComputedLayers } from '../compute/computed-layers.ts';
 import type { Timing } from '../compute/pass.ts';
 import { inFlags } from '../fail.ts';
 import type { ChosenCounts, ChosenRouting } from '../read/routing.ts';
-import { abbreviated, duration, grouped } from './numbers.ts';
+import { abbreviated, counted, duration, grouped } from './numbers.ts';
 import type { Result } from './result.ts';
 import { wrap } from './wrap.ts';
 
@@ -23,12 +23,12 @@ export function fact(label: string, text: string): string[] {
  */
 export function factsOfFile({ routing, name, layers, numLayersInFile }: ChosenRouting, numLayers: number): string[] {
   const { idType, axes, axesBecause, format, producer, tokens, topk } = routing;
-  const matrix = `${grouped(tokens)} tokens, top-${topk}`;
+  const matrix = `${counted(tokens, 'token')}, top-${topk}`;
   const shape =
     layers === null
       ? `[${matrix}]`
       : numLayers === numLayersInFile
-        ? `[${numLayers} layers, ${matrix}]`
+        ? `[${counted(numLayers, 'layer')}, ${matrix}]`
         : numLayers === 1
           ? `[${matrix}], layer ${layers[0]} of ${numLayersInFile}`
           : `[${numLayers} of ${numLayersInFile} layers, ${matrix}]`;
@@ -43,10 +43,10 @@ export function factsOfFile({ routing, name, layers, numLayersInFile }: ChosenRo
 /** The lines of counts that were read. */
 export function factsOfCounts({ counts, name, chosen, layers, numLayersInFile }: ChosenCounts): string[] {
   const { format, producer, numExperts, notes } = counts;
-  const experts = `${grouped(numExperts)} experts`;
+  const experts = counted(numExperts, 'expert');
   const shape =
     chosen.length === numLayersInFile
-      ? `[${chosen.length} layer${chosen.length === 1 ? '' : 's'}, ${experts}]`
+      ? `[${counted(chosen.length, 'layer')}, ${experts}]`
       : `[${experts}], layer ${layers[0]} of ${numLayersInFile}`;
   return [
     ...fact('file', name),
@@ -57,7 +57,9 @@ export function factsOfCounts({ counts, name, chosen, layers, numLayersInFile }:
 
 /** The line of dense layers that are left out; none where there are none. */
 export function factsOfDense(numDense: number): string[] {
-  return numDense === 0 ? [] : fact('dense', `${numDense} layers hold one expert only; they are in no figure`);
+  if (numDense === 0) return [];
+  const hold = numDense === 1 ? 'holds one expert only; it is' : 'hold one expert only; they are';
+  return fact('dense', `${counted(numDense, 'layer')} ${hold} in no figure`);
 }
 
 /**

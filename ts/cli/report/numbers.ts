@@ -4,9 +4,9 @@
  * @module
  */
 
-import { grouped } from '../library.ts';
+import { counted, grouped } from '../library.ts';
 
-export { grouped };
+export { counted, grouped };
 
 /** How a number compares with the mean: `1.25x`. */
 export function timesMean(ratio: number): string {

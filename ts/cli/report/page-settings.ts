@@ -9,13 +9,14 @@ import { loadPlacement } from '../library.ts';
 import type { ChosenPlacement } from '../read/placement.ts';
 import type { ChosenPlan } from '../read/plan.ts';
 import type { ReplicaChoice } from '../read/replica-choice.ts';
+import { defaultBytesPerElement } from './traffic.ts';
 
 /** The flags of which a page shows the effect. */
 export interface PageFlags {
   readonly keepDense?: true;
   readonly window?: number;
   readonly hiddenSize?: number;
-  readonly bytesPerElement: number;
+  readonly bytesPerElement?: number;
 }
 
 /**
@@ -27,7 +28,7 @@ export async function settingsOf(
   { numExperts, numRanks, numRanksPerNode }: RoutingLayout,
   placement: ChosenPlacement | ChosenPlan,
   { rule, sourceRank }: ReplicaChoice,
-  { keepDense, window, hiddenSize, bytesPerElement }: PageFlags,
+  { keepDense, window, hiddenSize, bytesPerElement = defaultBytesPerElement }: PageFlags,
   layer: number,
 ): Promise<Settings> {
   return {

@@ -77,10 +77,11 @@ export function layersInTable(ratios: readonly (number | null)[]): number[] {
  */
 export function layersNote(ratios: readonly (number | null)[], layers: readonly number[] | null, by = ''): string {
   const worst = hottest(ratios.map((ratio) => ratio ?? 0));
-  const worstNote = `${timesMean(ratios[worst] ?? 0)}${by} in layer ${layers?.[worst]}`;
+  const most = `up to ${timesMean(ratios[worst] ?? 0)}${by}`;
+  // The table of the least even ones begins with the worst
   return ratios.length > maxLayerRows
-    ? `the ${maxLayerRows} least even of ${ratios.length}, up to ${worstNote}`
-    : `max/mean in each, up to ${worstNote}`;
+    ? `the ${maxLayerRows} least even of ${ratios.length}, ${most}`
+    : `max/mean in each, ${most} in layer ${layers?.[worst]}`;
 }
 
 /** A cell of the table of layers: the hottest rank, node or expert, and how much it is above the mean. */

@@ -4,16 +4,27 @@
  * @module
  */
 import type { Traffic } from '../compute/sent-tokens.ts';
+import { fail } from '../fail.ts';
 import { grouped } from './numbers.ts';
 
 /** The size of a token, where `--hidden-size` says it. */
 export interface TokenSize {
   readonly hiddenSize?: number;
-  readonly bytesPerElement: number;
+  readonly bytesPerElement?: number;
+}
+
+/** The bytes of an element without `--bytes-per-element`. */
+export const defaultBytesPerElement = 2;
+
+/** Refuses the size of an element where the number of elements is not known, since it would change nothing. */
+export function refuseSizeOfElement({ hiddenSize, bytesPerElement }: TokenSize): void {
+  if (bytesPerElement !== undefined && hiddenSize === undefined) {
+    fail('--bytes-per-element is for --hidden-size; pass it, too');
+  }
 }
 
 /** The bytes of a token, or `null` where its size is not known. */
-export function bytesPerToken({ hiddenSize, bytesPerElement }: TokenSize): number | null {
+export function bytesPerToken({ hiddenSize, bytesPerElement = defaultBytesPerElement }: TokenSize): number | null {
   return hiddenSize === undefined ? null : hiddenSize * bytesPerElement;
 }
 

@@ -56,9 +56,9 @@ export async function openPt(
     );
     return contentsOfSamples(withMasks, { file, format: 'pt', producer });
   }
-  if (valueAt(root, 'physical_to_logical_map') instanceof PythonTensor) {
-    const problem = 'is a placement of SGLang (physical_to_logical_map), and no routing';
-    refuse('NOT_ROUTING', problem, { file, remedy: 'give it as the placement of experts' });
+  if (valueAt(root, 'physical_to_logical_map') instanceof PythonTensor && !options.takesAllIntegers) {
+    const problem = 'says where experts are, for SGLang (physical_to_logical_map), and is no routing';
+    refuse('NOT_ROUTING', problem, { file, remedy: 'place takes it as the placement of today' });
   }
   if (isRouterState(root)) {
     const problem = "has the weights of Megatron's routers, and no routing";

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { counted } from '../../values/grouped.ts';
 import { sizeOf } from '../../values/shape.ts';
 import { type ArrayPart, gridOfArrays } from '../array-grid.ts';
 import type { FormatName, IdContents, IdGrid, StoredArray } from '../contents.ts';
@@ -89,9 +90,7 @@ async function unpadded(grid: IdGrid, samples: readonly Sample[]): Promise<{ gri
     firstToken += sizeOf(shape);
   }
   const notes =
-    unfit.length === 0
-      ? []
-      : [`Padding of ${unfit.length} sample${unfit.length === 1 ? '' : 's'} is read as tokens: ${unfit[0]}.`];
+    unfit.length === 0 ? [] : [`Padding of ${counted(unfit.length, 'tensor')} is read as tokens: ${unfit[0]}.`];
   if (masks.length === 0) return { grid, notes };
   const result = await withoutPadding(grid, masks);
   return { grid: result, notes: [noteOfPadding(grid, result), ...notes] };

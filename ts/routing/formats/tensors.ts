@@ -39,7 +39,9 @@ export function contentsOfTensors(
   const others = tensors
     .filter((tensor) => !isOfIntegers(tensor))
     .map((tensor): OtherArray => ({ name: tensor.name, what: describedTensor(tensor) }));
-  if (!arrays.some((array) => canBeIds(array) || array.name === options.array)) failWithoutIds(tensors, file);
+  const isWanted = (array: StoredArray): boolean =>
+    options.takesAllIntegers === true || canBeIds(array) || array.name === options.array;
+  if (!arrays.some(isWanted)) failWithoutIds(tensors, file);
   return { kind: 'arrays', arrays, others, format, ...nothingKnown };
 }
 

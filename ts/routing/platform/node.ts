@@ -161,6 +161,9 @@ async function* chunksOf(descriptor: number, name: string): AsyncGenerator<Uint8
 function describe(name: string, error: unknown): unknown {
   if (!(error instanceof Error && 'errno' in error && typeof error.errno === 'number')) return error;
   const reason = getSystemErrorMap().get(error.errno)?.[1] ?? error.message;
-  const remedy = 'check the name of the file, and that you may read it';
+  const remedy =
+    'code' in error && error.code === 'EMFILE'
+      ? 'give fewer files at once, or allow more open files (ulimit -n)'
+      : 'check the name of the file, and that you may read it';
   return new RoutingError('UNREADABLE', `cannot be read: ${reason}`, { file: name, remedy, cause: error });
 }

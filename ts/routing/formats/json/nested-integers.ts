@@ -233,7 +233,7 @@ export class NestedIntegers {
     if (!Number.isSafeInteger(value)) {
       reader.at = start;
       if (Math.abs(value) > Number.MAX_SAFE_INTEGER) {
-        this.#fail(reader, 'NOT_ROUTING', `is ${reader.valueText()}, too large for the id of an expert`);
+        this.#fail(reader, 'NOT_ROUTING', `is ${reader.valueText()}, too large for the id of an expert, or a count`);
       }
       this.#fail(reader, 'NOT_ROUTING', `is ${reader.valueText()}, not an integer`);
     }
