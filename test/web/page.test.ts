@@ -215,6 +215,10 @@ describe('the page of pictures', function () {
           const svg = await page.save('before-and-after', 'Save SVG', downloads);
           assert.match(svg, /^<svg [^>]*xmlns="http:\/\/www\.w3\.org\/2000\/svg"/);
           assert.notMatch(svg, /var\(--(?!plot)/);
+          assert.match(
+            svg,
+            /<desc>The selections of the busiest rank [^<]*<\/desc>.*<text [^>]*>Before and after<\/text>/,
+          );
         });
       });
 
