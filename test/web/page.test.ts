@@ -31,6 +31,7 @@ describe('the page of pictures', function () {
   before(async () => {
     const shape = ['--num-tokens', '3000', '--num-topk', '4', '--num-experts', '32', '--layers', '5'];
     await succeed(['generate', trace(), ...shape, '--skew', '0.7', '--seed', '3', '--dtype', 'int16']);
+    await succeed([trace(), ...size, '--html', folder.path('report.html')]);
   });
 
   it('is under 250 kB, and its policy allows its own program and style sheet and nothing else', () => {
