@@ -31,6 +31,7 @@ describe('the page of pictures', function () {
   before(async () => {
     const shape = ['--num-tokens', '3000', '--num-topk', '4', '--num-experts', '32', '--layers', '5'];
     await succeed(['generate', trace(), ...shape, '--skew', '0.7', '--seed', '3', '--dtype', 'int16']);
+    await succeed([trace(), ...size, '--html', folder.path('report.html')]);
   });
 
   it('is under 250 kB, and its policy allows its own program and style sheet and nothing else', () => {
@@ -215,6 +216,10 @@ describe('the page of pictures', function () {
           const svg = await page.save('before-and-after', 'Save SVG', downloads);
           assert.match(svg, /^<svg [^>]*xmlns="http:\/\/www\.w3\.org\/2000\/svg"/);
           assert.notMatch(svg, /var\(--(?!plot)/);
+          assert.match(
+            svg,
+            /<desc>The selections of the busiest rank [^<]*<\/desc>.*<text [^>]*>Before and after<\/text>/,
+          );
         });
       });
 

@@ -71,6 +71,13 @@ export const blockTokens = 512;
 /** A page takes no larger number of experts: it must be a mistake. */
 export const mostExperts = 2 ** 16;
 
+/** How many of the tokens before this one are kept. */
+export function keptBefore(token: number, keepEvery: number): number {
+  const block = Math.floor(token / blockTokens);
+  const numFull = Math.ceil(block / keepEvery) * blockTokens;
+  return numFull + (block % keepEvery === 0 ? token % blockTokens : 0);
+}
+
 /** The number of a kept token among all tokens of its layer. */
 export function tokenOf({ keepEvery }: Pick<Capture, 'keepEvery'>, kept: number): number {
   return kept + Math.floor(kept / blockTokens) * (keepEvery - 1) * blockTokens;

@@ -4,7 +4,7 @@
  * @module
  */
 import type { IntegerArray } from '../values/id-types.ts';
-import { blockTokens, emptyIn, type FileRun, type KeptIds, keptArray } from './capture.ts';
+import { blockTokens, emptyIn, type FileRun, type KeptIds, keptArray, keptBefore } from './capture.ts';
 
 /** What is collected. */
 export interface CollectorJob {
@@ -100,11 +100,4 @@ export class Collector {
       if (id >= 0 && id < numExperts && id !== empty) kept[at + index] = id;
     }
   }
-}
-
-/** How many of the tokens before this one are kept. */
-function keptBefore(token: number, keepEvery: number): number {
-  const block = Math.floor(token / blockTokens);
-  const numFull = Math.ceil(block / keepEvery) * blockTokens;
-  return numFull + (block % keepEvery === 0 ? token % blockTokens : 0);
 }

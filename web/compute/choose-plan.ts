@@ -4,7 +4,7 @@
  * @module
  */
 
-import { type Capture, hasTokens } from '../../ts/capture/capture.ts';
+import { type Capture, hasTokens, keptBefore } from '../../ts/capture/capture.ts';
 import type { Settings } from '../../ts/capture/settings.ts';
 import { createPlan, linear, type PlacementPlan, rebalance, roundRobin } from '../../ts/placement/index.ts';
 import { countExperts } from './count-experts.ts';
@@ -61,7 +61,7 @@ export function choosePlan(capture: Capture, settings: Settings): ChosenPlan {
 
 /** The kept tokens of a layer that are no padding at its end. */
 export function tokensOf({ numKept, keepEvery, tokensOfLayer }: Capture, layer: number): number {
-  return keepEvery === 1 && tokensOfLayer !== null ? tokensOfLayer[layer] : numKept;
+  return tokensOfLayer === null ? numKept : keptBefore(tokensOfLayer[layer], keepEvery);
 }
 
 function forAllLayers(plan: PlacementPlan, { numLayers }: Capture, judgedFrom: readonly number[]): ChosenPlan {

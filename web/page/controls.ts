@@ -230,7 +230,8 @@ function setRange(element: HTMLInputElement, min: number, max: number, step: num
 }
 
 function showWindows({ numKept }: Capture, chosen: number): void {
-  const sizes = windowSizes.filter((size) => size <= numKept || size === windowSizes[0]);
+  // The largest one has all tokens
+  const sizes = windowSizes.filter((size) => size < 2 * numKept || size === windowSizes[0]);
   if (!sizes.includes(chosen)) sizes.push(chosen);
   sizes.sort((left, right) => left - right);
   const window = select('window');

@@ -54,7 +54,9 @@ export class Figure {
     this.#saveSvg = save('Save SVG', () =>
       saveText(
         `${fileName()}-${id}.svg`,
-        svgText(title, [...this.#plot.querySelectorAll<SVGSVGElement>('svg.chart, svg.legend')]),
+        svgText(title, this.#caption.textContent ?? '', [
+          ...this.#plot.querySelectorAll<SVGSVGElement>('svg.chart, svg.legend'),
+        ]),
         'image/svg+xml',
       ),
     );

@@ -146,7 +146,9 @@ class Page {
     const settings = this.#settings;
     if (capture === null || settings === null) return;
     try {
-      this.#controls.usePlan(await readPlanFile(file, capture.numExperts, settings.numRanks));
+      const plan = await readPlanFile(file, capture.numExperts, settings.numRanks);
+      // Another capture may have come meanwhile, for which it was not read
+      if (this.#capture === capture) this.#controls.usePlan(plan);
     } catch (error) {
       this.#controls.showMisfit(`${file.name}: ${messageOf(error)}`);
     }

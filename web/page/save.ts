@@ -22,24 +22,37 @@ export function saveJson(name: string, value: unknown): void {
 /** The names of the colours that pictures use. */
 const colours = ['--background', '--text', '--before', '--after', '--bound'];
 
+/** The height of the title of a saved picture. */
+const titleHeight = 26;
+
 /**
- * The text of a picture as a file of its own: its parts below one another, with the colours that the page has now.
+ * The text of a picture as a file of its own: its title and its parts below one another, with the colours that the page
+ * has now.
  *
+ * @param caption what the picture shows, for those who cannot see it.
  * @param parts the drawings, such as a legend and what it is for.
  */
-export function svgText(title: string, parts: readonly SVGSVGElement[]): string {
+export function svgText(title: string, caption: string, parts: readonly SVGSVGElement[]): string {
   const namespace = 'http://www.w3.org/2000/svg';
   const style = getComputedStyle(document.documentElement);
   const whole = document.createElementNS(namespace, 'svg');
   whole.setAttribute('xmlns', namespace);
   const heading = document.createElementNS(namespace, 'title');
   heading.textContent = title;
+  const description = document.createElementNS(namespace, 'desc');
+  description.textContent = caption;
   const background = document.createElementNS(namespace, 'rect');
   background.setAttribute('width', '100%');
   background.setAttribute('height', '100%');
   background.setAttribute('fill', style.getPropertyValue('--background').trim());
-  whole.append(heading, background);
-  let height = 0;
+  const shownTitle = document.createElementNS(namespace, 'text');
+  for (const [name, value] of Object.entries({ x: 4, y: 17, fill: 'currentColor', 'font-size': 14 })) {
+    shownTitle.setAttribute(name, String(value));
+  }
+  shownTitle.setAttribute('font-family', 'system-ui, sans-serif');
+  shownTitle.textContent = title;
+  whole.append(heading, description, background, shownTitle);
+  let height = titleHeight;
   let width = 0;
   for (const part of parts) {
     const copy = part.cloneNode(true) as SVGSVGElement;
