@@ -99,7 +99,11 @@ describe('command line: failures', function () {
       ],
       ['evil.npz', evilName, /holds 2 arrays of integers/],
       ['bad.json', '[[1, 2\n\x1b[31m', /not valid JSON/],
-      ['id.json', '[[0, 1], [2, 99]]', /id.json, token 1, slot 1: 99 is not an expert in \[0, 8\); pass --empty-id 99 if/],
+      [
+        'id.json',
+        '[[0, 1], [2, 99]]',
+        /id.json, token 1, slot 1: 99 is not an expert in \[0, 8\); pass --empty-id 99 if/,
+      ],
       ['wide.json', '[[4294967301]]', /token 0, slot 0: 4294967301 is not an expert/],
       ['negative.json', '[[-2]]', /token 0, slot 0: -2 is not an expert/],
     ];

@@ -8,7 +8,7 @@ import { inFlags } from '../fail.ts';
 import { hottestFirst, sum } from './counts.ts';
 import { type DispatchResult, type DispatchStatistics, perLayer, total } from './dispatch-result.ts';
 import { fact } from './facts.ts';
-import { grouped } from './numbers.ts';
+import { counted, grouped } from './numbers.ts';
 import { describePlacement, planFindingsSection } from './plan-findings.ts';
 import { headingIn, hottestCell, imbalanceNote, layersInTable, layersNote } from './sections.ts';
 import { columns } from './wrap.ts';
@@ -53,19 +53,19 @@ function facts({ dispatch, placement, deviceReason }: DispatchResult): string[] 
   const [{ routing, layers: chosen, name, numLayersInFile }] = ranks;
   const tokens = ranks.map((rank) => rank.routing.tokens);
   const [least, most] = [Math.min(...tokens), Math.max(...tokens)];
-  const perRank = least === most ? grouped(most) : `${grouped(least)} to ${grouped(most)}`;
+  const perRank = least === most ? counted(most, 'token') : `${grouped(least)} to ${counted(most, 'token')}`;
   const files = ranks.length === 1 ? name : `${ranks.length}, from ${name} to ${ranks[ranks.length - 1].name}`;
   const ofLayers =
     chosen === null
       ? ''
       : layers.length === numLayersInFile
-        ? `${layers.length} layers, `
+        ? `${counted(layers.length, 'layer')}, `
         : `layer ${chosen[0]} of ${numLayersInFile}, `;
   const types = [...new Set(ranks.map((rank) => rank.routing.idType))].join(', ');
   const nodes = numRdmaRanks === 1 ? 'one node' : `${numRdmaRanks} nodes of ${numRanksPerNode}`;
   return [
     ...fact('files', files),
-    ...fact('topk_idx', `${types} [${ofLayers}${perRank} tokens, top-${numTopk}] on each rank`),
+    ...fact('topk_idx', `${types} [${ofLayers}${perRank}, top-${numTopk}] on each rank`),
     ...(chosen === null ? [] : fact('axes', `${routing.axes}: ${inFlags(routing.axesBecause)}`)),
     ...fact('experts', `${numExperts}, ${describePlacement(placement)}`),
     ...fact('ranks', `${numRanks} in ${nodes}`),

@@ -7,7 +7,7 @@ import type { ComputedLayers } from '../compute/computed-layers.ts';
 import type { Timing } from '../compute/pass.ts';
 import { inFlags } from '../fail.ts';
 import type { ChosenCounts, ChosenRouting } from '../read/routing.ts';
-import { abbreviated, counted, duration, grouped } from './numbers.ts';
+import { abbreviated, counted, duration } from './numbers.ts';
 import type { Result } from './result.ts';
 import { wrap } from './wrap.ts';
 
@@ -83,7 +83,7 @@ export function numSlots({ numTokens, numTopk, numLayers }: ComputedLayers): num
 
 function describeSpeed(numTokens: number, { seconds }: Timing): string {
   const speed = numTokens === 0 || seconds === 0 ? '' : `, ${abbreviated(numTokens / seconds)} tokens/s`;
-  return `${duration(seconds)} for ${grouped(numTokens)} tokens${speed}`;
+  return `${duration(seconds)} for ${counted(numTokens, 'token')}${speed}`;
 }
 
 function describeTiming({ numPasses, warm }: Timing, what: string): string {

@@ -79,7 +79,7 @@ function describeExperts({ firstExpert, numLocalExperts }: ExpertOrder, numExper
 
 function paddingNote({ numRows, numPaddingRows }: OrderStatistics, alignment: number): string {
   const share = numRows === 0 ? '' : ` (${((100 * numPaddingRows) / numRows).toFixed(2)} %)`;
-  return `of which ${grouped(numPaddingRows)} are padding${share} to multiples of ${alignment}`;
+  return `of which ${grouped(numPaddingRows)} ${numPaddingRows === 1 ? 'is' : 'are'} padding${share} to multiples of ${alignment}`;
 }
 
 function layersSection(result: OrderResult, heading: Heading): string[] {

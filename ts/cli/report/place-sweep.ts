@@ -9,7 +9,7 @@ import type { InvalidExperts } from '../flags.ts';
 import type { PlacementName } from '../library.ts';
 import type { ChosenCounts, ChosenRouting } from '../read/routing.ts';
 import { fact, factsOfCounts, factsOfDense, factsOfFile } from './facts.ts';
-import { grouped } from './numbers.ts';
+import { counted } from './numbers.ts';
 import { jsonOfSource, judgedOn } from './place-json.ts';
 import type { PlaceStatistics, Spreads } from './place-result.ts';
 import { factsOfTrial } from './place-text.ts';
@@ -57,7 +57,7 @@ export function formatPlaceSweepText(result: PlaceSweepResult, colour: boolean):
   if (tokens !== null) {
     text.push(
       '',
-      heading('Loads in windows', `max/mean over windows of ${grouped(tokens.window)} tokens`),
+      heading('Loads in windows', `max/mean over windows of ${counted(tokens.window, 'token')}`),
       ...table(lines, ({ before, after }) => [before.windows, after.windows, null]),
     );
   }

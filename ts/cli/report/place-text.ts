@@ -7,7 +7,7 @@ import type { TokenUse } from '../compute/trial.ts';
 import type { BalanceFigure } from '../library.ts';
 import { fact, factsOfCounts, factsOfDense, factsOfFile } from './facts.ts';
 import { gatesSection } from './gates.ts';
-import { grouped } from './numbers.ts';
+import { counted, grouped } from './numbers.ts';
 import type { JudgedPlacement, PlaceResult, Spreads } from './place-result.ts';
 import { planFindingsSection } from './plan-findings.ts';
 import { type Heading, headingIn, layersInTable, layersNote } from './sections.ts';
@@ -18,9 +18,9 @@ const figures: readonly BalanceFigure[] = ['max/mean', 'mean/max', '(max-mean)/m
 export function formatPlaceText(result: PlaceResult, colour: boolean): string {
   const heading = headingIn(colour);
   const { before, after, bound, tokens } = result;
-  const counted = after.perLayer.filter((_, layer) => !result.isLeftOut[layer]);
-  const numLayers = counted.length;
-  const numWindows = counted.reduce((sum, layer) => sum + layer.numWindows, 0);
+  const kept = after.perLayer.filter((_, layer) => !result.isLeftOut[layer]);
+  const numLayers = kept.length;
+  const numWindows = kept.reduce((sum, layer) => sum + layer.numWindows, 0);
   const lines = [
     ...facts(result),
     '',
@@ -34,7 +34,7 @@ export function formatPlaceText(result: PlaceResult, colour: boolean): string {
   if (tokens !== null) {
     lines.push(
       '',
-      heading('Loads in windows', `over ${grouped(numWindows)} of ${grouped(tokens.window)} tokens`),
+      heading('Loads in windows', `over ${grouped(numWindows)} of ${counted(tokens.window, 'token')}`),
       ...spreadTable([
         ['before', before.windows],
         ['plan', after.windows],
