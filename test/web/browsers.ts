@@ -130,6 +130,13 @@ export class WatchedPage {
     });
   }
 
+  /** The numbers of a picture, as they are saved. */
+  async data(id: string, downloads: string): Promise<ReturnType<typeof JSON.parse>> {
+    const { picture, data } = JSON.parse(await this.save(id, 'Save JSON', downloads));
+    if (picture !== id) throw new Error(`${picture} was saved, and not ${id}`);
+    return data;
+  }
+
   /** What is saved while something is done. */
   async saved(downloads: string, act: () => Promise<void>): Promise<string> {
     const before = new Set(readdirSync(downloads));

@@ -132,7 +132,7 @@ describe('the page of pictures', function () {
         const expected = await json(trace(), ...size, '--html', path);
         await using(path, async (page) => {
           await page.picture('layers-by-ranks');
-          const saved = JSON.parse(await page.save('layers-by-ranks', 'Save JSON', downloads));
+          const saved = await page.data('layers-by-ranks', downloads);
           assert.deepStrictEqual(
             saved,
             expected.layers.map(({ layer, numTokensPerRank, numTokensPerRdmaRank }: Json) => ({
@@ -141,7 +141,7 @@ describe('the page of pictures', function () {
               numTokensPerRdmaRank,
             })),
           );
-          const experts = JSON.parse(await page.save('layers-by-experts', 'Save JSON', downloads));
+          const experts = await page.data('layers-by-experts', downloads);
           assert.deepStrictEqual(
             experts,
             expected.layers.map(({ layer, numTokensPerExpert }: Json) => ({ layer, numTokensPerExpert })),
@@ -155,7 +155,7 @@ describe('the page of pictures', function () {
             new RegExp(`nodes per token${expected.total.meanNodesPerToken.toFixed(3)}`),
           );
           await page.picture('fan-out');
-          const { byRanks } = JSON.parse(await page.save('fan-out', 'Save JSON', downloads));
+          const { byRanks } = await page.data('fan-out', downloads);
           const mean = byRanks.reduce((sum: number, tokens: number, ranks: number) => sum + tokens * ranks, 0) / 3000;
           assert.closeTo(mean, expected.layers[0].meanRanksPerToken, 1e-9);
           for (const id of [
@@ -168,7 +168,7 @@ describe('the page of pictures', function () {
           ]) {
             await page.picture(id);
           }
-          const { numTokens } = JSON.parse(await page.save('traffic-between-ranks', 'Save JSON', downloads));
+          const { numTokens } = await page.data('traffic-between-ranks', downloads);
           const received = numTokens.reduce(
             (sums: number[], row: number[]) => sums.map((sum, rank) => sum + row[rank]),
             new Array(8).fill(0),
@@ -177,7 +177,7 @@ describe('the page of pictures', function () {
             assert.closeTo(tokens, expected.layers[0].numTokensPerRank[rank], 1e-6);
           }
           await page.picture('balance-over-ranks');
-          const { sweep } = JSON.parse(await page.save('balance-over-ranks', 'Save JSON', downloads));
+          const { sweep } = await page.data('balance-over-ranks', downloads);
           const swept = await json(trace(), '--num-experts', '32', '--ranks-per-node', '4', '--num-ranks', '4,8,16,32');
           for (const line of swept.sweep) {
             const found = sweep.find(({ numRanks }: Json) => numRanks === line.numRanks);
@@ -202,7 +202,7 @@ describe('the page of pictures', function () {
           await page.expectText('#redundant-number', /^8$/);
           await page.picture('before-and-after');
           await page.expectCaption('before-and-after', /the second half/);
-          const saved = JSON.parse(await page.save('before-and-after', 'Save JSON', downloads));
+          const saved = await page.data('before-and-after', downloads);
           assert.deepStrictEqual(saved.overLayersBefore, expected.before.layers);
           assert.deepStrictEqual(saved.overLayers, expected.plan.layers);
           assert.deepStrictEqual(saved.overWindowsBefore, expected.before.windows);
@@ -230,7 +230,7 @@ describe('the page of pictures', function () {
         const expected = await json(trace(), ...size, '--placement', plan, '--html', path);
         await using(path, async (page) => {
           await page.picture('layers-by-ranks');
-          const saved = JSON.parse(await page.save('layers-by-ranks', 'Save JSON', downloads));
+          const saved = await page.data('layers-by-ranks', downloads);
           assert.deepStrictEqual(
             saved.map(({ numTokensPerRank }: Json) => numTokensPerRank),
             expected.layers.map(({ numTokensPerRank }: Json) => numTokensPerRank),
@@ -264,10 +264,10 @@ describe('the page of pictures', function () {
           await page.expectCaption('layers-by-ranks', /each of the 32 ranks/);
           await page.page.mouse.up();
           const expected = await json(trace(), '--num-experts', '32', '--num-ranks', '32');
-          const saved = JSON.parse(await page.save('layers-by-ranks', 'Save JSON', downloads));
+          const saved = await page.data('layers-by-ranks', downloads);
           assert.deepStrictEqual(saved[4].numTokensPerRank, expected.layers[4].numTokensPerRank);
           await page.type('#ranks-number', '12');
-          await page.expectText('#misfit', /numRanks 12 is more than one node of 8 ranks/);
+          await page.expectText('#misfit', /ranks 12 is more than one node of 8 ranks.*ranks per node/);
           await page.type('#ranks-number', '33');
           await page.expectText('#misfit', /from 1 to 32 ranks/);
           await page.type('#ranks-number', '16');
@@ -277,7 +277,7 @@ describe('the page of pictures', function () {
           await page.type('#experts', '320');
           await page.expectCaption('layers-by-experts', /each of the 320 experts/);
           const wider = await json(trace(), '--num-experts', '320', '--num-ranks', '16');
-          const ofWider = JSON.parse(await page.save('layers-by-ranks', 'Save JSON', downloads));
+          const ofWider = await page.data('layers-by-ranks', downloads);
           assert.deepStrictEqual(ofWider[2].numTokensPerRank, wider.layers[2].numTokensPerRank);
           await page.page.select('#placement', 'round_robin');
           await page.page.focus('#layer');
@@ -294,7 +294,7 @@ describe('the page of pictures', function () {
         const plan = folder.write('plan8.json', JSON.stringify([...Array(32).keys()].map((expert) => expert % 8)));
         await using(emptyPage, async (page) => {
           const ranks = async (): Promise<number> =>
-            JSON.parse(await page.save('layers-by-ranks', 'Save JSON', downloads))[0].numTokensPerRank.length;
+            (await page.data('layers-by-ranks', downloads))[0].numTokensPerRank.length;
           await page.choose('#files', trace());
           await page.picture('layers-by-ranks');
           await page.page.select('#placement', 'file');
@@ -309,7 +309,7 @@ describe('the page of pictures', function () {
           // The plan is of 8 ranks still
           await page.page.select('#placement', 'file');
           await page.expectCaption('layers-by-ranks', /each of the 8 ranks/);
-          const { ofRanks, ofRanksBefore } = JSON.parse(await page.save('ranks-of-layer', 'Save JSON', downloads));
+          const { ofRanks, ofRanksBefore } = await page.data('ranks-of-layer', downloads);
           assert.deepStrictEqual([ofRanks.length, ofRanksBefore.length], [8, 8]);
           await page.type('#experts', '40');
           await page.expectText('#misfit', /numPhysicalExperts is 32/);
@@ -475,7 +475,7 @@ describe('the page of pictures', function () {
             ['traffic-between-ranks', 'numTokensBetweenRanks'],
             ['traffic-between-nodes', 'numTokensBetweenNodes'],
           ]) {
-            const { numTokens, source } = JSON.parse(await page.save(id, 'Save JSON', downloads));
+            const { numTokens, source } = await page.data(id, downloads);
             assert.strictEqual(source, 'files');
             assert.deepStrictEqual(numTokens, expected.traffic[name]);
           }
@@ -496,11 +496,11 @@ describe('the page of pictures', function () {
           await page.page.select('#placement', 'eplb');
           await page.expectText('#redundant-number', /^4$/);
           await page.picture('before-and-after');
-          const saved = JSON.parse(await page.save('before-and-after', 'Save JSON', downloads));
+          const saved = await page.data('before-and-after', downloads);
           assert.deepStrictEqual(saved.overLayers, expected.plan.layers);
           assert.deepStrictEqual(saved.overLayersBefore, expected.before.layers);
           await page.picture('layers-by-ranks');
-          const ranks = JSON.parse(await page.save('layers-by-ranks', 'Save JSON', downloads));
+          const ranks = await page.data('layers-by-ranks', downloads);
           assert.deepStrictEqual(
             ranks.map(({ loads }: Json) => loads),
             expected.layers.map(({ plan }: Json) => plan.loads),

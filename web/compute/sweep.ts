@@ -16,7 +16,8 @@ export interface SweptRanks {
   /** Where max/mean of the tokens per rank lies over the layers; null where nothing is sent. */
   readonly maxOverMean: Spread | null;
   readonly meanRanksPerToken: number;
-  readonly meanNodesPerToken: number;
+  /** Null within one node. */
+  readonly meanNodesPerToken: number | null;
 }
 
 /** More ranks are not offered, but can be asked for. */
@@ -68,7 +69,7 @@ export function sweepOne(
     numNodes: layouts.numNodes,
     maxOverMean: spreadOf(balances)?.['max/mean'] ?? null,
     meanRanksPerToken: numTokens === 0 ? 0 : numSent / numTokens,
-    meanNodesPerToken: numTokens === 0 || layouts.numNodes === 1 ? 1 : numSentToNodes / numTokens,
+    meanNodesPerToken: numTokens === 0 || layouts.numNodes === 1 ? null : numSentToNodes / numTokens,
   };
 }
 

@@ -44,7 +44,13 @@ export class Figure {
   constructor(picture: Picture, fileName: () => string) {
     this.#picture = picture;
     const { id, title } = picture;
-    this.#plot = make('div', { class: 'plot', tabindex: '0', role: 'img', id: `plot-${id}` });
+    this.#plot = make('div', {
+      class: 'plot',
+      tabindex: '0',
+      role: 'application',
+      'aria-roledescription': 'picture',
+      id: `plot-${id}`,
+    });
     const save = (label: string, act: () => void): HTMLButtonElement => {
       const button = make('button', { type: 'button' }, label);
       button.setAttribute('aria-label', `${label}: ${title}`);
@@ -73,7 +79,7 @@ export class Figure {
         { class: 'actions' },
         this.#saveSvg,
         save('Save JSON', () => {
-          if (this.#view !== null) saveJson(`${fileName()}-${id}`, picture.data(this.#view));
+          if (this.#view !== null) saveJson(`${fileName()}-${id}`, dataOf(picture, this.#view));
         }),
       ),
     );
@@ -202,6 +208,21 @@ export class Figure {
     svg.dispatchEvent(new PointerEvent('pointermove', { ...at, bubbles: true, pointerType: 'mouse' }));
     this.#spoken.textContent = this.#points[index].text.replaceAll('\n', ', ');
   }
+}
+
+/** The numbers of a picture, with what they are of. */
+function dataOf({ id, data }: Picture, view: View): object {
+  const { capture, settings } = view;
+  const { name, numTokens, numKept } = capture;
+  const { plan, ...shown } = settings;
+  return {
+    picture: id,
+    files: name,
+    numTokens,
+    numKept,
+    settings: { ...shown, plan: plan?.name ?? null },
+    data: data(view),
+  };
 }
 
 /**

@@ -18,6 +18,7 @@ import { Files } from './files.ts';
 import { readPlanFile } from './plan-file.ts';
 import { saveText } from './save.ts';
 import { factsOf, findingsIn, summaryOf } from './summary.ts';
+import { inWords } from './words.ts';
 
 /** The page. */
 class Page {
@@ -203,7 +204,7 @@ function sweepKeyOf({ placement, numRanksPerNode, keepDense }: Settings): string
 }
 
 function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+  return inWords(error instanceof Error ? error.message : String(error));
 }
 
 /**

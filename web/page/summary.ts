@@ -7,6 +7,7 @@ import { type Capture, hasTokens } from '../../ts/capture/capture.ts';
 import type { View } from '../compute/view.ts';
 import { grouped, ratio } from '../pictures/numbers.ts';
 import { make } from './elements.ts';
+import { inWords } from './words.ts';
 
 /** A plan can have a finding for every slot. */
 const mostPlanFindings = 4;
@@ -61,7 +62,7 @@ export function findingsIn({ findings }: Capture): HTMLElement | null {
           {},
           make('span', { class: 'code' }, code),
           ` ${what}${effect === null ? '' : `; ${effect}`}.`,
-          ...(remedy === null ? [] : [make('span', { class: 'quiet' }, ` Remedy: ${remedy}.`)]),
+          ...(remedy === null ? [] : [make('span', { class: 'quiet' }, ` Remedy: ${inWords(remedy)}.`)]),
         ),
       ),
     ),

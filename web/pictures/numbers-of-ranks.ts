@@ -5,6 +5,7 @@
  */
 import * as Plot from '@observablehq/plot';
 import { hasTokens } from '../../ts/capture/capture.ts';
+import { counted } from '../../ts/values/grouped.ts';
 import type { SweptRanks } from '../compute/sweep.ts';
 import type { View } from '../compute/view.ts';
 import { bytes, ratio } from './numbers.ts';
@@ -53,7 +54,7 @@ export const balanceOverRanks: Picture = {
       points: known.map(({ numRanks, p50, p95, worst }) => ({
         x: numRanks,
         y: p95,
-        text: `${numRanks} ranks\nmedian ${ratio(p50)}\n95 % below ${ratio(p95)}\nworst ${ratio(worst)}`,
+        text: `${counted(numRanks, 'rank')}\nmedian ${ratio(p50)}\n95 % below ${ratio(p95)}\nworst ${ratio(worst)}`,
       })),
       pointsAreColumns: true,
       plot: {
@@ -92,10 +93,12 @@ export const fanOutOverRanks: Picture = {
     const perToken = bytesPerToken(view);
     const textOf = ({ numRanks, numNodes, meanRanksPerToken, meanNodesPerToken }: SweptRanks): string =>
       [
-        `${numRanks} ranks in ${numNodes} node${numNodes === 1 ? '' : 's'}`,
+        `${counted(numRanks, 'rank')} in ${counted(numNodes, 'node')}`,
         `${meanRanksPerToken.toFixed(3)} ranks per token`,
-        `${meanNodesPerToken.toFixed(3)} nodes per token`,
-        ...(perToken === null ? [] : [`${bytes(perToken * meanNodesPerToken)} per token, to nodes`]),
+        ...(meanNodesPerToken === null ? [] : [`${meanNodesPerToken.toFixed(3)} nodes per token`]),
+        ...(perToken === null || meanNodesPerToken === null
+          ? []
+          : [`${bytes(perToken * meanNodesPerToken)} per token, to nodes`]),
       ].join('\n');
     return {
       points: sweep.map((each) => ({ x: each.numRanks, y: each.meanRanksPerToken, text: textOf(each) })),

@@ -43,7 +43,16 @@ const pieceBytes = 2 ** 23;
  */
 export async function readCapture(job: ReadJob, onProgress: (share: number) => void): Promise<Capture> {
   const { files, emptyId, axes, array, numLayers, numTopk: topkGiven, idType: typeGiven } = job;
-  const opened = await openRoutingOrCounts(files, { axes, array, numLayers, numTopk: topkGiven, idType: typeGiven });
+  const numBytes = files.reduce((sum, { size }) => sum + size, 0);
+  let numRead = 0;
+  // Files of text are read as a whole while they are opened; of others, little is
+  const shareOfOpening = (): number => (numBytes === 0 ? 0 : Math.min(0.9, numRead / numBytes));
+  const onRead = (count: number): void => {
+    numRead += count;
+    onProgress(shareOfOpening());
+  };
+  const options = { axes, array, numLayers, numTopk: topkGiven, idType: typeGiven, onRead };
+  const opened = await openRoutingOrCounts(files, options);
   if (opened.kind === 'counts') return captureOfCounts(opened);
   const routing = opened;
   try {
@@ -51,10 +60,11 @@ export async function readCapture(job: ReadJob, onProgress: (share: number) => v
     const all = routing.layers.map((_, index) => index);
     const isCounted = job.numExperts === undefined && routing.numExperts === null;
     const whole = numTokens * all.length * (isCounted ? 2 : 1);
+    const shareBefore = shareOfOpening();
     let numDone = 0;
     const onPiece = (count: number): void => {
       numDone += count;
-      onProgress(numDone / whole);
+      onProgress(shareBefore + ((1 - shareBefore) * numDone) / whole);
     };
     const numExperts = job.numExperts ?? routing.numExperts ?? (await numExpertsIn(routing, all, mostExperts, onPiece));
     const counts = all.map(() => new Float64Array(numExperts));
