@@ -40,7 +40,6 @@ export function factsOf(capture: Capture): HTMLElement {
         : [['tokens', numTopk === 0 ? 'none, only counts' : 'none'] as const]),
       ['experts', grouped(numExperts)],
       ['type', idType],
-      ['axes', axes],
     ]),
     make('p', { class: 'quiet' }, `The axes are ${axes}: ${axesBecause}.`, ...kept),
   );
