@@ -87,8 +87,9 @@ export class Figure {
     this.#plot.addEventListener('blur', () => this.#point(-1));
     // A click would hold the tooltip where it is, and the arrow keys could no longer move it
     this.#plot.addEventListener('pointerdown', (event) => event.stopPropagation(), { capture: true });
-    new IntersectionObserver(([{ isIntersecting }]) => {
-      this.#isVisible = isIntersecting;
+    new IntersectionObserver((entries) => {
+      // Of several, the last one says how it is now
+      this.#isVisible = entries.at(-1)?.isIntersecting === true;
       this.#draw();
     }).observe(this.element);
     new ResizeObserver(() => {
