@@ -6,7 +6,7 @@ import { readTwice } from './fuzz/read-twice.ts';
 import { fileOf, seeds } from './fuzz/seeds.ts';
 import { fuzzRouting } from './fuzz.ts';
 
-const options = { numLayers: 3, numTopk: 2, name: 'file' };
+const options = { name: 'file' };
 
 describe('the fuzzer of the readers of routing', function () {
   this.timeout(120_000);
@@ -21,7 +21,7 @@ describe('the fuzzer of the readers of routing', function () {
     };
     for (const seed of seeds('/nowhere')) {
       if (seed.directory !== undefined) continue;
-      const outcome = await openRouting(fileOf(seed), options).then(
+      const outcome = await openRouting(fileOf(seed), { ...seed.options, name: 'file' }).then(
         () => 'read',
         (error: RoutingError) => error.code,
       );

@@ -27,6 +27,17 @@ async function idsOf(routing: Routing): Promise<number[][][]> {
   return result;
 }
 
+/** The error with which something is refused. */
+async function refusal(work: () => Promise<unknown>): Promise<RoutingError> {
+  try {
+    await work();
+  } catch (error) {
+    if (error instanceof RoutingError) return error;
+    throw error;
+  }
+  return assert.fail('it was accepted');
+}
+
 describe('dispatch-layout/routing', function () {
   this.timeout(30_000);
   const folder = temporaryFolder();
@@ -146,6 +157,22 @@ describe('dispatch-layout/routing', function () {
     for await (const { file } of alone.pieces()) assert.strictEqual(file, 0);
   });
 
+  it('refuses options that contradict the file, and takes those that agree with it', async () => {
+    const { layers: numbers, topk, idType } = await openRouting(path);
+    const right = { numLayers: numbers.length, numTopk: topk, idType };
+    assert.strictEqual((await openRouting(path, right)).topk, topk);
+    for (const [wrong, message] of [
+      [{ numLayers: 61 }, /holds \d layers, and numLayers: 61 says otherwise/],
+      [{ numTopk: 7 }, /holds \d ids of each token, and numTopk: 7 says otherwise/],
+      [{ idType: 'uint8' }, /holds int\d+, and idType: uint8 says otherwise/],
+    ] as const) {
+      const error = await refusal(() => openRouting(path, wrong));
+      assert.strictEqual(error.code, 'CHOICE');
+      assert.match(error.message, message);
+      assert.match(error.remedy ?? '', /^leave out \w+: \w+$/);
+    }
+  });
+
   it('opens routing, or counts of experts, of which it adds up those of several sources', async () => {
     const routing = await openRoutingOrCounts(path);
     if (routing.kind !== 'ids') return assert.fail('these are ids');
@@ -210,15 +237,6 @@ describe('dispatch-layout/routing', function () {
   });
 
   it('throws errors that name the file, the place and the remedy', async () => {
-    const refusal = async (work: () => Promise<unknown>): Promise<RoutingError> => {
-      try {
-        await work();
-      } catch (error) {
-        if (error instanceof RoutingError) return error;
-        throw error;
-      }
-      return assert.fail('it was accepted');
-    };
     const missing = await refusal(() => openRouting(folder.path('missing.npy')));
     assert.deepEqual([missing.code, missing.file], ['UNREADABLE', folder.path('missing.npy')]);
     assert.match(missing.remedy, /check the name of the file/);

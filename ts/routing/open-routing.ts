@@ -144,7 +144,10 @@ export async function openRoutingOrCounts(
       if (found.kind === 'ids') ids.push({ name, ids: found });
       else counts.push({ name, contents: found });
     }
-    if (counts.length === 0) return routingOf(ids, opened);
+    if (counts.length === 0) {
+      for (const part of ids) checkOptions(part, options);
+      return routingOf(ids, opened);
+    }
     if (ids.length > 0) {
       const problem = `holds counts of experts, and ${ids[0].name} holds ids`;
       refuse('CHOICE', problem, { file: counts[0].name, remedy: 'give files of one kind' });
@@ -162,6 +165,19 @@ export async function openRoutingOrCounts(
 interface NamedIds {
   readonly name: string;
   readonly ids: IdContents;
+}
+
+/** Refuses options that contradict the file: they are for files that say less. */
+function checkOptions({ name: file, ids: { grid } }: NamedIds, { numLayers, numTopk, idType }: ReadOptions): void {
+  const refuseOption = (option: string, holds: string): never =>
+    refuse('CHOICE', `holds ${holds}, and ${option} says otherwise`, { file, remedy: `leave out ${option}` });
+  if (numLayers !== undefined && numLayers !== grid.layers.length) {
+    refuseOption(`numLayers: ${numLayers}`, counted(grid.layers.length, 'layer'));
+  }
+  if (numTopk !== undefined && numTopk !== grid.numTopk) {
+    refuseOption(`numTopk: ${numTopk}`, `${counted(grid.numTopk, 'id')} of each token`);
+  }
+  if (idType !== undefined && idType !== grid.idType) refuseOption(`idType: ${idType}`, `${grid.idType}`);
 }
 
 function routingOf(parts: NamedIds[], { close }: OpenedContents): Routing {

@@ -15,11 +15,14 @@ export interface ReadOptions {
    * holds counts and no ids: `layers,experts` or `steps,layers,experts`.
    */
   readonly axes?: string | undefined;
-  /** The number of layers, where the file is a flat row of ids. */
+  /** The number of layers, where the file is a flat row of ids. A file that says otherwise is refused. */
   readonly numLayers?: number | undefined;
-  /** The number of experts that each token selects, where the file is a flat row of ids. */
+  /**
+   * The number of experts that each token selects, where the file is a flat row of ids. A file that says otherwise is
+   * refused.
+   */
   readonly numTopk?: number | undefined;
-  /** The type of the ids, where the file is raw bytes that do not say it. */
+  /** The type of the ids, where the file is raw bytes that do not say it. A file that says otherwise is refused. */
   readonly idType?: IdType | undefined;
   /**
    * Whether all arrays of integers are wanted, also those that are no ids by their names, such as placements.

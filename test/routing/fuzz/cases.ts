@@ -50,7 +50,7 @@ export class Cases {
       if (length <= file.length) {
         const origin = `${seed.name}, the first ${length} of ${file.length} bytes`;
         const kind = seed.directory === undefined ? 'bytes' : 'path';
-        return { origin, file: file.subarray(0, length), directory: seed.directory, kind, options: known };
+        return { origin, file: file.subarray(0, length), directory: seed.directory, kind, options: seed.options ?? {} };
       }
       length -= file.length + 1;
     }
@@ -76,16 +76,13 @@ export class Cases {
       file,
       directory: seed.directory,
       kind: seed.directory === undefined ? random.pick(kinds) : 'path',
-      options: random.chance(0.6) ? known : random.pick(someOptions),
+      options: random.chance(0.6) ? (seed.options ?? {}) : random.pick(someOptions),
     };
   }
 }
 
-/** What a row of ids without a shape needs. */
-const known: OpenRoutingOptions = { numLayers: 3, numTopk: 2 };
-
 const someOptions: readonly OpenRoutingOptions[] = [
-  {},
+  { numLayers: 3, numTopk: 2 },
   { axes: 'layers,tokens,topk' },
   { axes: 'tokens,layers,topk' },
   { axes: 'topk,tokens' },

@@ -7,6 +7,7 @@
  *
  * @module
  */
+import type { OpenRoutingOptions } from '../../../ts/routing/index.ts';
 import { headerText, npyFile, npyOf, plainForm } from '../../cli/npy-writer.ts';
 import * as p from '../../support/pickle-writer.ts';
 import { int32Tensor, int64Tensor, safetensorsFile, writeSafetensors } from '../../support/safetensors-writer.ts';
@@ -19,9 +20,14 @@ export interface Seed {
   readonly parts: readonly Uint8Array[];
   /** Makes the file of its parts. Default: it is the only part. */
   readonly fileOf?: (parts: readonly Uint8Array[]) => Uint8Array;
+  /** What must be said of it, since it does not say so itself. */
+  readonly options?: OpenRoutingOptions;
   /** The name that the file must have, with the others of its directory. */
   readonly directory?: { readonly name: string; readonly others: Readonly<Record<string, Uint8Array>> };
 }
+
+/** The shape of flat rows of ids in seeds and samples. */
+export const ofFlatRow: OpenRoutingOptions = { numLayers: 3, numTopk: 2 };
 
 /** The file of a seed. */
 export function fileOf({ parts, fileOf }: Seed, changed: readonly Uint8Array[] = parts): Uint8Array {
@@ -168,7 +174,12 @@ const made: readonly Seed[] = [
     choices: [{ logprobs: [{ a: null, b: [1.5e-3, true] }], routed_experts: encoded, prompt_routed_experts: null }],
     usage: { prompt_tokens: 3, completion_tokens: 2 },
   })),
-  replySeed('reply of SGLang', flat, (encoded) => ({ meta_info: { routed_experts: encoded, prompt_tokens: 3 } })),
+  {
+    ...replySeed('reply of SGLang', flat, (encoded) => ({
+      meta_info: { routed_experts: encoded, prompt_tokens: 3 },
+    })),
+    options: ofFlatRow,
+  },
   replySeed('reply of prime-rl', flat, (encoded) => ({
     routed_experts: { data: encoded, shape: [8, 3, 2], start: 2, dtype: 'uint16' },
   })),
@@ -266,7 +277,7 @@ export function sampleSeeds(): readonly Seed[] {
   ];
   return [...new Set(names)]
     .filter((name) => hasSample(name))
-    .map((name) => ({ name, parts: [sample(name)] }))
+    .map((name) => ({ name, parts: [sample(name)], ...(name.includes('/sglang_response/') && { options: ofFlatRow }) }))
     .filter(({ parts: [file] }) => file.length > 0 && file.length <= maxSampleBytes);
 }
 
