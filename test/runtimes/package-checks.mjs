@@ -58,7 +58,7 @@ export function packageChecks(project, folder, tarball) {
     'publint --strict': () =>
       run(process.execPath, [inPackage('publint/src/cli.js'), '--strict', tarball], { cwd: folder }),
 
-    // The kernel is no JavaScript.
+    // The kernel and the page are no JavaScript.
     '@arethetypeswrong/cli': () =>
       run(
         process.execPath,
@@ -70,6 +70,7 @@ export function packageChecks(project, folder, tarball) {
           '--exclude-entrypoints',
           'kernel.wasm',
           'order.wasm',
+          'report.html',
         ],
         {
           cwd: folder,
