@@ -49,7 +49,7 @@ import { readTwice } from ${JSON.stringify(reader)};
 import { peakMebibytes } from ${JSON.stringify(worker)};
 const path = process.argv[1];
 const start = process.cpuUsage();
-const message = await readTwice(() => path, { numLayers: 3, numTopk: 2 }, path);
+const message = await readTwice(() => path, {}, path);
 const { user, system } = process.cpuUsage(start);
 console.log(JSON.stringify({ message, mebibytes: peakMebibytes(), seconds: (user + system) / 1e6 }));
 `;
