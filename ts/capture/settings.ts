@@ -58,3 +58,8 @@ export function defaultSettings(numExperts: number): Settings {
     bytesPerElement: 2,
   };
 }
+
+/** The fewest slots for replicas with which all ranks have the same number of slots. */
+export function firstRedundant(numExperts: number, numRanks: number): number {
+  return (numRanks - (numExperts % numRanks)) % numRanks;
+}

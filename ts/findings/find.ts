@@ -64,18 +64,21 @@ export function findAll(observed: Observed): Finding[] {
     ...findRagged(observed),
     ...findEqual(observed, dense),
     ...findExtremes(observed, captured, numExperts),
-    ...routing.notes.map(
-      (note): Finding => ({
-        code: 'NOTE',
-        what: note.replace(/\.$/, ''),
-        layers: null,
-        count: 1,
-        effect: null,
-        remedy: null,
-      }),
-    ),
+    ...findNotes(routing.notes),
   ];
   return [...findings.filter(({ effect }) => effect !== null), ...findings.filter(({ effect }) => effect === null)];
+}
+
+/** What the format says of how files were read. */
+export function findNotes(notes: readonly string[]): Finding[] {
+  return notes.map((note) => ({
+    code: 'NOTE',
+    what: note.replace(/\.$/, ''),
+    layers: null,
+    count: 1,
+    effect: null,
+    remedy: null,
+  }));
 }
 
 function numbersOf({ layers }: Observed, indices: readonly number[]): readonly number[] | null {

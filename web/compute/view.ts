@@ -50,3 +50,8 @@ export function computeView(capture: Capture, settings: Settings): View {
 export function layerName({ layers }: Capture, layer: number): string {
   return layers === null ? 'alone' : String(layers[layer]);
 }
+
+/** The layer that is shown alone, as the end of a clause; empty where the routing is a single matrix. */
+export function inLayer({ capture, settings }: View): string {
+  return capture.layers === null ? '' : ` in layer ${layerName(capture, settings.layer)}`;
+}

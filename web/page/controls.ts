@@ -4,7 +4,7 @@
  * @module
  */
 import { type Capture, hasTokens, mostExperts } from '../../ts/capture/capture.ts';
-import type { PlacementChoice, Settings, StoredPlan } from '../../ts/capture/settings.ts';
+import { firstRedundant, type PlacementChoice, type Settings, type StoredPlan } from '../../ts/capture/settings.ts';
 import { type PlanFormatName, planFormats } from '../../ts/placement/index.ts';
 import { mostRanks, possibleRanks } from '../compute/sweep.ts';
 import { layerName } from '../compute/view.ts';
@@ -210,11 +210,6 @@ export class Controls {
     this.showMisfit('');
     this.#listener.onChange(settings);
   }
-}
-
-/** The fewest slots for replicas with which all ranks have the same number of slots. */
-export function firstRedundant(numExperts: number, numRanks: number): number {
-  return (numRanks - (numExperts % numRanks)) % numRanks;
 }
 
 /** Sets a value, unless the user is typing it. */

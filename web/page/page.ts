@@ -4,13 +4,13 @@
  * @module
  */
 import type { Capture } from '../../ts/capture/capture.ts';
-import { defaultSettings, type Settings } from '../../ts/capture/settings.ts';
+import { defaultSettings, firstRedundant, type Settings } from '../../ts/capture/settings.ts';
 import { type PlanFormatName, writePlan } from '../../ts/placement/index.ts';
 import { numbersOfRanks, possibleRanks, type SweptRanks, sweepOne } from '../compute/sweep.ts';
 import { computeView, type View } from '../compute/view.ts';
 import { withExperts } from '../compute/with-experts.ts';
 import { pictures } from '../pictures/index.ts';
-import { Controls, firstRedundant } from './controls.ts';
+import { Controls } from './controls.ts';
 import { byId, show } from './elements.ts';
 import { readEmbedded } from './embedded.ts';
 import { Figure } from './figure.ts';

@@ -5,7 +5,7 @@
  */
 import * as Plot from '@observablehq/plot';
 import { coverageOf } from '../compute/coverage.ts';
-import { layerName, type View } from '../compute/view.ts';
+import { inLayer, type View } from '../compute/view.ts';
 import { percent } from './numbers.ts';
 import type { Picture } from './picture.ts';
 
@@ -17,15 +17,14 @@ export const coverage: Picture = {
   id: 'coverage',
   title: 'Coverage by the most popular experts',
   caption(view) {
-    const { capture, settings } = view;
+    const { capture } = view;
     const shares = sharesOf(view);
     const half = shares?.findIndex((share) => share >= 0.5);
     const inWords =
       half === undefined
         ? ''
         : ` Half of all selections are of ${half} experts; if all were alike, of ${Math.ceil(capture.numExperts / 2)}.`;
-    const inLayer = capture.layers === null ? '' : ` in layer ${layerName(capture, settings.layer)}`;
-    return `The share of selections that the n most popular experts have${inLayer}. The broken line is what it would be if all were alike.${inWords}`;
+    return `The share of selections that the n most popular experts have${inLayer(view)}. The broken line is what it would be if all were alike.${inWords}`;
   },
   draw(view, width) {
     const shares = sharesOf(view);

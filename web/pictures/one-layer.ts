@@ -5,14 +5,10 @@
  */
 import { hasTokens } from '../../ts/capture/capture.ts';
 import { fanOutOf } from '../compute/fan-out.ts';
-import { layerName, type View } from '../compute/view.ts';
+import { inLayer, type View } from '../compute/view.ts';
 import { bars } from './bars.ts';
 import { ofKept } from './numbers.ts';
 import type { Picture } from './picture.ts';
-
-function inLayer({ capture, settings }: View): string {
-  return capture.layers === null ? '' : ` in layer ${layerName(capture, settings.layer)}`;
-}
 
 function withBefore({ before }: View): string {
   return before === null ? '' : ' The short lines are the linear placement.';

@@ -6,7 +6,7 @@
 import { hasTokens } from '../../ts/capture/capture.ts';
 import { sendersOf } from '../../ts/capture/senders.ts';
 import { type Traffic, trafficOf } from '../compute/traffic.ts';
-import { layerName, type View } from '../compute/view.ts';
+import { inLayer, type View } from '../compute/view.ts';
 import { heatMap } from './heat-map.ts';
 import { bytes, grouped, ofKept, ratio } from './numbers.ts';
 import type { Drawing, Picture } from './picture.ts';
@@ -15,13 +15,13 @@ function trafficIn({ capture, chosen, settings }: View): Traffic {
   return trafficOf(capture, chosen, settings, settings.layer);
 }
 
-function captionOf({ capture, settings }: View, places: string): string {
-  const inLayer = capture.layers === null ? '' : ` in layer ${layerName(capture, settings.layer)}`;
+function captionOf(view: View, place: string): string {
+  const { capture, settings } = view;
   const source =
     sendersOf(capture.ranks, settings.numRanks) === null
       ? 'No file says which rank sends its tokens: each is taken to send an equal share of all.'
       : 'Each file has the tokens of one rank.';
-  return `The tokens that go from each ${places} to each ${places}${inLayer}, over the mean. ${source}${ofKept(capture)}`;
+  return `The tokens that go from each ${place} to each ${place}${inLayer(view)}, over the mean. ${source}${ofKept(capture)}`;
 }
 
 function draw({ settings }: View, counts: Float64Array, size: number, place: string, width: number): Drawing | string {
@@ -47,40 +47,38 @@ function table(counts: Float64Array, size: number): number[][] {
   return Array.from({ length: size }, (_, from) => Array.from(counts.subarray(from * size, (from + 1) * size)));
 }
 
-export const trafficBetweenRanks: Picture = {
-  id: 'traffic-between-ranks',
-  title: 'Traffic between ranks',
-  caption: (view) => captionOf(view, 'rank'),
-  draw(view, width) {
-    const { betweenRanks, numRanks } = trafficIn(view);
-    return numRanks === 1 || !hasTokens(view.capture) ? null : draw(view, betweenRanks, numRanks, 'rank', width);
-  },
-  data(view) {
-    const { betweenRanks, numRanks, source } = trafficIn(view);
-    const { capture, settings } = view;
-    return {
-      layer: capture.layers?.[settings.layer] ?? null,
-      source,
-      numTokens: table(betweenRanks, numRanks),
-    };
-  },
-};
+/** The picture of the traffic between ranks, or between nodes. */
+function trafficPicture(
+  place: 'rank' | 'node',
+  of: (traffic: Traffic) => { readonly counts: Float64Array; readonly size: number },
+): Picture {
+  return {
+    id: `traffic-between-${place}s`,
+    title: `Traffic between ${place}s`,
+    caption: (view) => captionOf(view, place),
+    draw(view, width) {
+      const { counts, size } = of(trafficIn(view));
+      return size === 1 || !hasTokens(view.capture) ? null : draw(view, counts, size, place, width);
+    },
+    data(view) {
+      const traffic = trafficIn(view);
+      const { counts, size } = of(traffic);
+      const { capture, settings } = view;
+      return {
+        layer: capture.layers?.[settings.layer] ?? null,
+        source: traffic.source,
+        numTokens: table(counts, size),
+      };
+    },
+  };
+}
 
-export const trafficBetweenNodes: Picture = {
-  id: 'traffic-between-nodes',
-  title: 'Traffic between nodes',
-  caption: (view) => captionOf(view, 'node'),
-  draw(view, width) {
-    const { betweenNodes, numNodes } = trafficIn(view);
-    return numNodes === 1 || !hasTokens(view.capture) ? null : draw(view, betweenNodes, numNodes, 'node', width);
-  },
-  data(view) {
-    const { betweenNodes, numNodes, source } = trafficIn(view);
-    const { capture, settings } = view;
-    return {
-      layer: capture.layers?.[settings.layer] ?? null,
-      source,
-      numTokens: table(betweenNodes, numNodes),
-    };
-  },
-};
+export const trafficBetweenRanks = trafficPicture('rank', ({ betweenRanks, numRanks }) => ({
+  counts: betweenRanks,
+  size: numRanks,
+}));
+
+export const trafficBetweenNodes = trafficPicture('node', ({ betweenNodes, numNodes }) => ({
+  counts: betweenNodes,
+  size: numNodes,
+}));

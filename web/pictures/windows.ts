@@ -5,22 +5,22 @@
  */
 import * as Plot from '@observablehq/plot';
 import { tokenOf } from '../../ts/capture/capture.ts';
-import { layerName } from '../compute/view.ts';
+import { inLayer } from '../compute/view.ts';
 import { grouped, ratio } from './numbers.ts';
 import type { Picture } from './picture.ts';
 
 export const windows: Picture = {
   id: 'windows',
   title: 'Balance over time',
-  caption({ capture, settings, chosen, before }) {
+  caption(view) {
+    const { settings, chosen, before } = view;
     const spread = chosen.overWindows?.['max/mean'];
     const overAll =
       spread === undefined
         ? ''
         : ` Over the windows of all layers: median ${ratio(spread.p50)}, 95 % below ${ratio(spread.p95)}, worst ${ratio(spread.worst)}.`;
-    const inLayer = capture.layers === null ? '' : ` in layer ${layerName(capture, settings.layer)}`;
     const lines = before === null ? '' : ' The broken line is the linear placement.';
-    return `The selections of the busiest rank over the mean${inLayer}, in windows of ${grouped(settings.window)} tokens: what ranks wait for in one batch.${lines}${overAll}`;
+    return `The selections of the busiest rank over the mean${inLayer(view)}, in windows of ${grouped(settings.window)} tokens: what ranks wait for in one batch.${lines}${overAll}`;
   },
   draw({ capture, settings, chosen, before }, width) {
     const { windows: judged } = chosen.layers[settings.layer];

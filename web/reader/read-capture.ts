@@ -6,8 +6,7 @@
 import { type Capture, mostExperts } from '../../ts/capture/capture.ts';
 import { Collector } from '../../ts/capture/collector.ts';
 import { findEqualLayers } from '../../ts/findings/equal-layers.ts';
-import { denseIn, findAll } from '../../ts/findings/find.ts';
-import type { Finding } from '../../ts/findings/finding.ts';
+import { denseIn, findAll, findNotes } from '../../ts/findings/find.ts';
 import { numExpertsIn } from '../../ts/findings/number-of-experts.ts';
 import { Observer } from '../../ts/findings/observer.ts';
 import { ExpertGroup } from '../../ts/index.ts';
@@ -121,9 +120,6 @@ export async function readCapture(job: ReadJob, onProgress: (share: number) => v
 
 /** A capture without tokens. */
 function captureOfCounts({ files, format, producer, layers, numExperts, counts, rank, notes }: ExpertCounts): Capture {
-  const findings = notes.map((note): Finding => {
-    return { code: 'NOTE', what: note.replace(/\.$/, ''), layers: null, count: 1, effect: null, remedy: null };
-  });
   return {
     name: files.join(', '),
     format,
@@ -139,7 +135,7 @@ function captureOfCounts({ files, format, producer, layers, numExperts, counts, 
     dense: [],
     numTopk: 0,
     numExperts,
-    findings,
+    findings: findNotes(notes),
     numKept: 0,
     keepEvery: 1,
     runs: layers.map(() => []),

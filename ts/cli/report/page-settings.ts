@@ -3,7 +3,13 @@
  *
  * @module
  */
-import { defaultSettings, type PlacementChoice, type Settings, type StoredPlan } from '../../capture/settings.ts';
+import {
+  defaultSettings,
+  firstRedundant,
+  type PlacementChoice,
+  type Settings,
+  type StoredPlan,
+} from '../../capture/settings.ts';
 import type { RoutingLayout } from '../compute/layout.ts';
 import { loadPlacement } from '../library.ts';
 import type { ChosenPlacement } from '../read/placement.ts';
@@ -37,7 +43,7 @@ export async function settingsOf(
     numRanksPerNode,
     placement: placementChoice(placement),
     plan: await storedPlan(placement, numExperts, numRanks),
-    numRedundant: (numRanks - (numExperts % numRanks)) % numRanks,
+    numRedundant: firstRedundant(numExperts, numRanks),
     replicaRule: rule,
     sourceRank: sourceRank ?? null,
     layer,
