@@ -36,10 +36,16 @@ export class WholeFile {
     this.#path = path;
     this.#temporaryPath = temporaryPath;
     this.#isCopied = isCopied;
-    this.descriptor = openSync(temporaryPath, 'wx+', mode);
+    // A signal that comes just after the file was made must find who removes it
     if (unfinished.size === 0) {
       for (const signal of signals) process.once(signal, endBySignal);
       process.once('exit', discardAll);
+    }
+    try {
+      this.descriptor = openSync(temporaryPath, 'wx+', mode);
+    } catch (error) {
+      stopWatching();
+      throw error;
     }
     unfinished.add(this);
   }
@@ -107,9 +113,7 @@ export class WholeFile {
     unfinished.delete(this);
     closeSync(this.descriptor);
     rmSync(this.#temporaryPath, { force: true });
-    if (unfinished.size > 0) return;
-    for (const signal of signals) process.removeListener(signal, endBySignal);
-    process.removeListener('exit', discardAll);
+    stopWatching();
   }
 
   #do(work: () => void): void {
@@ -119,6 +123,13 @@ export class WholeFile {
       failOnSystemError('write', this.#path, error);
     }
   }
+}
+
+/** Leaves signals and the end of the process alone, unless files are unfinished. */
+function stopWatching(): void {
+  if (unfinished.size > 0) return;
+  for (const signal of signals) process.removeListener(signal, endBySignal);
+  process.removeListener('exit', discardAll);
 }
 
 function discardAll(): void {
